@@ -1,0 +1,139 @@
+"""Files of a run folder: named arrays and JSON, written atomically, read strictly. Knows no model, never pickles."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from anomalae.errors import BundleError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file beside `path` for writing; on success it takes the place of `path`, on failure it is removed.
+
+    Raises BundleError, naming `path`, when the disk is full or the folder not writable; what stood at `path`
+    is then untouched.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be written: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file atomically."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, for people to read too; NaN and infinity are refused with ValueError."""
+    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write one JSON object a line, atomically."""
+    write_bytes(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any] | None = None) -> None:
+    """Write named arrays as safetensors, atomically, with a JSON-able dict beside them."""
+    from safetensors.numpy import save
+
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    write_bytes(path, save(contiguous, {"json": json.dumps(metadata or {}, allow_nan=False)}))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; BundleError when it is missing or not JSON."""
+    try:
+        return json.loads(_read(path))
+    except ValueError as error:
+        raise BundleError(f"{path}: not valid JSON: {_first_line(error)}") from None
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read one JSON object a line; BundleError when the file is missing or a line is not JSON."""
+    try:
+        return [json.loads(line) for line in _read(path).splitlines()]
+    except ValueError as error:
+        raise BundleError(f"{path}: not valid JSON lines: {_first_line(error)}") from None
+
+
+def read_arrays(
+    path: Path, shapes: dict[str, tuple[int, ...]] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read `(arrays, metadata)` of a safetensors file.
+
+    With `shapes`, the names and shapes must be exactly those, and every value finite. Raises BundleError naming
+    the file, the array and what was expected.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise BundleError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            if shapes is not None:
+                _check_names(path, names, {n: tuple(file.get_slice(n).get_shape()) for n in names}, shapes)
+            arrays = {name: file.get_tensor(name) for name in names}
+            metadata = json.loads((file.metadata() or {}).get("json", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"{path}: not a readable safetensors file: {_first_line(error)}") from None
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = int(np.size(array) - np.isfinite(array).sum())
+            raise BundleError(f"{path}: {name!r} holds {bad} values that are not finite numbers")
+    return arrays, metadata
+
+
+def _check_names(
+    path: Path, names: list[str], found: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]]
+) -> None:
+    for name in sorted(set(shapes) - set(names)):
+        raise BundleError(f"{path}: array {name!r} is missing")
+    for name in sorted(set(names) - set(shapes)):
+        raise BundleError(f"{path}: unknown array {name!r}")
+    for name, shape in shapes.items():
+        if found[name] != tuple(shape):
+            raise BundleError(f"{path}: {name!r} has shape {list(found[name])}, expected {list(shape)}")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}: cannot be read: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # can only be read by setting it
+    os.umask(mask)
+    return mask

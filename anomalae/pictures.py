@@ -1,0 +1,19 @@
+"""Writing pixels to PNG files, atomically."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from anomalae import bundle
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 pixels, gray (H, W) or RGB (H, W, 3), as a PNG file. BundleError where that fails."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, format="PNG")
+    bundle.write_bytes(path, content.getvalue())

@@ -1,0 +1,95 @@
+"""Run folders: names, the newest finished one, locks, and replacing a folder whole."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from anomalae import runs
+from anomalae.errors import BundleError
+
+
+def finished(folder: Path, age: float = 0) -> Path:
+    folder.mkdir(parents=True)
+    config = folder / runs.CONFIG
+    config.write_text("{}")
+    os.utime(config, (1e9 - age, 1e9 - age))
+    return folder
+
+
+def test_automatic_names_count_up_and_given_ones_are_refused_when_taken(tmp_path):
+    assert runs.create(tmp_path, None, "m").name == "m"
+    assert runs.create(tmp_path, None, "m").name == "m-2"
+    assert runs.create(tmp_path, "own", "m").name == "own"
+    with pytest.raises(BundleError, match="own: exists already"):
+        runs.create(tmp_path, "own", "m")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "-x", "a b", "x" * 101, "a\nb", ".."])
+def test_names_that_could_leave_the_folder_are_refused(tmp_path, name):
+    with pytest.raises(BundleError, match="run name"):
+        runs.create(tmp_path / "runs", name, "m")
+    assert not (tmp_path / "x").exists()
+
+
+def test_newest_finished_run_is_taken(tmp_path):
+    finished(tmp_path / "old", age=50)
+    finished(tmp_path / "new", age=10)
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / runs.CHECKPOINT).write_text("")
+    (tmp_path / "something else").mkdir()
+    assert runs.resolve(None, tmp_path).name == "new"
+    assert [f.name for f in runs.list_runs(tmp_path)] == ["unfinished", "new", "old"]
+    assert runs.resolve("old", tmp_path) == tmp_path / "old"
+    assert runs.resolve(str(tmp_path / "old"), Path("elsewhere")) == tmp_path / "old"
+    with pytest.raises(BundleError, match="not finished; go on with: anomalae train --resume unfinished"):
+        runs.resolve("unfinished", tmp_path)
+    with pytest.raises(BundleError, match="no such run"):
+        runs.resolve("none", tmp_path)
+    with pytest.raises(BundleError, match="no finished run here"):
+        runs.resolve(None, tmp_path / "nowhere")
+
+
+def test_lock_keeps_two_processes_apart_and_goes_with_its_process(tmp_path):
+    hold = (
+        "import sys, time; from pathlib import Path; from anomalae import runs\n"
+        "with runs.lock(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert runs.is_locked(tmp_path)
+        with pytest.raises(BundleError, match="another training is at work"), runs.lock(tmp_path):
+            pass
+        other.kill()  # as kill -9
+        other.wait()
+    assert not runs.is_locked(tmp_path)
+    with runs.lock(tmp_path):
+        pass
+
+
+def test_replace_folder_keeps_the_old_one_when_writing_fails(tmp_path):
+    folder = tmp_path / "run"
+    runs.replace_folder(folder, lambda f: (f / "x").write_text("1") and None)
+
+    def fail(temporary: Path) -> None:
+        (temporary / "x").write_text("2")
+        raise BundleError("no space")
+
+    with pytest.raises(BundleError, match="no space"):
+        runs.replace_folder(folder, fail)
+    assert (folder / "x").read_text() == "1"
+    runs.replace_folder(folder, lambda f: (f / "y").write_text("3") and None)
+    assert [p.name for p in folder.iterdir()] == ["y"]
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_slug_makes_names_that_are_allowed():
+    for text in ("mnist-0-ae", "../../x", "a b\n[red]", "é", "x" * 300):
+        assert runs.check_name(runs.slug(text))
