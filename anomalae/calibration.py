@@ -1,0 +1,180 @@
+"""Scores of held-out normal images turned into p-values, thresholds and flags (split conformal inference).
+
+Nothing here ever sees an anomaly or a label. The promises rest on one assumption: a new normal image is
+*exchangeable* with the calibration images (it comes from the same source, and none was used in training).
+For other images, a scanner's instead of MNIST's say, the false-alarm rate can be anything.
+
+References: V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World" (2005);
+S. Bates et al., "Testing for outliers with conformal p-values", Annals of Statistics 51 (2023).
+"""
+
+import math
+from decimal import ROUND_CEILING, Context
+from numbers import Real
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalae.errors import ConfigError
+
+MIN_CALIBRATION = 40  # images; with fewer a p-value moves in steps of more than 0.025
+
+
+def p_values(scores: npt.ArrayLike, calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The share of normal images that look at least as anomalous: `p = (1 + #{calibration >= s}) / (n + 1)`.
+
+    Parameters: `scores` (N,), real, higher = more anomalous; `calibration` (n,), the scores of n >= 1
+    held-out normal images. Infinite scores are ordered like any other number.
+
+    Returns float64 (N,) in [1/(n+1), 1]; small = anomalous. For an exchangeable normal image
+    `P(p <= alpha) <= alpha` at every alpha, on the average over calibration sets.
+
+    Raises ConfigError if a score is NaN, an array is not one-dimensional and real, or `calibration` is empty.
+
+    >>> p_values([0.5, 2.5, 9.0], calibration=[1.0, 2.0, 3.0]).tolist()
+    [1.0, 0.5, 0.25]
+    """
+    values = _real_vector("scores", scores)
+    held_out = np.sort(_calibration_scores(calibration))
+    at_least = held_out.size - np.searchsorted(held_out, values, side="left")
+    return np.asarray((1 + at_least) / (held_out.size + 1), dtype=np.float64)
+
+
+def threshold(calibration: npt.ArrayLike, alpha: float) -> float | None:
+    """The score above which an image is flagged at `alpha`: the k-th largest calibration score.
+
+    Here `k = floor(alpha (n + 1))`, and `score > threshold` equals `p_values(score) <= alpha` for every
+    score, ties included. None if k = 0: with so few calibration images nothing can be flagged at this alpha.
+
+    Raises ConfigError if alpha is not in (0, 1), or for calibration scores that `p_values` refuses.
+
+    >>> threshold([1.0, 4.0, 2.0, 3.0], alpha=0.4)
+    3.0
+    >>> threshold([1.0, 4.0, 2.0, 3.0], alpha=0.1) is None
+    True
+    """
+    held_out = _calibration_scores(calibration)
+    k = _rank(held_out.size, alpha)
+    if k == 0:
+        return None
+    place = held_out.size - k
+    return float(np.partition(held_out, place)[place])
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise ConfigError unless `alpha` is a number in the open interval (0, 1)."""
+    _check_fraction("alpha", alpha)
+
+
+def smallest_alpha(n: int) -> float:
+    """The smallest alpha at which `n` calibration images can flag anything, 1 / (n + 1)."""
+    return 1 / (n + 1)
+
+
+def calibration_warning(n: int, alpha: float) -> str | None:
+    """One line if `n` calibration images are fewer than MIN_CALIBRATION or cannot flag at `alpha`, else None.
+
+    Raises ConfigError if alpha is not in (0, 1).
+    """
+    check_alpha(alpha)
+    # Rounded up, so that the alpha we name does flag.
+    smallest = Context(prec=3, rounding=ROUND_CEILING).create_decimal_from_float(smallest_alpha(n))
+    images = f"{n} calibration image{'' if n == 1 else 's'}"
+    if _rank(n, alpha) == 0:
+        return f"{images} cannot flag at alpha {alpha}: the smallest alpha that can flag is {smallest}"
+    if n < MIN_CALIBRATION:
+        return f"{images}, fewer than {MIN_CALIBRATION}: the smallest alpha that can flag is {smallest}"
+    return None
+
+
+def benjamini_hochberg(p: npt.ArrayLike, fdr: float) -> npt.NDArray[np.bool_]:
+    """Flag images so that at most a share `fdr` of the flagged ones is normal, in expectation.
+
+    With N sorted p-values, flags the i smallest for the largest i with `p_(i) <= fdr i / N`. Holds for
+    conformal p-values that share one calibration set too (Bates et al. 2023, theorem 2).
+
+    Parameters: `p` (N,) in [0, 1], N may be 0; `fdr` in (0, 1). Returns bool (N,), equal p-values alike.
+
+    Raises ConfigError if a p-value is NaN or out of range, or fdr is not in (0, 1).
+
+    Reference: Y. Benjamini, Y. Hochberg, J. R. Statist. Soc. B 57 (1995).
+
+    >>> benjamini_hochberg([0.01, 0.9, 0.04, 0.02], fdr=0.1).tolist()
+    [True, False, True, True]
+    """
+    _check_fraction("fdr", fdr)
+    values = _real_vector("p", p)
+    outside = np.flatnonzero((values < 0) | (values > 1))
+    if outside.size:
+        raise ConfigError(f"p[{outside[0]}] is {values[outside[0]]:g}: must be between 0 and 1")
+    ordered = np.sort(values)
+    limits = float(fdr) * np.arange(1, values.size + 1) / max(values.size, 1)
+    # Conformal p-values are fractions that often meet the limit exactly; rounding must not decide then.
+    passed = ordered[ordered <= limits * (1 + 1e-12)]
+    return np.asarray(values <= passed[-1]) if passed.size else np.zeros(values.shape, dtype=np.bool_)
+
+
+def false_alarm_band(
+    n_calibration: int, n_test: int, alpha: float, level: float = 0.95
+) -> tuple[float, float]:
+    """The central interval (lo, hi) in which the false-alarm rate should lie with probability `level`.
+
+    `threshold` at `alpha` from `n_calibration` images, applied to `n_test` other normal images that are
+    exchangeable with them, raises a beta-binomial number of false alarms: with `k = floor(alpha (n + 1))`
+    the chance of a false alarm is itself drawn, from Beta(k, n + 1 - k), with the calibration set. The band
+    holds for scores without ties (tied scores give fewer alarms), and says nothing of other kinds of images.
+
+    Raises ConfigError if a count is below 1, or alpha or level is not in (0, 1).
+    """
+    from scipy.stats import betabinom  # a slow import, which scoring does without
+
+    _check_fraction("level", level)
+    for name, count in (("n_calibration", n_calibration), ("n_test", n_test)):
+        if count < 1:
+            raise ConfigError(f"{name} {count}: must be at least 1")
+    k = _rank(n_calibration, alpha)
+    if k == 0:
+        return 0.0, 0.0
+    lo, hi = betabinom(n_test, k, n_calibration + 1 - k).interval(level)
+    return float(lo) / n_test, float(hi) / n_test
+
+
+def _rank(n: int, alpha: float) -> int:
+    """floor(alpha (n + 1)), taken as the largest k whose p-value k / (n + 1) is at most alpha *as floats*.
+
+    alpha * (n + 1) can round to the wrong side of an integer. Division rounds correctly and is monotone, so
+    counting in p-values makes threshold and p-value agree for every alpha.
+    """
+    check_alpha(alpha)
+    alpha = float(alpha)
+    k = math.floor(alpha * (n + 1))
+    while (k + 1) / (n + 1) <= alpha:
+        k += 1
+    while k / (n + 1) > alpha:
+        k -= 1
+    return k
+
+
+def _check_fraction(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise ConfigError(f"{name} {value}: must be above 0 and below 1")
+
+
+def _calibration_scores(calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    held_out = _real_vector("calibration", calibration)
+    if held_out.size == 0:
+        raise ConfigError("calibration: 0 scores, at least 1 is needed")
+    return held_out
+
+
+def _real_vector(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iuf":
+        raise ConfigError(
+            f"{name}: must be real numbers of shape (N,), not {array.dtype} of shape {array.shape}"
+        )
+    array = array.astype(np.float64)
+    missing = np.flatnonzero(np.isnan(array))
+    if missing.size:
+        raise ConfigError(f"{name}[{missing[0]}] is nan: must be a number")
+    return array

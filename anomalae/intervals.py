@@ -1,0 +1,280 @@
+"""Intervals and tests of the ROC-AUC: DeLong's covariance, and the bootstrap for means over problems.
+
+Anomalies are the positives throughout, and a higher score is more anomalous.
+"""
+
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, logit, ndtri_exp
+from scipy.stats import norm, rankdata
+
+from anomalae.errors import ConfigError, DataError
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Interval = tuple[float, float]
+
+
+def delong_covariance(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """ROC-AUC of M detectors on the same N images, and the covariance of the M estimates.
+
+    Parameters: `scores` (M, N), finite; `is_anomaly` (N,), with at least two images of each kind.
+    Returns AUCs (M,) and their covariance (M, M), in O(M N log N) by midranks.
+
+    Raises DataError as `evaluate`, or with fewer than two images of a kind.
+
+    References: E. DeLong, D. DeLong, D. Clarke-Pearson, Biometrics 44 (1988);
+    X. Sun, W. Xu, IEEE Signal Processing Letters 21 (2014).
+    """
+    values = real_array("scores", scores, ndim=2)
+    truth = check_truth(is_anomaly, values.shape[1:])
+    check_counts(truth, least=2)
+    over_anomalies, over_normals = _components(values, truth)
+    return over_anomalies.mean(axis=1), _covariance_of_mean(over_anomalies) + _covariance_of_mean(
+        over_normals
+    )
+
+
+def delong_interval(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Confidence interval (lo, hi) of one ROC-AUC: DeLong's variance, normal on the logit scale.
+
+    Parameters: `scores` (N,), finite; `is_anomaly` (N,), with at least one image of each kind.
+
+    DeLong's variance is 0 when the AUC is 0 or 1 or all scores are equal (then the AUC is a half; there is no
+    other case), and undefined with one image of a kind. The estimate A then gets the limits
+
+        lo = A q,   hi = 1 - (1 - A) q,   q = ((1 - level) / 2) ** (1 / r),   r = min(anomalies, normals),
+
+    which hold for any score distribution. Pair off r anomalies with r normals. The pairs are independent,
+    each in the right order with a chance of at most the true AUC, T, so a sample is separated (A = 1) with
+    a chance of at most T**r, which is (1 - level) / 2 at T = lo: Clopper and Pearson's limit for r successes
+    of r. Nothing better is true in general: if all normals score the same and a share T of the anomalies
+    above them, the chance is T**anomalies. A = 0 is the mirror image; a pair ties with a chance of at most
+    2 min(T, 1 - T), which gives A = 1/2; and for r = 1 it is Markov's inequality, P(A >= a) <= T / a.
+
+    Raises ConfigError if level is not in (0, 1); DataError as `evaluate`, or without images of a kind.
+    """
+    check_fraction("level", level)
+    values = real_array("scores", scores, ndim=1)
+    truth = check_truth(is_anomaly, values.shape)
+    check_counts(truth, least=1)
+    over_anomalies, over_normals = _components(values[None], truth)
+    auc, pairs, tail = float(over_anomalies.mean()), disjoint_pairs(truth), (1 - level) / 2
+    variance = _variance_of_mean(over_anomalies, over_normals) if pairs > 1 else 0.0
+    if variance == 0:
+        q = tail ** (1 / pairs)
+        return auc * q, 1 - (1 - auc) * q
+    half_width = norm.isf(tail) * np.sqrt(variance) / (auc * (1 - auc))
+    lo, hi = expit(logit(auc) + half_width * np.array([-1.0, 1.0]))
+    return float(lo), float(hi)
+
+
+class DelongTest(NamedTuple):
+    """The answer of `delong_test`."""
+
+    difference: float  # AUC of a minus AUC of b, in [-1, 1]
+    z: float  # standard normal if the AUCs are equal
+    p_value: float  # two-sided, in [0, 1]
+
+
+def delong_test(scores_a: npt.ArrayLike, scores_b: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> DelongTest:
+    """Test whether two detectors have the same ROC-AUC, scored on the same images (paired, two-sided).
+
+    Parameters: `scores_a`, `scores_b` and `is_anomaly`, each (N,), with at least one image of each kind.
+
+    Where the variance of the difference is 0 (two rankings alike, or one perfect and one constant) or
+    undefined (one image of a kind), p is Hoeffding's bound for a two-sample U-statistic in [-1, 1] (1963),
+    `2 exp(-r difference**2 / 2)` with r = min(anomalies, normals), at most 1, and z the normal deviate of it.
+
+    Raises DataError as `delong_interval`.
+    """
+    a = real_array("scores_a", scores_a, ndim=1)
+    b = real_array("scores_b", scores_b, ndim=1)
+    if a.shape != b.shape:
+        raise DataError(f"scores_a and scores_b: {a.size} and {b.size} values, must be as many")
+    truth = check_truth(is_anomaly, a.shape)
+    check_counts(truth, least=1)
+    over_anomalies, over_normals = (v[:1] - v[1:] for v in _components(np.stack([a, b]), truth))
+    difference, pairs = float(over_anomalies.mean()), disjoint_pairs(truth)
+    variance = _variance_of_mean(over_anomalies, over_normals) if pairs > 1 else 0.0
+    if variance == 0:
+        log_tail = min(np.log(0.5), -pairs * difference**2 / 2)  # as a logarithm, so that z stays finite
+        z = float(np.copysign(ndtri_exp(log_tail), difference))
+        return DelongTest(difference, z, 2 * float(np.exp(log_tail)))
+    z = difference / float(np.sqrt(variance))
+    return DelongTest(difference, z, 2 * float(norm.sf(abs(z))))
+
+
+def bootstrap_interval(
+    scores: npt.ArrayLike,
+    is_anomaly: npt.ArrayLike,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile interval (lo, hi) of one ROC-AUC; anomalies and normals are resampled apart.
+
+    Parameters: `scores` and `is_anomaly`, each (N,). Unlike `delong_interval` it has no width at AUC = 1.
+
+    Raises as `mean_auc_interval`.
+    """
+    values = real_array("scores", scores, ndim=1)
+    truth = check_truth(is_anomaly, values.shape)
+    return mean_auc_interval(values[None], truth[None], truth, resamples=resamples, seed=seed, level=level)
+
+
+def mean_auc_interval(
+    scores: npt.ArrayLike,
+    is_anomaly: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile bootstrap interval (lo, hi) of the mean ROC-AUC of K problems that share N test images.
+
+    Parameters: `scores` (K, N), finite, one row a problem (each normal digit, each training seed);
+    `is_anomaly` (K, N), with both kinds in every row; `labels` (N,), the class of each image.
+
+    A replicate draws the images once for all problems, since one hard image is hard in many of them, and
+    within each class, so that every class keeps its size. The interval is about the choice of test images
+    alone; rows from several training seeds are averaged, not resampled.
+
+    Raises ConfigError if level is not in (0, 1) or resamples below 1; DataError as `evaluate`, or if a row
+    holds one kind of image only.
+    """
+    check_fraction("level", level)
+    if resamples < 1:
+        raise ConfigError(f"resamples {resamples}: must be at least 1")
+    values = real_array("scores", scores, ndim=2)
+    truth = check_truth(is_anomaly, values.shape)
+    for row in truth:
+        check_counts(row, least=1)
+    classes = np.unique(class_names(labels, values.shape[1]), return_inverse=True)[1]
+    # A class that is part normal, part anomalous in some row is two strata: no row may lose a kind.
+    strata = np.unique(np.vstack([classes, truth]), axis=1, return_inverse=True)[1].ravel()
+    problems = [_PairCounts.prepare(*row) for row in zip(values, truth, strict=True)]
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    for replicate in range(resamples):
+        counts = _resample(strata, rng)
+        means[replicate] = np.mean([problem.auc(counts) for problem in problems])
+    lo, hi = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(lo), float(hi)
+
+
+class _PairCounts(NamedTuple):
+    """What the AUC of weighted images needs of the scores: sorted once, used in every replicate."""
+
+    anomalies: npt.NDArray[np.intp]  # indices of the images, by score
+    normals: npt.NDArray[np.intp]  # the same
+    below: npt.NDArray[np.intp]  # for each anomaly, the number of normals that score lower
+    up_to: npt.NDArray[np.intp]  # for each anomaly, the number of normals that score lower or the same
+
+    @classmethod
+    def prepare(cls, scores: Floats, truth: Bools) -> "_PairCounts":
+        order = np.argsort(scores, kind="stable")
+        anomalies, normals = order[truth[order]], order[~truth[order]]
+        below = np.searchsorted(scores[normals], scores[anomalies], side="left")
+        up_to = np.searchsorted(scores[normals], scores[anomalies], side="right")
+        return cls(anomalies, normals, below, up_to)
+
+    def auc(self, counts: Floats) -> float:
+        """ROC-AUC when image i occurs `counts[i]` times; a tie counts a half."""
+        normals = np.concatenate(([0.0], np.cumsum(counts[self.normals])))
+        anomalies = counts[self.anomalies]
+        pairs = anomalies @ (normals[self.below] + normals[self.up_to]) / 2
+        return float(pairs / (anomalies.sum() * normals[-1]))
+
+
+def _resample(strata: npt.NDArray[np.intp], rng: np.random.Generator) -> Floats:
+    """How often each image occurs in one bootstrap sample, float64 (N,); each stratum keeps its size."""
+    order = np.argsort(strata, kind="stable")
+    sizes = np.bincount(strata)
+    first = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    drawn = order[first + rng.integers(0, np.repeat(sizes, sizes))]
+    return np.bincount(drawn, minlength=strata.size).astype(np.float64)
+
+
+def _components(scores: Floats, truth: Bools) -> tuple[Floats, Floats]:
+    """DeLong's structural components: the AUC seen from each anomaly (M, m) and from each normal (M, n)."""
+    anomalies, normals = scores[:, truth], scores[:, ~truth]
+    ranks = rankdata(scores, axis=1)
+    over_anomalies = (ranks[:, truth] - rankdata(anomalies, axis=1)) / normals.shape[1]
+    over_normals = 1 - (ranks[:, ~truth] - rankdata(normals, axis=1)) / anomalies.shape[1]
+    return over_anomalies, over_normals
+
+
+def _covariance_of_mean(components: Floats) -> Floats:
+    centred = components - components.mean(axis=1, keepdims=True)
+    count = components.shape[1]
+    return np.asarray(centred @ centred.T / (count * (count - 1)))
+
+
+def _variance_of_mean(over_anomalies: Floats, over_normals: Floats) -> float:
+    variance = float((_covariance_of_mean(over_anomalies) + _covariance_of_mean(over_normals))[0, 0])
+    # One swapped pair among 10 million images of each kind gives 1e-29; less is rounding of equal components.
+    return variance if variance > 1e-30 else 0.0
+
+
+def disjoint_pairs(truth: Bools) -> int:
+    """The number of disjoint pairs of an anomaly and a normal."""
+    return int(min(truth.sum(), (~truth).sum()))
+
+
+def check_fraction(name: str, value: object) -> None:
+    """Raise ConfigError unless the value is a number in the open interval (0, 1)."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise ConfigError(f"{name} {value}: must be above 0 and below 1")
+
+
+def check_counts(truth: Bools, least: int) -> None:
+    """Raise DataError unless there are at least so many images of each kind."""
+    anomalous, normal = int(truth.sum()), int((~truth).sum())
+    if min(anomalous, normal) < least:
+        raise DataError(
+            f"{anomalous} anomalous and {normal} normal scores: at least {least} of each are needed"
+        )
+
+
+def class_names(labels: npt.ArrayLike, n: int) -> npt.NDArray[np.str_]:
+    """The labels (N,) as text; DataError for another shape."""
+    array = np.asarray(labels)
+    if array.shape != (n,):
+        raise DataError(f"labels: shape {array.shape}, must be ({n},) as the scores")
+    return np.array([str(label) for label in array.tolist()])
+
+
+def check_truth(is_anomaly: npt.ArrayLike, shape: tuple[int, ...]) -> Bools:
+    """`is_anomaly` as bool of this shape; DataError for anything but bool or integers 0 and 1."""
+    array = np.asarray(is_anomaly)
+    if array.shape != shape:
+        raise DataError(f"is_anomaly: shape {array.shape}, must be {shape} as the scores")
+    if array.dtype.kind not in "biu":
+        raise DataError(f"is_anomaly: must be bool or integers 0 and 1, not {array.dtype}")
+    bad = np.argwhere((array != 0) & (array != 1))
+    if bad.size:
+        raise DataError(f"is_anomaly{bad[0].tolist()} is {array[tuple(bad[0])]}: must be 0 or 1")
+    return array.astype(np.bool_)
+
+
+def real_array(name: str, values: npt.ArrayLike, ndim: int) -> Floats:
+    """The values as float64; DataError, naming the first bad place, unless real, finite and not empty."""
+    array = np.asarray(values)
+    if array.ndim != ndim or array.dtype.kind not in "iuf":
+        wanted = "(N,)" if ndim == 1 else "(M, N)"
+        raise DataError(
+            f"{name}: must be real numbers of shape {wanted}, not {array.dtype} of shape {array.shape}"
+        )
+    if array.size == 0:
+        raise DataError(f"{name}: shape {array.shape}, at least 1 value is needed")
+    array = array.astype(np.float64)
+    bad = np.argwhere(~np.isfinite(array))
+    if bad.size:
+        raise DataError(f"{name}{bad[0].tolist()} is {array[tuple(bad[0])]}: must be finite")
+    return array
