@@ -1,0 +1,233 @@
+"""The detector: fit on normal images, score others, say which do not belong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anomalae import bundle, calibration, runs, scoring, training
+from anomalae.config import DEFAULT_ALPHA, Settings, score_names
+from anomalae.datasets import split_indices
+from anomalae.environment import Environment, choose_device, record_environment, use_threads
+from anomalae.errors import ConfigError
+from anomalae.images import check_images
+from anomalae.models import build
+from anomalae.record import Data, Record, read_checkpoint, read_record, write_checkpoint
+
+
+class Detector:
+    """A one-class detector: an autoencoder trained on normal images, with scores calibrated on others of them.
+
+    Settings are keyword arguments (see `anomalae.Settings` for their ranges); what is not given takes the
+    measured default. Images are `uint8`, or floats in [0, 1], of shape (N, 28, 28), (N, 1, 28, 28) or (N, 784).
+    Scores are float64 (N,), higher = more anomalous.
+
+    `device`: auto, cpu, cuda or mps. `threads`: CPU threads of PyTorch, None leaves them as they are.
+    """
+
+    def __init__(self, *, device: str = "auto", threads: int | None = None, **settings: Any) -> None:
+        self.settings = Settings.of(**settings)
+        self.device = choose_device(device)
+        self.threads = threads
+        self.history: list[training.Epoch] = []
+        self.data = Data()
+        self.environment = Environment()
+        self.created = ""
+        self._model: torch.nn.Module | None = None
+        self._calibration: dict[str, np.ndarray] = {}
+
+    # --- training ---------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        train: Any,
+        validation: Any = None,
+        calibration: Any = None,
+        *,
+        data: Data | None = None,
+        folder: Path | None = None,
+        resume: bool = False,
+        on_epoch: Callable[[training.Training], None] = lambda state: None,
+        on_batch: Callable[[int, float], None] = lambda done, loss: None,
+    ) -> Detector:
+        """Train on normal images; returns self.
+
+        With `train` alone the images are split 85/5/10 by the seed into training, validation and calibration
+        images. Validation images give the validation loss; calibration images serve for nothing but thresholds
+        and p-values. With `folder` each epoch leaves a checkpoint there, and `resume` goes on from it, ending
+        with the weights of an uninterrupted training, bit for bit (same machine, versions, threads). `data`
+        says where the images came from, for the record. Raises ImageError for unusable images, TrainingError
+        when the loss is no longer finite.
+        """
+        train = check_images(train, "training images")
+        if calibration is None:
+            if validation is not None:
+                raise ConfigError("calibration images are needed beside validation images; or give neither")
+            parts = split_indices(len(train), self.settings.seed)
+            train, validation, calibration = (train[index] for index in parts)
+        calibration = check_images(calibration, "calibration images")
+        held_out = None if validation is None else check_images(validation, "validation images")
+        use_threads(self.threads)
+        self.environment = record_environment(self.device)
+        self.created = datetime.now(UTC).isoformat(timespec="seconds")
+        self.data = replace(
+            data or Data(seed=self.settings.seed),
+            n_train=len(train),
+            n_validation=0 if held_out is None else len(held_out),
+            n_calibration=len(calibration),
+        )
+        state = training.Training.start(self.settings, self.device)
+        if folder is not None and resume:
+            arrays, history, record = read_checkpoint(folder)
+            state.restore(arrays, history)
+            self.created = record.created
+
+        def epoch_done(state: training.Training) -> None:
+            self.history = state.history
+            if folder is not None:
+                self._checkpoint(folder, state)
+            on_epoch(state)
+
+        if folder is not None and not resume:
+            self._checkpoint(folder, state)  # so that even the first epoch can be resumed
+        tensors = self._tensor(train), None if held_out is None else self._tensor(held_out)
+        training.run(state, *tensors, on_epoch=epoch_done, on_batch=on_batch)
+        self._model, self.history = state.model.eval(), state.history
+        self._calibration = {rule: self.score(calibration, rule) for rule in self.rules}
+        return self
+
+    def _checkpoint(self, folder: Path, state: training.Training) -> None:
+        bundle.write_jsonl(folder / runs.HISTORY, training.history_lines(state.history))
+        write_checkpoint(folder, state.arrays(), self._record(), state.epoch)
+
+    # --- scores and verdicts ----------------------------------------------------------------------------------
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Names of the scores this detector has; `settings.score` is the one it uses unless told otherwise."""
+        return score_names(self.settings.model)
+
+    @property
+    def n_calibration(self) -> int:
+        """Number of calibration images behind thresholds and p-values."""
+        return len(self.calibration_scores())
+
+    def score(self, images: Any, rule: str | None = None) -> np.ndarray:
+        """Scores by a rule (default: `settings.score`), float64 (N,), higher = more anomalous."""
+        rule = self.check_rule(rule)
+        parts = [scoring.RULES[rule](x, self._forward(x)).numpy() for x in self._batches(images)]
+        return np.concatenate(parts)
+
+    def calibration_scores(self, rule: str | None = None) -> np.ndarray:
+        """Scores of the calibration images, float64 (n,)."""
+        self._fitted()
+        return self._calibration[self.check_rule(rule)]
+
+    def p_values(self, images: Any, rule: str | None = None) -> np.ndarray:
+        """Conformal p-values, float64 (N,) in [1/(n+1), 1]; see `anomalae.calibration.p_values`."""
+        return calibration.p_values(self.score(images, rule), self.calibration_scores(rule))
+
+    def threshold(self, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> float | None:
+        """The score above which images are flagged at false-alarm level alpha; None when none can be."""
+        return calibration.threshold(self.calibration_scores(rule), alpha)
+
+    def flags(self, images: Any, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> np.ndarray:
+        """Verdicts, bool (N,): True where `p <= alpha`, which is where the score is above the threshold."""
+        calibration.check_alpha(alpha)
+        return self.p_values(images, rule) <= alpha
+
+    def reconstruct(self, images: Any) -> np.ndarray:
+        """What the model makes of the images: float32 (N, 28, 28) in [0, 1]."""
+        return np.concatenate([self._forward(x)[:, 0].cpu().numpy() for x in self._batches(images)])
+
+    def encode(self, images: Any) -> np.ndarray:
+        """Embeddings, float32 (N, latent_dim)."""
+        model = self._fitted()
+        with torch.no_grad():
+            return np.concatenate([model.encode(x).cpu().numpy() for x in self._batches(images)])
+
+    def heatmap(self, images: Any, rule: str | None = None) -> np.ndarray:
+        """Where the score comes from: float64 (N, 28, 28), signed, absolute values summing to the score.
+
+        Positive where there is ink the model did not expect, negative where expected ink is missing.
+        """
+        rule = self.check_rule(rule)
+        return np.concatenate(
+            [scoring.terms(rule, x, self._forward(x)).numpy() for x in self._batches(images)]
+        )
+
+    # --- saving -----------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> None:
+        """Write a run folder; a run already there is replaced whole, and stays whole if writing fails."""
+        self._fitted()
+        runs.replace_folder(Path(folder), self.write)
+
+    def write(self, folder: Path) -> None:
+        """Write the run's files into an existing folder, `config.json` last, and drop its checkpoint."""
+        weights = {k: v.detach().cpu().numpy() for k, v in self._fitted().state_dict().items()}
+        bundle.write_arrays(folder / runs.WEIGHTS, weights)
+        bundle.write_arrays(folder / runs.CALIBRATION, self._calibration)
+        bundle.write_jsonl(folder / runs.HISTORY, training.history_lines(self.history))
+        bundle.write_json(folder / runs.CONFIG, self._record().to_dict())
+        (folder / runs.CHECKPOINT).unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "auto", threads: int | None = None) -> Detector:
+        """Read a run folder. Raises BundleError, naming file and fault, for one that is not whole and sound."""
+        folder = Path(folder)
+        record = read_record(folder)
+        detector = cls(device=device, threads=threads)
+        detector.settings, detector.data = record.settings, record.data
+        detector.environment, detector.created = record.environment, record.created
+        use_threads(threads)
+        model = build(record.settings)
+        shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        weights, _ = bundle.read_arrays(folder / runs.WEIGHTS, shapes)
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        detector._model = model.to(detector.device).eval()
+        expected: dict[str, tuple[int, ...]] = dict.fromkeys(detector.rules, (record.data.n_calibration,))
+        detector._calibration, _ = bundle.read_arrays(folder / runs.CALIBRATION, expected)
+        detector.history = [training.Epoch(**line) for line in bundle.read_jsonl(folder / runs.HISTORY)]
+        return detector
+
+    def _record(self) -> Record:
+        seconds = round(sum(line.seconds for line in self.history), 3)
+        return Record(self.settings, self.data, self.environment, self.created, seconds)
+
+    # --- inside -----------------------------------------------------------------------------------------------
+
+    def _fitted(self) -> Any:
+        if self._model is None:
+            raise ConfigError(
+                "this detector is not fitted yet: call fit(images) or Detector.load(folder) first"
+            )
+        return self._model
+
+    def check_rule(self, rule: str | None) -> str:
+        """The rule of this name, None being the default one; ConfigError for one this detector lacks."""
+        if rule is None:
+            return self.settings.score
+        if rule not in self.rules:
+            raise ConfigError(
+                f"score {rule!r}: a run of model {self.settings.model} has {', '.join(self.rules)}"
+            )
+        return rule
+
+    def _tensor(self, images: np.ndarray) -> Tensor:
+        floats = images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
+        return torch.from_numpy(floats)[:, None].to(self.device)
+
+    def _batches(self, images: Any) -> list[Tensor]:
+        return list(self._tensor(check_images(images)).split(training.SCORING_BATCH))
+
+    def _forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self._fitted().reconstruct(images)

@@ -1,0 +1,145 @@
+"""One experiment: train a run on a data set's normal classes, evaluate it on the test part, keep both."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalae import bundle, calibration, runs
+from anomalae.config import Settings
+from anomalae.datasets import Dataset, OneClassSplit, Part, load_dataset
+from anomalae.detector import Detector
+from anomalae.errors import DataError
+from anomalae.evaluation import Evaluation, evaluate
+from anomalae.record import Data
+
+
+def describe(dataset: Dataset, split: OneClassSplit, root: str | None = None) -> Data:
+    """The record of what a run on this split was trained on."""
+    provenance = dataset.provenance
+    return Data(
+        name=dataset.name,
+        normal=split.normal,
+        anomalous=split.anomalous,
+        seed=split.seed,
+        n_test=len(split.test),
+        root=root if root is not None else provenance.get("root"),
+        preprocess=provenance.get("preprocess", "auto"),
+        polarity=provenance.get("polarity", "auto"),
+        hashes=provenance["sha256"],
+        verified=provenance.get("verified", False),
+    )
+
+
+def train_run(
+    dataset: Dataset,
+    split: OneClassSplit,
+    settings: Settings,
+    folder: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[Any], None] = lambda state: None,
+    on_batch: Callable[[int, float], None] = lambda done, loss: None,
+) -> Detector:
+    """Train into an existing folder, which is locked meanwhile; the finished run stands there at the end."""
+    with runs.lock(folder):
+        detector = Detector(device=device, threads=threads, **settings.to_dict())
+        detector.fit(
+            split.train.images,
+            split.validation.images,
+            split.calibration.images,
+            data=describe(dataset, split),
+            folder=folder,
+            resume=resume,
+            on_epoch=on_epoch,
+            on_batch=on_batch,
+        )
+        detector.write(folder)
+    return detector
+
+
+def reload_dataset(
+    data: Data, data_dir: str | None = None, progress: Callable[[str, int, int | None], None] | None = None
+) -> Dataset:
+    """The data set a run was trained on, hashes compared. DataError when it is gone or has changed."""
+    if data.name is None:
+        raise DataError("this run was trained on arrays, not on a data set: name one with --dataset")
+    dataset = load_dataset(
+        data.name,
+        data_dir or data.root,
+        preprocess=data.preprocess,
+        polarity=data.polarity,
+        progress=progress,
+    )
+    for part, value in data.hashes.items():
+        if dataset.provenance["sha256"].get(part) != value:
+            raise DataError(f"data set {data.name}: its {part} part is not the one this run was trained on")
+    return dataset
+
+
+def check_classes(dataset: Dataset, normal: tuple[int | str, ...]) -> None:
+    """Raise DataError unless the data set has all of a run's normal classes."""
+    missing = [str(name) for name in normal if str(name) not in {str(known) for known in dataset.classes}]
+    if missing:
+        known = ", ".join(str(name) for name in dataset.classes)
+        raise DataError(
+            f"data set {dataset.name}: no class {', '.join(missing)}, normal in this run; it has {known}"
+        )
+
+
+def truth(labels: np.ndarray, normal: tuple[int | str, ...]) -> np.ndarray:
+    """`is_anomaly` of each label: bool (N,), True where the class is not one of the normal ones."""
+    return ~np.isin(labels.astype(str), [str(name) for name in normal])
+
+
+def evaluate_part(detector: Detector, part: Part, rule: str | None = None, *, alpha: float) -> Evaluation:
+    """Score a labelled part by a rule and compare the scores with the truth of the one-class problem."""
+    scores = detector.score(part.images, rule)
+    return evaluate(
+        scores,
+        truth(part.labels, detector.data.normal),
+        part.labels,
+        p_values=calibration.p_values(scores, detector.calibration_scores(rule)),
+        alpha=alpha,
+        threshold=detector.threshold(alpha, rule),
+    )
+
+
+def evaluation_document(
+    run: str, detector: Detector, evaluation: Evaluation, *, dataset: str, rule: str | None = None
+) -> dict[str, Any]:
+    """What `evaluate --json` prints and `evaluation.json` holds."""
+    return {
+        "run": run,
+        "dataset": dataset,
+        "normal": list(detector.data.normal),
+        "score": rule or detector.settings.score,
+        **evaluation.to_dict(),
+    }
+
+
+def keep_evaluation(folder: Path, document: dict[str, Any], evaluation: Evaluation) -> None:
+    """Write `evaluation.json` and `scores.csv` into the run."""
+    bundle.write_bytes(folder / runs.SCORES, scores_csv(evaluation).encode())
+    bundle.write_json(folder / runs.EVALUATION, document)
+
+
+def scores_csv(evaluation: Evaluation) -> str:
+    """`index,label,is_anomaly,score,p_value,flagged`, an image a line, in the order of the test part."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "label", "is_anomaly", "score", "p_value", "flagged"])
+    for index, (score, anomaly, flag) in enumerate(
+        zip(evaluation.scores, evaluation.is_anomaly, evaluation.flagged, strict=True)
+    ):
+        label = "" if evaluation.labels is None else evaluation.labels[index]
+        p_value = "" if evaluation.p_values is None else repr(float(evaluation.p_values[index]))
+        writer.writerow([index, label, int(anomaly), repr(float(score)), p_value, int(flag)])
+    return text.getvalue()

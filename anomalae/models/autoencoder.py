@@ -1,0 +1,36 @@
+"""The autoencoder: an embedding from which the image is rebuilt."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from anomalae.models.layers import decoder, encoder
+
+
+class Autoencoder(nn.Module):
+    """x -> z = e(x) -> y = sigmoid(d(z)); trained on the squared error of y and the clean x.
+
+    With corrupted inputs it is the denoising autoencoder of Vincent et al. (ICML 2008).
+    """
+
+    def __init__(self, architecture: str, hidden: tuple[int, ...], latent_dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder(architecture, hidden, latent_dim)
+        self.decoder = decoder(architecture, hidden, latent_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 1, 28, 28) in [0, 1] -> reconstructions of the same shape, in (0, 1)."""
+        return torch.sigmoid(self.decoder(self.encoder(images)))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (N, 1, 28, 28) -> embeddings (N, latent_dim)."""
+        return self.encoder(images)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Images (N, 1, 28, 28) -> reconstructions of the same shape, in (0, 1)."""
+        return self(images)
+
+    def loss(self, corrupted: Tensor, clean: Tensor) -> Tensor:
+        """Squared error summed over pixels, an image each: (N,)."""
+        return (self(corrupted) - clean).square().flatten(1).sum(1)

@@ -1,0 +1,64 @@
+"""Encoder and decoder trunks, dense and convolutional, and how their weights begin."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+SIDE = 28
+PIXELS = SIDE * SIDE
+SLOPE = 0.1  # of the LeakyReLU below zero
+BOTTOM = SIDE // 4  # side of the conv feature map after two strides of 2
+
+
+def encoder(architecture: str, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
+    """Images (N, 1, 28, 28) -> (N, outputs)."""
+    if architecture == "dense":
+        return nn.Sequential(nn.Flatten(), *_dense([PIXELS, *hidden, outputs]))
+    first, second = hidden
+    return nn.Sequential(
+        nn.Conv2d(1, first, 3, stride=2, padding=1),  # (N, first, 14, 14)
+        nn.LeakyReLU(SLOPE),
+        nn.Conv2d(first, second, 3, stride=2, padding=1),  # (N, second, 7, 7)
+        nn.LeakyReLU(SLOPE),
+        nn.Flatten(),
+        nn.Linear(second * BOTTOM * BOTTOM, outputs),
+    )
+
+
+def decoder(architecture: str, hidden: tuple[int, ...], latent_dim: int) -> nn.Sequential:
+    """Codes (N, latent_dim) -> logits (N, 1, 28, 28)."""
+    if architecture == "dense":
+        return nn.Sequential(
+            *_dense([latent_dim, *reversed(hidden), PIXELS]), nn.Unflatten(1, (1, SIDE, SIDE))
+        )
+    first, second = hidden
+    return nn.Sequential(
+        nn.Linear(latent_dim, second * BOTTOM * BOTTOM),
+        nn.LeakyReLU(SLOPE),
+        nn.Unflatten(1, (second, BOTTOM, BOTTOM)),
+        nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),  # (N, first, 14, 14)
+        nn.LeakyReLU(SLOPE),
+        nn.ConvTranspose2d(first, 1, 4, stride=2, padding=1),  # (N, 1, 28, 28)
+    )
+
+
+def initialise(module: nn.Module, source: torch.Generator) -> None:
+    """Draw every weight and bias from `source`, uniform in +-1/sqrt(fan_in): PyTorch's own start, but seeded."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            fan_in, _ = nn.init._calculate_fan_in_and_fan_out(layer.weight)
+            bound = 1 / math.sqrt(fan_in)
+            nn.init.uniform_(layer.weight, -bound, bound, generator=source)
+            if layer.bias is not None:
+                nn.init.uniform_(layer.bias, -bound, bound, generator=source)
+
+
+def _dense(widths: list[int]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(SLOPE)]
+    return layers[:-1]

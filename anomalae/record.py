@@ -1,0 +1,107 @@
+"""`config.json` of a run: settings, data and environment as one strict record, also carried by checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalae import bundle, runs
+from anomalae.config import FORMAT_VERSION, Settings, strict
+from anomalae.environment import Environment
+from anomalae.errors import BundleError, ConfigError
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run was trained on. `name` is None where images were given as arrays."""
+
+    name: str | None = None  # of the data set that was really used
+    normal: tuple[int | str, ...] = ()  # classes
+    anomalous: tuple[int | str, ...] = ()
+    seed: int = 0  # of the one-class split
+    n_train: int = 0
+    n_validation: int = 0
+    n_calibration: int = 0
+    n_test: int = 0  # the whole test part, normal and anomalous
+    root: str | None = None  # folder where the data was found; None for bundled data
+    preprocess: str = "auto"  # how image files become canonical; inherited by `score`
+    polarity: str = "auto"
+    hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of each part's images and labels
+    verified: bool = False  # whether the hashes are those of the official files
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "normal", tuple(self.normal))
+        object.__setattr__(self, "anomalous", tuple(self.anomalous))
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything `config.json` holds."""
+
+    settings: Settings
+    data: Data
+    environment: Environment
+    created: str = ""  # ISO 8601, UTC, when the training began
+    seconds: float = 0.0  # of training, all epochs
+    format_version: int = FORMAT_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able dict; `from_dict` reads it back."""
+        values = dataclasses.asdict(self) | {"settings": self.settings.to_dict()}
+        version = values.pop("format_version")
+        return {"format_version": version, **values}
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str) -> Record:
+        """Read strictly: unknown keys and newer format versions raise BundleError, missing keys take defaults."""
+        if not isinstance(values, dict):
+            raise BundleError(f"{where}: expected an object, got {type(values).__name__}")
+        version = values.get("format_version", FORMAT_VERSION)
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise BundleError(
+                f"{where}: format version {version!r} is newer than {FORMAT_VERSION}, the newest this anomalae reads"
+            )
+        try:
+            parts = {
+                "settings": Settings.from_dict(values.get("settings", {}), where),
+                "data": strict(Data, values.get("data", {}), where),
+                "environment": strict(Environment, values.get("environment", {}), where),
+            }
+            return strict(cls, {**values, **parts}, where)
+        except ConfigError as error:
+            raise BundleError(str(error)) from None
+
+
+def read_record(folder: Path) -> Record:
+    """The record of a finished run. Raises BundleError for a folder that is none, or an unfinished one."""
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such run folder")
+    if not runs.is_finished(folder):
+        what = (
+            f"go on with: anomalae train --resume {folder.name}"
+            if runs.is_unfinished(folder)
+            else "not a run"
+        )
+        raise BundleError(f"{folder}: no {runs.CONFIG}, so it is unfinished; {what}")
+    return Record.from_dict(bundle.read_json(folder / runs.CONFIG), str(folder / runs.CONFIG))
+
+
+def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray], record: Record, epoch: int) -> None:
+    """Write the state after `epoch` epochs; the history must stand in the folder already."""
+    bundle.write_arrays(folder / runs.CHECKPOINT, arrays, {"epoch": epoch, "record": record.to_dict()})
+
+
+def read_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], list[dict[str, Any]], Record]:
+    """`(arrays, history up to the checkpoint's epoch, record)` of an unfinished run."""
+    path = folder / runs.CHECKPOINT
+    arrays, metadata = bundle.read_arrays(path)
+    if set(metadata) != {"epoch", "record"}:
+        raise BundleError(f"{path}: not a checkpoint of anomalae")
+    history = bundle.read_jsonl(folder / runs.HISTORY)[: metadata["epoch"]]
+    if len(history) < metadata["epoch"]:
+        raise BundleError(f"{folder / runs.HISTORY}: ends before epoch {metadata['epoch']} of the checkpoint")
+    return arrays, history, Record.from_dict(metadata["record"], str(path))

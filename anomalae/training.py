@@ -1,0 +1,172 @@
+"""The training loop. It reports and checkpoints through callbacks, and never sees a label."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anomalae import noise
+from anomalae.config import Settings
+from anomalae.errors import BundleError, TrainingError
+from anomalae.models import Autoencoder, build
+
+SCORING_BATCH = 1024  # images a forward pass where no gradient is needed
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the history. Losses are squared errors summed over pixels, means over images."""
+
+    epoch: int  # counted from 1
+    loss: float  # on the training images, while the weights moved
+    validation_loss: (
+        float | None
+    )  # after the epoch, under the same noise each time; None without validation images
+    learning_rate: float  # of the last step
+    seconds: float  # wall clock
+
+
+@dataclass
+class Training:
+    """A training in progress: what a checkpoint must hold so that going on is bit for bit the same."""
+
+    settings: Settings
+    model: Autoencoder
+    optimizer: torch.optim.AdamW
+    history: list[Epoch]
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history)
+
+    @classmethod
+    def start(cls, settings: Settings, device: torch.device) -> Training:
+        """A training before its first epoch."""
+        model = build(settings).to(device)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        return cls(settings, model, optimizer, [])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Weights and the optimiser's moments, by name."""
+        found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{index}.{key}": tensor for key, tensor in moments.items()}
+        return {name: tensor.detach().cpu().numpy() for name, tensor in found.items()}
+
+    def restore(self, arrays: dict[str, np.ndarray], history: list[dict[str, Any]]) -> None:
+        """Take up what `arrays` and the history of a checkpoint hold."""
+        state: dict[int, dict[str, Tensor]] = {}
+        weights: dict[str, Tensor] = {}
+        for name, array in arrays.items():
+            kind, _, rest = name.partition(".")
+            if kind == "model":
+                weights[rest] = torch.from_numpy(array)
+            else:
+                index, _, key = rest.partition(".")
+                state.setdefault(int(index), {})[key] = torch.from_numpy(array)
+        try:
+            self.model.load_state_dict(weights)
+            groups = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+            self.history = [Epoch(**line) for line in history]
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"checkpoint does not fit its settings: {str(error).splitlines()[0]}") from None
+
+
+def history_lines(history: list[Epoch]) -> list[dict[str, Any]]:
+    """The history as JSON-able lines."""
+    return [asdict(line) for line in history]
+
+
+def run(
+    training: Training,
+    images: Tensor,
+    validation: Tensor | None,
+    *,
+    on_epoch: Callable[[Training], None] = lambda training: None,
+    on_batch: Callable[[int, float], None] = lambda done, loss: None,
+) -> None:
+    """Train until the settings' last epoch; the last epoch's weights count, nothing is stopped early.
+
+    `images`, `validation`: float32 (N, 1, 28, 28) in [0, 1] on the model's device. `on_batch(images_done, loss)`
+    comes after each step, `on_epoch(training)` after each epoch, when the state may be saved. Order of images and
+    noise of an epoch depend on (seed, epoch) alone. Raises TrainingError when the loss is no longer finite: the
+    epoch that `on_epoch` saw last is then the last good one.
+    """
+    settings, model, optimizer = training.settings, training.model, training.optimizer
+    steps = math.ceil(len(images) / settings.batch_size)
+    while training.epoch < settings.epochs:
+        begun, number, total, rate = time.perf_counter(), training.epoch + 1, 0.0, 0.0
+        source = noise.generator(settings.seed, noise.EPOCH, number)
+        order = torch.randperm(len(images), generator=source)
+        model.train()
+        for index, chosen in enumerate(order.split(settings.batch_size)):
+            step = (number - 1) * steps + index
+            rate, beta = one_cycle(step, steps * settings.epochs, settings.learning_rate)
+            optimizer.param_groups[0].update(lr=rate, betas=(beta, 0.999))
+            clean = images[chosen.to(images.device)]
+            loss = model.loss(noise.corrupt(clean, settings.noise, source), clean).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            value = loss.item()
+            _check_finite(value, number, settings)
+            total += value * len(clean)
+            on_batch(min((index + 1) * settings.batch_size, len(images)), value)
+        model.eval()
+        held_out = None if validation is None else _validation_loss(model, validation, settings)
+        if held_out is not None:
+            _check_finite(held_out, number, settings)
+        seconds = time.perf_counter() - begun
+        training.history.append(Epoch(number, total / len(images), held_out, rate, round(seconds, 4)))
+        on_epoch(training)
+    model.eval()
+
+
+def one_cycle(step: int, total: int, peak: float) -> tuple[float, float]:
+    """`(learning rate, AdamW's first beta)` of step 0 <= step < total, a function of the step alone.
+
+    Cosine from peak/25 up to the peak over the first 30% of the steps, then down to peak/250,000; beta the other
+    way, 0.95 to 0.85 and back. Smith and Topin, "Super-convergence", 2017; constants as in PyTorch's OneCycleLR.
+    """
+    top = max(0.3 * total - 1, 1e-9)
+    if step <= top:
+        way = _cosine(step / top)
+        return _between(peak / 25, peak, way), _between(0.95, 0.85, way)
+    way = _cosine((step - top) / max(total - 1 - top, 1e-9))
+    return _between(peak, peak / 25e4, way), _between(0.85, 0.95, way)
+
+
+def _cosine(way: float) -> float:
+    return (1 - math.cos(math.pi * min(way, 1.0))) / 2
+
+
+def _between(start: float, end: float, way: float) -> float:
+    return start + (end - start) * way
+
+
+def _validation_loss(model: Autoencoder, images: Tensor, settings: Settings) -> float:
+    source = noise.generator(settings.seed, noise.VALIDATION)
+    total = 0.0
+    with torch.no_grad():
+        for clean in images.split(SCORING_BATCH):
+            total += model.loss(noise.corrupt(clean, settings.noise, source), clean).sum().item()
+    return total / len(images)
+
+
+def _check_finite(loss: float, epoch: int, settings: Settings) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the loss became {loss} in epoch {epoch}: lower --learning-rate (now {settings.learning_rate:g}); "
+            f"epoch {epoch - 1} is kept"
+        )
