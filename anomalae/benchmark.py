@@ -1,0 +1,318 @@
+"""Grids of trainings: each chosen class normal in turn, several seeds, one table. A kill loses one cell at most."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalae import bundle, experiment
+from anomalae.calibration import false_alarm_band
+from anomalae.config import Settings
+from anomalae.datasets import Dataset, OneClassSplit, Part
+from anomalae.detector import Detector
+from anomalae.environment import choose_device, record_environment
+from anomalae.errors import ConfigError
+from anomalae.intervals import mean_auc_interval
+
+PARTS = ("test", "development")
+SPEC = "benchmark.json"
+CELLS = "cells"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is trained and scored. `part`: `test`, or `development` (validation normals, and train-part images of
+    the other classes as anomalies), on which settings are compared so that the test part is used once.
+    """
+
+    dataset: Dataset
+    normals: tuple[int | str, ...]  # each is the one normal class of its problems
+    seeds: tuple[int, ...]
+    settings: Settings  # its seed is replaced by each of `seeds`
+    part: str = "test"
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.part not in PARTS:
+            raise ConfigError(f"part {self.part!r}: must be one of {', '.join(PARTS)}")
+        for name, values in (("normal classes", self.normals), ("seeds", self.seeds)):
+            if not values or len(set(values)) != len(values):
+                raise ConfigError(f"{name} {list(values)}: must be at least one, none twice")
+
+    def spec(self) -> dict[str, Any]:
+        """What must agree for a grid to go on in a folder (classes and seeds may be added)."""
+        settings = self.settings.to_dict()
+        del settings["seed"]
+        hashes = self.dataset.provenance["sha256"]
+        return {
+            "dataset": self.dataset.name,
+            "sha256": hashes,
+            "part": self.part,
+            "alpha": self.alpha,
+            "settings": settings,
+        }
+
+
+def prepare(grid: Grid, folder: Path) -> None:
+    """Make the folder, or check that what lies there belongs to the same grid; ConfigError where it does not."""
+    spec = grid.spec()
+    path = folder / SPEC
+    if path.is_file():
+        found = bundle.read_json(path)
+        for key, value in spec.items():
+            if found.get(key) != value:
+                raise ConfigError(
+                    f"{path}: has another {key} ({_difference(found.get(key), value)}); choose another --output"
+                )
+        return
+    (folder / CELLS).mkdir(parents=True, exist_ok=True)
+    bundle.write_json(path, spec)
+
+
+def run(
+    grid: Grid,
+    folder: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    on_cell: Callable[[str, dict[str, Any], bool], None] = lambda name, cell, new: None,
+    on_start: Callable[[str, OneClassSplit], tuple[Callable, Callable]] | None = None,
+) -> dict[str, Any]:
+    """Train and evaluate every cell that is not there yet; write and return the table (`table.json`).
+
+    `on_cell(name, cell, new)` comes after each cell, `on_start(name, split)` before a training and returns its
+    `(on_epoch, on_batch)` callbacks. Cells are run one after another, seed by seed.
+    """
+    prepare(grid, folder)
+    cells = []
+    for seed in grid.seeds:
+        for normal in grid.normals:
+            name = cell_name(grid, normal, seed)
+            path = folder / CELLS / f"{name}.json"
+            new = not path.is_file()
+            if new:
+                _run_cell(grid, normal, seed, folder / CELLS / name, device, threads, on_start)
+            cell = bundle.read_json(path)
+            cells.append(cell)
+            on_cell(name, cell, new)
+    table = summarise(grid, cells, folder)
+    table["environment"] = dataclasses.asdict(record_environment(choose_device(device)))
+    bundle.write_json(folder / "table.json", table)
+    bundle.write_bytes(folder / "table.md", markdown(table).encode())
+    bundle.write_bytes(folder / "table.csv", csv_table(table).encode())
+    return table
+
+
+def cell_name(grid: Grid, normal: int | str, seed: int) -> str:
+    """Name of a cell's files: the class by its place in the data set, so that any class name will do."""
+    return f"normal-{grid.dataset.classes.index(normal)}_seed-{seed}"
+
+
+def scored_part(grid: Grid, split: OneClassSplit) -> Part:
+    """The images a cell is judged on."""
+    if grid.part == "test":
+        return split.test
+    train = grid.dataset.train
+    others = ~np.isin(train.labels, split.normal)
+    return Part(
+        np.concatenate([split.validation.images, train.images[others]]),
+        np.concatenate([split.validation.labels, train.labels[others]]),
+    )
+
+
+def _run_cell(
+    grid: Grid,
+    normal: int | str,
+    seed: int,
+    base: Path,
+    device: str,
+    threads: int | None,
+    on_start: Callable[[str, OneClassSplit], tuple[Callable, Callable]] | None,
+) -> None:
+    split = grid.dataset.one_class(normal=[normal], seed=seed)
+    settings = dataclasses.replace(grid.settings, seed=seed)
+    callbacks = on_start(base.name, split) if on_start else (lambda state: None, lambda done, loss: None)
+    detector = Detector(device=device, threads=threads, **settings.to_dict())
+    detector.fit(
+        split.train.images,
+        split.validation.images,
+        split.calibration.images,
+        data=experiment.describe(grid.dataset, split),
+        on_epoch=callbacks[0],
+        on_batch=callbacks[1],
+    )
+    part = scored_part(grid, split)
+    evaluations = {
+        rule: experiment.evaluate_part(detector, part, rule, alpha=grid.alpha) for rule in detector.rules
+    }
+    arrays = {rule: evaluation.scores for rule, evaluation in evaluations.items()}
+    bundle.write_arrays(base.with_suffix(".safetensors"), arrays)
+    last = detector.history[-1]
+    cell = {
+        "normal": normal,
+        "seed": seed,
+        "n_train": len(split.train),
+        "n_calibration": detector.n_calibration,
+        "seconds": round(sum(line.seconds for line in detector.history), 2),
+        "loss": last.loss,
+        "validation_loss": last.validation_loss,
+        "scores": {rule: evaluation.to_dict() for rule, evaluation in evaluations.items()},
+    }
+    bundle.write_json(base.with_suffix(".json"), cell)  # last: a cell without it is done again
+
+
+def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    """The table as JSON-able values: a row a normal class, means and spreads over seeds, by every rule."""
+    rules = list(cells[0]["scores"])
+    main = grid.settings.score
+    rows = []
+    for normal in grid.normals:
+        own = [cell for cell in cells if cell["normal"] == normal]
+        rates = [cell["scores"][main]["false_alarm_rate"] for cell in own]
+        n_normal = own[0]["scores"][main]["n_normal"]
+        bands = [false_alarm_band(c["n_calibration"], n_normal, grid.alpha) for c in own[:1]]
+        rows.append(
+            {
+                "normal": normal,
+                "n_train": own[0]["n_train"],
+                "n_calibration": own[0]["n_calibration"],
+                "n_normal": n_normal,
+                "n_anomalous": own[0]["scores"][main]["n_anomalous"],
+                "roc_auc": {rule: _spread([c["scores"][rule]["roc_auc"] for c in own]) for rule in rules},
+                "false_alarm_rates": rates,
+                "false_alarm_band": list(bands[0]),
+                "detection_rate": _spread([c["scores"][main]["detection_rate"] for c in own]),
+                "seconds": _spread([c["seconds"] for c in own]),
+            }
+        )
+    mean = {}
+    for rule in rules:
+        by_seed: list[float | None] = [
+            float(np.mean([c["scores"][rule]["roc_auc"] for c in cells if c["seed"] == seed]))
+            for seed in grid.seeds
+        ]
+        mean[rule] = _spread(by_seed) | {"interval": _mean_interval(grid, cells, rule, folder)}
+    return {
+        **grid.spec(),
+        "score": main,
+        "seeds": list(grid.seeds),
+        "rows": rows,
+        "mean": mean,
+        "worst": min(row["roc_auc"][main]["mean"] for row in rows),
+    }
+
+
+def _mean_interval(
+    grid: Grid, cells: Sequence[dict[str, Any]], rule: str, folder: Path
+) -> list[float] | None:
+    """Bootstrap interval of the mean AUC, the shared test images resampled once for all cells."""
+    if grid.part != "test":
+        return None  # every cell has normals of its own there
+    labels = grid.dataset.test.labels
+    scores = []
+    for cell in cells:
+        path = folder / CELLS / f"{cell_name(grid, cell['normal'], cell['seed'])}.safetensors"
+        scores.append(bundle.read_arrays(path)[0][rule])
+    anomalous = np.stack([experiment.truth(labels, (cell["normal"],)) for cell in cells])
+    return list(mean_auc_interval(np.stack(scores), anomalous, labels))
+
+
+def _spread(values: list[float | None]) -> dict[str, Any]:
+    """Mean, sample standard deviation (None for one value) and the values; None where a value is missing."""
+    there = [value for value in values if value is not None]
+    if len(there) < len(values):
+        return {"mean": None, "sd": None, "values": values}
+    deviation = float(np.std(there, ddof=1)) if len(there) > 1 else None
+    return {"mean": float(np.mean(there)), "sd": deviation, "values": values}
+
+
+def _difference(found: Any, wanted: Any) -> str:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
+        return ", ".join(f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} here" for key in keys)
+    return f"{found!r} there, {wanted!r} here"
+
+
+def markdown(table: dict[str, Any]) -> str:
+    """The table for people, with what is needed to measure it again."""
+    main, settings = table["score"], table["settings"]
+    others = [rule for rule in table["mean"] if rule != main]
+    seeds = len(table["seeds"])
+    head = [
+        "normal",
+        "train images",
+        f"ROC-AUC ({main})",
+        *(f"({rule})" for rule in others),
+        "detected",
+        "false alarms",
+        "95% band",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in table["rows"]:
+        low, high = row["false_alarm_band"]
+        cells = [
+            str(row["normal"]).replace("|", "\\|"),
+            str(row["n_train"]),
+            _plus_minus(row["roc_auc"][main]),
+            *(_plus_minus(row["roc_auc"][rule]) for rule in others),
+            _percent(row["detection_rate"]["mean"]),
+            " ".join(_percent(rate) for rate in row["false_alarm_rates"]),
+            f"{100 * low:.1f} to {100 * high:.1f}%",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    means = [f"**{_plus_minus(table['mean'][rule])}**" for rule in (main, *others)]
+    lines.append("| " + " | ".join(["**mean**", "", *means, "", "", ""]) + " |")
+    interval = table["mean"][main]["interval"]
+    images = "test part" if table["part"] == "test" else "development images"
+    notes = [
+        f"Data: {table['dataset']}, {images}; anomalies are all other classes. Seeds: {_list(table['seeds'])}. "
+        f"Values are means{' ± standard deviation' if seeds > 1 else ''} over seeds"
+        + (f"; in the last row over the {seeds} seeds' means." if seeds > 1 else "."),
+    ]
+    if interval:
+        notes.append(
+            f"95% bootstrap interval of the mean ({main}), test images resampled once for all cells: "
+            f"{interval[0]:.4f} to {interval[1]:.4f}."
+        )
+    notes.append(
+        f"False alarms: share of normal images flagged at alpha {table['alpha']:g}, a value a seed; the band is where "
+        "one such rate lies 95 times in 100 for exchangeable images (beta-binomial)."
+    )
+    notes.append("Settings: " + ", ".join(f"{key} {_list(value)}" for key, value in settings.items()) + ".")
+    if "environment" in table:
+        versions = table["environment"]["versions"]
+        notes.append(
+            "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
+        )
+    return "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n"
+
+
+def csv_table(table: dict[str, Any]) -> str:
+    """A line a normal class, seed and rule."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["normal", "seed", "score", "roc_auc"])
+    for row in table["rows"]:
+        for rule, spread in row["roc_auc"].items():
+            for seed, value in zip(table["seeds"], spread["values"], strict=True):
+                writer.writerow([row["normal"], seed, rule, repr(value)])
+    return out.getvalue()
+
+
+def _plus_minus(spread: dict[str, Any]) -> str:
+    return f"{spread['mean']:.4f}" + (f" ± {spread['sd']:.4f}" if spread["sd"] is not None else "")
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.1f}%"
+
+
+def _list(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

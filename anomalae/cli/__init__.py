@@ -1,0 +1,77 @@
+"""The command line: one file a command, each thin. Commands are imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from anomalae.errors import AnomalaeError
+from anomalae.version import __version__
+
+COMMANDS = ("train", "score", "evaluate", "runs", "benchmark", "data")
+
+EXIT_STATUS = """
+Exit status: 0 done; 1 nothing could be done; 2 wrong usage; 3 something was flagged and --fail-on-anomaly was
+given; 4 done in part, some inputs failed.
+"""
+
+
+class _Lazy(click.Group):
+    """A group whose commands live in modules of the same name and are imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"anomalae.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0] if args else "", COMMANDS, n=1)
+            if not near or "Did you mean" in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Turn our own errors into one line and exit status 1; click's own usage errors stay 2."""
+        try:
+            return super().invoke(ctx)
+        except AnomalaeError as error:
+            click.echo(f"Error: {one_line(str(error))}", err=True)
+            sys.exit(1)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(1)
+
+
+def one_line(text: str) -> str:
+    """The text with control characters, line breaks and undecodable bytes shown as escapes."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=EXIT_STATUS,
+)
+@click.version_option(__version__, prog_name="anomalae")
+def main() -> None:
+    """Learn what some handwritten digits look like; tell which other images do not belong.
+
+    \b
+    Example:
+      anomalae train --normal 0
+      anomalae score images/
+    """

@@ -1,0 +1,134 @@
+"""Options that become `Settings`, shared by the commands that train, and `--config FILE.toml`."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from anomalae.config import ARCHITECTURES, MODELS, PIXELS, RECONSTRUCTION_SCORES, Settings
+from anomalae.errors import ConfigError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DEFAULT = Settings()
+SETTINGS = (
+    "model", "architecture", "latent_dim", "hidden", "epochs", "batch_size", "learning_rate", "noise", "score",
+)  # fmt: skip
+
+
+def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(int(width) for width in value.split(",")) if value.strip() else ()
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: expected whole numbers with commas, as in 1024,512") from None
+
+
+def settings_options(function: F) -> F:
+    """The options named in SETTINGS; each is None when not given, so that the measured default holds."""
+    hidden = ",".join(map(str, _DEFAULT.hidden))
+    options = [
+        click.option("--model", type=click.Choice(MODELS), help="Kind of model.  [default: ae]"),
+        click.option(
+            "--architecture", type=click.Choice(ARCHITECTURES), help="Kind of layers.  [default: dense]"
+        ),
+        click.option(
+            "--latent-dim",
+            type=click.IntRange(1, PIXELS),
+            help=f"Width of the embedding.  [default: {_DEFAULT.latent_dim}]",
+        ),
+        click.option(
+            "--hidden",
+            callback=_widths,
+            metavar="N,N",
+            help=f"Units of the encoder's dense layers, or channels of its two conv layers; the decoder mirrors "
+            f"them.  [default: {hidden}; conv: {','.join(map(str, Settings.of(architecture='conv').hidden))}]",
+        ),
+        click.option(
+            "--epochs",
+            type=click.IntRange(1),
+            help=f"Passes over the training images.  [default: {_DEFAULT.epochs}]",
+        ),
+        click.option(
+            "--batch-size", type=click.IntRange(1), help=f"Images a step.  [default: {_DEFAULT.batch_size}]"
+        ),
+        click.option(
+            "--learning-rate",
+            type=click.FloatRange(0, min_open=True),
+            help=f"Peak of the one-cycle schedule.  [default: {_DEFAULT.learning_rate:g}]",
+        ),
+        click.option(
+            "--noise",
+            type=click.FloatRange(0),
+            help="Scale of the coarse and the pixel noise added in training; 0 is a plain autoencoder with L2 loss.  "
+            f"[default: {_DEFAULT.noise:g}]",
+        ),
+        click.option(
+            "--score",
+            type=click.Choice(RECONSTRUCTION_SCORES),
+            help=f"Rule that judges images.  [default: {_DEFAULT.score}]",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def make_settings(given: dict[str, Any], **more: Any) -> Settings:
+    """Settings of the options in `given`; a value out of range is a usage error (exit status 2)."""
+    try:
+        return Settings.of(**{name: given[name] for name in SETTINGS}, **more)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def config_option(function: F) -> F:
+    """`--config FILE.toml`: the command's long options as keys; a flag on the command line wins."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=_read_config,
+        help="Take options from a TOML file (keys as the long options); a flag wins over the file.",
+    )(function)
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    if value is None:
+        return
+    try:
+        keys = tomllib.loads(value.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise click.BadParameter(f"{value}: not readable as TOML: {error}") from None
+    options = {p.name: p for p in ctx.command.params if p.name not in {"config_file", "resume", None}}
+    defaults: dict[str, Any] = {}
+    for key, content in keys.items():
+        name = key.replace("-", "_")
+        if name not in options:
+            near = difflib.get_close_matches(name, [n for n in options if n], n=1)
+            hint = f"; did you mean {near[0].replace('_', '-')!r}?" if near else ""
+            raise click.BadParameter(f"{value}: unknown key {key!r}{hint}")
+        defaults[name] = _as_option(value, key, content, options[name])
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def _as_option(path: Path, key: str, content: Any, option: click.Parameter) -> Any:
+    if isinstance(content, dict):
+        raise click.BadParameter(f"{path}: key {key!r}: expected a value, got a table")
+    if option.multiple:
+        return [str(item) for item in (content if isinstance(content, list) else [content])]
+    if isinstance(content, list):
+        return ",".join(str(item) for item in content)
+    if isinstance(option, click.Option) and option.is_flag:
+        if not isinstance(content, bool):
+            raise click.BadParameter(f"{path}: key {key!r}: expected true or false, got {content!r}")
+        return content
+    return str(content)

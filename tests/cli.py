@@ -1,0 +1,44 @@
+"""Calling the command line in tests, and a run made once for all of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from anomalae.cli import main
+
+QUICK = ["--dataset", "digits", "--epochs", "2", "--hidden", "32", "--latent-dim", "8"]
+
+
+def run(*args: str | Path, stdin: str | bytes | None = None, env: dict[str, str] | None = None) -> Result:
+    """What the command line does with these words; no exception but SystemExit may reach us."""
+    result = CliRunner().invoke(main, [str(word) for word in args], input=stdin, env=env)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def ok(*args: str | Path, **more: Any) -> Result:
+    """As `run`, for a call that must succeed."""
+    result = run(*args, **more)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def fails(status: int, *args: str | Path, **more: Any) -> str:
+    """As `run`, for a call that must fail with this status; returns its one line of complaint."""
+    result = run(*args, **more)
+    assert result.exit_code == status, result.output
+    assert "Traceback" not in result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, result.stderr
+    assert result.stderr.rstrip().splitlines()[-1] == lines[0], result.stderr
+    return lines[0]
+
+
+def parsed(*args: str | Path, **more: Any) -> Any:
+    """The JSON a call prints."""
+    return json.loads(ok(*args, **more).stdout)
