@@ -1,0 +1,56 @@
+"""Scores of a model with an explicit density, in nats, float64 (N,), higher = more anomalous.
+
+Each is negated once, here. All images share the model's bank of draws, so neither order nor neighbours matter, and
+equal images score the same.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from anomalae.models.likelihoods import Bernoulli
+from anomalae.models.vae import VariationalAutoencoder
+
+
+def density_scores(model: VariationalAutoencoder, images: Tensor) -> dict[str, Tensor]:
+    """All density scores of images (N, 1, 28, 28), from one pass over the bank's K draws.
+
+    - `elbo`: minus the ELBO, `KL(q || p) - mean_k log p(x | z_k)`; the KL in closed form, beta 1 whatever the
+      training used.
+    - `iwae`: minus the importance-weighted bound `log mean_k p(x | z_k) p(z_k) / q(z_k | x)`, which rises with K in
+      expectation towards log p(x) (Burda, Grosse and Salakhutdinov 2016).
+    - `reconstruction-probability`: `-mean_k log p(x | z_k)` (An and Cho 2015).
+    - `kl`: KL(q(z | x) || p(z)).
+    - `elbo-excess`, Bernoulli only: `elbo` plus the best log-likelihood any decoder could give the image. It takes
+      out what gray pixels cost whatever the model does. Not a bound on anything.
+    """
+    with torch.no_grad():
+        kl = model.kl(images).sum(1)
+        terms = [model.log_terms(images, draw) for draw in model.bank]
+        likelihood = torch.stack([term.likelihood for term in terms])
+        weights = torch.stack([term.likelihood + term.prior - term.posterior for term in terms])
+        rebuilt = likelihood.mean(0)
+        scores = {
+            "elbo": kl - rebuilt,
+            "iwae": math.log(len(weights)) - torch.logsumexp(weights, 0),
+            "reconstruction-probability": -rebuilt,
+            "kl": kl,
+        }
+        if isinstance(model.likelihood, Bernoulli):
+            scores["elbo-excess"] = scores["elbo"] + Bernoulli.best(images.flatten(1).double())
+    return {name: values.cpu() for name, values in scores.items()}
+
+
+ACTIVE = 0.01  # variance over images of a unit's posterior mean above which the unit counts as active
+
+
+def unit_activity(model: VariationalAutoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
+    """`(variance over the images of each unit's posterior mean, its mean KL in nats)`, float64 (latent_dim,) each.
+
+    A unit is active if the variance is above ACTIVE (Burda et al. 2016).
+    """
+    with torch.no_grad():
+        return model.encode(images).double().var(0), model.kl(images).mean(0)
