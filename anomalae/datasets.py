@@ -13,7 +13,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from anomalae.downloads import (
     written,
 )
 from anomalae.errors import ConfigError, DataError
+from anomalae.images import printable
 
 DATASETS = {
     "mnist": "handwritten digits, 60,000 to train and 10,000 to test",
@@ -113,6 +114,7 @@ class Dataset:
         classes are divided by `split_indices`, whatever their class, and keep their order within each part.
         Raises DataError for an unknown class, and if no class is left to be normal or to be anomalous.
         """
+        where = printable(self.name)
         if normal is not None and anomalous is not None:
             raise DataError("normal and anomalous classes exclude each other: give one of them")
         given = normal if normal is not None else anomalous
@@ -124,13 +126,13 @@ class Dataset:
         chosen, rest = (named, others) if normal is not None else (others, named)
         if not chosen:
             raise DataError(
-                f"{self.name}: no normal class is left" if named else "no normal class: name at least one"
+                f"{where}: no normal class is left" if named else "no normal class: name at least one"
             )
         if not rest:
-            raise DataError(f"{self.name}: no class is left to be anomalous")
+            raise DataError(f"{where}: no class is left to be anomalous")
         for name in chosen:
             if not np.any(self.train.labels == name):
-                raise DataError(f"{self.name}: no training images of class {_shown(name)}")
+                raise DataError(f"{where}: no training images of class {printable(str(name))}")
         indices = np.flatnonzero(np.isin(self.train.labels, chosen))
         train, validation, calibration = (
             self.train.take(indices[part]) for part in split_indices(len(indices), seed)
@@ -187,7 +189,7 @@ def _classes_of(item: str, known: dict[str, int | str], name: str) -> list[int |
     if item and not numbered:
         raise _unknown_class(item, known, name)
     if span is None:
-        raise DataError(f"classes {_shown(item)!r}: expected numbers and ranges, as in 0,1,4-6")
+        raise DataError(f"classes '{printable(item)}': expected numbers and ranges, as in 0,1,4-6")
     first, last = int(span[1]), int(span[2] or span[1])
     if last < first:
         raise DataError(f"classes {item}: the range ends before it begins")
@@ -200,15 +202,9 @@ def _classes_of(item: str, known: dict[str, int | str], name: str) -> list[int |
 
 
 def _unknown_class(label: int | str, known: Iterable[str], name: str) -> DataError:
-    names = [_shown(each) for each in known]
+    names = [printable(each) for each in known]
     listed = names if len(names) <= 20 else [*names[:10], "...", names[-1]]
-    return DataError(f"class {_shown(label)}: not in {name}; classes: {', '.join(listed)}")
-
-
-def _shown(name: int | str) -> str:
-    """A class name on one line, control characters and undecodable bytes escaped."""
-    text = str(name)
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return DataError(f"class {printable(str(label))}: not in {printable(name)}; classes: {', '.join(listed)}")
 
 
 def load_dataset(
@@ -252,7 +248,7 @@ def load_dataset(
             warn(f"MNIST cannot be had ({error}): using the bundled digits instead")
             return _load_digits()
     if not Path(name).is_dir():
-        raise DataError(f"data set {_shown(str(name))}: neither a folder nor one of {', '.join(DATASETS)}")
+        raise DataError(f"data set {printable(name)}: neither a folder nor one of {', '.join(DATASETS)}")
     return _load_folder(Path(name).absolute(), preprocess, polarity)
 
 
@@ -348,7 +344,7 @@ def export(
             with written(path, sync=False) as file:
                 file.write(_png(files[path]))
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {reason(error)}") from None
+        raise DataError(f"{printable(folder)}: cannot be written: {reason(error)}") from None
     return list(files)
 
 
@@ -364,7 +360,7 @@ def _holds(path: Path, image: np.ndarray) -> bool:
                 return True
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         pass
-    raise DataError(f"{path}: exists already with another content")
+    raise DataError(f"{printable(path)}: exists already with another content")
 
 
 def _png(image: np.ndarray) -> bytes:
@@ -377,7 +373,7 @@ def _png(image: np.ndarray) -> bytes:
 
 def _known(name: str) -> str:
     if name not in SOURCES:
-        raise DataError(f"data set {_shown(name)}: not one of {', '.join(DATASETS)}")
+        raise DataError(f"data set {printable(name)}: not one of {', '.join(DATASETS)}")
     return name
 
 
@@ -500,7 +496,7 @@ def _load_folder(folder: Path, preprocess: str, polarity: str) -> Dataset:
     divided = [(folder / name).is_dir() for name in ("train", "test")]
     if any(divided) and not all(divided):
         there, lacking = ("train", "test") if divided[0] else ("test", "train")
-        raise DataError(f"{folder}: has a folder {there} but no folder {lacking}")
+        raise DataError(f"{printable(folder)}: has a folder {there} but no folder {lacking}")
     folders = [folder / "train", folder / "test"] if all(divided) else [folder]
     named = [_read_classes(each, preprocess, polarity) for each in folders]
     names = [name for part in named for name in part]
@@ -514,36 +510,25 @@ def _load_folder(folder: Path, preprocess: str, polarity: str) -> Dataset:
 
 
 def _read_classes(folder: Path, preprocess: str, polarity: str) -> dict[str, np.ndarray]:
-    """Images of each class folder by its name, uint8 (N, 28, 28). DataError for whatever is no image."""
+    """Images of each class folder by its name, uint8 (N, 28, 28). DataError for one that cannot be read."""
     from anomalae.readers import read_inputs
 
-    found = {}
     try:
-        for name in _natural_order(each.name for each in _visible(folder.iterdir()) if each.is_dir()):
-            of_class = folder / str(name)
-            files = [path for path in _visible(of_class.rglob("*"), of_class) if path.is_file()]
-            images = []
-            for item in read_inputs(sorted(files), preprocess, polarity):
-                if item.image is None:
-                    raise DataError(f"{_shown(item.name)}: {item.error}")
-                images.append(item.image)
-            if not images:
-                raise DataError(f"{_shown(str(of_class))}: no images")
-            found[str(name)] = np.stack(images)
+        names = [each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")]
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read: {reason(error)}") from None
-    if not found:
+        raise DataError(f"{printable(folder)}: cannot be read: {reason(error)}") from None
+    if not names:
         expected = "FOLDER/CLASS/*.png or FOLDER/{train,test}/CLASS/*.png"
-        raise DataError(f"{folder}: no class folders; expected {expected}")
+        raise DataError(f"{printable(folder)}: no class folders; expected {expected}")
+    found = {}
+    for name in map(str, _natural_order(names)):
+        images = []
+        for item in read_inputs([folder / name], preprocess, polarity):
+            if item.image is None:
+                raise DataError(str(item.error))
+            images.append(item.image)
+        found[name] = np.stack(images)
     return found
-
-
-def _visible(paths: Iterable[Path], below: Path | None = None) -> Iterator[Path]:
-    """Leave out what a dot hides, in the path's last name or anywhere below `below`."""
-    for path in paths:
-        parts = path.relative_to(below).parts if below else (path.name,)
-        if not any(part.startswith(".") for part in parts):
-            yield path
 
 
 def _labelled(by_class: dict[str, np.ndarray], classes: Classes) -> Part:

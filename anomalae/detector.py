@@ -74,6 +74,7 @@ class Detector:
             train, validation, calibration = (train[index] for index in parts)
         calibration = check_images(calibration, "calibration images")
         held_out = None if validation is None else check_images(validation, "validation images")
+        self.settings = self.settings.for_images(len(train))
         use_threads(self.threads)
         self.environment = record_environment(self.device)
         self.created = datetime.now(UTC).isoformat(timespec="seconds")

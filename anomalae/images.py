@@ -1,7 +1,8 @@
-"""Arrays of images: what is accepted, and the one shape it is brought to."""
+"""Images as arrays: what is accepted, and how a path is shown."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -13,29 +14,58 @@ PIXELS = SIDE * SIDE
 
 
 def check_images(images: Any, what: str = "images") -> np.ndarray:
-    """Bring an array of images to (N, 28, 28), `uint8` or `float32`; the input is left as it is.
+    """Check images and bring them to one shape, (N, 28, 28), contiguous; uint8, or float32 in [0, 1].
 
-    Accepted are `uint8`, or floats in [0, 1], of shape (N, 28, 28), (N, 1, 28, 28) or (N, 784), N >= 1, as a NumPy
-    array, a tensor, or nested sequences of them. Raises ImageError naming the shape, the dtype or the first bad
-    value; `what` opens the message.
+    images: uint8, or any float type in [0, 1]; shape (N, 28, 28), (N, 1, 28, 28) or (N, 784), N at least 1;
+    an array or anything NumPy turns into one, a torch tensor (of any device, with gradient or without) included.
+    They are not modified; the result may share their memory.
+    what: how an error names them. Raises ImageError for any other shape or type, and for a value that is
+    not finite or lies outside [0, 1], with the index of the first image that holds one.
+
+    >>> check_images(np.zeros((5, 784), np.uint8)).shape
+    (5, 28, 28)
     """
-    if hasattr(images, "detach"):
+    array = _as_array(images, what)
+    if array.shape[1:] not in ((SIDE, SIDE), (1, SIDE, SIDE), (PIXELS,)):
+        expected = f"(N, {SIDE}, {SIDE}), (N, 1, {SIDE}, {SIDE}) or (N, {PIXELS})"
+        raise ImageError(f"{what}: shape {array.shape}, expected {expected}")
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise ImageError(f"{what}: type {array.dtype}, expected uint8 or float in [0, 1]")
+    if not len(array):
+        raise ImageError(f"{what}: no images, shape {array.shape}")
+    if array.dtype.kind == "f":
+        _check_range(array.reshape(len(array), -1), what)
+        array = array.astype(np.float32, copy=False)
+    return np.ascontiguousarray(array.reshape(-1, SIDE, SIDE))
+
+
+def _as_array(images: Any, what: str) -> np.ndarray:
+    if hasattr(images, "detach"):  # a torch tensor, told without importing torch
         images = images.detach().cpu()
     try:
-        array = np.asarray(images)
+        return np.asarray(images)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ImageError(f"{what}: not an array: {str(error).splitlines()[0]}") from None
-    if array.shape[1:] not in {(SIDE, SIDE), (1, SIDE, SIDE), (PIXELS,)}:
-        raise ImageError(f"{what}: shape {array.shape}: must be (N, 28, 28), (N, 1, 28, 28) or (N, 784)")
-    if len(array) == 0:
-        raise ImageError(f"{what}: shape {array.shape}: there must be at least one image")
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array.reshape(-1, SIDE, SIDE))
-    if array.dtype.kind != "f":
-        raise ImageError(f"{what}: dtype {array.dtype}: must be uint8, or floats in [0, 1]")
-    good = (array >= 0) & (array <= 1)  # false for NaN too
-    if not good.all():
-        place = np.unravel_index(int(np.argmin(good)), array.shape)
-        where = ", ".join(str(int(index)) for index in place)
-        raise ImageError(f"{what}: value {array[place]} at [{where}]: must be from 0 to 1")
-    return np.ascontiguousarray(array.reshape(-1, SIDE, SIDE), dtype=np.float32)
+        raise ImageError(f"{what}: not an array: {printable(str(error))}") from None
+
+
+def _check_range(rows: np.ndarray, what: str) -> None:
+    """Raise ImageError unless all values (N, P) are finite and in [0, 1]."""
+    if rows.min() >= 0 and rows.max() <= 1:  # false for NaN, too
+        return
+    bad = ~((rows >= 0) & (rows <= 1))
+    index = int(np.argmax(bad.any(axis=1)))
+    value = float(rows[index][np.argmax(bad[index])])
+    problem = "lies outside [0, 1]" if np.isfinite(value) else "is not finite"
+    raise ImageError(f"{what}[{index}]: the value {value:g} {problem}")
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A path, or any text, as one line that is safe to print.
+
+    Line breaks, control characters, and bytes that are no text (surrogate escapes) are shown as escapes.
+
+    >>> print(printable("new\\nline"))
+    new\\nline
+    """
+    text = os.fspath(path)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

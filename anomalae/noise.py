@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-COARSE_SIGMA = 0.5  # of the normal field on a COARSE_GRID x COARSE_GRID grid
-PIXEL_SIGMA = 0.5  # of the normal noise on each pixel
+COARSE_SIGMA = 0.7  # of the normal field on a COARSE_GRID x COARSE_GRID grid
+PIXEL_SIGMA = 0.3  # of the normal noise on each pixel
 COARSE_GRID = 7
 
 # Streams of randomness within one training. A stream's generator depends on the seed, the stream and its index
@@ -25,7 +25,7 @@ def generator(seed: int, stream: int, index: int = 0) -> torch.Generator:
 def corrupt(images: Tensor, strength: float, source: torch.Generator) -> Tensor:
     """Add coarse and fine normal noise to `images` (N, 1, 28, 28); the result is not clipped.
 
-    `x + strength * (0.5 U n7 + 0.5 n28)`: n7 a standard normal 7x7 field, U bilinear upsampling to 28x28, n28
+    `x + strength * (0.7 U n7 + 0.3 n28)`: n7 a standard normal 7x7 field, U bilinear upsampling to 28x28, n28
     standard normal pixels. A strength of 0 returns the images themselves. The noise is drawn on the CPU whatever
     the device of `images`, so that devices see the same noise.
 

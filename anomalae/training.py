@@ -14,7 +14,7 @@ from torch import Tensor
 
 from anomalae import noise
 from anomalae.config import Settings
-from anomalae.errors import BundleError, TrainingError
+from anomalae.errors import BundleError, ConfigError, TrainingError
 from anomalae.models import Autoencoder, build
 
 SCORING_BATCH = 1024  # images a forward pass where no gradient is needed
@@ -46,6 +46,11 @@ class Training:
     def epoch(self) -> int:
         """Number of finished epochs."""
         return len(self.history)
+
+    def __post_init__(self) -> None:
+        if self.settings.epochs is None or self.settings.batch_size is None:
+            raise ConfigError("epochs and batch_size must be set: see Settings.for_images")
+        self.epochs, self.batch_size = self.settings.epochs, self.settings.batch_size
 
     @classmethod
     def start(cls, settings: Settings, device: torch.device) -> Training:
@@ -104,15 +109,15 @@ def run(
     epoch that `on_epoch` saw last is then the last good one.
     """
     settings, model, optimizer = training.settings, training.model, training.optimizer
-    steps = math.ceil(len(images) / settings.batch_size)
-    while training.epoch < settings.epochs:
+    steps, epochs, batch = math.ceil(len(images) / training.batch_size), training.epochs, training.batch_size
+    while training.epoch < epochs:
         begun, number, total, rate = time.perf_counter(), training.epoch + 1, 0.0, 0.0
         source = noise.generator(settings.seed, noise.EPOCH, number)
         order = torch.randperm(len(images), generator=source)
         model.train()
-        for index, chosen in enumerate(order.split(settings.batch_size)):
+        for index, chosen in enumerate(order.split(batch)):
             step = (number - 1) * steps + index
-            rate, beta = one_cycle(step, steps * settings.epochs, settings.learning_rate)
+            rate, beta = one_cycle(step, steps * epochs, settings.learning_rate)
             optimizer.param_groups[0].update(lr=rate, betas=(beta, 0.999))
             clean = images[chosen.to(images.device)]
             loss = model.loss(noise.corrupt(clean, settings.noise, source), clean).mean()
@@ -122,7 +127,7 @@ def run(
             value = loss.item()
             _check_finite(value, number, settings)
             total += value * len(clean)
-            on_batch(min((index + 1) * settings.batch_size, len(images)), value)
+            on_batch(min((index + 1) * batch, len(images)), value)
         model.eval()
         held_out = None if validation is None else _validation_loss(model, validation, settings)
         if held_out is not None:

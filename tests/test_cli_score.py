@@ -145,7 +145,7 @@ def test_exit_status(folder):
 
 
 @pytest.mark.parametrize(
-    "name", [b"new\nline.png", b"\x1b[31mred.png", b"[bold]x[/bold].png", b"\xff\xfe.png", b"-x.png"]
+    "name", [b"new\nline.png", b"\x1b[31mred.png", b"[bold]x[blink].png", b"\xff\xfe.png", b"-x.png"]
 )
 def test_strange_file_names(images, name, tmp_path):
     path = os.fsdecode(bytes(tmp_path / "odd") + b"/" + name)

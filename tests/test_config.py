@@ -56,6 +56,17 @@ def test_values_out_of_range_are_named_with_their_limit(name, value, message):
         Settings(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("n", "batch_size", "epochs"),
+    [(5000, 128, 30), (46000, 128, 30), (107, 32, 300), (2000, 62, 37), (1, 32, 1200)],
+)
+def test_few_images_get_smaller_batches_and_more_epochs(n, batch_size, epochs):
+    filled = Settings().for_images(n)
+    assert (filled.batch_size, filled.epochs) == (batch_size, epochs)
+    given = Settings(epochs=2, batch_size=7)
+    assert given.for_images(n) == given
+
+
 def test_conv_has_two_layers():
     with pytest.raises(ConfigError, match="2 layers"):
         Settings(architecture="conv", hidden=(8,))

@@ -407,7 +407,7 @@ def test_numbered_classes(text: str, expected: tuple[int, ...]) -> None:
         ("٣", "expected numbers"),
         ("9" * 5000, "expected numbers"),
         ("6-4", "classes 6-4: the range ends before it begins"),
-        ("a\nb", r"classes 'a\\\\nb'"),
+        ("a\nb", r"classes 'a\\nb'"),
     ],
 )
 def test_bad_numbered_classes(text: str, message: str) -> None:
@@ -524,7 +524,7 @@ def test_folder_of_classes(tmp_path: Path) -> None:
             draw(tmp_path / str(label) / f"{number}.png", 100 + 10 * label + number)
     (tmp_path / "README.md").write_text("not a class")
     draw(tmp_path / ".hidden" / "0.png")
-    (tmp_path / "0" / ".DS_Store").write_text("not an image")
+    (tmp_path / "0" / "notes.txt").write_text("not an image")
     draw(tmp_path / "0" / ".thumbnails" / "0.png")
     data = load_dataset(tmp_path)
     assert data.classes == (0, 1, 2, 10)

@@ -91,7 +91,7 @@ def test_resumed_training_is_bit_for_bit_the_same(stop_after, images):
 
 def test_restore_refuses_what_does_not_fit(images):
     arrays = trained(SETTINGS, images).arrays()
-    other = training.Training.start(Settings(hidden=(8,), latent_dim=4), CPU)
+    other = training.Training.start(Settings(hidden=(8,), latent_dim=4, epochs=1, batch_size=8), CPU)
     with pytest.raises(BundleError, match="does not fit"):
         other.restore(arrays, [])
 

@@ -78,7 +78,8 @@ def command(**given: Any) -> None:
     def on_start(name: str, split: Any) -> Any:
         if not quiet:
             click.echo(f"[{len(done) + 1}/{total}] {name}", err=True)
-        display = TrainingDisplay(settings.epochs, len(split.train), quiet=quiet or not common.watched())
+        epochs = settings.for_images(len(split.train)).epochs or 0
+        display = TrainingDisplay(epochs, len(split.train), quiet=quiet or not common.watched())
         displays.append(display.__enter__())
         return display.on_epoch, display.on_batch
 

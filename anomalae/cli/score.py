@@ -158,6 +158,7 @@ def _heatmaps(
     from anomalae import plots
     from anomalae.errors import BundleError
     from anomalae.pictures import write_png
+    from anomalae.readers import IMAGE_SUFFIXES
     from anomalae.runs import slug
 
     try:
@@ -173,7 +174,9 @@ def _heatmaps(
             rebuilt, terms = detector.reconstruct(images), detector.heatmap(images, rule)
             for place, (index, one) in enumerate(some):
                 strip = plots.heat_strip(images[place], rebuilt[place], terms[place], scale)
-                write_png(folder / f"{index:05d}_{slug(Path(one.name).name)}.png", strip)
+                name = Path(one.name).name
+                name = Path(name).stem if name.lower().endswith(tuple(IMAGE_SUFFIXES)) else name
+                write_png(folder / f"{index:05d}_{slug(name)}.png", strip)
             done(start + len(some))
 
 

@@ -10,7 +10,17 @@ from typing import Any, TypeVar
 
 import click
 
-from anomalae.config import ARCHITECTURES, MODELS, PIXELS, RECONSTRUCTION_SCORES, Settings
+from anomalae.config import (
+    ARCHITECTURES,
+    BATCH,
+    EPOCHS,
+    LEAST_BATCH,
+    MODELS,
+    PIXELS,
+    RECONSTRUCTION_SCORES,
+    STEPS,
+    Settings,
+)
 from anomalae.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,10 +63,12 @@ def settings_options(function: F) -> F:
         click.option(
             "--epochs",
             type=click.IntRange(1),
-            help=f"Passes over the training images.  [default: {_DEFAULT.epochs}]",
+            help=f"Passes over the training images.  [default: {EPOCHS}, more where {STEPS} steps need them]",
         ),
         click.option(
-            "--batch-size", type=click.IntRange(1), help=f"Images a step.  [default: {_DEFAULT.batch_size}]"
+            "--batch-size",
+            type=click.IntRange(1),
+            help=f"Images a step.  [default: {BATCH}, down to {LEAST_BATCH} for few images]",
         ),
         click.option(
             "--learning-rate",

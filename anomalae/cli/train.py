@@ -96,6 +96,7 @@ def _start(given: dict[str, Any], settings: Settings) -> None:
     )
     side = "normal" if given["normal"] else "anomalous"
     split = dataset.one_class(**{side: parse_classes(given[side], dataset.classes)}, seed=settings.seed)
+    settings = settings.for_images(len(split.train))
     folder = runs.create(given["runs_dir"], given["name"], _automatic_name(dataset, split, settings))
     try:
         _train(given, dataset, split, settings, folder, resume=False)
@@ -148,7 +149,7 @@ def _train(
             f"{len(split.train)} training images)",
             err=True,
         )
-    display = TrainingDisplay(settings.epochs, len(split.train), done=done, quiet=quiet)
+    display = TrainingDisplay(settings.epochs or 0, len(split.train), done=done, quiet=quiet)
     try:
         with display:
             detector = experiment.train_run(

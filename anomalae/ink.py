@@ -1,0 +1,154 @@
+"""Tell ink from paper in a grey picture: the paper's tone at each place, the ink's polarity, and the strokes.
+
+Tones are float32 in [0, 1]. A picture is taken to be strokes of one polarity on a sheet that fills it;
+the sheet may be lit unevenly, as long as its tone changes slowly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+FAINTEST = 0.04  # least contrast of ink, as a share of the brightest tone; below, the sheet counts as blank
+GRAIN = 0.02  # differences of tone below this share are the paper's, even where there is no noise
+SPECK = 3  # a spot no larger than this both ways, in pixels, is dust or a dead pixel
+SMALLEST_PART = 0.03  # a part of a digit has at least this share of the largest part's ink
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The tone of the empty sheet: a polynomial of degree two in coordinates that run from -1 to 1."""
+
+    coefficients: np.ndarray  # float64 (6,): of 1, x, y, x^2, xy, y^2
+
+    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Tones, float32 (R, C), at the coordinates `rows` (R,) and `columns` (C,)."""
+        y, x = rows[:, None], columns[None, :]
+        a = self.coefficients
+        return np.asarray(a[0] + a[1] * x + a[2] * y + a[3] * x * x + a[4] * x * y + a[5] * y * y, np.float32)
+
+
+@dataclass(frozen=True)
+class Strokes:
+    """What is ink in a map of contrast."""
+
+    smooth: np.ndarray  # float32 (H, W): the map, blurred, 0 where there is no ink
+    mask: np.ndarray  # bool (H, W)
+    strength: float  # contrast of a full stroke
+
+
+def coordinates(start: float, stop: float, length: int, step: int = 1) -> np.ndarray:
+    """Where the centres of the pixels from `start` to `stop`, `step` apart, lie between -1 and 1, (n,)."""
+    return (np.arange(start, stop, step) + step / 2) * (2 / length) - 1
+
+
+def reduce(tones: np.ndarray, factor: int) -> np.ndarray:
+    """Average blocks of `factor` by `factor` pixels (H, W), smaller ones at the far edges."""
+    return tones if factor <= 1 else np.asarray(Image.fromarray(tones).reduce(factor))
+
+
+def noise_level(tones: np.ndarray) -> float:
+    """Standard deviation of the noise from pixel to pixel, from the median difference of neighbours."""
+    steps = [np.abs(np.diff(tones, axis=axis)).ravel() for axis in (0, 1)]
+    joined = np.concatenate(steps)
+    return 1.4826 * float(np.median(joined)) / math.sqrt(2) if joined.size else 0.0
+
+
+def find_paper(tones: np.ndarray) -> Paper:
+    """Fit the sheet's tone to the picture (H, W), whatever is drawn on it.
+
+    Least squares with weights that shrink to the pixels near the fit (Tukey's biweight with a width that
+    falls from the whole range to the noise), from a constant (the median of the frame) over a plane to
+    degree two: a stroke in the middle is left out before the surface can bend enough to follow it.
+    """
+    small = reduce(tones, max(tones.shape) // 64)
+    height, width = small.shape
+    y, x = np.meshgrid(coordinates(0, height, height), coordinates(0, width, width), indexing="ij")
+    basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
+    values = small.ravel().astype(np.float64)
+    coefficients = np.zeros(6)
+    coefficients[0] = np.median(frame(small))
+    narrow = max(4 * noise_level(small), GRAIN)
+    wide = max(float(np.abs(values - coefficients[0]).max()), narrow)
+    for step in range(8):
+        cut = wide * (narrow / wide) ** (step / 7)
+        weights = np.clip(1 - ((values - basis @ coefficients) / cut) ** 2, 0, None)
+        terms = 1 if min(height, width) < 12 else 3 if step < 4 else 6
+        if np.count_nonzero(weights) < 4 * terms:
+            break
+        weighted = basis[:, :terms] * np.square(weights)[:, None]
+        fitted = np.linalg.lstsq(weighted.T @ basis[:, :terms], weighted.T @ values, rcond=None)[0]
+        coefficients = np.concatenate([fitted, np.zeros(6 - terms)])
+    return Paper(coefficients)
+
+
+def frame(tones: np.ndarray) -> np.ndarray:
+    """The pixels along the four edges, a twelfth of the shorter side deep and at least one, (n,)."""
+    deep = max(1, min(tones.shape) // 12)
+    inner = np.zeros(tones.shape, bool)
+    inner[deep:-deep, deep:-deep] = True
+    return tones[~inner]
+
+
+def is_light_ink(tones: np.ndarray, paper: np.ndarray) -> bool:
+    """Whether what stands out from the paper (both (H, W)) is lighter than it rather than darker."""
+    above = ndimage.gaussian_filter(tones - paper, 0.7)
+    least = max(4 * noise_level(tones), GRAIN)
+    light = np.square(np.clip(above - least, 0, None)).sum()
+    dark = np.square(np.clip(-above - least, 0, None)).sum()
+    return bool(light > dark)
+
+
+def contrast(tones: np.ndarray, paper: np.ndarray, light_ink: bool, white: float, least: float) -> np.ndarray:
+    """How much ink lies at each place, float32 (H, W), noise around 0, a full stroke at most 1.
+
+    Ink that is darker than the paper takes away a share of its light, so that shade cancels out; light
+    that is added to a dark ground is measured against `white`, the brightest tone. Neither divisor falls
+    below `least`, so that a black picture's last bits do not become strokes.
+    """
+    if light_ink:
+        return (tones - paper) / np.float32(max(white, least))
+    return (paper - tones) / np.maximum(paper, np.float32(least))
+
+
+def find_strokes(ink: np.ndarray, sigma: float) -> Strokes | None:
+    """Find what is drawn in a map of contrast (H, W), blurred with `sigma` pixels; None on a blank sheet.
+
+    The noise is measured on the negative side, where there is no ink, and so however much is drawn.
+    """
+    smooth = ndimage.gaussian_filter(ink, sigma)
+    negative = smooth[smooth < 0]
+    noise = 1.4826 * float(np.median(-negative)) if negative.size else 0.0
+    mask = _parts(smooth, max(5 * noise, GRAIN))
+    if not mask.any():
+        return None
+    drawn = smooth[mask]
+    strength = float(np.median(drawn[drawn >= 0.5 * drawn.max()]))
+    if strength < max(FAINTEST, 6 * noise):
+        return None
+    # What rings beside a stroke (JPEG, sharpening) reaches a tenth of it; a faint end of a stroke is more.
+    mask = _parts(np.where(mask, smooth, 0), 0.12 * strength)
+    return Strokes(np.where(mask, smooth, 0), mask, strength) if mask.any() else None
+
+
+def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray:
+    """The connected regions above the threshold that are no specks, bool (H, W)."""
+    labels, count = ndimage.label(smooth > threshold, np.ones((3, 3)))
+    if not count:
+        return np.zeros(smooth.shape, bool)
+    inside = labels > 0
+    numbers, drawn = labels[inside], smooth[inside]
+    peaks = np.zeros(count + 1, smooth.dtype)
+    np.maximum.at(peaks, numbers, drawn)
+    cores = np.zeros_like(labels)
+    cores[inside] = np.where(drawn >= 0.5 * peaks[numbers], numbers, 0)
+    extents = np.array([max(s.stop - s.start for s in core) for core in ndimage.find_objects(cores, count)])
+    # In a picture as small as a digit nothing can be told to be a speck.
+    solid = extents > SPECK if max(smooth.shape) >= 16 else extents > 0
+    mass = np.bincount(numbers, drawn, count + 1)[1:] * solid
+    kept = (mass > 0) & (mass >= SMALLEST_PART * mass.max())
+    return np.asarray(np.concatenate([[False], kept])[labels])
