@@ -150,7 +150,8 @@ def _run_cell(
     )
     part = scored_part(grid, split)
     evaluations = {
-        rule: experiment.evaluate_part(detector, part, rule, alpha=grid.alpha) for rule in detector.rules
+        rule: experiment.evaluate_scores(detector, scores, part.labels, rule, alpha=grid.alpha)
+        for rule, scores in detector.score_all(part.images).items()
     }
     arrays = {rule: evaluation.scores for rule, evaluation in evaluations.items()}
     bundle.write_arrays(base.with_suffix(".safetensors"), arrays)
@@ -171,7 +172,7 @@ def _run_cell(
 def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
     """The table as JSON-able values: a row a normal class, means and spreads over seeds, by every rule."""
     rules = list(cells[0]["scores"])
-    main = grid.settings.score
+    main = grid.settings.rule
     rows = []
     for normal in grid.normals:
         own = [cell for cell in cells if cell["normal"] == normal]

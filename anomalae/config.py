@@ -14,16 +14,19 @@ T = TypeVar("T")
 FORMAT_VERSION = 1  # of a run folder; raised when an older anomalae could no longer read a newer run
 PIXELS = 28 * 28
 
-MODELS = ("ae",)
+MODELS = ("ae", "vae")
 ARCHITECTURES = ("dense", "conv")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 RECONSTRUCTION_SCORES = ("mse", "relative", "smooth")
+DENSITY_SCORES = ("elbo", "iwae", "reconstruction-probability", "kl")
+LIKELIHOODS = ("smooth-direction", "smooth-gaussian", "gaussian", "bernoulli")
+SCORES = (*RECONSTRUCTION_SCORES, *DENSITY_SCORES, "elbo-excess")
 PREPROCESSES = ("auto", "mnist", "resize", "none")
 POLARITIES = ("auto", "light", "dark")
 DEFAULT_ALPHA = 0.05
 
 BATCH, LEAST_BATCH = 128, 32  # images a step, of many and of few training images
-EPOCHS, STEPS = 30, 1200  # at least so many of both
+SCHEDULE = {"ae": (30, 1200), "vae": (40, 1600)}  # at least so many epochs, and steps
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,10 @@ class Settings:
     learning_rate: float = 2e-3  # peak of the one-cycle schedule, above 0
     weight_decay: float = 1e-4  # of AdamW, at least 0
     noise: float = 1.0  # scale of the corruption: 1 as tuned, 0 = plain autoencoder with L2 loss
-    score: str = "smooth"  # rule by which images are judged unless another is asked for
+    score: str | None = None  # rule by which images are judged; None: `smooth` of an ae, `elbo` of a vae
+    likelihood: str | None = None  # vae: one of LIKELIHOODS; None: the first of them
+    beta: float | None = None  # vae: weight of the KL term in training, at least 0; None: 1
+    samples: int | None = None  # vae: draws of z by which an image is scored, at least 1; None: 16
     seed: int = 0  # of the initial weights, the order of images and the noise; at least 0
 
     def __post_init__(self) -> None:
@@ -56,12 +62,45 @@ class Settings:
         _number("learning_rate", self.learning_rate, above=0.0)
         _number("weight_decay", self.weight_decay, least=0.0)
         _number("noise", self.noise, least=0.0)
-        _choice("score", self.score, score_names(self.model))
+        if self.model == "vae":
+            self._complete_vae()
+        else:
+            for name in ("likelihood", "beta", "samples"):
+                if getattr(self, name) is not None:
+                    raise ConfigError(
+                        f"{name} {getattr(self, name)!r}: only a vae has one, and model is {self.model!r}"
+                    )
+        names = score_names(self.model, self.likelihood)
+        if self.score is None:
+            object.__setattr__(self, "score", "elbo" if self.model == "vae" else "smooth")
+        elif self.score not in names:
+            raise ConfigError(f"score {self.score!r}: {self._described()} has {', '.join(names)}")
         object.__setattr__(self, "hidden", tuple(self.hidden))
         for width in self.hidden:
             _integer("hidden", width, 1)
         if self.architecture == "conv" and len(self.hidden) != 2:
             raise ConfigError(f"hidden {list(self.hidden)}: the conv architecture has 2 layers")
+
+    def _complete_vae(self) -> None:
+        for name, default in (("likelihood", LIKELIHOODS[0]), ("beta", 1.0), ("samples", 16)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+        _choice("likelihood", self.likelihood, LIKELIHOODS)
+        _number("beta", self.beta, least=0.0)
+        _integer("samples", self.samples, 1)
+
+    def _described(self) -> str:
+        return f"a vae with likelihood {self.likelihood}" if self.model == "vae" else f"an {self.model}"
+
+    @property
+    def rule(self) -> str:
+        """The score by which images are judged."""
+        return self.score or self.rules[0]
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Names of the scores that a model of these settings has."""
+        return score_names(self.model, self.likelihood)
 
     @classmethod
     def of(cls, **given: Any) -> Settings:
@@ -79,11 +118,12 @@ class Settings:
     def for_images(self, n: int) -> Settings:
         """These settings with `batch_size` and `epochs` filled in for n training images where they are None.
 
-        128 images a step and 30 epochs are what one MNIST class was tuned with, some 1,200 steps. Fewer images get
-        smaller batches, down to 32, and as many epochs as make 1,200 steps.
+        128 images a step and 30 epochs (40 of a vae) are what one MNIST class was tuned with, some 1,200 (1,600)
+        steps. Fewer images get smaller batches, down to 32, and as many epochs as make so many steps.
         """
+        least, steps = SCHEDULE[self.model]
         batch = self.batch_size or max(LEAST_BATCH, min(BATCH, n // LEAST_BATCH))
-        epochs = self.epochs or max(EPOCHS, math.ceil(STEPS / math.ceil(n / batch)))
+        epochs = self.epochs or max(least, math.ceil(steps / math.ceil(n / batch)))
         return dataclasses.replace(self, batch_size=batch, epochs=epochs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,10 +140,12 @@ class Settings:
 _DEFAULTS: dict[str, dict[str, Any]] = {"conv": {"hidden": (32, 64)}}
 
 
-def score_names(model: str) -> tuple[str, ...]:
+def score_names(model: str, likelihood: str | None = None) -> tuple[str, ...]:
     """Names of the scores that a model of this kind has."""
-    _choice("model", model, MODELS)
-    return RECONSTRUCTION_SCORES
+    if model == "ae":
+        return RECONSTRUCTION_SCORES
+    excess = ("elbo-excess",) if likelihood == "bernoulli" else ()
+    return (*DENSITY_SCORES, *excess, *RECONSTRUCTION_SCORES)
 
 
 def strict(cls: type[T], values: Any, where: str) -> T:

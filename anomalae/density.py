@@ -40,17 +40,17 @@ def density_scores(model: VariationalAutoencoder, images: Tensor) -> dict[str, T
             "kl": kl,
         }
         if isinstance(model.likelihood, Bernoulli):
-            scores["elbo-excess"] = scores["elbo"] + Bernoulli.best(images.flatten(1).double())
-    return {name: values.cpu() for name, values in scores.items()}
+            scores["elbo-excess"] = scores["elbo"] + Bernoulli.best(images.flatten(1).cpu().double())
+    return scores
 
 
 ACTIVE = 0.01  # variance over images of a unit's posterior mean above which the unit counts as active
 
 
-def unit_activity(model: VariationalAutoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
-    """`(variance over the images of each unit's posterior mean, its mean KL in nats)`, float64 (latent_dim,) each.
+def unit_terms(model: VariationalAutoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Posterior means and KLs in nats of each latent unit, float64 (N, latent_dim) each.
 
-    A unit is active if the variance is above ACTIVE (Burda et al. 2016).
+    A unit is active if its posterior mean varies over images by more than ACTIVE (Burda et al. 2016).
     """
     with torch.no_grad():
-        return model.encode(images).double().var(0), model.kl(images).mean(0)
+        return model.encode(images).cpu().double(), model.kl(images)

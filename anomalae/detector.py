@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalae import bundle, calibration, runs, scoring, training
-from anomalae.config import DEFAULT_ALPHA, Settings, score_names
+from anomalae import bundle, calibration, noise, runs, scoring, training
+from anomalae.config import DEFAULT_ALPHA, Settings
 from anomalae.datasets import split_indices
+from anomalae.density import ACTIVE, density_scores, unit_terms
 from anomalae.environment import Environment, choose_device, record_environment, use_threads
 from anomalae.errors import ConfigError
 from anomalae.images import check_images
-from anomalae.models import build
+from anomalae.models import VariationalAutoencoder, build
 from anomalae.record import Data, Record, read_checkpoint, read_record, write_checkpoint
 
 
@@ -40,6 +41,7 @@ class Detector:
         self.data = Data()
         self.environment = Environment()
         self.created = ""
+        self.validation: dict[str, float] = {}
         self._model: torch.nn.Module | None = None
         self._calibration: dict[str, np.ndarray] = {}
 
@@ -101,8 +103,22 @@ class Detector:
         tensors = self._tensor(train), None if held_out is None else self._tensor(held_out)
         training.run(state, *tensors, on_epoch=epoch_done, on_batch=on_batch)
         self._model, self.history = state.model.eval(), state.history
-        self._calibration = {rule: self.score(calibration, rule) for rule in self.rules}
+        self._calibration = self.score_all(calibration)
+        self.validation = {} if held_out is None else self._validate(held_out)
         return self
+
+    def _validate(self, images: np.ndarray) -> dict[str, float]:
+        """What a run tells of its model: for a vae the ELBO and its two parts on held-out normals, and active units."""
+        if self.settings.model != "vae":
+            return {}
+        scores = self._scores(images, ("elbo", "reconstruction-probability", "kl"))
+        variance, _ = self.unit_activity(images)
+        return {
+            "elbo": -float(scores["elbo"].mean()),
+            "log_likelihood": -float(scores["reconstruction-probability"].mean()),
+            "kl": float(scores["kl"].mean()),
+            "active_units": int((variance > ACTIVE).sum()),
+        }
 
     def _checkpoint(self, folder: Path, state: training.Training) -> None:
         bundle.write_jsonl(folder / runs.HISTORY, training.history_lines(state.history))
@@ -112,8 +128,8 @@ class Detector:
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """Names of the scores this detector has; `settings.score` is the one it uses unless told otherwise."""
-        return score_names(self.settings.model)
+        """Names of the scores this detector has; `settings.rule` is the one it uses unless told otherwise."""
+        return self.settings.rules
 
     @property
     def n_calibration(self) -> int:
@@ -121,10 +137,26 @@ class Detector:
         return len(self.calibration_scores())
 
     def score(self, images: Any, rule: str | None = None) -> np.ndarray:
-        """Scores by a rule (default: `settings.score`), float64 (N,), higher = more anomalous."""
+        """Scores by a rule (default: `settings.rule`), float64 (N,), higher = more anomalous."""
         rule = self.check_rule(rule)
-        parts = [scoring.RULES[rule](x, self._forward(x)).numpy() for x in self._batches(images)]
-        return np.concatenate(parts)
+        return self._scores(images, (rule,))[rule]
+
+    def score_all(self, images: Any) -> dict[str, np.ndarray]:
+        """Scores by every rule, float64 (N,) each, for little more than the costliest of them."""
+        return self._scores(images, self.rules)
+
+    def _scores(self, images: Any, rules: tuple[str, ...]) -> dict[str, np.ndarray]:
+        parts: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}
+        for x in self._batches(images):
+            found: dict[str, Tensor] = {}
+            if not scoring.RULES.keys().isdisjoint(rules):
+                y = self._forward(x)
+                found |= {rule: scoring.RULES[rule](x, y) for rule in rules if rule in scoring.RULES}
+            if len(found) < len(rules):
+                found |= density_scores(self._density_model(), x)
+            for rule in rules:
+                parts[rule].append(found[rule].numpy())
+        return {rule: np.concatenate(scores) for rule, scores in parts.items()}
 
     def calibration_scores(self, rule: str | None = None) -> np.ndarray:
         """Scores of the calibration images, float64 (n,)."""
@@ -154,12 +186,46 @@ class Detector:
         with torch.no_grad():
             return np.concatenate([model.encode(x).cpu().numpy() for x in self._batches(images)])
 
+    def decode(self, codes: Any) -> np.ndarray:
+        """Images of embeddings (N, latent_dim): float32 (N, 28, 28) in [0, 1]."""
+        model = self._fitted()
+        array = np.asarray(codes, dtype=np.float32)
+        if array.ndim != 2 or array.shape[1] != self.settings.latent_dim or not np.isfinite(array).all():
+            raise ConfigError(f"codes: shape {array.shape}: must be finite, (N, {self.settings.latent_dim})")
+        with torch.no_grad():
+            return model.decode(torch.from_numpy(array).to(self.device))[:, 0].cpu().numpy()
+
+    def generate(self, count: int, seed: int = 0) -> np.ndarray:
+        """New images, decoded means of draws from the prior: float32 (count, 28, 28) in [0, 1].
+
+        Raises ConfigError for a model without a density: it has no prior to draw from.
+        """
+        self._density_model()
+        if count < 1:
+            raise ConfigError(f"count {count}: must be at least 1")
+        draws = np.random.default_rng([seed, noise.PRIOR]).standard_normal((count, self.settings.latent_dim))
+        return self.decode(draws)
+
+    def unit_activity(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
+        """`(variance of each latent unit's posterior mean over the images, its mean KL in nats)` of a vae."""
+        model = self._density_model()
+        with torch.no_grad():
+            parts = [unit_terms(model, x) for x in self._batches(images)]
+        means, kl = (torch.cat(part) for part in zip(*parts, strict=True))
+        return means.var(0).cpu().numpy(), kl.mean(0).cpu().numpy()
+
+    def heatmap_rule(self, rule: str | None = None) -> str:
+        """The rule whose pixel terms are drawn for a rule: itself, or `smooth` where it is no sum over pixels."""
+        rule = self.check_rule(rule)
+        return rule if rule in scoring.RULES else "smooth"
+
     def heatmap(self, images: Any, rule: str | None = None) -> np.ndarray:
         """Where the score comes from: float64 (N, 28, 28), signed, absolute values summing to the score.
 
-        Positive where there is ink the model did not expect, negative where expected ink is missing.
+        Positive where there is ink the model did not expect, negative where expected ink is missing. For a score
+        that is no sum over pixels (a density's) the terms of `smooth` are given: see `heatmap_rule`.
         """
-        rule = self.check_rule(rule)
+        rule = self.heatmap_rule(rule)
         return np.concatenate(
             [scoring.terms(rule, x, self._forward(x)).numpy() for x in self._batches(images)]
         )
@@ -188,6 +254,7 @@ class Detector:
         detector = cls(device=device, threads=threads)
         detector.settings, detector.data = record.settings, record.data
         detector.environment, detector.created = record.environment, record.created
+        detector.validation = record.validation
         use_threads(threads)
         model = build(record.settings)
         shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -201,7 +268,7 @@ class Detector:
 
     def _record(self) -> Record:
         seconds = round(sum(line.seconds for line in self.history), 3)
-        return Record(self.settings, self.data, self.environment, self.created, seconds)
+        return Record(self.settings, self.data, self.environment, self.created, seconds, self.validation)
 
     # --- inside -----------------------------------------------------------------------------------------------
 
@@ -212,10 +279,19 @@ class Detector:
             )
         return self._model
 
+    def _density_model(self) -> VariationalAutoencoder:
+        model = self._fitted()
+        if not isinstance(model, VariationalAutoencoder):
+            raise ConfigError(
+                f"model {self.settings.model!r}: an autoencoder rebuilds images but has no density to draw from "
+                "or to score by; train with --model vae"
+            )
+        return model
+
     def check_rule(self, rule: str | None) -> str:
         """The rule of this name, None being the default one; ConfigError for one this detector lacks."""
         if rule is None:
-            return self.settings.score
+            return self.settings.rule
         if rule not in self.rules:
             raise ConfigError(
                 f"score {rule!r}: a run of model {self.settings.model} has {', '.join(self.rules)}"

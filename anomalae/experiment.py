@@ -101,11 +101,17 @@ def truth(labels: np.ndarray, normal: tuple[int | str, ...]) -> np.ndarray:
 
 def evaluate_part(detector: Detector, part: Part, rule: str | None = None, *, alpha: float) -> Evaluation:
     """Score a labelled part by a rule and compare the scores with the truth of the one-class problem."""
-    scores = detector.score(part.images, rule)
+    return evaluate_scores(detector, detector.score(part.images, rule), part.labels, rule, alpha=alpha)
+
+
+def evaluate_scores(
+    detector: Detector, scores: np.ndarray, labels: np.ndarray, rule: str | None = None, *, alpha: float
+) -> Evaluation:
+    """As `evaluate_part`, for scores that are there already."""
     return evaluate(
         scores,
-        truth(part.labels, detector.data.normal),
-        part.labels,
+        truth(labels, detector.data.normal),
+        labels,
         p_values=calibration.p_values(scores, detector.calibration_scores(rule)),
         alpha=alpha,
         threshold=detector.threshold(alpha, rule),
@@ -120,7 +126,7 @@ def evaluation_document(
         "run": run,
         "dataset": dataset,
         "normal": list(detector.data.normal),
-        "score": rule or detector.settings.score,
+        "score": rule or detector.settings.rule,
         **evaluation.to_dict(),
     }
 

@@ -13,7 +13,7 @@ COARSE_GRID = 7
 
 # Streams of randomness within one training. A stream's generator depends on the seed, the stream and its index
 # alone, so that a resumed epoch draws what it would have drawn.
-WEIGHTS, EPOCH, VALIDATION = range(3)
+WEIGHTS, EPOCH, VALIDATION, SCORING, PRIOR = range(5)
 
 
 def generator(seed: int, stream: int, index: int = 0) -> torch.Generator:

@@ -1,4 +1,4 @@
-"""Writing pixels to PNG files, atomically."""
+"""Writing pixels to PNG and NPY files, atomically."""
 
 from __future__ import annotations
 
@@ -16,4 +16,11 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
 
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, format="PNG")
+    bundle.write_bytes(path, content.getvalue())
+
+
+def write_npy(path: Path, images: np.ndarray) -> None:
+    """Write an array as an NPY file, never pickled. BundleError where that fails."""
+    content = io.BytesIO()
+    np.save(content, images, allow_pickle=False)
     bundle.write_bytes(path, content.getvalue())

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
+
+from anomalae import bundle
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -46,3 +56,47 @@ def heat(terms: np.ndarray, scale: float) -> Pixels:
 
     coloured = colormaps[HEAT](np.clip(terms / scale, -1, 1) / 2 + 0.5)
     return np.rint(coloured[..., :3] * 255).astype(np.uint8)
+
+
+def grid(images: np.ndarray, columns: int | None = None, zoom: int = 3) -> Pixels:
+    """Images (N, 28, 28) in [0, 1] as one gray picture, uint8 (H, W), row by row; as square as N allows."""
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    height, width = images.shape[1:]
+    sheet = np.zeros((rows * columns, height, width))
+    sheet[: len(images)] = np.clip(images, 0, 1)
+    sheet = np.pad(sheet, ((0, 0), (1, 1), (1, 1)), constant_values=0.25)
+    tiles = sheet.reshape(rows, columns, height + 2, width + 2).swapaxes(1, 2)
+    levels = np.rint(tiles.reshape(rows * (height + 2), columns * (width + 2)) * 255)
+    return np.asarray(np.kron(levels, np.ones((zoom, zoom))), dtype=np.uint8)
+
+
+def walk(
+    images: np.ndarray, rows: Sequence[str], values: Sequence[float] | np.ndarray, title: str, note: str
+) -> Figure:
+    """Decoded walks through the latent space: images (R, C, 28, 28) in [0, 1], a name a row, a value a column."""
+    from matplotlib.figure import Figure
+
+    count, columns = images.shape[:2]
+    figure = Figure(figsize=(0.62 * columns + 1.4, 0.62 * count + 0.9), layout="constrained")
+    axes = figure.subplots(count, columns, squeeze=False)
+    for row, line in enumerate(axes):
+        for column, ax in enumerate(line):
+            ax.imshow(images[row, column], cmap="gray", vmin=0, vmax=1)
+            ax.set_xticks([])
+            ax.set_yticks([])
+            ax.spines[:].set_visible(False)
+        line[0].set_ylabel(rows[row], rotation=0, ha="right", va="center", fontsize=8)
+    for column, value in enumerate(values):
+        axes[-1, column].set_xlabel(f"{value:.1f}", fontsize=8)
+    figure.suptitle(title, fontsize=11)
+    figure.supxlabel(note, fontsize=8)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, SVG (text as text) or PDF by the path's suffix, atomically."""
+    import matplotlib
+
+    with bundle.replacing(path) as file, matplotlib.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
+        figure.savefig(file, format=path.suffix.lower().lstrip("."), dpi=160)

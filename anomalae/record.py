@@ -47,6 +47,7 @@ class Record:
     environment: Environment
     created: str = ""  # ISO 8601, UTC, when the training began
     seconds: float = 0.0  # of training, all epochs
+    validation: dict[str, float] = field(default_factory=dict)  # vae: ELBO, its two parts, active units
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:

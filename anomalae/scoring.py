@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from anomalae.smoothing import blur_matrix
+
 SMOOTH_SIGMA = 1.5  # pixels, of the blur in `smooth`
 SMOOTH_CUT = 5  # pixels from the centre at which the blur's kernel ends
 LEAST_ENERGY = 1.0  # floor of `relative`'s denominator: the energy of one pixel of full ink
@@ -72,15 +74,3 @@ def _smooth_terms(x: Tensor, y: Tensor) -> Tensor:
     # convention of a zero cosine asks for 1.
     half = torch.where((x_norm > 0) & (y_norm > 0), 0.5, 1.0)
     return half * difference * difference.abs()
-
-
-def blur_matrix(side: int, sigma: float, cut: int) -> Tensor:
-    """The 1-D Gaussian blur with zero padding as a symmetric Toeplitz matrix, float64 (side, side).
-
-    A 2-D image is blurred by `B @ image @ B.T`. Kernel weights sum to 1 before the border cuts them.
-    """
-    distance = torch.arange(side, dtype=torch.float64)
-    distance = (distance[:, None] - distance[None, :]).abs()
-    offsets = torch.arange(-cut, cut + 1, dtype=torch.float64)
-    kernel = torch.exp(-(distance**2) / (2 * sigma**2)).where(distance <= cut, 0)
-    return kernel / torch.exp(-(offsets**2) / (2 * sigma**2)).sum()

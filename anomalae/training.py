@@ -15,14 +15,16 @@ from torch import Tensor
 from anomalae import noise
 from anomalae.config import Settings
 from anomalae.errors import BundleError, ConfigError, TrainingError
-from anomalae.models import Autoencoder, build
+from anomalae.models import Model, build
 
 SCORING_BATCH = 1024  # images a forward pass where no gradient is needed
+WARM_UP = 0.3  # share of the steps over which the weight of a vae's KL term rises to its own
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the history. Losses are squared errors summed over pixels, means over images."""
+    """One line of the history. Losses are means over images: of the squared error summed over pixels (ae), of minus
+    the ELBO in nats with its KL term weighted as in that step (vae)."""
 
     epoch: int  # counted from 1
     loss: float  # on the training images, while the weights moved
@@ -38,7 +40,7 @@ class Training:
     """A training in progress: what a checkpoint must hold so that going on is bit for bit the same."""
 
     settings: Settings
-    model: Autoencoder
+    model: Model
     optimizer: torch.optim.AdamW
     history: list[Epoch]
 
@@ -120,7 +122,8 @@ def run(
             rate, beta = one_cycle(step, steps * epochs, settings.learning_rate)
             optimizer.param_groups[0].update(lr=rate, betas=(beta, 0.999))
             clean = images[chosen.to(images.device)]
-            loss = model.loss(noise.corrupt(clean, settings.noise, source), clean).mean()
+            warmth = min(1.0, step / (WARM_UP * steps * epochs))
+            loss = model.loss(noise.corrupt(clean, settings.noise, source), clean, source, warmth).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -160,12 +163,13 @@ def _between(start: float, end: float, way: float) -> float:
     return start + (end - start) * way
 
 
-def _validation_loss(model: Autoencoder, images: Tensor, settings: Settings) -> float:
+def _validation_loss(model: Model, images: Tensor, settings: Settings) -> float:
     source = noise.generator(settings.seed, noise.VALIDATION)
     total = 0.0
     with torch.no_grad():
         for clean in images.split(SCORING_BATCH):
-            total += model.loss(noise.corrupt(clean, settings.noise, source), clean).sum().item()
+            corrupted = noise.corrupt(clean, settings.noise, source)
+            total += model.loss(corrupted, clean, source, 1.0).sum().item()
     return total / len(images)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from anomalae import scoring
+from anomalae import scoring, smoothing
 
 SIDE = 28
 
@@ -103,7 +103,7 @@ def test_smooth_does_not_mind_brightness_nor_a_little_cancellation(pairs):
 
 
 def test_blur_matrix_is_a_symmetric_band():
-    blur = scoring.blur_matrix(SIDE, 1.5, 5)
+    blur = smoothing.blur_matrix(SIDE, 1.5, 5)
     assert torch.equal(blur, blur.T)
     assert blur[0, 6] == 0
     assert blur[14].sum() == pytest.approx(1.0)

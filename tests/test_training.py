@@ -115,7 +115,7 @@ def test_models_map_images_to_images_and_codes(architecture):
     x = torch.rand(3, 1, 28, 28)
     assert model(x).shape == x.shape
     assert model.encode(x).shape == (3, 7)
-    assert model.loss(x, x).shape == (3,)
+    assert model.loss(x, x, torch.Generator(), 1.0).shape == (3,)
     assert ((model(x) > 0) & (model(x) < 1)).all()
 
 
@@ -124,7 +124,9 @@ def test_loss_is_the_squared_error_summed_over_pixels():
     noisy, clean = torch.rand(3, 1, 28, 28), torch.rand(3, 1, 28, 28)
     rebuilt = model(noisy).detach().numpy()
     expected = ((rebuilt - clean.numpy()) ** 2).reshape(3, -1).sum(1)
-    np.testing.assert_allclose(model.loss(noisy, clean).detach().numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        model.loss(noisy, clean, torch.Generator(), 1.0).detach().numpy(), expected, rtol=1e-5
+    )
 
 
 def test_building_leaves_the_global_random_state_alone():

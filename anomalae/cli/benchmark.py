@@ -88,7 +88,7 @@ def command(**given: Any) -> None:
         while displays:
             displays.pop().__exit__()
         if not quiet:
-            auc = common.number(cell["scores"][settings.score]["roc_auc"])
+            auc = common.number(cell["scores"][settings.rule]["roc_auc"])
             how = f"trained in {cell['seconds']:.0f} s" if new else "kept"
             click.echo(f"[{len(done)}/{total}] {name}: ROC-AUC {auc} ({how})", err=True)
 

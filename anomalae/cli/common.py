@@ -117,6 +117,12 @@ def quiet_option(function: F) -> F:
     return click.option("--quiet", is_flag=True, help="No progress and no summary.")(function)
 
 
+def check_suffix(path: Path, *allowed: str) -> None:
+    """A usage error for an --output whose suffix is not one of these."""
+    if path.suffix.lower() not in allowed:
+        raise click.UsageError(f"--output {path}: the suffix must be one of {', '.join(allowed)}")
+
+
 def out_console() -> Console:
     """Standard output for people: full width and no markup from data; wide where nobody looks."""
     from rich.console import Console

@@ -79,7 +79,7 @@ def command(
     document = experiment.evaluation_document(
         folder.name, detector, evaluation, dataset=loaded.name, rule=score
     )
-    own = dataset is None and score in (None, detector.settings.score)
+    own = dataset is None and score in (None, detector.settings.rule)
     if own:
         experiment.keep_evaluation(folder, document, evaluation)
     if output is not None:

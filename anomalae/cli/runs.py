@@ -108,12 +108,14 @@ def _show(one: dict[str, Any], as_json: bool) -> None:
         ("normal", common.classes(data["normal"])),
         ("images", f"{data['n_train']} training, {data['n_validation']} validation, "
                    f"{data['n_calibration']} calibration, {data['n_test']} test"),
-        *((f"{key.replace('_', ' ')}", _plain(value)) for key, value in one["settings"].items()),
+        *((key.replace("_", " "), _plain(v)) for key, v in one["settings"].items() if v is not None),
     ]  # fmt: skip
     if one["history"]:
         last = one["history"][-1]
         held_out = "" if last["validation_loss"] is None else f", validation {last['validation_loss']:.3f}"
         rows.append(("loss", f"{last['loss']:.3f}{held_out} after epoch {last['epoch']}"))
+    if one["validation"]:
+        rows.append(("on validation images", _elbo_parts(one["validation"])))
     if evaluation:
         rows += [
             ("threshold", f"{common.number(evaluation['threshold'], 6)} at alpha {evaluation['alpha']:g}"),
@@ -129,6 +131,11 @@ def _show(one: dict[str, Any], as_json: bool) -> None:
     for name, value in rows:
         table.add_row(f"[bold]{name}[/bold]", escape(value))
     common.out_console().print(table)
+
+
+def _elbo_parts(found: dict[str, float]) -> str:
+    parts = f"log-likelihood {found['log_likelihood']:.2f} - KL {found['kl']:.2f}"
+    return f"ELBO {found['elbo']:.2f} nats = {parts}; {found['active_units']:.0f} active latent units"
 
 
 def _plain(value: Any) -> str:

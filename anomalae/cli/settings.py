@@ -13,12 +13,12 @@ import click
 from anomalae.config import (
     ARCHITECTURES,
     BATCH,
-    EPOCHS,
     LEAST_BATCH,
+    LIKELIHOODS,
     MODELS,
     PIXELS,
-    RECONSTRUCTION_SCORES,
-    STEPS,
+    SCHEDULE,
+    SCORES,
     Settings,
 )
 from anomalae.errors import ConfigError
@@ -26,8 +26,12 @@ from anomalae.errors import ConfigError
 F = TypeVar("F", bound=Callable[..., Any])
 
 _DEFAULT = Settings()
+_SCHEDULE = "; ".join(
+    f"{model} {least}, more where {steps:,} steps need them" for model, (least, steps) in SCHEDULE.items()
+)
 SETTINGS = (
     "model", "architecture", "latent_dim", "hidden", "epochs", "batch_size", "learning_rate", "noise", "score",
+    "likelihood", "beta", "samples",
 )  # fmt: skip
 
 
@@ -63,7 +67,7 @@ def settings_options(function: F) -> F:
         click.option(
             "--epochs",
             type=click.IntRange(1),
-            help=f"Passes over the training images.  [default: {EPOCHS}, more where {STEPS} steps need them]",
+            help=f"Passes over the training images.  [default: {_SCHEDULE}]",
         ),
         click.option(
             "--batch-size",
@@ -83,8 +87,24 @@ def settings_options(function: F) -> F:
         ),
         click.option(
             "--score",
-            type=click.Choice(RECONSTRUCTION_SCORES),
-            help=f"Rule that judges images.  [default: {_DEFAULT.score}]",
+            type=click.Choice(SCORES),
+            help=f"Rule that judges images.  [default: ae {Settings().rule}, vae {Settings(model='vae').rule}]",
+        ),
+        click.option(
+            "--likelihood",
+            type=click.Choice(LIKELIHOODS),
+            help=f"Of a vae: the density of an image given its code.  [default: {LIKELIHOODS[0]}]",
+        ),
+        click.option(
+            "--beta",
+            type=click.FloatRange(0),
+            help="Of a vae: weight of the KL term in training; scores use 1.  [default: 1]",
+        ),
+        click.option(
+            "--samples",
+            type=click.IntRange(1),
+            help="Of a vae: draws of the code by which an image is scored, the same for all.  "
+            f"[default: {Settings(model='vae').samples}]",
         ),
     ]
     for option in reversed(options):

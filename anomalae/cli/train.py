@@ -192,7 +192,7 @@ def _summary(given: dict[str, Any], folder: Path, detector: Detector, found: dic
         ("data", f"{data.name}: {data.n_train} training, {data.n_validation} validation, "
                  f"{data.n_calibration} calibration images of {common.classes(data.normal)}"),
         ("model", f"{settings.architecture} {settings.model}, latent {settings.latent_dim}, {settings.epochs} epochs"),
-        ("threshold", f"{threshold} on the {settings.score} score, at alpha {found['alpha']:g}"),
+        ("threshold", f"{threshold} on the {settings.rule} score, at alpha {found['alpha']:g}"),
         ("test ROC-AUC", f"{common.number(found['roc_auc'])} {common.interval(found['roc_auc_interval'])}"),
         ("false alarms", f"{common.percent(found['false_alarm_rate'])} of {found['n_normal']} normal test images"),
         ("detected", f"{common.percent(found['detection_rate'])} of {found['n_anomalous']} anomalous ones"),

@@ -21,7 +21,7 @@ class Autoencoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 1, 28, 28) in [0, 1] -> reconstructions of the same shape, in (0, 1)."""
-        return torch.sigmoid(self.decoder(self.encoder(images)))
+        return self.decode(self.encode(images))
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (N, 1, 28, 28) -> embeddings (N, latent_dim)."""
@@ -31,6 +31,10 @@ class Autoencoder(nn.Module):
         """Images (N, 1, 28, 28) -> reconstructions of the same shape, in (0, 1)."""
         return self(images)
 
-    def loss(self, corrupted: Tensor, clean: Tensor) -> Tensor:
-        """Squared error summed over pixels, an image each: (N,)."""
+    def decode(self, codes: Tensor) -> Tensor:
+        """Embeddings (N, latent_dim) -> images (N, 1, 28, 28), in (0, 1)."""
+        return torch.sigmoid(self.decoder(codes))
+
+    def loss(self, corrupted: Tensor, clean: Tensor, source: torch.Generator, warmth: float) -> Tensor:
+        """Squared error summed over pixels, an image each: (N,). Neither chance nor warm-up plays a part."""
         return (self(corrupted) - clean).square().flatten(1).sum(1)

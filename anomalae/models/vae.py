@@ -95,16 +95,16 @@ class VariationalAutoencoder(nn.Module):
         """The three log-densities at `z = mean + deviation * draw`, one draw (latent_dim,) for all images."""
         mean, log_variance = self.posterior(images)
         codes = mean + torch.exp(log_variance / 2) * draw
-        x, logits = images.flatten(1).double(), self.logits(codes).double()
-        codes, log_variance, draw = codes.double(), log_variance.double(), draw.double()
+        likelihood = self.likelihood(images.flatten(1), self.logits(codes)).cpu().double()
+        codes, log_variance, draw = (part.cpu().double() for part in (codes, log_variance, draw))
         half = self.latent_dim / 2 * LOG_2PI
         prior = -codes.square().sum(1) / 2 - half
         posterior = -draw.square().sum() / 2 - log_variance.sum(1) / 2 - half
-        return LogTerms(self.likelihood(x, logits), prior, posterior)
+        return LogTerms(likelihood, prior, posterior)
 
     def kl(self, images: Tensor) -> Tensor:
         """KL(q(z | x) || p(z)) a latent unit, in nats, float64 (N, latent_dim)."""
-        mean, log_variance = (part.double() for part in self.posterior(images))
+        mean, log_variance = (part.cpu().double() for part in self.posterior(images))
         return kl_units(mean, log_variance)
 
 
