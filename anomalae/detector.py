@@ -59,12 +59,12 @@ class Detector:
     ) -> Detector:
         """Train on normal images; returns self.
 
-        With `train` alone the images are split 85/5/10 by the seed into training, validation and calibration
-        images. Validation images give the validation loss; calibration images serve for nothing but thresholds
-        and p-values. With `folder` each epoch leaves a checkpoint there, and `resume` goes on from it, ending
-        with the weights of an uninterrupted training, bit for bit (same machine, versions, threads). `data`
-        says where the images came from, for the record. Raises ImageError for unusable images, TrainingError
-        when the loss is no longer finite.
+        With `train` alone the images are split by the seed into training, validation and calibration images (see
+        `anomalae.datasets.split_indices`). Validation images give the validation loss; calibration images serve
+        for nothing but thresholds and p-values. With `folder` each epoch leaves a checkpoint there, and `resume`
+        goes on from it, ending with the weights of an uninterrupted training, bit for bit (same machine, versions,
+        threads). `data` says where the images came from, for the record. Raises ImageError for unusable images,
+        TrainingError when the loss is no longer finite.
         """
         train = check_images(train, "training images")
         if calibration is None:

@@ -17,7 +17,7 @@ from tests.cli import QUICK, fails, ok, parsed, run
 
 
 def only_warnings(result: Result) -> bool:
-    """Nothing was printed but warnings (the bundled digits leave few calibration images)."""
+    """Nothing was printed but warnings."""
     return result.stdout == "" and all(x.startswith("Warning: ") for x in result.stderr.splitlines())
 
 
@@ -110,7 +110,7 @@ def test_config_file_with_a_fault(content, message):
     [
         ([], 2, "say which classes are normal"),
         (["--normal", "0", "--anomalous", "1"], 2, "exclude each other"),
-        (["--normal", "12"], 1, "class 12"),
+        (["--normal", "12"], 1, "class 12: not in digits"),
         (["--normal", "0-9"], 1, "no class is left to be anomalous"),
         (["--anomalous", "0-9"], 1, "normal"),
         (["--normal", ""], 1, "class"),
