@@ -91,9 +91,7 @@ def read_npy(path: Path) -> Iterator[Row]:
         try:
             with reasons():
                 stream = stack.enter_context(path.open("rb"))
-                header, start = npy_header(stream)
-                layout = Layout.of(header)
-                check_size(header.size, path.stat().st_size - start)
+                header, layout = _checked_header(stream, path.stat().st_size)
         except ImageError as error:
             yield "", error
             return
@@ -117,7 +115,7 @@ def read_npz(path: Path) -> Iterator[Row]:
 def count_npy(path: Path) -> int:
     """How many images the header of a `.npy` file declares. ImageError for a broken one."""
     with reasons(), path.open("rb") as stream:
-        return Layout.of(npy_header(stream)[0]).count
+        return _checked_header(stream, path.stat().st_size)[1].count
 
 
 def count_npz(path: Path) -> int:
@@ -127,7 +125,7 @@ def count_npz(path: Path) -> int:
         for member in _members(archive):
             count = 1
             with contextlib.suppress(ImageError), reasons(), archive.open(member) as stream:
-                count = Layout.of(npy_header(stream)[0]).count
+                count = _checked_header(stream, member.file_size)[1].count
             total += count
     return total
 
@@ -154,6 +152,14 @@ def npy_header(stream: Stream) -> tuple[Header, int]:
     if any(n < 0 for n in shape):
         raise ImageError(f"shape {shape}")
     return Header(tuple(map(int, shape)), dtype, fortran), len(start) + len(prefix) + length
+
+
+def _checked_header(stream: Stream, size: int) -> tuple[Header, Layout]:
+    """Read the header of a `.npy` file of `size` bytes; ImageError unless the two agree and it holds images."""
+    header, start = npy_header(stream)
+    layout = Layout.of(header)
+    check_size(header.size, size - start)
+    return header, layout
 
 
 def check_limit(size: int) -> None:
@@ -198,9 +204,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[
         try:
             with reasons():
                 stream = stack.enter_context(archive.open(member))
-                header, start = npy_header(stream)
-                layout = Layout.of(header)
-                check_size(header.size, member.file_size - start)
+                header, layout = _checked_header(stream, member.file_size)
         except ImageError as error:
             yield name, error
             return

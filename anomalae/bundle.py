@@ -16,9 +16,10 @@ from anomalae.errors import BundleError
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a file beside `path` for writing; on success it takes the place of `path`, on failure it is removed.
 
+    `durable` waits until the disk has it, against a loss of power; a killed process loses nothing either way.
     Raises BundleError, naming `path`, when the disk is full or the folder not writable; what stood at `path`
     is then untouched.
     """
@@ -30,7 +31,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(path)
     except OSError as error:
@@ -40,9 +42,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             Path(name).unlink()
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write a whole file atomically."""
-    with replacing(path) as file:
+    with replacing(path, durable=durable) as file:
         file.write(content)
 
 
@@ -51,17 +53,25 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
-def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_jsonl(path: Path, rows: list[dict[str, Any]], *, durable: bool = True) -> None:
     """Write one JSON object a line, atomically."""
-    write_bytes(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
+    text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    write_bytes(path, text.encode(), durable=durable)
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any] | None = None) -> None:
+def write_arrays(
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    metadata: dict[str, Any] | None = None,
+    *,
+    durable: bool = True,
+) -> None:
     """Write named arrays as safetensors, atomically, with a JSON-able dict beside them."""
     from safetensors.numpy import save
 
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_bytes(path, save(contiguous, {"json": json.dumps(metadata or {}, allow_nan=False)}))
+    content = save(contiguous, {"json": json.dumps(metadata or {}, allow_nan=False)})
+    write_bytes(path, content, durable=durable)
 
 
 def read_json(path: Path) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,24 @@ from anomalae.errors import ConfigError
 from anomalae.images import check_images
 from anomalae.models import VariationalAutoencoder, build
 from anomalae.record import Data, Record, read_checkpoint, read_record, write_checkpoint
+
+
+class _Checkpoints:
+    """Writes a checkpoint after each epoch, unless that would take more than a tenth of the time."""
+
+    def __init__(self, write: Callable[[training.Training], None]) -> None:
+        self.write = write
+        self.cost = self.written = 0.0
+
+    def now(self, state: training.Training) -> None:
+        begun = time.perf_counter()
+        self.write(state)
+        self.written = time.perf_counter()
+        self.cost = self.written - begun
+
+    def after_epoch(self, state: training.Training) -> None:
+        if time.perf_counter() - self.written >= 9 * self.cost:
+            self.now(state)
 
 
 class Detector:
@@ -61,12 +81,13 @@ class Detector:
     ) -> Detector:
         """Train on normal images; returns self.
 
-        With `train` alone the images are split 85/5/10 by the seed into training, validation and calibration
-        images. Validation images give the validation loss; calibration images serve for nothing but thresholds
-        and p-values. With `folder` each epoch leaves a checkpoint there, and `resume` goes on from it, ending
-        with the weights of an uninterrupted training, bit for bit (same machine, versions, threads). `data`
-        says where the images came from, for the record. Raises ImageError for unusable images, TrainingError
-        when the loss is no longer finite.
+        With `train` alone the images are split by the seed into training, validation and calibration images (see
+        `anomalae.datasets.split_indices`). Validation images give the validation loss; calibration images serve
+        for nothing but thresholds and p-values. With `folder` each epoch leaves a checkpoint there (of epochs too
+        short for that, as many as take a tenth of the time), and `resume` goes on from it, ending with the weights
+        of an uninterrupted training, bit for bit (same machine, versions, threads). `data` says where the images
+        came from, for the record. Raises ImageError for unusable images, TrainingError when the loss is no longer
+        finite.
         """
         train = check_images(train, "training images")
         if calibration is None:
@@ -92,14 +113,16 @@ class Detector:
             state.restore(arrays, history)
             self.created = record.created
 
+        keep = None if folder is None else _Checkpoints(partial(self._checkpoint, folder))
+
         def epoch_done(state: training.Training) -> None:
             self.history = state.history
-            if folder is not None:
-                self._checkpoint(folder, state)
+            if keep is not None:
+                keep.after_epoch(state)
             on_epoch(state)
 
-        if folder is not None and not resume:
-            self._checkpoint(folder, state)  # so that even the first epoch can be resumed
+        if keep is not None and not resume:
+            keep.now(state)  # so that even the first epoch can be resumed
         tensors = self._tensor(train), None if held_out is None else self._tensor(held_out)
         training.run(state, *tensors, on_epoch=epoch_done, on_batch=on_batch)
         self._model, self.history = state.model.eval(), state.history
@@ -121,7 +144,7 @@ class Detector:
         }
 
     def _checkpoint(self, folder: Path, state: training.Training) -> None:
-        bundle.write_jsonl(folder / runs.HISTORY, training.history_lines(state.history))
+        bundle.write_jsonl(folder / runs.HISTORY, training.history_lines(state.history), durable=False)
         write_checkpoint(folder, state.arrays(), self._record(), state.epoch)
 
     # --- scores and verdicts ----------------------------------------------------------------------------------

@@ -23,13 +23,19 @@ SMALLEST_PART = 0.03  # a part of a digit has at least this share of the largest
 class Paper:
     """The tone of the empty sheet: a polynomial of degree two in coordinates that run from -1 to 1."""
 
-    coefficients: np.ndarray  # float64 (6,): of 1, x, y, x^2, xy, y^2
+    coefficients: np.ndarray  # float64 (15,), of the products x^i y^j in the order of POWERS
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Tones, float32 (R, C), at the coordinates `rows` (R,) and `columns` (C,)."""
-        y, x = rows[:, None], columns[None, :]
-        a = self.coefficients
-        return np.asarray(a[0] + a[1] * x + a[2] * y + a[3] * x * x + a[4] * x * y + a[5] * y * y, np.float32)
+        return np.asarray(np.polynomial.polynomial.polygrid2d(rows, columns, self.grid()), np.float32)
+
+    def grid(self):
+        grid = np.zeros((5, 5))
+        for (i, j), c in zip(POWERS, self.coefficients): grid[j, i] = c
+        return grid
+
+
+POWERS = [(i, n - i) for n in range(5) for i in range(n, -1, -1)]
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,9 @@ def noise_level(tones: np.ndarray) -> float:
     return 1.4826 * float(np.median(joined)) / math.sqrt(2) if joined.size else 0.0
 
 
+import os
+TERMS=eval(os.environ.get('TERMS','[3,3,3,3,6,6,6,15,15,15]'))
+STEPS=len(TERMS)
 def find_paper(tones: np.ndarray) -> Paper:
     """Fit the sheet's tone to the picture (H, W), whatever is drawn on it.
 
@@ -68,21 +77,21 @@ def find_paper(tones: np.ndarray) -> Paper:
     small = reduce(tones, max(tones.shape) // 64)
     height, width = small.shape
     y, x = np.meshgrid(coordinates(0, height, height), coordinates(0, width, width), indexing="ij")
-    basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
+    basis = np.stack([x**i * y**j for i, j in POWERS], axis=-1).reshape(-1, 15)
     values = small.ravel().astype(np.float64)
-    coefficients = np.zeros(6)
+    coefficients = np.zeros(15)
     coefficients[0] = np.median(frame(small))
     narrow = max(4 * noise_level(small), GRAIN)
     wide = max(float(np.abs(values - coefficients[0]).max()), narrow)
-    for step in range(8):
-        cut = wide * (narrow / wide) ** (step / 7)
+    for step in range(STEPS):
+        cut = wide * (narrow / wide) ** (step / (STEPS-1))
         weights = np.clip(1 - ((values - basis @ coefficients) / cut) ** 2, 0, None)
-        terms = 1 if min(height, width) < 12 else 3 if step < 4 else 6
+        terms = 1 if min(height, width) < 12 else TERMS[step]
         if np.count_nonzero(weights) < 4 * terms:
             break
         weighted = basis[:, :terms] * np.square(weights)[:, None]
         fitted = np.linalg.lstsq(weighted.T @ basis[:, :terms], weighted.T @ values, rcond=None)[0]
-        coefficients = np.concatenate([fitted, np.zeros(6 - terms)])
+        coefficients = np.concatenate([fitted, np.zeros(15 - terms)])
     return Paper(coefficients)
 
 

@@ -17,7 +17,7 @@ from tests.cli import QUICK, fails, ok, parsed, run
 
 
 def only_warnings(result: Result) -> bool:
-    """Nothing was printed but warnings (the bundled digits leave few calibration images)."""
+    """Nothing was printed but warnings."""
     return result.stdout == "" and all(x.startswith("Warning: ") for x in result.stderr.splitlines())
 
 
@@ -110,7 +110,7 @@ def test_config_file_with_a_fault(content, message):
     [
         ([], 2, "say which classes are normal"),
         (["--normal", "0", "--anomalous", "1"], 2, "exclude each other"),
-        (["--normal", "12"], 1, "class 12"),
+        (["--normal", "12"], 1, "class 12: not in digits"),
         (["--normal", "0-9"], 1, "no class is left to be anomalous"),
         (["--anomalous", "0-9"], 1, "normal"),
         (["--normal", ""], 1, "class"),
@@ -233,18 +233,19 @@ def _killed(self: Detector, folder: Path) -> None:
 
 
 def test_a_full_disk_stops_with_one_line(monkeypatch):
-    real = os.fsync
+    real = os.fdopen
     written = []
 
-    def full(handle: int) -> None:
+    def full(handle: int, *args: object) -> object:
         written.append(handle)
         if len(written) > 4:
+            os.close(handle)
             raise OSError(28, "No space left on device")
-        real(handle)
+        return real(handle, *args)
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fdopen", full)
     assert "No space left on device" in fails(1, "train", "--normal", "0", *QUICK)
-    monkeypatch.setattr(os, "fsync", real)
+    monkeypatch.setattr(os, "fdopen", real)
     ok("train", "--resume", "digits-0-ae", "--quiet")  # the epochs done were kept
     assert bundle.read_json(Path("runs/digits-0-ae/evaluation.json"))["run"] == "digits-0-ae"
 

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalae import datasets, downloads
+from anomalae import datasets
+from anomalae.calibration import MIN_CALIBRATION, calibration_warning
 from anomalae.datasets import (
     DATASETS,
     Dataset,
@@ -33,6 +34,8 @@ from anomalae.datasets import (
     split_indices,
 )
 from anomalae.errors import ConfigError, DataError
+from anomalae.sources import SOURCES
+from anomalae.splits import LEAST_CALIBRATION
 
 IDX = ("mnist", "fashion-mnist", "kmnist", "emnist-digits")
 COUNTS = (40, 20)
@@ -52,7 +55,7 @@ def md5(content: bytes) -> str:
 
 def idx_files(name: str) -> dict[str, bytes]:
     """Small files in the form of the data set `name`: labels run up from one of its own, images are noise."""
-    source = downloads.SOURCES[name]
+    source = SOURCES[name]
     rng = np.random.default_rng(IDX.index(name))
     files = {}
     for file, head in source.headers.items():
@@ -69,11 +72,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, bytes]]:
 
     contents = {}
     for name in IDX:
-        monkeypatch.setitem(downloads.SOURCES, name, replace(downloads.SOURCES[name], counts=COUNTS))
+        monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], counts=COUNTS))
         contents[name] = idx_files(name)
-        if downloads.SOURCES[name].md5:
+        if SOURCES[name].md5:
             hashes = {file: md5(content) for file, content in contents[name].items()}
-            monkeypatch.setitem(downloads.SOURCES, name, replace(downloads.SOURCES[name], md5=hashes))
+            monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], md5=hashes))
         if name != "emnist-digits":
             loader = getattr(torchvision.datasets, datasets._TORCHVISION[name])
             packed = [
@@ -85,7 +88,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, bytes]]:
 
 
 def put(root: Path, name: str, files: dict[str, bytes]) -> Path:
-    raw = root / downloads.SOURCES[name].folder
+    raw = root / SOURCES[name].folder
     raw.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
         (raw / file).write_bytes(content)
@@ -201,7 +204,7 @@ def test_missing_data_say_where_to_put_them(
 ) -> None:
     with pytest.raises(DataError) as caught:
         load_dataset(name, tmp_path / "empty", download=download)
-    for text in (name, str(tmp_path / "empty" / downloads.SOURCES[name].folder), *small[name]):
+    for text in (name, str(tmp_path / "empty" / SOURCES[name].folder), *small[name]):
         assert text in str(caught.value)
     assert ("no network in tests" in str(caught.value)) == download
     assert "\n" not in str(caught.value)
@@ -432,14 +435,45 @@ def test_named_classes() -> None:
 # The one-class split
 
 
-@pytest.mark.parametrize("n", [3, 4, 10, 19, 100, 5923])
-def test_split_holds_every_index_once(n: int) -> None:
+@pytest.mark.parametrize(
+    ("n", "sizes"),
+    [
+        (3, (1, 1, 1)),
+        (4, (2, 1, 1)),
+        (10, (6, 1, 3)),
+        (100, (62, 5, 33)),
+        (119, (74, 6, 39)),
+        (120, (74, 6, 40)),
+        (126, (80, 6, 40)),
+        (394, (334, 20, 40)),
+        (400, (340, 20, 40)),
+        (405, (344, 20, 41)),
+        (5923, (5035, 296, 592)),
+        (60_000, (51_000, 3_000, 6_000)),
+    ],
+)
+def test_split_holds_every_index_once(n: int, sizes: tuple[int, int, int]) -> None:
     parts = split_indices(n, seed=5)
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(n))
-    for part, share in zip(parts, (0.85, 0.05, 0.10), strict=True):
-        assert len(part) >= 1
-        assert abs(len(part) - share * n) < 2
+    assert tuple(map(len, parts)) == sizes
+    for part in parts:
         assert np.all(np.diff(part) > 0)
+
+
+def test_split_leaves_enough_to_calibrate_where_the_data_allow() -> None:
+    assert LEAST_CALIBRATION == MIN_CALIBRATION
+    for n in range(120, 1000):
+        assert calibration_warning(len(split_indices(n)[2]), alpha=0.025) is None
+    for n in range(57, 120):  # a third; enough to flag at 0.05, and no more than that
+        assert 19 <= len(split_indices(n)[2]) < 40
+    for n in range(3, 1000):
+        train, _, calibration = split_indices(n)
+        assert len(train) >= len(calibration)
+
+
+def test_every_class_of_the_bundled_digits_calibrates_with_enough(digits: Dataset) -> None:
+    for label in digits.classes:
+        assert len(digits.one_class(label).calibration) == LEAST_CALIBRATION
 
 
 def test_split_follows_the_seed() -> None:
@@ -557,7 +591,7 @@ def test_folder_of_parts(tmp_path: Path) -> None:
     assert (data.test.labels.tolist(), inks(data.test)) == (["bad", "good"], [60, 50])
     split = data.one_class("good")
     assert (split.normal, split.anomalous) == (("good",), ("bad",))
-    assert [len(part) for part in (split.train, split.validation, split.calibration)] == [17, 1, 2]
+    assert [len(part) for part in (split.train, split.validation, split.calibration)] == [13, 1, 6]
     assert split.train.labels.dtype.kind == "U"
     with pytest.raises(DataError, match="no training images of class bad"):
         data.one_class("bad")

@@ -98,10 +98,10 @@ def test_fit_with_images_alone_makes_the_split():
     images = np.random.default_rng(0).integers(0, 256, (100, 28, 28), dtype=np.uint8)
     detector = Detector(**SMALL).fit(images)
     data = detector.data
-    assert (data.n_train, data.n_validation, data.n_calibration) == (85, 5, 10)
-    assert detector.n_calibration == 10
-    assert detector.threshold(0.05) is None
-    assert not detector.flags(images, 0.05).any()
+    assert (data.n_train, data.n_validation, data.n_calibration) == (62, 5, 33)
+    assert detector.n_calibration == 33
+    assert detector.threshold(0.02) is None
+    assert not detector.flags(images, 0.02).any()
     with pytest.raises(ConfigError, match="calibration images are needed"):
         Detector(**SMALL).fit(images, images)
 

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from anomalae import downloads
-from anomalae.downloads import Official, Source, UnavailableError, acquire, can_unpack, download_file, survey
+from anomalae import downloads, sources
+from anomalae.downloads import UnavailableError, download_file
 from anomalae.errors import DataError
+from anomalae.sources import Official, Source, acquire, can_unpack, survey
 
 
 def md5(content: bytes) -> str:
@@ -275,7 +276,7 @@ def test_interrupt_from_the_keyboard_leaves_nothing(server: Server, tmp_path: Pa
 
 
 def test_forms_of_the_files() -> None:
-    mnist = downloads.SOURCES["mnist"]
+    mnist = sources.SOURCES["mnist"]
     assert (
         list(mnist.sizes)
         == list(mnist.md5)
@@ -288,7 +289,7 @@ def test_forms_of_the_files() -> None:
     )
     assert list(mnist.sizes.values()) == [47040016, 60008, 7840016, 10008]
     assert mnist.headers["train-images-idx3-ubyte"] == struct.pack(">4I", 0x803, 60000, 28, 28)
-    assert list(downloads.SOURCES["emnist-digits"].sizes)[3] == "emnist-digits-test-labels-idx1-ubyte"
+    assert list(sources.SOURCES["emnist-digits"].sizes)[3] == "emnist-digits-test-labels-idx1-ubyte"
 
 
 @pytest.mark.parametrize("source", [SMALL, HASHED])
@@ -373,7 +374,7 @@ def test_longer_file_is_an_error(tmp_path: Path) -> None:
 
 def test_files_of_another_set_are_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, FILES)
-    monkeypatch.setitem(downloads.SOURCES, "mnist", HASHED)
+    monkeypatch.setitem(sources.SOURCES, "mnist", HASHED)
     other = {name: md5(content) for name, content in contents(SMALL, 3).items()}
     with pytest.raises(DataError, match="this is a file of mnist"):
         acquire(Source("MNIST/raw", ("train", "t10k"), (12, 5), other), tmp_path, nobody)
@@ -411,7 +412,7 @@ def test_folder_that_cannot_be_made(official: Callable[[], Official], tmp_path: 
 )
 def test_unpacking_is_bounded(tmp_path: Path, packed: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        downloads._unpack(io.BytesIO(packed), tmp_path / "out", 9424)
+        sources._unpack(io.BytesIO(packed), tmp_path / "out", 9424)
     assert names(tmp_path) == []
 
 
@@ -444,7 +445,7 @@ def test_archive_is_unpacked_and_its_hashes_kept(
 ) -> None:
     assert acquire(DIGITS, tmp_path, official_zip) is True
     raw = tmp_path / DIGITS.folder
-    assert names(raw) == sorted([*DIGIT_FILES, downloads.HASHES])
+    assert names(raw) == sorted([*DIGIT_FILES, sources.HASHES])
     assert acquire(DIGITS, tmp_path, nobody, download=False) is True
     assert len(server.asked) == 1
 
@@ -462,14 +463,14 @@ def test_archive_that_lies_there_is_used_and_stays(
     assert acquire(DIGITS, tmp_path, official_zip, download=False) is True
     assert server.asked == []
     assert (raw / "gzip.zip").exists()
-    (raw / downloads.HASHES).unlink()
+    (raw / sources.HASHES).unlink()
     assert acquire(DIGITS, tmp_path, official_zip, download=False) is True  # proved by the archive itself
 
 
 @pytest.mark.parametrize("record", ["", "[]", "{}", '{"sha256": 3}', '{"sha256": {}}'])
 def test_broken_record_of_hashes_proves_nothing(tmp_path: Path, record: str) -> None:
     raw = put(tmp_path, DIGIT_FILES, DIGITS)
-    (raw / downloads.HASHES).write_text(record)
+    (raw / sources.HASHES).write_text(record)
     assert acquire(DIGITS, tmp_path, nobody) is False
 
 
@@ -486,5 +487,5 @@ def test_archive_without_the_files(server: Server, tmp_path: Path) -> None:
 
 def test_record_of_hashes_is_plain_json(official_zip: Callable[[], Official], tmp_path: Path) -> None:
     acquire(DIGITS, tmp_path, official_zip)
-    kept = json.loads((tmp_path / DIGITS.folder / downloads.HASHES).read_text())
+    kept = json.loads((tmp_path / DIGITS.folder / sources.HASHES).read_text())
     assert kept["sha256"] == {name: hashlib.sha256(data).hexdigest() for name, data in DIGIT_FILES.items()}

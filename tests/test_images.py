@@ -80,7 +80,7 @@ def test_other_values_are_refused_with_their_image(levels: np.ndarray, value: fl
 def test_what_is_no_array_is_refused() -> None:
     with pytest.raises(ImageError, match="no images"):
         check_images(np.zeros((0, 28, 28), np.uint8))
-    with pytest.raises(ImageError, match="^images: "):
+    with pytest.raises(ImageError, match=r"^images: "):
         check_images([[1, 2], [3]])
     with pytest.raises(ImageError, match="shape"):
         check_images(None)

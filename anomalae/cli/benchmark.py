@@ -67,10 +67,11 @@ def command(**given: Any) -> None:
         warn=common.warn,
     )
     each = list(given["normal"]) == ["each"]
-    normals = dataset.classes if each else parse_classes(given["normal"], dataset.classes)
+    short = Path(dataset.name).name
+    normals = dataset.classes if each else parse_classes(given["normal"], dataset.classes, short)
     seeds = _seeds(given["seeds"])
     grid = benchmark.Grid(dataset, normals, seeds, settings, given["part"], given["alpha"])
-    folder = given["output"] or Path("reports") / f"benchmark-{Path(dataset.name).name}-{settings.model}"
+    folder = given["output"] or Path("reports") / f"benchmark-{short}-{settings.model}"
     total, quiet = len(normals) * len(seeds), given["quiet"]
     done: list[str] = []
     displays: list[TrainingDisplay] = []

@@ -99,7 +99,7 @@ def export_(
     from anomalae.datasets import export, load_dataset, parse_classes
 
     dataset = load_dataset(name, data_dir, progress=downloads(quiet))
-    wanted = parse_classes(classes, dataset.classes) if classes else None
+    wanted = parse_classes(classes, dataset.classes, Path(dataset.name).name) if classes else None
     written = export(dataset.train if split == "train" else dataset.test, folder, limit=limit, classes=wanted)
     if not quiet:
         click.echo(f"{len(written)} images of {name} written to {folder}")

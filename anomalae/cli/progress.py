@@ -22,6 +22,7 @@ class TrainingDisplay:
     def __init__(self, epochs: int, images: int, *, done: int = 0, quiet: bool = False) -> None:
         self.epochs, self.images, self.first = epochs, images, done
         self.begun = time.perf_counter()
+        self.printed = self.begun
         self.quiet = quiet
         self.progress: Any = None
         if not quiet and sys.stderr.isatty():
@@ -57,10 +58,18 @@ class TrainingDisplay:
             self.progress.update(
                 self.task, completed=last.epoch * self.images, status=status, epoch=last.epoch
             )
-        elif not self.quiet:
+        elif not self.quiet and self._is_due(last.epoch):
             left = (time.perf_counter() - self.begun) / (last.epoch - self.first) * (self.epochs - last.epoch)
             rate = self._rate(last.epoch, 0)
             click.echo(f"{status}  {rate}  {_clock(left)} left", err=True)
+
+    def _is_due(self, epoch: int) -> bool:
+        """A line for the first epochs and the last, else at most one a second."""
+        now = time.perf_counter()
+        due = epoch - self.first <= 3 or epoch == self.epochs or now - self.printed >= 1
+        if due:
+            self.printed = now
+        return due
 
     def _rate(self, epoch: int, done: int) -> str:
         seen = (epoch - self.first) * self.images + done

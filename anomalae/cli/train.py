@@ -95,7 +95,8 @@ def _start(given: dict[str, Any], settings: Settings) -> None:
         warn=common.warn,
     )
     side = "normal" if given["normal"] else "anomalous"
-    split = dataset.one_class(**{side: parse_classes(given[side], dataset.classes)}, seed=settings.seed)
+    named = parse_classes(given[side], dataset.classes, Path(dataset.name).name)
+    split = dataset.one_class(**{side: named}, seed=settings.seed)
     settings = settings.for_images(len(split.train))
     folder = runs.create(given["runs_dir"], given["name"], _automatic_name(dataset, split, settings))
     try:
