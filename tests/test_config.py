@@ -45,9 +45,9 @@ def test_of_takes_none_as_not_given_and_the_architectures_defaults():
         ("noise", -0.1, "noise -0.1: must be at least 0"),
         ("noise", "much", "must be a finite number"),
         ("seed", -1, "seed -1: must be from 0"),
-        ("model", "gan", "model 'gan': must be one of ae"),
+        ("model", "gan", "model 'gan': must be one of ae, vae"),
         ("architecture", "rnn", "must be one of dense, conv"),
-        ("score", "elbo", "score 'elbo': must be one of"),
+        ("score", "elbo", "score 'elbo': an ae has mse"),
         ("hidden", (0,), "hidden 0: must be at least 1"),
     ],
 )

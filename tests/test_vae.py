@@ -190,6 +190,15 @@ def test_smooth_direction_is_the_smooth_score_in_nats():
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_blank_images_have_finite_losses_and_gradients(likelihood):
+    model = tiny(likelihood, latent_dim=2)
+    blank = torch.zeros(2, 1, 28, 28, dtype=torch.float64)
+    model.loss(blank, blank, torch.Generator().manual_seed(0), 1.0).mean().backward()
+    for parameter in model.parameters():
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all()
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_likelihoods_are_per_image_and_broadcast(likelihood):
     module = lik.LIKELIHOODS[likelihood]()
     x, logits = pair()

@@ -105,8 +105,9 @@ class SmoothDirection(nn.Module):
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         """Log-densities (...)."""
         y = torch.sigmoid(logits)
-        lengths = (self.metric.square(x) * self.metric.square(y)).sqrt()
-        cosine = self.metric.dot(x, y) / lengths.clamp_min(1e-12)
+        # Clamped before the root: of a blank image the cosine is 0, and so is its gradient.
+        lengths = (self.metric.square(x) * self.metric.square(y)).clamp_min(1e-24).sqrt()
+        cosine = self.metric.dot(x, y) / lengths
         return self.kappa * cosine + self.constant
 
 
