@@ -235,7 +235,7 @@ class Detector:
         with torch.no_grad():
             parts = [unit_terms(model, x) for x in self._batches(images)]
         means, kl = (torch.cat(part) for part in zip(*parts, strict=True))
-        return means.var(0).cpu().numpy(), kl.mean(0).cpu().numpy()
+        return means.var(0, correction=0).cpu().numpy(), kl.mean(0).cpu().numpy()
 
     def heatmap_rule(self, rule: str | None = None) -> str:
         """The rule whose pixel terms are drawn for a rule: itself, or `smooth` where it is no sum over pixels."""
