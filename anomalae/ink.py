@@ -31,8 +31,7 @@ class Paper:
 
     def grid(self):
         grid = np.zeros((5, 5))
-        for (i, j), c in zip(POWERS, self.coefficients):
-            grid[j, i] = c
+        for (i, j), c in zip(POWERS, self.coefficients): grid[j, i] = c
         return grid
 
 
@@ -66,11 +65,8 @@ def noise_level(tones: np.ndarray) -> float:
 
 
 import os
-
-TERMS = eval(os.environ.get("TERMS", "[3,3,3,3,6,6,6,15,15,15]"))
-STEPS = len(TERMS)
-
-
+TERMS=eval(os.environ.get('TERMS','[3,3,3,3,6,6,6,15,15,15]'))
+STEPS=len(TERMS)
 def find_paper(tones: np.ndarray) -> Paper:
     """Fit the sheet's tone to the picture (H, W), whatever is drawn on it.
 
@@ -88,7 +84,7 @@ def find_paper(tones: np.ndarray) -> Paper:
     narrow = max(4 * noise_level(small), GRAIN)
     wide = max(float(np.abs(values - coefficients[0]).max()), narrow)
     for step in range(STEPS):
-        cut = wide * (narrow / wide) ** (step / (STEPS - 1))
+        cut = wide * (narrow / wide) ** (step / (STEPS-1))
         weights = np.clip(1 - ((values - basis @ coefficients) / cut) ** 2, 0, None)
         terms = 1 if min(height, width) < 12 else TERMS[step]
         if np.count_nonzero(weights) < 4 * terms:
