@@ -33,7 +33,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())
+        Path(name).chmod(0o666 & ~umask())
         Path(name).replace(path)
     except OSError as error:
         raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from None
@@ -143,7 +143,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The process' mask of permissions for new files."""
     mask = os.umask(0)  # can only be read by setting it
     os.umask(mask)
     return mask

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from anomalae import bundle
 from anomalae.errors import BundleError
 
 CONFIG = "config.json"  # written last: a folder without it is unfinished
@@ -151,7 +152,7 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
         raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
     old = temporary.with_suffix(".old")
     try:
-        temporary.chmod(0o777 & ~_umask())
+        temporary.chmod(0o777 & ~bundle.umask())
         write(temporary)
         if folder.exists():
             folder.rename(old)
@@ -171,9 +172,3 @@ def _age_key(folder: Path) -> float:
 
 def _shown(run: str, runs_dir: Path) -> str:
     return run if os.sep in run else str(runs_dir / run)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

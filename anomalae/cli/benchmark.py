@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from anomalae.cli import common
-from anomalae.cli.progress import TrainingDisplay, downloads
+from anomalae.cli.progress import TrainingDisplay
 from anomalae.cli.settings import config_option, make_settings, settings_options
 
 
@@ -55,17 +55,10 @@ def command(**given: Any) -> None:
       anomalae benchmark --normal 2,8 --part development --latent-dim 16 --output reports/latent-16
     """
     from anomalae import benchmark
-    from anomalae.datasets import load_dataset, parse_classes
+    from anomalae.datasets import parse_classes
 
     settings = make_settings(given)
-    dataset = load_dataset(
-        given["dataset"],
-        given["data_dir"],
-        preprocess=given["preprocess"],
-        polarity=given["polarity"],
-        progress=downloads(given["quiet"]),
-        warn=common.warn,
-    )
+    dataset = common.load(given)
     each = list(given["normal"]) == ["each"]
     short = Path(dataset.name).name
     normals = dataset.classes if each else parse_classes(given["normal"], dataset.classes, short)

@@ -15,6 +15,8 @@ from anomalae.config import DEFAULT_ALPHA, DEVICES, POLARITIES, PREPROCESSES
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from anomalae.datasets import Dataset
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 FLAGGED = 3  # exit status: something was flagged and --fail-on-anomaly was given
@@ -72,6 +74,21 @@ def dataset_options(function: F) -> F:
         help="mnist, fashion-mnist, kmnist, emnist-digits, digits, or a folder FOLDER/CLASS/*.png or "
         "FOLDER/{train,test}/CLASS/*.png. Default: mnist, and the bundled digits where it cannot be had.",
     )(function)
+
+
+def load(given: dict[str, Any]) -> Dataset:
+    """The data set of the options that `dataset_options` adds, and `--quiet`."""
+    from anomalae.cli.progress import downloads
+    from anomalae.datasets import load_dataset
+
+    return load_dataset(
+        given["dataset"],
+        given["data_dir"],
+        preprocess=given["preprocess"],
+        polarity=given["polarity"],
+        progress=downloads(given["quiet"]),
+        warn=warn,
+    )
 
 
 def data_dir_option(function: F) -> F:

@@ -78,7 +78,7 @@ def _refuse_settings_of_resume(ctx: click.Context) -> None:
 
 def _start(given: dict[str, Any], settings: Settings) -> None:
     from anomalae import runs
-    from anomalae.datasets import load_dataset, parse_classes
+    from anomalae.datasets import parse_classes
     from anomalae.environment import choose_device
 
     choose_device(given["device"])
@@ -86,14 +86,7 @@ def _start(given: dict[str, Any], settings: Settings) -> None:
         folder = given["runs_dir"] / runs.check_name(given["name"])
         if folder.exists():
             raise runs.already_there(folder)
-    dataset = load_dataset(
-        given["dataset"],
-        given["data_dir"],
-        preprocess=given["preprocess"],
-        polarity=given["polarity"],
-        progress=downloads(given["quiet"]),
-        warn=common.warn,
-    )
+    dataset = common.load(given)
     side = "normal" if given["normal"] else "anomalous"
     named = parse_classes(given[side], dataset.classes, Path(dataset.name).name)
     split = dataset.one_class(**{side: named}, seed=settings.seed)
