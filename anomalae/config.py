@@ -49,6 +49,9 @@ class Settings:
     likelihood: str | None = None  # vae: one of LIKELIHOODS; None: the first of them
     beta: float | None = None  # vae: weight of the KL term in training, at least 0; None: 1
     samples: int | None = None  # vae: draws of z by which an image is scored, at least 1; None: 16
+    passes: int | None = (
+        None  # times an image is rebuilt before it is compared; None: 2 of a denoising ae, else 1
+    )
     seed: int = 0  # of the initial weights, the order of images and the noise; at least 0
 
     def __post_init__(self) -> None:
@@ -62,6 +65,9 @@ class Settings:
         _number("learning_rate", self.learning_rate, above=0.0)
         _number("weight_decay", self.weight_decay, least=0.0)
         _number("noise", self.noise, least=0.0)
+        if self.passes is None:
+            object.__setattr__(self, "passes", 2 if self.model == "ae" and self.noise > 0 else 1)
+        _integer("passes", self.passes, 1)
         if self.model == "vae":
             self._complete_vae()
         else:

@@ -200,7 +200,11 @@ class Detector:
         return self.p_values(images, rule) <= alpha
 
     def reconstruct(self, images: Any) -> np.ndarray:
-        """What the model makes of the images: float32 (N, 28, 28) in [0, 1]."""
+        """What the model makes of the images: float32 (N, 28, 28) in [0, 1].
+
+        With two passes (see `Settings.passes`) the reconstruction is rebuilt once more: a normal digit hardly
+        changes, an anomaly goes further towards the normal ones.
+        """
         return np.concatenate([self._forward(x)[:, 0].cpu().numpy() for x in self._batches(images)])
 
     def encode(self, images: Any) -> np.ndarray:
@@ -329,5 +333,8 @@ class Detector:
         return list(self._tensor(check_images(images)).split(training.SCORING_BATCH))
 
     def _forward(self, images: Tensor) -> Tensor:
+        model = self._fitted()
         with torch.no_grad():
-            return self._fitted().reconstruct(images)
+            for _ in range(self.settings.passes or 1):
+                images = model.reconstruct(images)
+        return images

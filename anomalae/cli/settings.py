@@ -31,7 +31,7 @@ _SCHEDULE = "; ".join(
 )
 SETTINGS = (
     "model", "architecture", "latent_dim", "hidden", "epochs", "batch_size", "learning_rate", "noise", "score",
-    "likelihood", "beta", "samples",
+    "passes", "likelihood", "beta", "samples",
 )  # fmt: skip
 
 
@@ -89,6 +89,12 @@ def settings_options(function: F) -> F:
             "--score",
             type=click.Choice(SCORES),
             help=f"Rule that judges images.  [default: ae {Settings().rule}, vae {Settings(model='vae').rule}]",
+        ),
+        click.option(
+            "--passes",
+            type=click.IntRange(1),
+            help="Times an image is rebuilt before it is compared: a normal digit hardly changes, an anomaly goes "
+            "further astray.  [default: 2 of a denoising ae, else 1]",
         ),
         click.option(
             "--likelihood",
