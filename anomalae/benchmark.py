@@ -24,12 +24,13 @@ from anomalae.intervals import mean_auc_interval
 PARTS = ("test", "development")
 SPEC = "benchmark.json"
 CELLS = "cells"
+DEVELOPMENT_ANOMALIES = 10_000  # at most; more would cost time and tell little beside a few hundred normals
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is trained and scored. `part`: `test`, or `development` (validation normals, and train-part images of
-    the other classes as anomalies), on which settings are compared so that the test part is used once.
+    """What is trained and scored. `part`: `test`, or `development` (validation normals, and up to 10,000
+    train-part images of the other classes as anomalies), on which settings are compared so that the test part is used once.
     """
 
     dataset: Dataset
@@ -120,10 +121,11 @@ def scored_part(grid: Grid, split: OneClassSplit) -> Part:
     if grid.part == "test":
         return split.test
     train = grid.dataset.train
-    others = ~np.isin(train.labels, split.normal)
+    others = np.flatnonzero(~np.isin(train.labels, split.normal))
+    chosen = np.random.default_rng([split.seed, len(others)]).permutation(others)[:DEVELOPMENT_ANOMALIES]
     return Part(
-        np.concatenate([split.validation.images, train.images[others]]),
-        np.concatenate([split.validation.labels, train.labels[others]]),
+        np.concatenate([split.validation.images, train.images[chosen]]),
+        np.concatenate([split.validation.labels, train.labels[chosen]]),
     )
 
 
