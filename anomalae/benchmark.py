@@ -29,8 +29,10 @@ DEVELOPMENT_ANOMALIES = 10_000  # at most; more would cost time and tell little 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is trained and scored. `part`: `test`, or `development` (validation normals, and up to 10,000
-    train-part images of the other classes as anomalies), on which settings are compared so that the test part is used once.
+    """What is trained and scored.
+
+    `part`: `test`, or `development` (validation normals, and up to 10,000 train-part images of the other classes as
+    anomalies), on which settings are compared so that the test part is used once.
     """
 
     dataset: Dataset

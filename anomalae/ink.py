@@ -17,25 +17,30 @@ FAINTEST = 0.04  # least contrast of ink, as a share of the brightest tone; belo
 GRAIN = 0.02  # differences of tone below this share are the paper's, even where there is no noise
 SPECK = 3  # a spot no larger than this both ways, in pixels, is dust or a dead pixel
 SMALLEST_PART = 0.03  # a part of a digit has at least this share of the largest part's ink
+WIDE = 0.25  # a part at least this wide, as a share of the picture, may be a shadow
+SOFT = 0.2  # and is one if its edges take longer than this, as a share of the picture, to rise
+
+POWERS = tuple(
+    (power, degree - power) for degree in range(5) for power in range(degree, -1, -1)
+)  # of x and y
+TERMS = (3, 3, 3, 6, 6, 6, 15, 15, 15, 15)  # how many of them each step fits: up to degree 1, 2, and 4
+ROOM = {15: 0.85, 6: 0.7, 3: 0.5}  # and the share of the picture that must be empty for so many
+TOLERANCE = 0.3  # how far the sheet may lie from the fit, as a share of the contrast
 
 
 @dataclass(frozen=True)
 class Paper:
-    """The tone of the empty sheet: a polynomial of degree two in coordinates that run from -1 to 1."""
+    """The tone of the empty sheet: a polynomial of degree four in coordinates that run from -1 to 1."""
 
-    coefficients: np.ndarray  # float64 (15,), of the products x^i y^j in the order of POWERS
+    coefficients: np.ndarray  # float64 (15,), of the products of x and y in POWERS
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Tones, float32 (R, C), at the coordinates `rows` (R,) and `columns` (C,)."""
-        return np.asarray(np.polynomial.polynomial.polygrid2d(rows, columns, self.grid()), np.float32)
-
-    def grid(self):
-        grid = np.zeros((5, 5))
-        for (i, j), c in zip(POWERS, self.coefficients): grid[j, i] = c
-        return grid
-
-
-POWERS = [(i, n - i) for n in range(5) for i in range(n, -1, -1)]
+        tones = np.zeros((len(rows), len(columns)))
+        for (i, j), coefficient in zip(POWERS, self.coefficients, strict=True):
+            if coefficient:
+                tones += np.outer(coefficient * rows**j, columns**i)
+        return tones.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -64,34 +69,33 @@ def noise_level(tones: np.ndarray) -> float:
     return 1.4826 * float(np.median(joined)) / math.sqrt(2) if joined.size else 0.0
 
 
-import os
-TERMS=eval(os.environ.get('TERMS','[3,3,3,3,6,6,6,15,15,15]'))
-STEPS=len(TERMS)
 def find_paper(tones: np.ndarray) -> Paper:
     """Fit the sheet's tone to the picture (H, W), whatever is drawn on it.
 
-    Least squares with weights that shrink to the pixels near the fit (Tukey's biweight with a width that
-    falls from the whole range to the noise), from a constant (the median of the frame) over a plane to
-    degree two: a stroke in the middle is left out before the surface can bend enough to follow it.
+    Least squares with weights that shrink to the pixels near the fit (Tukey's biweight), while the degree
+    grows from a constant, the median of the frame, to four: a stroke in the middle is left out before the surface
+    can bend enough to follow it, and where much is drawn it stays stiff. The weights stop shrinking at TOLERANCE,
+    so that the fit does not settle on the sunny side of a shadow and take the other for ink.
     """
     small = reduce(tones, max(tones.shape) // 64)
     height, width = small.shape
     y, x = np.meshgrid(coordinates(0, height, height), coordinates(0, width, width), indexing="ij")
-    basis = np.stack([x**i * y**j for i, j in POWERS], axis=-1).reshape(-1, 15)
+    basis = np.stack([x**i * y**j for i, j in POWERS], axis=-1).reshape(-1, len(POWERS))
     values = small.ravel().astype(np.float64)
-    coefficients = np.zeros(15)
+    coefficients = np.zeros(len(POWERS))
     coefficients[0] = np.median(frame(small))
-    narrow = max(4 * noise_level(small), GRAIN)
-    wide = max(float(np.abs(values - coefficients[0]).max()), narrow)
-    for step in range(STEPS):
-        cut = wide * (narrow / wide) ** (step / (STEPS-1))
-        weights = np.clip(1 - ((values - basis @ coefficients) / cut) ** 2, 0, None)
-        terms = 1 if min(height, width) < 12 else TERMS[step]
+    wide = max(float(np.abs(values - coefficients[0]).max()), GRAIN)
+    narrow = min(wide, max(4 * noise_level(small), GRAIN, TOLERANCE * wide))
+    for step, allowed in enumerate(TERMS):
+        cut = wide * (narrow / wide) ** (step / (len(TERMS) - 1))
+        weights = np.square(np.clip(1 - ((values - basis @ coefficients) / cut) ** 2, 0, None))
+        empty = np.count_nonzero(weights) / weights.size if min(height, width) >= 12 else 0
+        terms = min(allowed, next((n for n, share in ROOM.items() if empty >= share), 1))
         if np.count_nonzero(weights) < 4 * terms:
             break
-        weighted = basis[:, :terms] * np.square(weights)[:, None]
+        weighted = basis[:, :terms] * weights[:, None]
         fitted = np.linalg.lstsq(weighted.T @ basis[:, :terms], weighted.T @ values, rcond=None)[0]
-        coefficients = np.concatenate([fitted, np.zeros(15 - terms)])
+        coefficients = np.concatenate([fitted, np.zeros(len(POWERS) - terms)])
     return Paper(coefficients)
 
 
@@ -103,13 +107,16 @@ def frame(tones: np.ndarray) -> np.ndarray:
     return tones[~inner]
 
 
-def is_light_ink(tones: np.ndarray, paper: np.ndarray) -> bool:
-    """Whether what stands out from the paper (both (H, W)) is lighter than it rather than darker."""
-    above = ndimage.gaussian_filter(tones - paper, 0.7)
-    least = max(4 * noise_level(tones), GRAIN)
-    light = np.square(np.clip(above - least, 0, None)).sum()
-    dark = np.square(np.clip(-above - least, 0, None)).sum()
-    return bool(light > dark)
+def find_polarity(difference: np.ndarray, polarity: str) -> tuple[bool, Strokes | None]:
+    """Whether the ink is light, and the strokes, in tones less the paper's (H, W); None on a blank sheet.
+
+    polarity: `light`, `dark`, or `auto`: whichever of the two has more to show.
+    """
+    light = find_strokes(difference, 1.0) if polarity != "dark" else None
+    dark = find_strokes(-difference, 1.0) if polarity != "light" else None
+    energy = [0.0 if found is None else float(np.square(found.smooth).sum()) for found in (light, dark)]
+    is_light = polarity == "light" or energy[0] > energy[1]
+    return is_light, light if is_light else dark
 
 
 def contrast(tones: np.ndarray, paper: np.ndarray, light_ink: bool, white: float, least: float) -> np.ndarray:
@@ -145,7 +152,7 @@ def find_strokes(ink: np.ndarray, sigma: float) -> Strokes | None:
 
 
 def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray:
-    """The connected regions above the threshold that are no specks, bool (H, W)."""
+    """The connected regions above the threshold that are neither specks nor shadows, bool (H, W)."""
     labels, count = ndimage.label(smooth > threshold, np.ones((3, 3)))
     if not count:
         return np.zeros(smooth.shape, bool)
@@ -156,8 +163,22 @@ def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray:
     cores = np.zeros_like(labels)
     cores[inside] = np.where(drawn >= 0.5 * peaks[numbers], numbers, 0)
     extents = np.array([max(s.stop - s.start for s in core) for core in ndimage.find_objects(cores, count)])
-    # In a picture as small as a digit nothing can be told to be a speck.
-    solid = extents > SPECK if max(smooth.shape) >= 16 else extents > 0
+    side = max(smooth.shape)
+    # In a picture as small as a digit nothing can be told to be a speck or a shadow.
+    solid = extents > SPECK if side >= 16 else extents > 0
+    if side >= 16 and extents.max() >= WIDE * side:
+        places = ndimage.find_objects(labels, count)
+        for index in np.flatnonzero(extents >= WIDE * side):
+            solid[index] &= _is_steep(smooth[places[index]], peaks[index + 1], SOFT * side)
     mass = np.bincount(numbers, drawn, count + 1)[1:] * solid
     kept = (mass > 0) & (mass >= SMALLEST_PART * mass.max())
     return np.asarray(np.concatenate([[False], kept])[labels])
+
+
+def _is_steep(part: np.ndarray, peak: float, length: float) -> bool:
+    """Whether a part somewhere rises to its peak within `length` pixels, as strokes do and shadows do not."""
+    factor = max(1, max(part.shape) // 80)
+    slopes = ndimage.gaussian_gradient_magnitude(
+        reduce(part, factor), max(0.5, 0.025 * max(part.shape) / factor)
+    )
+    return bool(slopes.max() * length >= peak * factor)

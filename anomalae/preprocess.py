@@ -22,9 +22,9 @@ from anomalae.ink import (
     contrast,
     coordinates,
     find_paper,
+    find_polarity,
     find_strokes,
     frame,
-    is_light_ink,
     reduce,
 )
 
@@ -136,8 +136,8 @@ def _resized(gray: np.ndarray, polarity: str) -> np.ndarray:
 
 
 def _looks_light(tones: np.ndarray) -> bool:
-    paper = find_paper(tones)
-    return is_light_ink(tones, paper.at(*(coordinates(0, n, n) for n in tones.shape)))
+    sheet = find_paper(tones).at(*(coordinates(0, n, n) for n in tones.shape))
+    return find_polarity(tones - sheet, "auto")[0]
 
 
 def _fitted(gray: np.ndarray, polarity: str) -> np.ndarray:
@@ -162,10 +162,9 @@ def _digit(gray: np.ndarray, polarity: str) -> np.ndarray | None:
     tones = reduce(_tones(gray), factor)
     paper = find_paper(tones)
     sheet = paper.at(*(coordinates(0, n, n) for n in tones.shape))
-    light_ink = is_light_ink(tones, sheet) if polarity == "auto" else polarity == "light"
-    white = float(tones.max())
     least = 64 / (255 if gray.dtype == np.uint8 else 65535)
-    strokes = find_strokes(contrast(tones, sheet, light_ink, white, least), 1.0)
+    white = max(float(tones.max()), least)
+    light_ink, strokes = find_polarity((tones - sheet) / np.float32(white), polarity)
     if strokes is None:
         return None
     rows, columns = (factor * np.flatnonzero(strokes.mask.any(axis)) for axis in (1, 0))
