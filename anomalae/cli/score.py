@@ -111,12 +111,12 @@ def _paths(given: tuple[str, ...]) -> list[Path]:
 
 
 def _read(paths: list[Path], detector: Detector, given: dict[str, Any]) -> list[Input]:
-    from anomalae.readers import list_files, read_inputs
+    from anomalae.readers import count_inputs, list_files, read_inputs
 
     data = detector.data
     files = list_files(paths)
     read = read_inputs(files, given["preprocess"] or data.preprocess, given["polarity"] or data.polarity)
-    return list(counted(read, "reading", len(files), quiet=given["quiet"]))
+    return list(counted(read, "reading", count_inputs(files), quiet=given["quiet"]))
 
 
 def _judge(detector: Detector, inputs: list[Input], rule: str, given: dict[str, Any]) -> list[tables.Row]:
