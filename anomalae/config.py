@@ -49,9 +49,7 @@ class Settings:
     likelihood: str | None = None  # vae: one of LIKELIHOODS; None: the first of them
     beta: float | None = None  # vae: weight of the KL term in training, at least 0; None: 1
     samples: int | None = None  # vae: draws of z by which an image is scored, at least 1; None: 16
-    passes: int | None = (
-        None  # times an image is rebuilt before it is compared; None: 2 of a denoising ae, else 1
-    )
+    passes: int | None = None  # successive rebuilds, averaged; at least 1; None: 2 of a denoising ae, else 1
     seed: int = 0  # of the initial weights, the order of images and the noise; at least 0
 
     def __post_init__(self) -> None:

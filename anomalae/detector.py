@@ -202,8 +202,8 @@ class Detector:
     def reconstruct(self, images: Any) -> np.ndarray:
         """What the model makes of the images: float32 (N, 28, 28) in [0, 1].
 
-        With two passes (see `Settings.passes`) the reconstruction is rebuilt once more: a normal digit hardly
-        changes, an anomaly goes further towards the normal ones.
+        With two passes (see `Settings.passes`) it is the mean of the reconstruction and of that one's own
+        reconstruction: rebuilt again a normal digit hardly changes, an anomaly goes further towards the normal ones.
         """
         return np.concatenate([self._forward(x)[:, 0].cpu().numpy() for x in self._batches(images)])
 
@@ -333,8 +333,8 @@ class Detector:
         return list(self._tensor(check_images(images)).split(training.SCORING_BATCH))
 
     def _forward(self, images: Tensor) -> Tensor:
-        model = self._fitted()
+        model, rebuilt = self._fitted(), [images]
         with torch.no_grad():
             for _ in range(self.settings.passes or 1):
-                images = model.reconstruct(images)
-        return images
+                rebuilt.append(model.reconstruct(rebuilt[-1]))
+        return torch.stack(rebuilt[1:]).mean(0)

@@ -93,8 +93,8 @@ def settings_options(function: F) -> F:
         click.option(
             "--passes",
             type=click.IntRange(1),
-            help="Times an image is rebuilt before it is compared: a normal digit hardly changes, an anomaly goes "
-            "further astray.  [default: 2 of a denoising ae, else 1]",
+            help="Times an image is rebuilt, the reconstruction rebuilt again; their mean is compared.  "
+            "[default: 2 of a denoising ae, else 1]",
         ),
         click.option(
             "--likelihood",
