@@ -137,9 +137,8 @@ def test_passes_rebuild_the_reconstruction(digits, images):
     once, twice = (Detector(**SMALL, passes=n).fit(train) for n in (1, 2))
     assert Detector(**SMALL).settings.passes == 2
     assert Detector(**SMALL, noise=0).settings.passes == 1
-    np.testing.assert_allclose(
-        twice.reconstruct(images), once.reconstruct(once.reconstruct(images)), atol=1e-6
-    )
+    first = once.reconstruct(images)
+    np.testing.assert_allclose(twice.reconstruct(images), (first + once.reconstruct(first)) / 2, atol=1e-6)
 
 
 def test_unknown_rules_alphas_and_settings_are_refused(small, images):
