@@ -113,6 +113,23 @@ def run(
     return table
 
 
+def command_line(grid: Grid) -> str:
+    """The command that measures this grid, with the options that are not at their defaults."""
+    words = ["anomalae benchmark", f"--dataset {grid.dataset.name}"]
+    if tuple(grid.normals) != tuple(grid.dataset.classes):
+        words.append(f"--normal {_list(list(grid.normals))}")
+    words.append(f"--seeds {_list(list(grid.seeds))}")
+    if grid.part != "test":
+        words.append(f"--part {grid.part}")
+    usual = Settings.of(model=grid.settings.model, architecture=grid.settings.architecture).to_dict()
+    for key, value in grid.settings.to_dict().items():
+        if key in ("model", "architecture") and value != getattr(Settings(), key):
+            words.append(f"--{key} {value}")
+        elif value != usual[key] and key != "seed":
+            words.append(f"--{key.replace('_', '-')} {_list(value)}")
+    return " ".join(words)
+
+
 def cell_name(grid: Grid, normal: int | str, seed: int) -> str:
     """Name of a cell's files: the class by its place in the data set, so that any class name will do."""
     return f"normal-{grid.dataset.classes.index(normal)}_seed-{seed}"
@@ -206,6 +223,7 @@ def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict
         mean[rule] = _spread(by_seed) | {"interval": _mean_interval(grid, cells, rule, folder)}
     return {
         **grid.spec(),
+        "command": command_line(grid),
         "score": main,
         "seeds": list(grid.seeds),
         "rows": rows,
@@ -290,7 +308,11 @@ def markdown(table: dict[str, Any]) -> str:
         f"False alarms: share of normal images flagged at alpha {table['alpha']:g}, a value a seed; the band is where "
         "one such rate lies 95 times in 100 for exchangeable images (beta-binomial)."
     )
-    notes.append("Settings: " + ", ".join(f"{key} {_list(value)}" for key, value in settings.items()) + ".")
+    given = {key: value for key, value in settings.items() if value is not None}
+    notes.append("Settings: " + ", ".join(f"{key} {_list(value)}" for key, value in given.items()) + ".")
+    if len(given) < len(settings):
+        notes[-1] += " Epochs and batch size by the number of images, see `Settings.for_images`."
+    notes.append(f"Measure it again: `{table['command']}`")
     if "environment" in table:
         versions = table["environment"]["versions"]
         notes.append(

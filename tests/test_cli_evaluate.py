@@ -154,6 +154,9 @@ class TestBenchmark:
         low, high = more["mean"]["smooth"]["interval"]
         assert low <= more["mean"]["smooth"]["mean"] <= high
         assert "| **mean** |" in result.stdout
+        command = "anomalae benchmark --dataset digits --normal 0,1 --seeds 0,1"
+        assert more["command"].startswith(command)
+        assert "--latent-dim 8 --hidden 32 --epochs 2" in more["command"]
         assert Path("reports/benchmark-digits-ae/table.md").read_text().rstrip() == result.stdout.rstrip()
 
     def test_a_cell_equals_the_run_of_the_same_seed(self):
