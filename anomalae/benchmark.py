@@ -18,7 +18,7 @@ from anomalae.config import Settings
 from anomalae.datasets import Dataset, OneClassSplit, Part
 from anomalae.detector import Detector
 from anomalae.environment import choose_device, record_environment
-from anomalae.errors import ConfigError
+from anomalae.errors import BundleError, ConfigError, DataError
 from anomalae.intervals import mean_auc_interval
 
 PARTS = ("test", "development")
@@ -65,6 +65,11 @@ class Grid:
 
 def prepare(grid: Grid, folder: Path) -> None:
     """Make the folder, or check that what lies there belongs to the same grid; ConfigError where it does not."""
+    for normal in grid.normals if grid.part == "test" else ():
+        anomalous = experiment.truth(grid.dataset.test.labels, (normal,))
+        if anomalous.all() or not anomalous.any():
+            kind = "normal" if anomalous.all() else "anomalous"
+            raise DataError(f"class {normal}: the test part of {grid.dataset.name} has no {kind} image")
     spec = grid.spec()
     path = folder / SPEC
     if path.is_file():
@@ -75,7 +80,10 @@ def prepare(grid: Grid, folder: Path) -> None:
                     f"{path}: has another {key} ({_difference(found.get(key), value)}); choose another --output"
                 )
         return
-    (folder / CELLS).mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / CELLS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
     bundle.write_json(path, spec)
 
 

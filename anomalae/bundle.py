@@ -23,6 +23,13 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     Raises BundleError, naming `path`, when the disk is full or the folder not writable; what stood at `path`
     is then untouched.
     """
+    path = path.resolve() if path.is_symlink() else path
+    if (
+        path.exists() and not path.is_file() and not path.is_dir()
+    ):  # a pipe or a device has nothing to be replaced
+        with path.open("wb") as file:
+            yield file
+        return
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as error:

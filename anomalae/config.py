@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, TypeVar
 
 from anomalae.errors import ConfigError
@@ -79,7 +80,12 @@ class Settings:
             object.__setattr__(self, "score", "elbo" if self.model == "vae" else "smooth")
         elif self.score not in names:
             raise ConfigError(f"score {self.score!r}: {self._described()} has {', '.join(names)}")
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        try:
+            object.__setattr__(self, "hidden", tuple(self.hidden))
+        except TypeError:
+            raise ConfigError(
+                f"hidden {self.hidden!r}: must be several whole numbers, as in 1024, 512"
+            ) from None
         for width in self.hidden:
             _integer("hidden", width, 1)
         if self.architecture == "conv" and len(self.hidden) != 2:
@@ -132,7 +138,7 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dict, tuples as lists; `from_dict` reads it back."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+        return {key: _jsonable(value) for key, value in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "settings") -> Settings:
@@ -150,6 +156,12 @@ def score_names(model: str, likelihood: str | None = None) -> tuple[str, ...]:
         return RECONSTRUCTION_SCORES
     excess = ("elbo-excess",) if likelihood == "bernoulli" else ()
     return (*DENSITY_SCORES, *excess, *RECONSTRUCTION_SCORES)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_jsonable(item) for item in value]
+    return int(value) if isinstance(value, Integral) else value
 
 
 def strict(cls: type[T], values: Any, where: str) -> T:
@@ -172,8 +184,9 @@ def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
 
 
 def _integer(name: str, value: Any, least: int, most: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise ConfigError(f"{name} {value!r}: must be a whole number")
+    value = int(value)
     if value < least or (most is not None and value > most):
         limit = f"at least {least}" if most is None else f"from {least} to {most}"
         raise ConfigError(f"{name} {value}: must be {limit}")

@@ -111,7 +111,7 @@ def load_dataset(
                 raise DataError(f"{name}: {error}; {_where_to_put(name, data_dir)}") from None
             warn(f"MNIST cannot be had ({error}): using the bundled digits instead")
             return _load_digits()
-    if not Path(name).is_dir():
+    if not str(name) or not os.path.isdir(name):  # noqa: PTH112 - false for a name that is too long
         raise DataError(f"data set {printable(name)}: neither a folder nor one of {', '.join(DATASETS)}")
     return load_folder(Path(name).absolute(), preprocess, polarity)
 

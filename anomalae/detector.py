@@ -19,28 +19,41 @@ from anomalae.config import DEFAULT_ALPHA, Settings
 from anomalae.datasets import split_indices
 from anomalae.density import ACTIVE, density_scores, unit_terms
 from anomalae.environment import Environment, choose_device, record_environment, use_threads
-from anomalae.errors import ConfigError
+from anomalae.errors import BundleError, ConfigError
 from anomalae.images import check_images
 from anomalae.models import VariationalAutoencoder, build
 from anomalae.record import Data, Record, read_checkpoint, read_record, write_checkpoint
 
+Arrays = dict[str, np.ndarray]
+
 
 class _Checkpoints:
-    """Writes a checkpoint after each epoch, unless that would take more than a tenth of the time."""
+    """Writes a checkpoint after each epoch, unless that would take more than a tenth of the time.
 
-    def __init__(self, write: Callable[[training.Training], None]) -> None:
+    An epoch that was passed over is remembered, and written when the training breaks off.
+    """
+
+    def __init__(self, write: Callable[[Arrays, list[training.Epoch]], None]) -> None:
         self.write = write
         self.cost = self.written = 0.0
+        self.pending: tuple[Arrays, list[training.Epoch]] | None = None
 
-    def now(self, state: training.Training) -> None:
+    def now(self, arrays: Arrays, history: list[training.Epoch]) -> None:
         begun = time.perf_counter()
-        self.write(state)
+        self.write(arrays, history)
+        self.pending = None
         self.written = time.perf_counter()
         self.cost = self.written - begun
 
     def after_epoch(self, state: training.Training) -> None:
         if time.perf_counter() - self.written >= 9 * self.cost:
-            self.now(state)
+            self.now(state.arrays(), state.history)
+        else:  # copied, for the weights go on moving
+            self.pending = {name: array.copy() for name, array in state.arrays().items()}, list(state.history)
+
+    def broken_off(self) -> None:
+        if self.pending is not None:
+            self.now(*self.pending)
 
 
 class Detector:
@@ -54,7 +67,7 @@ class Detector:
     """
 
     def __init__(self, *, device: str = "auto", threads: int | None = None, **settings: Any) -> None:
-        self.settings = Settings.of(**settings)
+        self.settings = self._given = Settings.of(**settings)
         self.device = choose_device(device)
         self.threads = threads
         self.history: list[training.Epoch] = []
@@ -97,7 +110,7 @@ class Detector:
             train, validation, calibration = (train[index] for index in parts)
         calibration = check_images(calibration, "calibration images")
         held_out = None if validation is None else check_images(validation, "validation images")
-        self.settings = self.settings.for_images(len(train))
+        self.settings = self._given.for_images(len(train))
         use_threads(self.threads)
         self.environment = record_environment(self.device)
         self.created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -122,9 +135,14 @@ class Detector:
             on_epoch(state)
 
         if keep is not None and not resume:
-            keep.now(state)  # so that even the first epoch can be resumed
+            keep.now(state.arrays(), state.history)  # so that even the first epoch can be resumed
         tensors = self._tensor(train), None if held_out is None else self._tensor(held_out)
-        training.run(state, *tensors, on_epoch=epoch_done, on_batch=on_batch)
+        try:
+            training.run(state, *tensors, on_epoch=epoch_done, on_batch=on_batch)
+        except BaseException:
+            if keep is not None:
+                keep.broken_off()
+            raise
         self._model, self.history = state.model.eval(), state.history
         self._calibration = self.score_all(calibration)
         self.validation = {} if held_out is None else self._validate(held_out)
@@ -143,9 +161,9 @@ class Detector:
             "active_units": int((variance > ACTIVE).sum()),
         }
 
-    def _checkpoint(self, folder: Path, state: training.Training) -> None:
-        bundle.write_jsonl(folder / runs.HISTORY, training.history_lines(state.history), durable=False)
-        write_checkpoint(folder, state.arrays(), self._record(), state.epoch)
+    def _checkpoint(self, folder: Path, arrays: Arrays, history: list[training.Epoch]) -> None:
+        bundle.write_jsonl(folder / runs.HISTORY, training.history_lines(history), durable=False)
+        write_checkpoint(folder, arrays, self._record(), len(history))
 
     # --- scores and verdicts ----------------------------------------------------------------------------------
 
@@ -279,18 +297,22 @@ class Detector:
         folder = Path(folder)
         record = read_record(folder)
         detector = cls(device=device, threads=threads)
-        detector.settings, detector.data = record.settings, record.data
+        detector.settings = detector._given = record.settings
+        detector.data = record.data
         detector.environment, detector.created = record.environment, record.created
         detector.validation = record.validation
         use_threads(threads)
-        model = build(record.settings)
+        try:
+            model = build(record.settings)
+        except (RuntimeError, MemoryError):
+            raise BundleError(f"{folder / runs.CONFIG}: settings ask for more memory than there is") from None
         shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
         weights, _ = bundle.read_arrays(folder / runs.WEIGHTS, shapes)
         model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         detector._model = model.to(detector.device).eval()
         expected: dict[str, tuple[int, ...]] = dict.fromkeys(detector.rules, (record.data.n_calibration,))
         detector._calibration, _ = bundle.read_arrays(folder / runs.CALIBRATION, expected)
-        detector.history = [training.Epoch(**line) for line in bundle.read_jsonl(folder / runs.HISTORY)]
+        detector.history = training.read_history(folder / runs.HISTORY)
         return detector
 
     def _record(self) -> Record:

@@ -86,6 +86,8 @@ def reload_dataset(
 
 def check_classes(dataset: Dataset, normal: tuple[int | str, ...]) -> None:
     """Raise DataError unless the data set has all of a run's normal classes."""
+    if not normal:
+        raise DataError("this run was trained on arrays: it does not know which classes are normal")
     missing = [str(name) for name in normal if str(name) not in {str(known) for known in dataset.classes}]
     if missing:
         known = ", ".join(str(name) for name in dataset.classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ class Record:
             raise BundleError(
                 f"{where}: format version {version!r} is newer than {FORMAT_VERSION}, the newest this anomalae reads"
             )
+        _check_types(values, where)
         try:
             parts = {
                 "settings": Settings.from_dict(values.get("settings", {}), where),
@@ -75,6 +77,32 @@ class Record:
             return strict(cls, {**values, **parts}, where)
         except ConfigError as error:
             raise BundleError(str(error)) from None
+
+
+_TYPES: dict[tuple[str, ...], type | tuple[type, ...]] = {
+    ("created",): str,
+    ("seconds",): (int, float),
+    ("validation",): dict,
+    ("environment", "versions"): dict,
+    ("data", "hashes"): dict,
+    ("data", "normal"): list,
+    ("data", "anomalous"): list,
+    **{("data", f"n_{part}"): int for part in ("train", "validation", "calibration", "test")},
+}
+
+
+def _check_types(values: dict[str, Any], where: str) -> None:
+    """Raise BundleError for a value that is not of the kind that others rely on."""
+    for keys, kind in _TYPES.items():
+        found: Any = values
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        if found is not None and (not isinstance(found, kind) or isinstance(found, bool)):
+            raise BundleError(f"{where}: {'.'.join(keys)} is {found!r}, of the wrong kind")
+    try:
+        datetime.fromisoformat(values.get("created") or "2000-01-01T00:00:00+00:00")
+    except ValueError:
+        raise BundleError(f"{where}: created is {values['created']!r}, which is no date") from None
 
 
 def read_record(folder: Path) -> Record:

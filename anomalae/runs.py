@@ -75,17 +75,17 @@ def remove_empty(folder: Path) -> None:
 
 def is_finished(folder: Path) -> bool:
     """Whether the folder holds a run that was trained to its end."""
-    return (folder / CONFIG).is_file()
+    return os.path.isfile(folder / CONFIG)  # noqa: PTH113 - false, not an error, for a name that is too long
 
 
 def is_unfinished(folder: Path) -> bool:
     """Whether the folder holds a training that was interrupted, or is still going on."""
-    return not is_finished(folder) and (folder / CHECKPOINT).is_file()
+    return not is_finished(folder) and os.path.isfile(folder / CHECKPOINT)  # noqa: PTH113
 
 
 def list_runs(runs_dir: Path) -> list[Path]:
     """Folders of runs, finished or not, newest first. Empty where `runs_dir` does not exist."""
-    if not runs_dir.is_dir():
+    if not os.path.isdir(runs_dir):  # noqa: PTH112
         return []
     found = [
         folder
@@ -112,6 +112,10 @@ def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:
             return place
         if is_unfinished(place):
             raise BundleError(f"{place}: not finished; go on with: anomalae train --resume {place.name}")
+    if os.path.isdir(runs_dir / run) and run:  # noqa: PTH112
+        raise BundleError(
+            f"{runs_dir / run}: half written or no run: it has neither {CONFIG} nor a checkpoint"
+        )
     raise BundleError(f"{_shown(run, runs_dir)}: no such run; `anomalae runs` lists them")
 
 
@@ -145,6 +149,8 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
 
     If writing fails nothing has changed: an earlier run at `folder` stays whole.
     """
+    if os.path.lexists(folder) and not (is_finished(folder) or is_unfinished(folder) or _is_empty(folder)):
+        raise BundleError(f"{folder}: is no run folder, so it is not replaced")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
@@ -160,14 +166,21 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     except OSError as error:
         raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
     finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)  # the new one could not take its place
         shutil.rmtree(temporary, ignore_errors=True)
-        if old.exists() and folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _age_key(folder: Path) -> float:
-    marker = folder / CONFIG
-    return (marker if marker.is_file() else folder / CHECKPOINT).stat().st_mtime
+    for name in (CONFIG, CHECKPOINT):  # a training may finish between two looks
+        with contextlib.suppress(FileNotFoundError):
+            return (folder / name).stat().st_mtime
+    return 0.0
 
 
 def _shown(run: str, runs_dir: Path) -> str:

@@ -6,14 +6,15 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anomalae import noise
-from anomalae.config import Settings
+from anomalae import bundle, noise
+from anomalae.config import Settings, strict
 from anomalae.errors import BundleError, ConfigError, TrainingError
 from anomalae.models import Model, build
 
@@ -93,6 +94,14 @@ class Training:
 def history_lines(history: list[Epoch]) -> list[dict[str, Any]]:
     """The history as JSON-able lines."""
     return [asdict(line) for line in history]
+
+
+def read_history(path: Path) -> list[Epoch]:
+    """The history of a run; BundleError for a line that is none."""
+    try:
+        return [strict(Epoch, line, str(path)) for line in bundle.read_jsonl(path)]
+    except ConfigError as error:
+        raise BundleError(str(error)) from None
 
 
 def run(
@@ -177,5 +186,5 @@ def _check_finite(loss: float, epoch: int, settings: Settings) -> None:
     if not math.isfinite(loss):
         raise TrainingError(
             f"the loss became {loss} in epoch {epoch}: lower --learning-rate (now {settings.learning_rate:g}); "
-            f"epoch {epoch - 1} is kept"
+            f"epoch {epoch - 1} was the last good one"
         )

@@ -121,6 +121,18 @@ def test_runs_lists_and_shows(trained: Path):
     assert "No runs" in ok("runs", "--runs-dir", "elsewhere").stderr
 
 
+@pytest.mark.parametrize("content", ["5", "[]", '{"a": 1}', "{"])
+def test_a_broken_evaluation_is_one_line(trained: Path, content: str):
+    (trained / "evaluation.json").write_text(content)
+    assert "broken: " in ok("runs").stdout
+    assert "evaluation.json" in fails(1, "runs", "digits-0-ae")
+
+
+def test_a_run_on_arrays_knows_no_classes(small: Detector):
+    small.save("runs/arrays")
+    assert "does not know which classes are normal" in fails(1, "evaluate", "--dataset", "digits")
+
+
 def test_a_broken_run_is_listed_as_such_and_spoils_nothing(trained: Path):
     ok("train", "--normal", "1", *QUICK, "--quiet")
     (trained / runs.CONFIG).write_text("{")
@@ -177,6 +189,13 @@ class TestBenchmark:
         row = table["rows"][0]
         assert row["n_anomalous"] == int((digits.train.labels != 0).sum())
         assert table["mean"]["smooth"]["interval"] is None
+
+    def test_a_test_part_without_the_class_is_refused_before_training(self):
+        ok("data", "export", "digits", "folder/train", "--class", "0,1")
+        ok("data", "export", "digits", "folder/test", "--class", "0")
+        complaint = fails(1, "benchmark", "--dataset", "folder", *QUICK[2:], "--output", "b")
+        assert "has no anomalous image" in complaint
+        assert "cannot be written" in fails(1, *self.ARGS, "--output", "/proc/x/y")
 
     def test_bad_arguments(self):
         assert "--seeds 'x'" in fails(2, *self.ARGS, "--seeds", "x")

@@ -183,3 +183,42 @@ def test_preprocess_is_inherited_and_can_be_given(images):
     big.save("big.png")
     assert rows(ok("score", "big.png").stdout)[0]["error"] == ""
     assert "28" in rows(run("score", "big.png", "--preprocess", "none").stdout)[0]["error"]
+
+
+def test_heatmaps_of_a_density_score_show_the_reconstructions_terms(digits, images):
+    split = digits.one_class(normal=[0], seed=0)
+    detector = Detector(model="vae", hidden=(32,), latent_dim=4, epochs=3, samples=2).fit(split.train.images)
+    detector.save("runs/vae")
+    np.save("x.npy", images[:3])
+    ok("score", "x.npy", "--run", "vae", "--heatmaps", "heat", "--quiet")
+    for path in Path("heat").iterdir():
+        with Image.open(path) as picture:
+            panel = np.asarray(picture)[:, 2 * 174 :].astype(int)
+        assert (panel[..., 0] - panel[..., 2]).max() > 60  # red somewhere
+        assert (panel.min(axis=-1) > 200).mean() > 0.2  # and nearly white elsewhere
+
+
+def test_empty_paths_and_lines_with_odd_characters(folder):
+    assert "a path is empty" in fails(2, "score", "")
+    odd = folder / "a\x0bb\x85c.png"
+    (folder / "a" / "0.png").rename(odd)
+    assert rows(ok("score", "-", stdin=f"{odd}\n").stdout)[0]["error"] == ""
+
+
+def test_nan_is_no_alpha(folder):
+    assert "nan" in fails(2, "score", folder, "--alpha", "nan")
+    assert "nan" in fails(2, "score", folder, "--fdr", "nan")
+
+
+def test_links_are_followed_and_pipes_written_into(folder):
+    Path("real.csv").write_text("")
+    Path("link.csv").symlink_to("real.csv")
+    ok("score", folder, "--output", "link.csv", "--quiet")
+    assert Path("link.csv").is_symlink()
+    assert Path("real.csv").read_text().startswith("path,score")
+
+
+def test_names_that_are_too_long(folder):
+    assert "no such run" in fails(1, "score", folder, "--run", "a" * 300)
+    assert "neither a folder" in fails(1, "train", "--normal", "0", "--dataset", "a" * 300)
+    assert "no finished run" in fails(1, "score", folder, "--runs-dir", "a" * 300)

@@ -79,6 +79,12 @@ def test_conv_and_other_settings_reach_the_run():
     assert detector.environment.threads == 1
 
 
+def test_an_excluding_flag_wins_over_the_file_too():
+    Path("c.toml").write_text("normal = 0\njson = true\n")
+    found = json.loads(ok("train", *QUICK, "--config", "c.toml", "--anomalous", "1").stdout)
+    assert found["normal"] == [0, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
 def test_config_file_gives_options_and_a_flag_wins():
     Path("c.toml").write_text(
         'normal = [0, "2-3"]\ndataset = "digits"\nepochs = 1\nhidden = [16]\nlatent-dim = 4\nquiet = true\nname = "c"\n'

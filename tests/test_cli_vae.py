@@ -172,5 +172,5 @@ def test_a_loss_that_turns_nan_stops_and_keeps_the_last_good_epoch(monkeypatch):
     monkeypatch.setattr(VariationalAutoencoder, "loss", spoiled)
     complaint = fails(1, "train", "--normal", "0", *VAE, "--epochs", "9", "--batch-size", "32")
     assert "became nan in epoch 3: lower --learning-rate" in complaint
-    assert "epoch 2 is kept" in complaint
+    assert "epoch 2 was the last good one" in complaint
     assert parsed("runs", "--json")[0]["epoch"] == 2

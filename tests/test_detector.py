@@ -208,6 +208,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no weights": (lambda f: (f / runs.WEIGHTS).unlink(), r"weights\.safetensors: no such file"),
     "no calibration": (lambda f: (f / runs.CALIBRATION).unlink(), r"calibration\.safetensors: no such file"),
+    "strange history": (
+        lambda f: (f / runs.HISTORY).write_text('{"epoch": 1, "foo": 2}\n'), r"history\.jsonl: unknown key 'foo'"
+    ),
+    "strange date": (_edit_config(lambda c: c.update(created="garbage")), r"created is 'garbage', which is no date"),
+    "strange counts": (_edit_config(lambda c: c["data"].update(n_train="x")), r"data\.n_train is 'x', of the wrong"),
     "no history": (lambda f: (f / runs.HISTORY).unlink(), r"history\.jsonl: no such file"),
 }  # fmt: skip
 
@@ -237,6 +242,24 @@ def test_saving_over_a_run_replaces_it_whole(small, tmp_path):
     small.save(tmp_path / "run")
     assert not (tmp_path / "run" / runs.EVALUATION).exists()
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_what_is_no_run_is_not_replaced(small, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years")
+    (tmp_path / "file").write_text("x")
+    for name in ("precious", "file"):
+        with pytest.raises(BundleError, match="is no run folder, so it is not replaced"):
+            small.save(tmp_path / name)
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "years"
+    (tmp_path / "empty").mkdir()
+    small.save(tmp_path / "empty")
+
+
+def test_fitting_again_starts_from_the_settings_given(images):
+    detector = Detector(hidden=(8,), latent_dim=2).fit(images[:12])
+    first = detector.settings
+    assert detector.fit(np.concatenate([images] * 3)).settings.epochs < first.epochs
 
 
 def test_a_folder_that_is_no_run(tmp_path):

@@ -76,15 +76,15 @@ def test_lock_keeps_two_processes_apart_and_goes_with_its_process(tmp_path):
 
 def test_replace_folder_keeps_the_old_one_when_writing_fails(tmp_path):
     folder = tmp_path / "run"
-    runs.replace_folder(folder, lambda f: (f / "x").write_text("1") and None)
+    runs.replace_folder(folder, lambda f: (f / runs.CONFIG).write_text("1") and None)
 
     def fail(temporary: Path) -> None:
-        (temporary / "x").write_text("2")
+        (temporary / runs.CONFIG).write_text("2")
         raise BundleError("no space")
 
     with pytest.raises(BundleError, match="no space"):
         runs.replace_folder(folder, fail)
-    assert (folder / "x").read_text() == "1"
+    assert (folder / runs.CONFIG).read_text() == "1"
     runs.replace_folder(folder, lambda f: (f / "y").write_text("3") and None)
     assert [p.name for p in folder.iterdir()] == ["y"]
     assert [p.name for p in tmp_path.iterdir()] == ["run"]

@@ -89,6 +89,22 @@ def test_resumed_training_is_bit_for_bit_the_same(stop_after, images):
     assert losses == [(x.epoch, x.loss, x.validation_loss, x.learning_rate) for x in second.history]
 
 
+def test_an_interrupted_training_keeps_epochs_that_were_passed_over(tmp_path, images):
+    """Checkpoints of short epochs are skipped, but what was done is written when the training breaks off."""
+    from anomalae import Detector
+    from anomalae.record import read_checkpoint
+
+    def stop(state):
+        if state.epoch == 7:
+            raise KeyboardInterrupt
+
+    pixels = (images[:, 0].numpy() * 255).astype(np.uint8)
+    detector = Detector(hidden=(512,), latent_dim=4, epochs=9, batch_size=32)
+    with pytest.raises(KeyboardInterrupt):
+        detector.fit(pixels, folder=tmp_path, on_epoch=stop)
+    assert len(read_checkpoint(tmp_path)[1]) == 7
+
+
 def test_restore_refuses_what_does_not_fit(images):
     arrays = trained(SETTINGS, images).arrays()
     other = training.Training.start(Settings(hidden=(8,), latent_dim=4, epochs=1, batch_size=8), CPU)
@@ -105,7 +121,9 @@ def test_loss_that_is_no_number_names_epoch_and_setting():
         with torch.no_grad():
             next(state.model.parameters())[0, 0] = float("nan")
 
-    with pytest.raises(TrainingError, match=r"became nan in epoch 2: lower --learning-rate.*epoch 1 is kept"):
+    with pytest.raises(
+        TrainingError, match=r"became nan in epoch 2: lower --learning-rate.*epoch 1 was the last good one"
+    ):
         training.run(state, images, None, on_epoch=spoil)
 
 

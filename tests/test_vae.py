@@ -229,8 +229,7 @@ def test_elbo_below_iwae_below_log_p(likelihood, images):
         exact = log_marginal(model, images).detach()
         by_samples.append(-scores["iwae"].mean())
         error = (
-            4
-            * torch.stack([t.likelihood for t in (model.log_terms(images, e) for e in model.bank)]).std()
+            4 * torch.stack([t.likelihood for t in (model.log_terms(images, e) for e in model.bank)]).std()
             if (samples > 1)
             else torch.tensor(math.inf)
         )

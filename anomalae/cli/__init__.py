@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import Any
 
@@ -52,6 +53,11 @@ class _Lazy(click.Group):
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(1)
+        except OSError as error:
+            click.echo(
+                f"Error: {one_line(str(error.filename or 'output'))}: {error.strerror or error}", err=True
+            )
+            sys.exit(1)
 
 
 def one_line(text: str) -> str:
@@ -75,3 +81,6 @@ def main() -> None:
       anomalae train --normal 0
       anomalae score images/
     """
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold what the terminal's encoding lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

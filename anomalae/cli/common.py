@@ -43,11 +43,19 @@ def run_option(function: F) -> F:
     )(function)
 
 
+def no_nan(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuse NaN, which a range lets pass."""
+    if value is not None and value != value:
+        raise click.BadParameter("nan is not a number from 0 to 1")
+    return value
+
+
 def alpha_option(function: F) -> F:
     """`--alpha`, checked against (0, 1)."""
     return click.option(
         "--alpha",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        callback=no_nan,
         default=DEFAULT_ALPHA,
         show_default=True,
         help="False-alarm level: flag an image when its p-value is at most this.",
@@ -185,7 +193,9 @@ def interval(value: Any) -> str:
 
 def classes(names: Any) -> str:
     """Class names for a line of text."""
-    return ",".join(str(name) for name in names)
+    from anomalae.cli import one_line
+
+    return ",".join(one_line(str(name)) for name in names)
 
 
 def shell_word(path: Path | str) -> str:

@@ -141,7 +141,7 @@ def _class_table(per_class: dict[str, Any]) -> Any:
         table.add_column(title, justify="right")
     for name, one in per_class.items():
         table.add_row(
-            escape(name),
+            escape(common.classes([name])),
             str(one["n"]),
             common.number(one["roc_auc"]),
             escape(common.interval(one["roc_auc_interval"])),

@@ -50,7 +50,7 @@ def _describe(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
         if runs.is_finished(folder):
             record = read_record(folder)
             if (folder / runs.EVALUATION).is_file():
-                found["evaluation"] = bundle.read_json(folder / runs.EVALUATION)
+                found["evaluation"] = _evaluation(folder / runs.EVALUATION)
         else:
             _, history, record = read_checkpoint(folder)
             found["status"] = "training" if runs.is_locked(folder) else "interrupted"
@@ -65,6 +65,17 @@ def _describe(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
     history_file = folder / runs.HISTORY
     found["history"] = bundle.read_jsonl(history_file) if history_file.is_file() else []
     return found
+
+
+def _evaluation(path: Path) -> dict[str, Any]:
+    from anomalae import bundle
+    from anomalae.errors import BundleError
+
+    found = bundle.read_json(path)
+    for key in ("roc_auc", "roc_auc_interval", "threshold", "alpha"):
+        if not isinstance(found, dict) or key not in found:
+            raise BundleError(f"{path}: has no {key!r}; evaluate the run again")
+    return dict(found)
 
 
 def _table(found: list[dict[str, Any]]) -> Any:

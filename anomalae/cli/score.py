@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--fdr",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    callback=common.no_nan,
     help="Flag by Benjamini-Hochberg instead: at most this share of the flagged images is normal, in expectation.",
 )
 @common.preprocess_options(None, None)
@@ -99,12 +100,12 @@ def _paths(given: tuple[str, ...]) -> list[Path]:
     paths: list[Path] = []
     for path in given:
         if path == "-":
-            lines = (
-                sys.stdin.buffer.read().decode(sys.getfilesystemencoding(), "surrogateescape").splitlines()
-            )
+            lines = sys.stdin.buffer.read().decode(sys.getfilesystemencoding(), "surrogateescape").split("\n")
             paths += [Path(line) for line in lines if line]
-        else:
+        elif path:
             paths.append(Path(path))
+        else:
+            raise click.UsageError("a path is empty")
     if not paths:
         raise click.UsageError("standard input holds no paths")
     return paths
@@ -165,7 +166,8 @@ def _heatmaps(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
-    scale = plots.heat_scale(detector.threshold(given["alpha"], rule), detector.calibration_scores(rule))
+    drawn = detector.heatmap_rule(rule)
+    scale = plots.heat_scale(detector.threshold(given["alpha"], drawn), detector.calibration_scores(drawn))
     good = [(index, one) for index, one in enumerate(inputs) if one.image is not None]
     with counting("heatmaps", len(good), quiet=given["quiet"]) as done:
         for start in range(0, len(good), 512):
@@ -199,7 +201,7 @@ def _print(result: tables.Scored, given: dict[str, Any], inputs: list[Input]) ->
         by = f"FDR {given['fdr']:g}" if given["fdr"] else f"alpha {given['alpha']:g}"
         unread = f", {failed} could not be read" if failed else ""
         run = f"run {result.run}, score {result.score}"
-        click.echo(f"{n} images: {flagged} flagged at {by}{unread} ({run})", err=True)
+        click.echo(f"{n} image{'' if n == 1 else 's'}: {flagged} flagged at {by}{unread} ({run})", err=True)
         if given["output"]:
             click.echo(f"written: {given['output']}", err=True)
         if given["heatmaps"]:

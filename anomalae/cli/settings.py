@@ -146,7 +146,12 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: Path | None)
         keys = tomllib.loads(value.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise click.BadParameter(f"{value}: not readable as TOML: {error}") from None
-    options = {p.name: p for p in ctx.command.params if p.name not in {"config_file", "resume", None}}
+    options = {
+        opt.lstrip("-").replace("-", "_"): p
+        for p in ctx.command.params
+        for opt in p.opts
+        if opt.startswith("--") and p.name not in {"config_file", "resume"}
+    }
     defaults: dict[str, Any] = {}
     for key, content in keys.items():
         name = key.replace("-", "_")
@@ -154,7 +159,8 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: Path | None)
             near = difflib.get_close_matches(name, [n for n in options if n], n=1)
             hint = f"; did you mean {near[0].replace('_', '-')!r}?" if near else ""
             raise click.BadParameter(f"{value}: unknown key {key!r}{hint}")
-        defaults[name] = _as_option(value, key, content, options[name])
+        option = options[name]
+        defaults[str(option.name)] = _as_option(value, key, content, option)
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 

@@ -61,6 +61,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
         raise click.UsageError(
             "say which classes are normal, as in --normal 0, or which are not: --anomalous 1"
         )
+    _flag_wins_over_file(ctx, given, "normal", "anomalous")
     if given["normal"] and given["anomalous"]:
         raise click.UsageError("--normal and --anomalous exclude each other")
     settings = make_settings(given, seed=given["seed"])
@@ -74,6 +75,17 @@ def _refuse_settings_of_resume(ctx: click.Context) -> None:
         if name not in _OF_RESUME and ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
             flag = name.replace("_", "-")
             raise click.UsageError(f"--{flag} cannot be given with --resume: the run keeps its settings")
+
+
+def _flag_wins_over_file(ctx: click.Context, given: dict[str, Any], *names: str) -> None:
+    """Of options that exclude each other, drop those of the --config file where one was typed."""
+    from click.core import ParameterSource
+
+    sources = {name: ctx.get_parameter_source(name) for name in names}
+    if ParameterSource.COMMANDLINE in sources.values():
+        for name, source in sources.items():
+            if source == ParameterSource.DEFAULT_MAP:
+                given[name] = ()
 
 
 def _start(given: dict[str, Any], settings: Settings) -> None:
