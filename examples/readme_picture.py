@@ -9,7 +9,7 @@ from anomalae import Detector, load_dataset
 from anomalae.plots import gray, heat, heat_scale
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 NORMAL = 3
 
