@@ -21,6 +21,8 @@ CALIBRATION = "calibration.safetensors"
 HISTORY = "history.jsonl"
 EVALUATION = "evaluation.json"
 SCORES = "scores.csv"
+COMPARISON = "comparison.json"
+COMPARISON_SCORES = "comparison.safetensors"  # of the run and each baseline, on the test part
 _LOCK = ".lock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
