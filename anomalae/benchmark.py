@@ -74,6 +74,10 @@ def prepare(grid: Grid, folder: Path) -> None:
     path = folder / SPEC
     if path.is_file():
         found = bundle.read_json(path)
+        found["settings"] = (
+            Settings.of(**found["settings"]).to_dict() | found["settings"]
+        )  # newer settings' defaults
+        found["settings"].pop("seed")
         for key, value in spec.items():
             if found.get(key) != value:
                 raise ConfigError(

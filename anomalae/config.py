@@ -24,6 +24,7 @@ LIKELIHOODS = ("smooth-direction", "smooth-gaussian", "gaussian", "bernoulli")
 SCORES = (*RECONSTRUCTION_SCORES, *DENSITY_SCORES, "elbo-excess")
 PREPROCESSES = ("auto", "mnist", "resize", "none")
 POLARITIES = ("auto", "light", "dark")
+VIEWS = ("pixels", "deskewed", "edges")  # described in `anomalae.views`
 DEFAULT_ALPHA = 0.05
 
 BATCH, LEAST_BATCH = 128, 32  # images a step, of many and of few training images
@@ -51,6 +52,8 @@ class Settings:
     beta: float | None = None  # vae: weight of the KL term in training, at least 0; None: 1
     samples: int | None = None  # vae: draws of z by which an image is scored, at least 1; None: 16
     passes: int | None = None  # successive rebuilds, averaged; at least 1; None: 2 of a denoising ae, else 1
+    views: tuple[str, ...] = ("pixels",)  # names of VIEWS, none twice: what the networks of an ensemble see
+    members: int = 1  # networks a view, at least 1
     seed: int = 0  # of the initial weights, the order of images and the noise; at least 0
 
     def __post_init__(self) -> None:
@@ -67,6 +70,8 @@ class Settings:
         if self.passes is None:
             object.__setattr__(self, "passes", 2 if self.model == "ae" and self.noise > 0 else 1)
         _integer("passes", self.passes, 1)
+        _integer("members", self.members, 1)
+        self._check_views()
         if self.model == "vae":
             self._complete_vae()
         else:
@@ -91,6 +96,17 @@ class Settings:
         if self.architecture == "conv" and len(self.hidden) != 2:
             raise ConfigError(f"hidden {list(self.hidden)}: the conv architecture has 2 layers")
 
+    def _check_views(self) -> None:
+        views = tuple(self.views)
+        for name in views:
+            if name not in VIEWS:
+                raise ConfigError(f"view {name!r}: must be one of {', '.join(VIEWS)}")
+            if views.count(name) > 1:
+                raise ConfigError(f"view {name!r}: named twice; for several networks of a view see members")
+        if not views:
+            raise ConfigError("views: at least one is needed")
+        object.__setattr__(self, "views", views)
+
     def _complete_vae(self) -> None:
         for name, default in (("likelihood", LIKELIHOODS[0]), ("beta", 1.0), ("samples", 16)):
             if getattr(self, name) is None:
@@ -101,6 +117,11 @@ class Settings:
 
     def _described(self) -> str:
         return f"a vae with likelihood {self.likelihood}" if self.model == "vae" else f"an {self.model}"
+
+    @property
+    def n_networks(self) -> int:
+        """Number of networks: members of every view."""
+        return self.members * len(self.views)
 
     @property
     def rule(self) -> str:

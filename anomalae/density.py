@@ -15,8 +15,12 @@ from anomalae.models.likelihoods import Bernoulli
 from anomalae.models.vae import VariationalAutoencoder
 
 
-def density_scores(model: VariationalAutoencoder, images: Tensor) -> dict[str, Tensor]:
+def density_scores(
+    model: VariationalAutoencoder, images: Tensor, target: Tensor | None = None
+) -> dict[str, Tensor]:
     """All density scores of images (N, 1, 28, 28), from one pass over the bank's K draws.
+
+    `target` (N, C, 28, 28): what the density is of, where it is a view of the images and not themselves.
 
     - `elbo`: minus the ELBO, `KL(q || p) - mean_k log p(x | z_k)`; the KL in closed form, beta 1 whatever the
       training used.
@@ -27,9 +31,10 @@ def density_scores(model: VariationalAutoencoder, images: Tensor) -> dict[str, T
     - `elbo-excess`, Bernoulli only: `elbo` plus the best log-likelihood any decoder could give the image. It takes
       out what gray pixels cost whatever the model does. Not a bound on anything.
     """
+    target = images if target is None else target
     with torch.no_grad():
         kl = model.kl(images).sum(1)
-        terms = [model.log_terms(images, draw) for draw in model.bank]
+        terms = [model.log_terms(images, draw, target) for draw in model.bank]
         likelihood = torch.stack([term.likelihood for term in terms])
         weights = torch.stack([term.likelihood + term.prior - term.posterior for term in terms])
         rebuilt = likelihood.mean(0)
@@ -40,7 +45,7 @@ def density_scores(model: VariationalAutoencoder, images: Tensor) -> dict[str, T
             "kl": kl,
         }
         if isinstance(model.likelihood, Bernoulli):
-            scores["elbo-excess"] = scores["elbo"] + Bernoulli.best(images.flatten(1).cpu().double())
+            scores["elbo-excess"] = scores["elbo"] + Bernoulli.best(target.flatten(1).cpu().double())
     return scores
 
 

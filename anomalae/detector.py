@@ -14,17 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalae import bundle, calibration, noise, runs, scoring, training
+from anomalae import bundle, calibration, members, noise, runs, scoring, training
 from anomalae.config import DEFAULT_ALPHA, Settings
 from anomalae.datasets import split_indices
-from anomalae.density import ACTIVE, density_scores, unit_terms
+from anomalae.density import ACTIVE, unit_terms
 from anomalae.environment import Environment, choose_device, record_environment, use_threads
 from anomalae.errors import BundleError, ConfigError
 from anomalae.images import check_images
-from anomalae.models import VariationalAutoencoder, build
+from anomalae.members import Member
+from anomalae.models import VariationalAutoencoder, build, networks
 from anomalae.record import Data, Record, read_checkpoint, read_record, write_checkpoint
 
 Arrays = dict[str, np.ndarray]
+
+
+_STANDARD = "standard."  # before a rule, in the file of calibration scores: `members.standard` of an ensemble
 
 
 class _Checkpoints:
@@ -75,7 +79,8 @@ class Detector:
         self.environment = Environment()
         self.created = ""
         self.validation: dict[str, float] = {}
-        self._model: torch.nn.Module | None = None
+        self._members: list[Member] = []
+        self._standards: dict[str, np.ndarray] = {}  # of an ensemble, by rule: see `members.standard`
         self._calibration: dict[str, np.ndarray] = {}
 
     # --- training ---------------------------------------------------------------------------------------------
@@ -143,7 +148,11 @@ class Detector:
             if keep is not None:
                 keep.broken_off()
             raise
-        self._model, self.history = state.model.eval(), state.history
+        self._members = [Member(network.settings, network.model.eval()) for network in state.networks]
+        self.history, self._standards = state.history, {}
+        if len(self._members) > 1:
+            apart = self._apart(train if held_out is None else held_out, self.rules)
+            self._standards = {rule: members.standard(rule, scores) for rule, scores in apart.items()}
         self._calibration = self.score_all(calibration)
         self.validation = {} if held_out is None else self._validate(held_out)
         return self
@@ -152,7 +161,8 @@ class Detector:
         """What a run tells of its model: for a vae the ELBO and its two parts on held-out normals, and active units."""
         if self.settings.model != "vae":
             return {}
-        scores = self._scores(images, ("elbo", "reconstruction-probability", "kl"))
+        apart = self._apart(images, ("elbo", "reconstruction-probability", "kl"))
+        scores = {rule: found[0] for rule, found in apart.items()}  # of the first network
         variance, _ = self.unit_activity(images)
         return {
             "elbo": -float(scores["elbo"].mean()),
@@ -187,21 +197,22 @@ class Detector:
         return self._scores(images, self.rules)
 
     def _scores(self, images: Any, rules: tuple[str, ...]) -> dict[str, np.ndarray]:
-        parts: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}
+        apart = self._apart(images, rules)
+        return {rule: members.combine(rule, apart[rule], self._standards.get(rule)) for rule in rules}
+
+    def _apart(self, images: Any, rules: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Scores of each network in its own view, float64 (M, N) by rule."""
+        self._first()
+        found: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}
         for x in self._batches(images):
-            found: dict[str, Tensor] = {}
-            if not scoring.RULES.keys().isdisjoint(rules):
-                y = self._forward(x)
-                found |= {rule: scoring.RULES[rule](x, y) for rule in rules if rule in scoring.RULES}
-            if len(found) < len(rules):
-                found |= density_scores(self._density_model(), x)
+            scores = [member.scores(x, rules) for member in self._members]
             for rule in rules:
-                parts[rule].append(found[rule].numpy())
-        return {rule: np.concatenate(scores) for rule, scores in parts.items()}
+                found[rule].append(np.stack([one[rule].numpy() for one in scores]))
+        return {rule: np.concatenate(parts, axis=1) for rule, parts in found.items()}
 
     def calibration_scores(self, rule: str | None = None) -> np.ndarray:
         """Scores of the calibration images, float64 (n,)."""
-        self._fitted()
+        self._first()
         return self._calibration[self.check_rule(rule)]
 
     def p_values(self, images: Any, rule: str | None = None) -> np.ndarray:
@@ -223,22 +234,25 @@ class Detector:
         With two passes (see `Settings.passes`) it is the mean of the reconstruction and of that one's own
         reconstruction: rebuilt again a normal digit hardly changes, an anomaly goes further towards the normal ones.
         """
-        return np.concatenate([self._forward(x)[:, 0].cpu().numpy() for x in self._batches(images)])
+        member = self._first()
+        return np.concatenate([member.picture(x).cpu().numpy() for x in self._batches(images)])
 
     def encode(self, images: Any) -> np.ndarray:
         """Embeddings, float32 (N, latent_dim)."""
-        model = self._fitted()
+        member, model = self._first(), self._network()
         with torch.no_grad():
-            return np.concatenate([model.encode(x).cpu().numpy() for x in self._batches(images)])
+            seen = (member.see(x)[0] for x in self._batches(images))
+            return np.concatenate([model.encode(x).cpu().numpy() for x in seen])
 
     def decode(self, codes: Any) -> np.ndarray:
-        """Images of embeddings (N, latent_dim): float32 (N, 28, 28) in [0, 1]."""
-        model = self._fitted()
+        """Images of embeddings (N, latent_dim), in the first network's view: float32 (N, 28, 28) in [0, 1]."""
+        member, model = self._first(), self._network()
         array = np.asarray(codes, dtype=np.float32)
         if array.ndim != 2 or array.shape[1] != self.settings.latent_dim or not np.isfinite(array).all():
             raise ConfigError(f"codes: shape {array.shape}: must be finite, (N, {self.settings.latent_dim})")
         with torch.no_grad():
-            return model.decode(torch.from_numpy(array).to(self.device))[:, 0].cpu().numpy()
+            maps = model.decode(torch.from_numpy(array).to(self.device))
+        return (maps[:, 0] if member.view.again else maps.sum(1).clamp(0, 1)).cpu().numpy()
 
     def generate(self, count: int, seed: int = 0) -> np.ndarray:
         """New images, decoded means of draws from the prior: float32 (count, 28, 28) in [0, 1].
@@ -253,9 +267,9 @@ class Detector:
 
     def unit_activity(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
         """`(variance of each latent unit's posterior mean over the images, its mean KL in nats)` of a vae."""
-        model = self._density_model()
+        member, model = self._first(), self._density_model()
         with torch.no_grad():
-            parts = [unit_terms(model, x) for x in self._batches(images)]
+            parts = [unit_terms(model, member.see(x)[0]) for x in self._batches(images)]
         means, kl = (torch.cat(part) for part in zip(*parts, strict=True))
         return means.var(0, correction=0).cpu().numpy(), kl.mean(0).cpu().numpy()
 
@@ -269,24 +283,46 @@ class Detector:
 
         Positive where there is ink the model did not expect, negative where expected ink is missing. For a score
         that is no sum over pixels (a density's) the terms of `smooth` are given: see `heatmap_rule`.
+
+        Of an ensemble it is the mean of the members' heatmaps, each laid over the image (a deskewed one sheared back,
+        the maps of one place added up) and divided by what its network usually scores, so that a usual normal image
+        sums to about 1; see `heatmap_level`.
         """
         rule = self.heatmap_rule(rule)
-        return np.concatenate(
-            [scoring.terms(rule, x, self._forward(x)).numpy() for x in self._batches(images)]
-        )
+        self._first()
+        usual = [1.0] if len(self._members) == 1 else np.exp(self._standards[rule][:, 0])
+        parts = []
+        for x in self._batches(images):
+            terms = [m.terms(rule, x).numpy() / u for m, u in zip(self._members, usual, strict=True)]
+            parts.append(np.mean(terms, axis=0))
+        return np.concatenate(parts)
+
+    def heatmap_level(self, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> float:
+        """What the absolute terms of a heatmap sum to, about, at the threshold (the largest calibration score where
+        there is none): the measure of the colour scale, see `anomalae.plots.heat_scale`."""
+        rule = self.heatmap_rule(rule)
+        level = self.threshold(alpha, rule)
+        level = float(self._calibration[rule].max()) if level is None else level
+        return level if len(self._members) == 1 else float(np.exp(level * self._standards[rule][:, 1].mean()))
 
     # --- saving -----------------------------------------------------------------------------------------------
 
     def save(self, folder: str | Path) -> None:
         """Write a run folder; a run already there is replaced whole, and stays whole if writing fails."""
-        self._fitted()
+        self._first()
         runs.replace_folder(Path(folder), self.write)
 
     def write(self, folder: Path) -> None:
         """Write the run's files into an existing folder, `config.json` last, and drop its checkpoint."""
-        weights = {k: v.detach().cpu().numpy() for k, v in self._fitted().state_dict().items()}
+        self._first()
+        weights = {
+            _prefix(self.settings, place) + name: tensor.detach().cpu().numpy()
+            for place, member in enumerate(self._members)
+            for name, tensor in member.model.state_dict().items()
+        }
         bundle.write_arrays(folder / runs.WEIGHTS, weights)
-        bundle.write_arrays(folder / runs.CALIBRATION, self._calibration)
+        standards = {f"{_STANDARD}{rule}": array for rule, array in self._standards.items()}
+        bundle.write_arrays(folder / runs.CALIBRATION, {**self._calibration, **standards})
         bundle.write_jsonl(folder / runs.HISTORY, training.history_lines(self.history))
         bundle.write_json(folder / runs.CONFIG, self._record().to_dict())
         (folder / runs.CHECKPOINT).unlink(missing_ok=True)
@@ -303,15 +339,29 @@ class Detector:
         detector.validation = record.validation
         use_threads(threads)
         try:
-            model = build(record.settings)
+            built = [(one, build(one)) for one in networks(record.settings)]
         except (RuntimeError, MemoryError):
             raise BundleError(f"{folder / runs.CONFIG}: settings ask for more memory than there is") from None
-        shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        shapes = {
+            _prefix(record.settings, place) + name: tuple(tensor.shape)
+            for place, (_, model) in enumerate(built)
+            for name, tensor in model.state_dict().items()
+        }
         weights, _ = bundle.read_arrays(folder / runs.WEIGHTS, shapes)
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-        detector._model = model.to(detector.device).eval()
+        for place, (one, model) in enumerate(built):
+            prefix = _prefix(record.settings, place)
+            model.load_state_dict(
+                {name: torch.from_numpy(weights[prefix + name]) for name in model.state_dict()}
+            )
+            detector._members.append(Member(one, model.to(detector.device).eval()))
         expected: dict[str, tuple[int, ...]] = dict.fromkeys(detector.rules, (record.data.n_calibration,))
-        detector._calibration, _ = bundle.read_arrays(folder / runs.CALIBRATION, expected)
+        if len(built) > 1:
+            expected |= dict.fromkeys((_STANDARD + rule for rule in detector.rules), (len(built), 2))
+        kept, _ = bundle.read_arrays(folder / runs.CALIBRATION, expected)
+        detector._calibration = {rule: kept[rule] for rule in detector.rules}
+        detector._standards = {
+            rule: kept[_STANDARD + rule] for rule in detector.rules if _STANDARD + rule in kept
+        }
         detector.history = training.read_history(folder / runs.HISTORY)
         return detector
 
@@ -321,21 +371,19 @@ class Detector:
 
     # --- inside -----------------------------------------------------------------------------------------------
 
-    def _fitted(self) -> Any:
-        if self._model is None:
+    def _first(self) -> Member:
+        """The first network, which stands for an ensemble where one must: its codes, its reconstructions."""
+        if not self._members:
             raise ConfigError(
                 "this detector is not fitted yet: call fit(images) or Detector.load(folder) first"
             )
-        return self._model
+        return self._members[0]
+
+    def _network(self) -> Any:
+        return self._first().model
 
     def _density_model(self) -> VariationalAutoencoder:
-        model = self._fitted()
-        if not isinstance(model, VariationalAutoencoder):
-            raise ConfigError(
-                f"model {self.settings.model!r}: an autoencoder rebuilds images but has no density to draw from "
-                "or to score by; train with --model vae"
-            )
-        return model
+        return self._first().density_model()
 
     def check_rule(self, rule: str | None) -> str:
         """The rule of this name, None being the default one; ConfigError for one this detector lacks."""
@@ -354,9 +402,7 @@ class Detector:
     def _batches(self, images: Any) -> list[Tensor]:
         return list(self._tensor(check_images(images)).split(training.SCORING_BATCH))
 
-    def _forward(self, images: Tensor) -> Tensor:
-        model, rebuilt = self._fitted(), [images]
-        with torch.no_grad():
-            for _ in range(self.settings.passes or 1):
-                rebuilt.append(model.reconstruct(rebuilt[-1]))
-        return torch.stack(rebuilt[1:]).mean(0)
+
+def _prefix(settings: Settings, place: int) -> str:
+    """What the names of a network's weights begin with; a single network's have nothing before them."""
+    return f"{place}." if settings.n_networks > 1 else ""

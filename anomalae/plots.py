@@ -22,14 +22,13 @@ ZOOM = 6  # screen pixels a pixel of the image
 GAP = 6  # screen pixels between the panels of a strip
 
 
-def heat_scale(threshold: float | None, calibration: npt.ArrayLike) -> float:
+def heat_scale(level: float) -> float:
     """The pixel term at which a heatmap's colour is full, the same for every image of a run.
 
-    A fiftieth of the score at which an image is flagged (of the largest calibration score where none is): a stroke
+    A fiftieth of `level`, what the terms of an image sum to that is just flagged (`Detector.heatmap_level`): a stroke
     of some tens of pixels at full colour is what it takes to be flagged.
     """
-    top = threshold if threshold is not None else float(np.max(calibration))
-    return max(top / 50, float(np.finfo(np.float32).tiny))
+    return max(level / 50, float(np.finfo(np.float32).tiny))
 
 
 def heat_strip(image: np.ndarray, reconstruction: np.ndarray, terms: np.ndarray, scale: float) -> Pixels:

@@ -21,7 +21,7 @@ LEAST_ENERGY = 1.0  # floor of `relative`'s denominator: the energy of one pixel
 def mse(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Mean squared error: `mean over pixels of (x - y)^2`, in [0, 1].
 
-    Both arguments (N, 1, 28, 28) in [0, 1]; returns float64 (N,), as do the other rules.
+    Both arguments (N, C, 28, 28) in [0, 1], C = 1 but for maps of a view; returns float64 (N,), as do the other rules.
     """
     return terms("mse", images, reconstructions).abs().flatten(1).sum(1)
 
@@ -51,24 +51,24 @@ RULES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "relative": 
 
 
 def terms(rule: str, images: Tensor, reconstructions: Tensor) -> Tensor:
-    """The signed pixel terms of a rule, float64 (N, 28, 28): their absolute values sum to the score.
+    """The signed pixel terms of a rule, float64 (N, C, 28, 28): their absolute values sum to the score.
 
     (For `smooth` of a blank image rebuilt as blank, a score of 1 by convention, the terms are 0.)
     """
-    x, y = images.detach().cpu().double()[:, 0], reconstructions.detach().cpu().double()[:, 0]
+    x, y = images.detach().cpu().double(), reconstructions.detach().cpu().double()
     if rule == "smooth":
         return _smooth_terms(x, y)
     difference = x - y
     signed = difference * difference.abs()
     if rule == "relative":
-        return signed / x.square().sum((1, 2), keepdim=True).clamp_min(LEAST_ENERGY)
+        return signed / x.square().sum((1, 2, 3), keepdim=True).clamp_min(LEAST_ENERGY)
     return signed / x[0].numel()
 
 
 def _smooth_terms(x: Tensor, y: Tensor) -> Tensor:
     blur = blur_matrix(x.shape[-1], SMOOTH_SIGMA, SMOOTH_CUT)
     x, y = blur @ x @ blur.T, blur @ y @ blur.T
-    x_norm, y_norm = (v.square().sum((1, 2), keepdim=True).sqrt() for v in (x, y))
+    x_norm, y_norm = (v.square().sum((1, 2, 3), keepdim=True).sqrt() for v in (x, y))
     difference = x / x_norm.where(x_norm > 0, 1) - y / y_norm.where(y_norm > 0, 1)
     # Half the squared distance of two unit vectors is 1 - cosine; against a zero vector it would be 1/2, and the
     # convention of a zero cosine asks for 1.

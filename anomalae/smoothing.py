@@ -33,10 +33,10 @@ class SmoothMetric:
         self.log_det = float(((high[:, None] * wide[None, :]) ** 2 + eps).log().sum())
 
     def blur(self, images: Tensor) -> Tensor:
-        """`B a` of flat images (..., height * width)."""
+        """`B a` of flat images (..., C * height * width), each of the C channels apart."""
         rows, columns = (factor.to(images) for factor in (self.rows, self.columns))
-        square = images.unflatten(-1, (len(rows), len(columns)))
-        return (rows @ square @ columns).flatten(-2)
+        square = images.unflatten(-1, (-1, len(rows), len(columns)))
+        return (rows @ square @ columns).flatten(-3)
 
     def square(self, images: Tensor) -> Tensor:
         """`a' M a` of flat images (..., height * width): (...)."""

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from torch import Tensor
 from anomalae import bundle, noise
 from anomalae.config import Settings, strict
 from anomalae.errors import BundleError, ConfigError, TrainingError
-from anomalae.models import Model, build
+from anomalae.models import Model, build, networks
+from anomalae.views import VIEWS, View
 
 SCORING_BATCH = 1024  # images a forward pass where no gradient is needed
 WARM_UP = 0.3  # share of the steps over which the weight of a vae's KL term rises to its own
@@ -37,12 +39,37 @@ class Epoch:
 
 
 @dataclass
-class Training:
-    """A training in progress: what a checkpoint must hold so that going on is bit for bit the same."""
+class Network:
+    """One network in training: settings of its own (one view, one seed), weights, optimiser."""
 
     settings: Settings
     model: Model
     optimizer: torch.optim.AdamW
+
+    @classmethod
+    def start(cls, settings: Settings, device: torch.device) -> Network:
+        """A network before its first step."""
+        model = build(settings).to(device)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        return cls(settings, model, optimizer)
+
+    @property
+    def view(self) -> View:
+        """What it sees and rebuilds."""
+        return VIEWS[self.settings.views[0]]
+
+
+@dataclass
+class Training:
+    """A training in progress: what a checkpoint must hold so that going on is bit for bit the same.
+
+    The networks of an ensemble are trained side by side, epoch by epoch; each is trained as if it were alone.
+    """
+
+    settings: Settings
+    networks: list[Network]
     history: list[Epoch]
 
     @property
@@ -58,34 +85,36 @@ class Training:
     @classmethod
     def start(cls, settings: Settings, device: torch.device) -> Training:
         """A training before its first epoch."""
-        model = build(settings).to(device)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
-        return cls(settings, model, optimizer, [])
+        return cls(settings, [Network.start(one, device) for one in networks(settings)], [])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Weights and the optimiser's moments, by name."""
-        found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{index}.{key}": tensor for key, tensor in moments.items()}
+        """Weights and the optimisers' moments, by name: `0.model.NAME`, `0.optimizer.INDEX.NAME`, `1.model...`."""
+        found: dict[str, Tensor] = {}
+        for place, network in enumerate(self.networks):
+            weights = network.model.state_dict()
+            found |= {f"{place}.model.{name}": tensor for name, tensor in weights.items()}
+            for index, moments in network.optimizer.state_dict()["state"].items():
+                found |= {f"{place}.optimizer.{index}.{key}": tensor for key, tensor in moments.items()}
         return {name: tensor.detach().cpu().numpy() for name, tensor in found.items()}
 
     def restore(self, arrays: dict[str, np.ndarray], history: list[dict[str, Any]]) -> None:
         """Take up what `arrays` and the history of a checkpoint hold."""
-        state: dict[int, dict[str, Tensor]] = {}
-        weights: dict[str, Tensor] = {}
-        for name, array in arrays.items():
-            kind, _, rest = name.partition(".")
-            if kind == "model":
-                weights[rest] = torch.from_numpy(array)
-            else:
-                index, _, key = rest.partition(".")
-                state.setdefault(int(index), {})[key] = torch.from_numpy(array)
         try:
-            self.model.load_state_dict(weights)
-            groups = self.optimizer.state_dict()["param_groups"]
-            self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+            for place, network in enumerate(self.networks):
+                state: dict[int, dict[str, Tensor]] = {}
+                weights: dict[str, Tensor] = {}
+                for name, array in arrays.items():
+                    number, kind, rest = name.split(".", 2)
+                    if number != str(place):
+                        continue
+                    if kind == "model":
+                        weights[rest] = torch.from_numpy(array)
+                    else:
+                        index, _, key = rest.partition(".")
+                        state.setdefault(int(index), {})[key] = torch.from_numpy(array)
+                network.model.load_state_dict(weights)
+                groups = network.optimizer.state_dict()["param_groups"]
+                network.optimizer.load_state_dict({"state": state, "param_groups": groups})
             self.history = [Epoch(**line) for line in history]
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"checkpoint does not fit its settings: {str(error).splitlines()[0]}") from None
@@ -114,40 +143,81 @@ def run(
 ) -> None:
     """Train until the settings' last epoch; the last epoch's weights count, nothing is stopped early.
 
-    `images`, `validation`: float32 (N, 1, 28, 28) in [0, 1] on the model's device. `on_batch(images_done, loss)`
-    comes after each step, `on_epoch(training)` after each epoch, when the state may be saved. Order of images and
-    noise of an epoch depend on (seed, epoch) alone. Raises TrainingError when the loss is no longer finite: the
+    `images`, `validation`: float32 (N, 1, 28, 28) in [0, 1] on the models' device. `on_batch(images_done, loss)`
+    comes after each step, images counted over all networks of the epoch; `on_epoch(training)` after each epoch, when
+    the state may be saved. Order of images and noise of an epoch depend on a network's seed and the epoch alone.
+    Losses in the history are means over the networks. Raises TrainingError when a loss is no longer finite: the
     epoch that `on_epoch` saw last is then the last good one.
     """
-    settings, model, optimizer = training.settings, training.model, training.optimizer
-    steps, epochs, batch = math.ceil(len(images) / training.batch_size), training.epochs, training.batch_size
-    while training.epoch < epochs:
-        begun, number, total, rate = time.perf_counter(), training.epoch + 1, 0.0, 0.0
-        source = noise.generator(settings.seed, noise.EPOCH, number)
-        order = torch.randperm(len(images), generator=source)
-        model.train()
-        for index, chosen in enumerate(order.split(batch)):
-            step = (number - 1) * steps + index
-            rate, beta = one_cycle(step, steps * epochs, settings.learning_rate)
-            optimizer.param_groups[0].update(lr=rate, betas=(beta, 0.999))
-            clean = images[chosen.to(images.device)]
-            warmth = min(1.0, step / (WARM_UP * steps * epochs))
-            loss = model.loss(noise.corrupt(clean, settings.noise, source), clean, source, warmth).mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            value = loss.item()
-            _check_finite(value, number, settings)
-            total += value * len(clean)
-            on_batch(min((index + 1) * batch, len(images)), value)
-        model.eval()
-        held_out = None if validation is None else _validation_loss(model, validation, settings)
-        if held_out is not None:
-            _check_finite(held_out, number, settings)
-        seconds = time.perf_counter() - begun
-        training.history.append(Epoch(number, total / len(images), held_out, rate, round(seconds, 4)))
+    seen = _Seen(training.networks, images)
+    held_out = None if validation is None else _Seen(training.networks, validation)
+    while training.epoch < training.epochs:
+        begun, number, losses, validated = time.perf_counter(), training.epoch + 1, [], []
+        for place, network in enumerate(training.networks):
+            report = partial(_report, on_batch, place * len(images))
+            losses.append(_train_epoch(training, network, *seen.of(network), number, report))
+            if held_out is not None:
+                validated.append(_validation_loss(network, *held_out.of(network)))
+                _check_finite(validated[-1], number, training.settings)
+        mean = sum(validated) / len(validated) if validated else None
+        rate = training.networks[0].optimizer.param_groups[0]["lr"]
+        seconds = round(time.perf_counter() - begun, 4)
+        training.history.append(Epoch(number, sum(losses) / len(losses), mean, rate, seconds))
         on_epoch(training)
+    for network in training.networks:
+        network.model.eval()
+
+
+class _Seen:
+    """What the networks see and rebuild of the same images, each view made once."""
+
+    def __init__(self, networks: list[Network], images: Tensor) -> None:
+        self.made: dict[str, tuple[Tensor, Tensor]] = {}
+        for name in dict.fromkeys(network.settings.views[0] for network in networks):
+            source = VIEWS[name].source(images)
+            self.made[name] = source, source if VIEWS[name].again else VIEWS[name].target(images)
+
+    def of(self, network: Network) -> tuple[Tensor, Tensor]:
+        """`(sources, targets)` of a network."""
+        return self.made[network.settings.views[0]]
+
+
+def _report(on_batch: Callable[[int, float], None], before: int, done: int, loss: float) -> None:
+    on_batch(before + done, loss)
+
+
+def _train_epoch(
+    training: Training,
+    network: Network,
+    sources: Tensor,
+    targets: Tensor,
+    number: int,
+    on_batch: Callable[[int, float], None],
+) -> float:
+    """One epoch of one network; returns its mean loss."""
+    settings, model, optimizer = network.settings, network.model, network.optimizer
+    n, epochs, batch = len(sources), training.epochs, training.batch_size
+    steps, total = math.ceil(n / batch), 0.0
+    source = noise.generator(settings.seed, noise.EPOCH, number)
+    order = torch.randperm(n, generator=source)
+    model.train()
+    for index, chosen in enumerate(order.split(batch)):
+        step = (number - 1) * steps + index
+        rate, beta = one_cycle(step, steps * epochs, settings.learning_rate)
+        optimizer.param_groups[0].update(lr=rate, betas=(beta, 0.999))
+        chosen = chosen.to(sources.device)
+        warmth = min(1.0, step / (WARM_UP * steps * epochs))
+        corrupted = noise.corrupt(sources[chosen], settings.noise, source)
+        loss = model.loss(corrupted, targets[chosen], source, warmth).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        value = loss.item()
+        _check_finite(value, number, settings)
+        total += value * len(chosen)
+        on_batch(min((index + 1) * batch, n), value)
     model.eval()
+    return total / n
 
 
 def one_cycle(step: int, total: int, peak: float) -> tuple[float, float]:
@@ -172,14 +242,14 @@ def _between(start: float, end: float, way: float) -> float:
     return start + (end - start) * way
 
 
-def _validation_loss(model: Model, images: Tensor, settings: Settings) -> float:
+def _validation_loss(network: Network, sources: Tensor, targets: Tensor) -> float:
+    settings, total = network.settings, 0.0
     source = noise.generator(settings.seed, noise.VALIDATION)
-    total = 0.0
     with torch.no_grad():
-        for clean in images.split(SCORING_BATCH):
-            corrupted = noise.corrupt(clean, settings.noise, source)
-            total += model.loss(corrupted, clean, source, 1.0).sum().item()
-    return total / len(images)
+        for seen, wanted in zip(sources.split(SCORING_BATCH), targets.split(SCORING_BATCH), strict=True):
+            corrupted = noise.corrupt(seen, settings.noise, source)
+            total += network.model.loss(corrupted, wanted, source, 1.0).sum().item()
+    return total / len(sources)
 
 
 def _check_finite(loss: float, epoch: int, settings: Settings) -> None:

@@ -21,7 +21,7 @@ def main() -> None:
     shown = [int(np.flatnonzero(split.test.labels == digit)[0]) for digit in range(10)]
     images = split.test.images[shown]
     p_values, flags = detector.p_values(images), detector.flags(images)
-    scale = heat_scale(detector.threshold(), detector.calibration_scores())
+    scale = heat_scale(detector.heatmap_level())
     figure, axes = plt.subplots(2, 5, figsize=(13, 2.7), layout="constrained")
     panels = zip(images, detector.reconstruct(images), detector.heatmap(images), strict=True)
     for ax, (image, rebuilt, terms), p, flag in zip(axes.flat, panels, p_values, flags, strict=True):

@@ -119,7 +119,7 @@ def test_loss_that_is_no_number_names_epoch_and_setting():
 
     def spoil(state):
         with torch.no_grad():
-            next(state.model.parameters())[0, 0] = float("nan")
+            next(state.networks[0].model.parameters())[0, 0] = float("nan")
 
     with pytest.raises(
         TrainingError, match=r"became nan in epoch 2: lower --learning-rate.*epoch 1 was the last good one"

@@ -106,7 +106,7 @@ def test_metric_equals_its_matrix(shape):
 
 
 def test_smooth_gaussian_equals_scipy():
-    module = lik.SmoothGaussian(4, 3)
+    module = lik.SmoothGaussian(1, 4, 3)
     x, logits = pair(12)
     matrix = dense_metric(4, 3, module.BLUR, module.CUT, module.EPS)
     covariance = module.log_sigma.exp().item() ** 2 * np.linalg.inv(matrix)
@@ -119,7 +119,7 @@ def test_smooth_gaussian_equals_scipy():
 
 @pytest.mark.parametrize("pixels", [2, 3])
 def test_smooth_gaussian_integrates_to_one(pixels):
-    module = lik.SmoothGaussian(1, pixels).double()
+    module = lik.SmoothGaussian(1, 1, pixels).double()
     with torch.no_grad():
         module.log_sigma.fill_(math.log(0.3))
     matrix = dense_metric(1, pixels, module.BLUR, module.CUT, module.EPS)
@@ -134,7 +134,7 @@ def test_smooth_gaussian_integrates_to_one(pixels):
 @pytest.mark.parametrize("pixels", [2, 3])
 @pytest.mark.parametrize("kappa", [0.5, 8.0])
 def test_smooth_direction_integrates_to_one(pixels, kappa):
-    module = lik.SmoothDirection(1, pixels, kappa)
+    module = lik.SmoothDirection(1, 1, pixels, kappa)
     module.metric.eps = 0.2  # a rounder ball than the default's, so that a coarse grid will do
     module = rebuilt_with_eps(pixels, kappa, 0.2)
     radius = math.sqrt(module.metric.square(torch.ones(pixels, dtype=torch.float64)))
@@ -151,7 +151,7 @@ def rebuilt_with_eps(pixels: int, kappa: float, eps: float) -> lik.SmoothDirecti
     class Rounder(lik.SmoothDirection):
         EPS = eps
 
-    return Rounder(1, pixels, kappa)
+    return Rounder(1, 1, pixels, kappa)
 
 
 def integral(module, logits, low, high, points, inside=None):

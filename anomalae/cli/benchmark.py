@@ -73,7 +73,9 @@ def command(**given: Any) -> None:
         if not quiet:
             click.echo(f"[{len(done) + 1}/{total}] {name}", err=True)
         epochs = settings.for_images(len(split.train)).epochs or 0
-        display = TrainingDisplay(epochs, len(split.train), quiet=quiet or not common.watched())
+        display = TrainingDisplay(
+            epochs, len(split.train) * settings.n_networks, quiet=quiet or not common.watched()
+        )
         displays.append(display.__enter__())
         return display.on_epoch, display.on_batch
 

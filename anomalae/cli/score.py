@@ -166,8 +166,7 @@ def _heatmaps(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
-    drawn = detector.heatmap_rule(rule)
-    scale = plots.heat_scale(detector.threshold(given["alpha"], drawn), detector.calibration_scores(drawn))
+    scale = plots.heat_scale(detector.heatmap_level(given["alpha"], rule))
     good = [(index, one) for index, one in enumerate(inputs) if one.image is not None]
     with counting("heatmaps", len(good), quiet=given["quiet"]) as done:
         for start in range(0, len(good), 512):

@@ -19,6 +19,7 @@ from anomalae.config import (
     PIXELS,
     SCHEDULE,
     SCORES,
+    VIEWS,
     Settings,
 )
 from anomalae.errors import ConfigError
@@ -31,7 +32,7 @@ _SCHEDULE = "; ".join(
 )
 SETTINGS = (
     "model", "architecture", "latent_dim", "hidden", "epochs", "batch_size", "learning_rate", "noise", "score",
-    "passes", "likelihood", "beta", "samples",
+    "passes", "likelihood", "beta", "samples", "views", "members",
 )  # fmt: skip
 
 
@@ -42,6 +43,10 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
         return tuple(int(width) for width in value.split(",")) if value.strip() else ()
     except ValueError:
         raise click.BadParameter(f"{value!r}: expected whole numbers with commas, as in 1024,512") from None
+
+
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(name.strip() for name in value.split(","))
 
 
 def settings_options(function: F) -> F:
@@ -111,6 +116,18 @@ def settings_options(function: F) -> F:
             type=click.IntRange(1),
             help="Of a vae: draws of the code by which an image is scored, the same for all.  "
             f"[default: {Settings(model='vae').samples}]",
+        ),
+        click.option(
+            "--views",
+            callback=_names,
+            metavar="VIEW,VIEW",
+            help="What the networks of an ensemble see, one a view and scored together: "
+            f"{', '.join(VIEWS)}.  [default: {','.join(_DEFAULT.views)}]",
+        ),
+        click.option(
+            "--members",
+            type=click.IntRange(1),
+            help=f"Networks a view, of different seeds.  [default: {_DEFAULT.members}]",
         ),
     ]
     for option in reversed(options):

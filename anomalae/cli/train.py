@@ -155,7 +155,9 @@ def _train(
             f"{len(split.train)} training images)",
             err=True,
         )
-    display = TrainingDisplay(settings.epochs or 0, len(split.train), done=done, quiet=quiet)
+    display = TrainingDisplay(
+        settings.epochs or 0, len(split.train) * settings.n_networks, done=done, quiet=quiet
+    )
     try:
         with display:
             detector = experiment.train_run(

@@ -6,6 +6,8 @@ explicit density also what `anomalae.density` asks of it.
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
 from anomalae import noise
@@ -13,22 +15,33 @@ from anomalae.config import Settings
 from anomalae.models.autoencoder import Autoencoder
 from anomalae.models.layers import initialise
 from anomalae.models.vae import VariationalAutoencoder
+from anomalae.views import VIEWS
 
 Model = Autoencoder | VariationalAutoencoder
 
-__all__ = ["Autoencoder", "Model", "VariationalAutoencoder", "build"]
+__all__ = ["Autoencoder", "Model", "VariationalAutoencoder", "build", "networks"]
+
+
+def networks(settings: Settings) -> list[Settings]:
+    """The settings of each network of an ensemble: one view and a seed of its own each, view by view."""
+    views = [view for view in settings.views for _ in range(settings.members)]
+    return [
+        dataclasses.replace(settings, views=(view,), members=1, seed=noise.member_seed(settings.seed, index))
+        for index, view in enumerate(views)
+    ]
 
 
 def build(settings: Settings) -> Model:
-    """The network of these settings, freshly initialised; the global random state is left as it was."""
+    """The network of these settings (of their first view), freshly initialised; global random state is left alone."""
     shape = (settings.architecture, settings.hidden, settings.latent_dim)
+    channels = VIEWS[settings.views[0]].channels
     model: Model
     with torch.random.fork_rng(devices=[]):
         if settings.likelihood is None or settings.beta is None or settings.samples is None:
-            model = Autoencoder(*shape)
+            model = Autoencoder(*shape, channels)
         else:
             model = VariationalAutoencoder(
-                *shape, settings.likelihood, settings.beta, settings.samples, settings.seed
+                *shape, settings.likelihood, settings.beta, settings.samples, settings.seed, channels
             )
     initialise(model, noise.generator(settings.seed, noise.WEIGHTS))
     return model

@@ -11,16 +11,19 @@ from anomalae.models.layers import decoder, encoder
 class Autoencoder(nn.Module):
     """x -> z = e(x) -> y = sigmoid(d(z)); trained on the squared error of y and the clean x.
 
+    `channels`: of what is rebuilt, see `anomalae.views`.
     With corrupted inputs it is the denoising autoencoder of Vincent et al. (ICML 2008).
     """
 
-    def __init__(self, architecture: str, hidden: tuple[int, ...], latent_dim: int) -> None:
+    def __init__(
+        self, architecture: str, hidden: tuple[int, ...], latent_dim: int, channels: int = 1
+    ) -> None:
         super().__init__()
         self.encoder = encoder(architecture, hidden, latent_dim)
-        self.decoder = decoder(architecture, hidden, latent_dim)
+        self.decoder = decoder(architecture, hidden, latent_dim, channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 1, 28, 28) in [0, 1] -> reconstructions of the same shape, in (0, 1)."""
+        """Images (N, 1, 28, 28) in [0, 1] -> reconstructions (N, channels, 28, 28), in (0, 1)."""
         return self.decode(self.encode(images))
 
     def encode(self, images: Tensor) -> Tensor:
@@ -28,11 +31,11 @@ class Autoencoder(nn.Module):
         return self.encoder(images)
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Images (N, 1, 28, 28) -> reconstructions of the same shape, in (0, 1)."""
+        """Images (N, 1, 28, 28) -> reconstructions (N, channels, 28, 28), in (0, 1)."""
         return self(images)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Embeddings (N, latent_dim) -> images (N, 1, 28, 28), in (0, 1)."""
+        """Embeddings (N, latent_dim) -> images (N, channels, 28, 28), in (0, 1)."""
         return torch.sigmoid(self.decoder(codes))
 
     def loss(self, corrupted: Tensor, clean: Tensor, source: torch.Generator, warmth: float) -> Tensor:

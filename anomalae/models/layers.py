@@ -29,11 +29,12 @@ def encoder(architecture: str, hidden: tuple[int, ...], outputs: int) -> nn.Sequ
     )
 
 
-def decoder(architecture: str, hidden: tuple[int, ...], latent_dim: int) -> nn.Sequential:
-    """Codes (N, latent_dim) -> logits (N, 1, 28, 28)."""
+def decoder(architecture: str, hidden: tuple[int, ...], latent_dim: int, channels: int = 1) -> nn.Sequential:
+    """Codes (N, latent_dim) -> logits (N, channels, 28, 28)."""
     if architecture == "dense":
         return nn.Sequential(
-            *_dense([latent_dim, *reversed(hidden), PIXELS]), nn.Unflatten(1, (1, SIDE, SIDE))
+            *_dense([latent_dim, *reversed(hidden), channels * PIXELS]),
+            nn.Unflatten(1, (channels, SIDE, SIDE)),
         )
     first, second = hidden
     return nn.Sequential(
@@ -42,7 +43,7 @@ def decoder(architecture: str, hidden: tuple[int, ...], latent_dim: int) -> nn.S
         nn.Unflatten(1, (second, BOTTOM, BOTTOM)),
         nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),  # (N, first, 14, 14)
         nn.LeakyReLU(SLOPE),
-        nn.ConvTranspose2d(first, 1, 4, stride=2, padding=1),  # (N, 1, 28, 28)
+        nn.ConvTranspose2d(first, channels, 4, stride=2, padding=1),  # (N, channels, 28, 28)
     )
 
 

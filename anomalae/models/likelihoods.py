@@ -1,6 +1,7 @@
 """Likelihoods log p(x | z) in nats, each exactly normalised, given the decoder's logits.
 
-Each module maps images `x` in [0, 1] and logits `a`, flat (..., D) and broadcast against each other, to (...). The
+Each module maps images `x` in [0, 1] and logits `a`, flat (..., D) and broadcast against each other, to (...); of
+several channels one after another, D = channels * 784. The
 decoded mean is `y = sigmoid(a)`. The Gaussian and direction densities are with respect to Lebesgue measure on R^D,
 Bernoulli's with respect to counting on {0, 1}^D (used on gray levels, as is usual): nats of different likelihoods do
 not compare.
@@ -25,6 +26,9 @@ LOG_2PI = math.log(2 * math.pi)
 class Bernoulli(nn.Module):
     """`sum_i x_i log y_i + (1 - x_i) log(1 - y_i)`: pixels as probabilities."""
 
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         """Log-likelihoods (...)."""
         return (x * logits - F.softplus(logits)).sum(-1)
@@ -38,7 +42,7 @@ class Bernoulli(nn.Module):
 class Gaussian(nn.Module):
     """`x ~ N(y, sigma^2 I)` with one learned sigma."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 1) -> None:
         super().__init__()
         self.log_sigma = nn.Parameter(torch.tensor(math.log(0.2)))
 
@@ -58,9 +62,10 @@ class SmoothGaussian(nn.Module):
 
     BLUR, CUT, EPS = 1.0, 5, 0.01
 
-    def __init__(self, height: int = SIDE, width: int = SIDE) -> None:
+    def __init__(self, channels: int = 1, height: int = SIDE, width: int = SIDE) -> None:
         super().__init__()
         self.metric = SmoothMetric(height, width, self.BLUR, self.CUT, self.EPS)
+        self.log_det = channels * self.metric.log_det
         self.log_sigma = nn.Parameter(torch.tensor(math.log(0.05)))
 
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:
@@ -68,7 +73,7 @@ class SmoothGaussian(nn.Module):
         error = self.metric.square(x - torch.sigmoid(logits))
         d = x.shape[-1]
         return (
-            self.metric.log_det / 2
+            self.log_det / 2
             - error / (2 * torch.exp(2 * self.log_sigma))
             - d * self.log_sigma
             - d / 2 * LOG_2PI
@@ -94,13 +99,17 @@ class SmoothDirection(nn.Module):
     BLUR, CUT, EPS, KAPPA = 1.5, 5, 0.001, 1000.0
     GUIDE = 10.0  # nats a unit of squared pixel error, in training only: the density leaves brightness open
 
-    def __init__(self, height: int = SIDE, width: int = SIDE, kappa: float = KAPPA) -> None:
+    def __init__(
+        self, channels: int = 1, height: int = SIDE, width: int = SIDE, kappa: float = KAPPA
+    ) -> None:
         super().__init__()
         self.metric = SmoothMetric(height, width, self.BLUR, self.CUT, self.EPS)
         self.kappa = kappa
-        d = height * width
+        d = channels * height * width
         radius = math.sqrt(self.metric.square(torch.ones(d, dtype=torch.float64)))
-        self.constant = log_vmf(d, kappa) + math.log(d) - d * math.log(radius) + self.metric.log_det / 2
+        self.constant = (
+            log_vmf(d, kappa) + math.log(d) - d * math.log(radius) + channels * self.metric.log_det / 2
+        )
 
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         """Log-densities (...)."""

@@ -44,12 +44,13 @@ class VariationalAutoencoder(nn.Module):
         beta: float,
         samples: int,
         seed: int,
+        channels: int = 1,
     ) -> None:
         super().__init__()
         self.latent_dim, self.beta = latent_dim, beta
         self.encoder = encoder(architecture, hidden, 2 * latent_dim)
-        self.decoder = decoder(architecture, hidden, latent_dim)
-        self.likelihood = LIKELIHOODS[likelihood]()
+        self.decoder = decoder(architecture, hidden, latent_dim, channels)
+        self.likelihood = LIKELIHOODS[likelihood](channels)
         draws = np.random.default_rng([seed, noise.SCORING]).standard_normal((samples, latent_dim))
         self.bank: Tensor
         self.register_buffer("bank", torch.from_numpy(draws.astype(np.float32)))
@@ -60,11 +61,11 @@ class VariationalAutoencoder(nn.Module):
         return mean, log_variance.clamp(*LOG_VARIANCE)
 
     def logits(self, codes: Tensor) -> Tensor:
-        """Codes (N, latent_dim) -> logits of the decoded mean, flat (N, 784)."""
+        """Codes (N, latent_dim) -> logits of the decoded mean, flat (N, channels * 784)."""
         return self.decoder(codes).flatten(1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (N, latent_dim) -> decoded means (N, 1, 28, 28), in (0, 1)."""
+        """Codes (N, latent_dim) -> decoded means (N, channels, 28, 28), in (0, 1)."""
         return torch.sigmoid(self.decoder(codes))
 
     def encode(self, images: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ class VariationalAutoencoder(nn.Module):
         return self.posterior(images)[0]
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Images (N, 1, 28, 28) -> decoded means at the posterior means, of the same shape, in (0, 1)."""
+        """Images (N, 1, 28, 28) -> decoded means at the posterior means (N, channels, 28, 28), in (0, 1)."""
         return self.decode(self.encode(images))
 
     def loss(self, corrupted: Tensor, clean: Tensor, source: torch.Generator, warmth: float) -> Tensor:
@@ -91,11 +92,18 @@ class VariationalAutoencoder(nn.Module):
             loss = loss + guide * F.mse_loss(torch.sigmoid(logits), x, reduction="none").sum(1)
         return loss
 
-    def log_terms(self, images: Tensor, draw: Tensor) -> LogTerms:
-        """The three log-densities at `z = mean + deviation * draw`, one draw (latent_dim,) for all images."""
+    def log_terms(self, images: Tensor, draw: Tensor, target: Tensor | None = None) -> LogTerms:
+        """The three log-densities at `z = mean + deviation * draw`, one draw (latent_dim,) for all images.
+
+        `target` (N, channels, 28, 28): what the likelihood is of, where that is a view of the images.
+        """
         mean, log_variance = self.posterior(images)
         codes = mean + torch.exp(log_variance / 2) * draw
-        likelihood = self.likelihood(images.flatten(1), self.logits(codes)).cpu().double()
+        likelihood = (
+            self.likelihood((images if target is None else target).flatten(1), self.logits(codes))
+            .cpu()
+            .double()
+        )
         codes, log_variance, draw = (part.cpu().double() for part in (codes, log_variance, draw))
         half = self.latent_dim / 2 * LOG_2PI
         prior = -codes.square().sum(1) / 2 - half

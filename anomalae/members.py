@@ -1,0 +1,94 @@
+"""Members: trained networks with the view each sees, and how an ensemble makes one score of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anomalae import scoring
+from anomalae.config import Settings
+from anomalae.density import density_scores
+from anomalae.errors import ConfigError
+from anomalae.models import VariationalAutoencoder
+from anomalae.views import VIEWS
+
+LEAST_SCORE = 1e-12  # a perfect reconstruction has no logarithm; far below any score seen
+
+
+class Member:
+    """One trained network. All images are canonical: float32 (N, 1, 28, 28) in [0, 1] on the network's device."""
+
+    def __init__(self, settings: Settings, model: nn.Module) -> None:
+        self.settings, self.model = settings, model
+        self.view = VIEWS[settings.views[0]]
+
+    def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network is shown (N, 1, 28, 28), and what it should make of it (N, C, 28, 28)."""
+        source = self.view.source(images)
+        return source, source if self.view.again else self.view.target(images)
+
+    def rebuild(self, source: Tensor) -> Tensor:
+        """What it makes of its view: the mean of `passes` successive reconstructions, one where maps are rebuilt."""
+        model: VariationalAutoencoder = self.model  # type: ignore[assignment]
+        rebuilt = [source]
+        with torch.no_grad():
+            for _ in range(self.settings.passes or 1 if self.view.again else 1):
+                rebuilt.append(model.reconstruct(rebuilt[-1]))
+        return torch.stack(rebuilt[1:]).mean(0)
+
+    def scores(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
+        """Scores by these rules, float64 (N,) each, in the network's own view."""
+        source, target = self.see(images)
+        found: dict[str, Tensor] = {}
+        if not scoring.RULES.keys().isdisjoint(rules):
+            rebuilt = self.rebuild(source)
+            found |= {rule: scoring.RULES[rule](target, rebuilt) for rule in rules if rule in scoring.RULES}
+        if len(found) < len(rules):
+            found |= density_scores(self.density_model(), source, target)
+        return {rule: found[rule] for rule in rules}
+
+    def terms(self, rule: str, images: Tensor) -> Tensor:
+        """The score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score."""
+        source, target = self.see(images)
+        terms = scoring.terms(rule, target, self.rebuild(source))
+        return self.view.back(terms, images.cpu().double())
+
+    def picture(self, images: Tensor) -> Tensor:
+        """What the network rebuilds, laid over the image: (N, 28, 28) in [0, 1]."""
+        rebuilt = self.rebuild(self.see(images)[0])
+        return self.view.back(rebuilt, images).clamp(0, 1)
+
+    def density_model(self) -> VariationalAutoencoder:
+        """The network, if it has an explicit density; else ConfigError."""
+        if not isinstance(self.model, VariationalAutoencoder):
+            raise ConfigError(
+                f"model {self.settings.model!r}: an autoencoder rebuilds images but has no density to draw from "
+                "or to score by; train with --model vae"
+            )
+        return self.model
+
+
+def comparable(rule: str, scores: np.ndarray) -> np.ndarray:
+    """Scores on a scale on which members can be averaged: the logarithm of an error, nats as they are."""
+    return np.log(np.maximum(scores, LEAST_SCORE)) if rule in scoring.RULES else scores
+
+
+def standard(rule: str, scores: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation of each member's comparable scores (M, N) of held-out normals: float64 (M, 2)."""
+    values = comparable(rule, scores)
+    spread = values.std(1)
+    return np.stack([values.mean(1), np.where(spread > 0, spread, 1.0)], 1)
+
+
+def combine(rule: str, scores: np.ndarray, standards: np.ndarray | None) -> np.ndarray:
+    """One score of the members' (M, N): the mean of their standardised comparable scores, float64 (N,).
+
+    About 0 for a usual normal image, 1 for one as much above it as normals spread. A single member is combined by
+    leaving its score as it is, and needs no `standards`.
+    """
+    if standards is None:
+        return scores[0]
+    return ((comparable(rule, scores) - standards[:, :1]) / standards[:, 1:]).mean(0)
