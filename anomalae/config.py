@@ -27,6 +27,12 @@ POLARITIES = ("auto", "light", "dark")
 VIEWS = ("pixels", "deskewed", "edges")  # described in `anomalae.views`
 DEFAULT_ALPHA = 0.05
 
+# Named sets of settings; a setting given beside a preset wins. Measured in reports/choosing-the-ensemble.md.
+PRESETS: dict[str, dict[str, Any]] = {
+    "accurate": {"views": VIEWS},
+    "fast": {"hidden": (256, 128), "latent_dim": 32, "epochs": 10, "passes": 1},
+}
+
 BATCH, LEAST_BATCH = 128, 32  # images a step, of many and of few training images
 SCHEDULE = {"ae": (30, 1200), "vae": (40, 1600)}  # at least so many epochs, and steps
 

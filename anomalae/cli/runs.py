@@ -94,13 +94,20 @@ def _table(found: list[dict[str, Any]]) -> Any:
             escape(one["run"]),
             escape(str(data["name"] or "arrays")),
             escape(common.classes(data["normal"])),
-            f"{settings['architecture']} {settings['model']}",
+            _model(settings),
             settings["score"],
             common.number(one.get("evaluation", {}).get("roc_auc")),
             _age(one["created"]),
             _status(one),
         )
     return table
+
+
+def _model(settings: dict[str, Any]) -> str:
+    """Kind of model, its views if it has others than pixels, and how many networks a view."""
+    views = "" if settings["views"] == ["pixels"] else f" of {_plain(settings['views'])}"
+    members = "" if settings["members"] == 1 else f" x{settings['members']}"
+    return f"{settings['architecture']} {settings['model']}{views}{members}"
 
 
 def _show(one: dict[str, Any], as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from anomalae.cli import common
 from anomalae.config import (
     ARCHITECTURES,
     BATCH,
@@ -17,6 +18,7 @@ from anomalae.config import (
     LIKELIHOODS,
     MODELS,
     PIXELS,
+    PRESETS,
     SCHEDULE,
     SCORES,
     VIEWS,
@@ -45,6 +47,16 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
         raise click.BadParameter(f"{value!r}: expected whole numbers with commas, as in 1024,512") from None
 
 
+def _word(value: Any) -> str:
+    """A value as it is typed."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _described(values: dict[str, Any]) -> str:
+    """A preset as the flags it stands for."""
+    return " ".join(f"--{name.replace('_', '-')} {_word(value)}" for name, value in values.items())
+
+
 def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     return None if value is None else tuple(name.strip() for name in value.split(","))
 
@@ -53,6 +65,13 @@ def settings_options(function: F) -> F:
     """The options named in SETTINGS; each is None when not given, so that the measured default holds."""
     hidden = ",".join(map(str, _DEFAULT.hidden))
     options = [
+        click.option(
+            "--preset",
+            type=click.Choice(list(PRESETS)),
+            help="A set of settings: "
+            + "; ".join(f"{name}: {_described(values)}" for name, values in PRESETS.items())
+            + ". Any of them given as well wins.",
+        ),
         click.option("--model", type=click.Choice(MODELS), help="Kind of model.  [default: ae]"),
         click.option(
             "--architecture", type=click.Choice(ARCHITECTURES), help="Kind of layers.  [default: dense]"
@@ -137,8 +156,14 @@ def settings_options(function: F) -> F:
 
 def make_settings(given: dict[str, Any], **more: Any) -> Settings:
     """Settings of the options in `given`; a value out of range is a usage error (exit status 2)."""
+    values = {name: given[name] for name in SETTINGS if given[name] is not None}
+    preset = PRESETS.get(given["preset"], {})
+    for name in values.keys() & preset.keys():
+        if values[name] != preset[name]:
+            flag = f"--{name.replace('_', '-')} {_word(values[name])}"
+            common.warn(f"{flag} wins over {_word(preset[name])} of --preset {given['preset']}")
     try:
-        return Settings.of(**{name: given[name] for name in SETTINGS}, **more)
+        return Settings.of(**{**preset, **values}, **more)
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
 

@@ -1,0 +1,54 @@
+"""Ensembles and presets on the command line: trained, scored, listed, resumed; wrong words in one line each."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli import QUICK, fails, ok, parsed, run
+
+
+@pytest.fixture
+def three() -> str:
+    ok("train", "--normal", "0", *QUICK, "--views", "pixels,deskewed,edges", "--name", "three", "--quiet")
+    return "three"
+
+
+def test_an_ensemble_is_trained_evaluated_and_shown(three):
+    found = parsed("evaluate", "--run", three, "--json")
+    assert 0.5 < found["roc_auc"] <= 1
+    settings = json.loads(ok("runs", three, "--json").stdout)["settings"]
+    assert settings["views"] == ["pixels", "deskewed", "edges"]
+    assert "pixels,deskewed,edges" in ok("runs", three).stdout
+
+
+def test_a_flag_wins_over_a_preset_and_it_is_said():
+    result = ok("train", "--normal", "0", *QUICK, "--preset", "fast", "--members", "2", "--name", "fast")
+    assert "--epochs 2 wins over 10 of --preset fast" in result.stderr
+    assert "--members" not in [line for line in result.stderr.splitlines() if "wins" in line].__str__()
+    settings = json.loads(ok("runs", "fast", "--json").stdout)["settings"]
+    assert (settings["epochs"], settings["passes"], settings["members"]) == (2, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--views", "pixels,sideways"], "view 'sideways': must be one of pixels, deskewed, edges"),
+        (["--views", "edges,edges"], "view 'edges': named twice"),
+        (["--views", ""], "view ''"),
+        (["--members", "0"], "0"),
+        (["--preset", "best"], "best"),
+    ],
+)
+def test_wrong_words_are_named(words, said):
+    assert said in fails(2, "train", "--normal", "0", *QUICK, *words)
+
+
+def test_score_writes_heatmaps_of_an_ensemble(three, images):
+    import numpy as np
+
+    np.save("x.npy", images[:3])
+    result = run("score", "x.npy", "--run", three, "--heatmaps", "heat", "--format", "json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["n"] == 3
