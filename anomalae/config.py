@@ -15,16 +15,23 @@ T = TypeVar("T")
 FORMAT_VERSION = 1  # of a run folder; raised when an older anomalae could no longer read a newer run
 PIXELS = 28 * 28
 
-MODELS = ("ae", "vae")
+MODELS = ("ae", "vae", "ladder-vae", "adgm")
+DENSITIES = MODELS[1:]  # models with an explicit density
 ARCHITECTURES = ("dense", "conv")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 RECONSTRUCTION_SCORES = ("mse", "relative", "smooth")
 DENSITY_SCORES = ("elbo", "iwae", "reconstruction-probability", "kl")
 LIKELIHOODS = ("smooth-direction", "smooth-gaussian", "gaussian", "bernoulli")
-SCORES = (*RECONSTRUCTION_SCORES, *DENSITY_SCORES, "elbo-excess")
+HIDDEN_SCORES = ("sap", "nap")  # of hidden activations, see `anomalae.rapp`
+MOST_LAYERS = 6  # of a ladder; a seventh would have a unit or two
+RATIOS = tuple(f"llr-{k}" for k in range(1, MOST_LAYERS))
+SCORES = (*RECONSTRUCTION_SCORES, *HIDDEN_SCORES, *DENSITY_SCORES, "elbo-excess", *RATIOS)
 PREPROCESSES = ("auto", "mnist", "resize", "none")
 POLARITIES = ("auto", "light", "dark")
 VIEWS = ("pixels", "deskewed", "edges")  # described in `anomalae.views`
+MAPS = (
+    "edges",
+)  # those of which other maps are rebuilt than are seen: no second pass, no hidden-layer scores
 DEFAULT_ALPHA = 0.05
 
 # Named sets of settings; a setting given beside a preset wins. Measured in reports/choosing-the-ensemble.md.
@@ -34,7 +41,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 BATCH, LEAST_BATCH = 128, 32  # images a step, of many and of few training images
-SCHEDULE = {"ae": (30, 1200), "vae": (40, 1600)}  # at least so many epochs, and steps
+SCHEDULE = {"ae": (30, 1200), **dict.fromkeys(DENSITIES, (40, 1600))}  # at least so many epochs, and steps
 
 
 @dataclass(frozen=True)
@@ -53,10 +60,12 @@ class Settings:
     learning_rate: float = 2e-3  # peak of the one-cycle schedule, above 0
     weight_decay: float = 1e-4  # of AdamW, at least 0
     noise: float = 1.0  # scale of the corruption: 1 as tuned, 0 = plain autoencoder with L2 loss
-    score: str | None = None  # rule by which images are judged; None: `smooth` of an ae, `elbo` of a vae
-    likelihood: str | None = None  # vae: one of LIKELIHOODS; None: the first of them
-    beta: float | None = None  # vae: weight of the KL term in training, at least 0; None: 1
-    samples: int | None = None  # vae: draws of z by which an image is scored, at least 1; None: 16
+    score: str | None = None  # rule by which images are judged; None: `smooth` of an ae, `elbo` of the others
+    likelihood: str | None = None  # not of an ae: one of LIKELIHOODS; None: the first of them
+    beta: float | None = None  # not of an ae: weight of the KL term in training, at least 0; None: 1
+    samples: int | None = None  # not of an ae: draws of z by which an image is scored, at least 1; None: 16
+    layers: int | None = None  # ladder-vae: layers of latents, each half as wide, 1 to MOST_LAYERS; None: 2
+    auxiliary_dim: int | None = None  # adgm: width of the auxiliary variable, at least 1; None: 32
     passes: int | None = None  # successive rebuilds, averaged; at least 1; None: 2 of a denoising ae, else 1
     views: tuple[str, ...] = ("pixels",)  # names of VIEWS, none twice: what the networks of an ensemble see
     members: int = 1  # networks a view, at least 1
@@ -78,17 +87,10 @@ class Settings:
         _integer("passes", self.passes, 1)
         _integer("members", self.members, 1)
         self._check_views()
-        if self.model == "vae":
-            self._complete_vae()
-        else:
-            for name in ("likelihood", "beta", "samples"):
-                if getattr(self, name) is not None:
-                    raise ConfigError(
-                        f"{name} {getattr(self, name)!r}: only a vae has one, and model is {self.model!r}"
-                    )
-        names = score_names(self.model, self.likelihood)
+        self._complete_model()
+        names = self.rules
         if self.score is None:
-            object.__setattr__(self, "score", "elbo" if self.model == "vae" else "smooth")
+            object.__setattr__(self, "score", "elbo" if self.model in DENSITIES else "smooth")
         elif self.score not in names:
             raise ConfigError(f"score {self.score!r}: {self._described()} has {', '.join(names)}")
         try:
@@ -113,16 +115,29 @@ class Settings:
             raise ConfigError("views: at least one is needed")
         object.__setattr__(self, "views", views)
 
-    def _complete_vae(self) -> None:
-        for name, default in (("likelihood", LIKELIHOODS[0]), ("beta", 1.0), ("samples", 16)):
-            if getattr(self, name) is None:
+    def _complete_model(self) -> None:
+        """Fill in what some models have and others do not; ConfigError where it is given to one that has it not."""
+        for name, (models, default) in _OF_MODELS.items():
+            given = getattr(self, name)
+            if self.model in models and given is None:
                 object.__setattr__(self, name, default)
-        _choice("likelihood", self.likelihood, LIKELIHOODS)
-        _number("beta", self.beta, least=0.0)
-        _integer("samples", self.samples, 1)
+            elif self.model not in models and given is not None:
+                owners = " or ".join([", ".join(models[:-1]), models[-1]] if models[1:] else models)
+                raise ConfigError(f"{name} {given!r}: only a {owners} has one, and model is {self.model!r}")
+        if self.model in DENSITIES:
+            _choice("likelihood", self.likelihood, LIKELIHOODS)
+            _number("beta", self.beta, least=0.0)
+            _integer("samples", self.samples, 1)
+        if self.layers is not None:
+            _integer("layers", self.layers, 1, MOST_LAYERS)
+        if self.auxiliary_dim is not None:
+            _integer("auxiliary_dim", self.auxiliary_dim, 1, PIXELS)
 
     def _described(self) -> str:
-        return f"a vae with likelihood {self.likelihood}" if self.model == "vae" else f"an {self.model}"
+        kind = f"{'an' if self.model[0] == 'a' else 'a'} {self.model}"
+        kind += f" of {self.layers} layers" if self.layers else ""
+        kind += f" with likelihood {self.likelihood}" if self.likelihood else ""
+        return kind if self.views == ("pixels",) else f"{kind} that sees {', '.join(self.views)}"
 
     @property
     def n_networks(self) -> int:
@@ -137,7 +152,13 @@ class Settings:
     @property
     def rules(self) -> tuple[str, ...]:
         """Names of the scores that a model of these settings has."""
-        return score_names(self.model, self.likelihood)
+        errors: tuple[str, ...] = RECONSTRUCTION_SCORES
+        if not set(self.views) & set(MAPS):
+            errors += HIDDEN_SCORES
+        if self.model not in DENSITIES:
+            return errors
+        excess = ("elbo-excess",) if self.likelihood == "bernoulli" else ()
+        return (*DENSITY_SCORES, *excess, *RATIOS[: (self.layers or 1) - 1], *errors)
 
     @classmethod
     def of(cls, **given: Any) -> Settings:
@@ -173,16 +194,17 @@ class Settings:
         return strict(cls, values, where)
 
 
+# Settings of some models only: which, and the default.
+_OF_MODELS: dict[str, tuple[tuple[str, ...], Any]] = {
+    "likelihood": (DENSITIES, LIKELIHOODS[0]),
+    "beta": (DENSITIES, 1.0),
+    "samples": (DENSITIES, 16),
+    "layers": (("ladder-vae",), 2),
+    "auxiliary_dim": (("adgm",), 32),
+}
+
 # What differs from the dataclass' defaults where the architecture is not dense.
 _DEFAULTS: dict[str, dict[str, Any]] = {"conv": {"hidden": (32, 64)}}
-
-
-def score_names(model: str, likelihood: str | None = None) -> tuple[str, ...]:
-    """Names of the scores that a model of this kind has."""
-    if model == "ae":
-        return RECONSTRUCTION_SCORES
-    excess = ("elbo-excess",) if likelihood == "bernoulli" else ()
-    return (*DENSITY_SCORES, *excess, *RECONSTRUCTION_SCORES)
 
 
 def _jsonable(value: Any) -> Any:

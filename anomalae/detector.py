@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalae import bundle, calibration, members, noise, runs, scoring, training
-from anomalae.config import DEFAULT_ALPHA, Settings
+from anomalae import bundle, calibration, members, noise, rapp, runs, scoring, training
+from anomalae.config import DEFAULT_ALPHA, DENSITIES, HIDDEN_SCORES, Settings
 from anomalae.datasets import split_indices
 from anomalae.density import ACTIVE, unit_terms
 from anomalae.environment import Environment, choose_device, record_environment, use_threads
@@ -149,17 +149,21 @@ class Detector:
                 keep.broken_off()
             raise
         self._members = [Member(network.settings, network.model.eval()) for network in state.networks]
+        for member in self._members if "nap" in self.settings.rules else ():
+            member.learn(tensors[0])
+        learned = all(member.nap is not None for member in self._members)
+        rules = self.settings.rules if learned else _without_hidden(self.settings.rules)
         self.history, self._standards = state.history, {}
         if len(self._members) > 1:
-            apart = self._apart(train if held_out is None else held_out, self.rules)
+            apart = self._apart(train if held_out is None else held_out, rules)
             self._standards = {rule: members.standard(rule, scores) for rule, scores in apart.items()}
-        self._calibration = self.score_all(calibration)
+        self._calibration = self._scores(calibration, rules)
         self.validation = {} if held_out is None else self._validate(held_out)
         return self
 
     def _validate(self, images: np.ndarray) -> dict[str, float]:
-        """What a run tells of its model: for a vae the ELBO and its two parts on held-out normals, and active units."""
-        if self.settings.model != "vae":
+        """What a run tells of its model: of a density the ELBO, its parts on held-out normals, active units."""
+        if self.settings.model not in DENSITIES:
             return {}
         apart = self._apart(images, ("elbo", "reconstruction-probability", "kl"))
         scores = {rule: found[0] for rule, found in apart.items()}  # of the first network
@@ -180,7 +184,7 @@ class Detector:
     @property
     def rules(self) -> tuple[str, ...]:
         """Names of the scores this detector has; `settings.rule` is the one it uses unless told otherwise."""
-        return self.settings.rules
+        return tuple(self._calibration) or self.settings.rules
 
     @property
     def n_calibration(self) -> int:
@@ -246,27 +250,31 @@ class Detector:
 
     def decode(self, codes: Any) -> np.ndarray:
         """Images of embeddings (N, latent_dim), in the first network's view: float32 (N, 28, 28) in [0, 1]."""
-        member, model = self._first(), self._network()
+        model = self._network()
         array = np.asarray(codes, dtype=np.float32)
         if array.ndim != 2 or array.shape[1] != self.settings.latent_dim or not np.isfinite(array).all():
             raise ConfigError(f"codes: shape {array.shape}: must be finite, (N, {self.settings.latent_dim})")
         with torch.no_grad():
-            maps = model.decode(torch.from_numpy(array).to(self.device))
-        return (maps[:, 0] if member.view.again else maps.sum(1).clamp(0, 1)).cpu().numpy()
+            return self._flat(model.decode(torch.from_numpy(array).to(self.device)))
+
+    def _flat(self, maps: Tensor) -> np.ndarray:
+        """Decoded maps (N, C, 28, 28) of the first network as pictures (N, 28, 28)."""
+        return (maps[:, 0] if self._first().view.again else maps.sum(1).clamp(0, 1)).cpu().numpy()
 
     def generate(self, count: int, seed: int = 0) -> np.ndarray:
         """New images, decoded means of draws from the prior: float32 (count, 28, 28) in [0, 1].
 
         Raises ConfigError for a model without a density: it has no prior to draw from.
         """
-        self._density_model()
+        model = self._density_model()
         if count < 1:
             raise ConfigError(f"count {count}: must be at least 1")
-        draws = np.random.default_rng([seed, noise.PRIOR]).standard_normal((count, self.settings.latent_dim))
-        return self.decode(draws)
+        draws = np.random.default_rng([seed, noise.PRIOR]).standard_normal((count, model.width))
+        with torch.no_grad():
+            return self._flat(model.sample(torch.from_numpy(draws.astype(np.float32)).to(self.device)))
 
     def unit_activity(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
-        """`(variance of each latent unit's posterior mean over the images, its mean KL in nats)` of a vae."""
+        """`(variance of each latent unit's posterior mean over the images, its mean KL in nats)` of a density."""
         member, model = self._first(), self._density_model()
         with torch.no_grad():
             parts = [unit_terms(model, member.see(x)[0]) for x in self._batches(images)]
@@ -321,6 +329,12 @@ class Detector:
             for name, tensor in member.model.state_dict().items()
         }
         bundle.write_arrays(folder / runs.WEIGHTS, weights)
+        learned = [member.nap.arrays() for member in self._members if member.nap is not None]
+        if learned:
+            named = {
+                f"{place}.{key}": array for place, one in enumerate(learned) for key, array in one.items()
+            }
+            bundle.write_arrays(folder / runs.PATHWAY, named)
         standards = {f"{_STANDARD}{rule}": array for rule, array in self._standards.items()}
         bundle.write_arrays(folder / runs.CALIBRATION, {**self._calibration, **standards})
         bundle.write_jsonl(folder / runs.HISTORY, training.history_lines(self.history))
@@ -354,16 +368,35 @@ class Detector:
                 {name: torch.from_numpy(weights[prefix + name]) for name in model.state_dict()}
             )
             detector._members.append(Member(one, model.to(detector.device).eval()))
-        expected: dict[str, tuple[int, ...]] = dict.fromkeys(detector.rules, (record.data.n_calibration,))
+        rules = detector._read_pathway(folder / runs.PATHWAY)
+        expected: dict[str, tuple[int, ...]] = dict.fromkeys(rules, (record.data.n_calibration,))
         if len(built) > 1:
-            expected |= dict.fromkeys((_STANDARD + rule for rule in detector.rules), (len(built), 2))
+            expected |= dict.fromkeys((_STANDARD + rule for rule in rules), (len(built), 2))
         kept, _ = bundle.read_arrays(folder / runs.CALIBRATION, expected)
-        detector._calibration = {rule: kept[rule] for rule in detector.rules}
-        detector._standards = {
-            rule: kept[_STANDARD + rule] for rule in detector.rules if _STANDARD + rule in kept
-        }
+        detector._calibration = {rule: kept[rule] for rule in rules}
+        detector._standards = {rule: kept[_STANDARD + rule] for rule in rules if _STANDARD + rule in kept}
         detector.history = training.read_history(folder / runs.HISTORY)
         return detector
+
+    def _read_pathway(self, path: Path) -> tuple[str, ...]:
+        """Take up what `nap` has learned, and return the scores that the run has: older ones lack those of `rapp`."""
+        if not path.is_file():
+            return _without_hidden(self.settings.rules)
+        arrays, _ = bundle.read_arrays(path)
+        try:
+            for place, member in enumerate(self._members):
+                names = ("mean", "projection")
+                member.nap = rapp.Nap.from_arrays({name: arrays[f"{place}.{name}"] for name in names})
+        except (KeyError, ConfigError) as error:
+            raise BundleError(f"{path}: does not fit the run: {error}") from None
+        return self.settings.rules
+
+    def to(self, device: str) -> Detector:
+        """Move the networks to a device (auto, cpu, cuda or mps); returns self. ConfigError where there is none."""
+        self.device = choose_device(device)
+        for member in self._members:
+            member.model.to(self.device)
+        return self
 
     def _record(self) -> Record:
         seconds = round(sum(line.seconds for line in self.history), 3)
@@ -401,6 +434,10 @@ class Detector:
 
     def _batches(self, images: Any) -> list[Tensor]:
         return list(self._tensor(check_images(images)).split(training.SCORING_BATCH))
+
+
+def _without_hidden(rules: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(rule for rule in rules if rule not in HIDDEN_SCORES)
 
 
 def _prefix(settings: Settings, place: int) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anomalae import scoring
-from anomalae.config import Settings
+from anomalae import rapp, scoring
+from anomalae.config import HIDDEN_SCORES, Settings
 from anomalae.density import density_scores
 from anomalae.errors import ConfigError
 from anomalae.models import VariationalAutoencoder
@@ -21,9 +21,19 @@ LEAST_SCORE = 1e-12  # a perfect reconstruction has no logarithm; far below any 
 class Member:
     """One trained network. All images are canonical: float32 (N, 1, 28, 28) in [0, 1] on the network's device."""
 
-    def __init__(self, settings: Settings, model: nn.Module) -> None:
-        self.settings, self.model = settings, model
+    def __init__(self, settings: Settings, model: nn.Module, nap: rapp.Nap | None = None) -> None:
+        self.settings, self.model, self.nap = settings, model, nap
         self.view = VIEWS[settings.views[0]]
+
+    def learn(self, images: Tensor) -> None:
+        """Learn from training images what the score `nap` needs; it takes two of them at least."""
+        if len(images) > 1:
+            source = self.see(images[: rapp.IMAGES])[0]
+            self.nap = rapp.Nap.fit(self.pathway(source, self.rebuild(source)))
+
+    def pathway(self, source: Tensor, rebuilt: Tensor) -> Tensor:
+        """Differences of hidden activations of what is seen and what is rebuilt, (N, D)."""
+        return rapp.pathway(self.model, source, rebuilt)  # type: ignore[arg-type]
 
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What the network is shown (N, 1, 28, 28), and what it should make of it (N, C, 28, 28)."""
@@ -43,11 +53,16 @@ class Member:
         """Scores by these rules, float64 (N,) each, in the network's own view."""
         source, target = self.see(images)
         found: dict[str, Tensor] = {}
-        if not scoring.RULES.keys().isdisjoint(rules):
+        if not {*scoring.RULES, *HIDDEN_SCORES}.isdisjoint(rules):
             rebuilt = self.rebuild(source)
             found |= {rule: scoring.RULES[rule](target, rebuilt) for rule in rules if rule in scoring.RULES}
-        if len(found) < len(rules):
-            found |= density_scores(self.density_model(), source, target)
+            if not set(HIDDEN_SCORES).isdisjoint(rules):
+                differences = self.pathway(source, rebuilt)
+                found["sap"] = rapp.sap(differences)
+                if self.nap is not None:
+                    found["nap"] = self.nap.score(differences)
+        if not found.keys() >= set(rules):
+            found |= density_scores(self.density_model(), source, rules, target)
         return {rule: found[rule] for rule in rules}
 
     def terms(self, rule: str, images: Tensor) -> Tensor:
@@ -66,14 +81,15 @@ class Member:
         if not isinstance(self.model, VariationalAutoencoder):
             raise ConfigError(
                 f"model {self.settings.model!r}: an autoencoder rebuilds images but has no density to draw from "
-                "or to score by; train with --model vae"
+                "or to score by; train with --model vae, ladder-vae or adgm"
             )
         return self.model
 
 
 def comparable(rule: str, scores: np.ndarray) -> np.ndarray:
     """Scores on a scale on which members can be averaged: the logarithm of an error, nats as they are."""
-    return np.log(np.maximum(scores, LEAST_SCORE)) if rule in scoring.RULES else scores
+    error = rule in scoring.RULES or rule in HIDDEN_SCORES
+    return np.log(np.maximum(scores, LEAST_SCORE)) if error else scores
 
 
 def standard(rule: str, scores: np.ndarray) -> np.ndarray:

@@ -18,6 +18,9 @@ CONFIG = "config.json"  # written last: a folder without it is unfinished
 CHECKPOINT = "checkpoint.safetensors"  # there while training, removed when finished
 WEIGHTS = "weights.safetensors"
 CALIBRATION = "calibration.safetensors"
+PATHWAY = (
+    "pathway.safetensors"  # what the score `nap` has learned; a run without it has no hidden-layer scores
+)
 HISTORY = "history.jsonl"
 EVALUATION = "evaluation.json"
 SCORES = "scores.csv"

@@ -108,9 +108,9 @@ def test_each_network_has_a_view_and_a_seed_of_its_own():
 
 def test_one_member_scores_as_its_network(split, images, three):
     alone = fitted(split, **SMALL, seed=3)
-    first = three._members[0].scores(three._batches(images)[0], alone.rules)
-    for rule, scores in alone.score_all(images).items():
-        np.testing.assert_array_equal(first[rule].numpy(), scores)
+    first = three._members[0].scores(three._batches(images)[0], three.rules)
+    for rule in three.rules:
+        np.testing.assert_array_equal(first[rule].numpy(), alone.score(images, rule))
 
 
 def test_the_score_is_the_mean_of_standardised_logs(split, images, three):

@@ -7,19 +7,22 @@ explicit density also what `anomalae.density` asks of it.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 
 from anomalae import noise
 from anomalae.config import Settings
+from anomalae.models.adgm import AuxiliaryVAE
 from anomalae.models.autoencoder import Autoencoder
+from anomalae.models.ladder import LadderVAE, layer_widths
 from anomalae.models.layers import initialise
 from anomalae.models.vae import VariationalAutoencoder
 from anomalae.views import VIEWS
 
 Model = Autoencoder | VariationalAutoencoder
 
-__all__ = ["Autoencoder", "Model", "VariationalAutoencoder", "build", "networks"]
+__all__ = ["Autoencoder", "AuxiliaryVAE", "LadderVAE", "Model", "VariationalAutoencoder", "build", "networks"]
 
 
 def networks(settings: Settings) -> list[Settings]:
@@ -40,8 +43,12 @@ def build(settings: Settings) -> Model:
         if settings.likelihood is None or settings.beta is None or settings.samples is None:
             model = Autoencoder(*shape, channels)
         else:
-            model = VariationalAutoencoder(
-                *shape, settings.likelihood, settings.beta, settings.samples, settings.seed, channels
-            )
+            density: Any = (settings.likelihood, settings.beta, settings.samples, settings.seed, channels)
+            if settings.layers is not None:
+                model = LadderVAE(*shape[:2], layer_widths(settings.latent_dim, settings.layers), *density)
+            elif settings.auxiliary_dim is not None:
+                model = AuxiliaryVAE(*shape, settings.auxiliary_dim, *density)
+            else:
+                model = VariationalAutoencoder(*shape, *density)
     initialise(model, noise.generator(settings.seed, noise.WEIGHTS))
     return model

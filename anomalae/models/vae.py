@@ -13,7 +13,7 @@ from anomalae import noise
 from anomalae.models.layers import decoder, encoder
 from anomalae.models.likelihoods import LIKELIHOODS, LOG_2PI
 
-LOG_VARIANCE = (-12.0, 8.0)  # limits of the posterior's log variance, far outside what training finds
+LOG_VARIANCE = (-12.0, 8.0)  # limits of a Gaussian's log variance, far outside what training finds
 
 
 class LogTerms(NamedTuple):
@@ -51,14 +51,17 @@ class VariationalAutoencoder(nn.Module):
         self.encoder = encoder(architecture, hidden, 2 * latent_dim)
         self.decoder = decoder(architecture, hidden, latent_dim, channels)
         self.likelihood = LIKELIHOODS[likelihood](channels)
-        draws = np.random.default_rng([seed, noise.SCORING]).standard_normal((samples, latent_dim))
         self.bank: Tensor
-        self.register_buffer("bank", torch.from_numpy(draws.astype(np.float32)))
+        self.register_buffer("bank", scoring_draws(seed, samples, latent_dim))
+
+    @property
+    def width(self) -> int:
+        """Number of units in all layers of latents: what a draw from the prior, or of the bank, is made of."""
+        return self.bank.shape[1]
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images (N, 1, 28, 28) -> mean and log variance of q(z | x), (N, latent_dim) each."""
-        mean, log_variance = self.encoder(images).chunk(2, dim=1)
-        return mean, log_variance.clamp(*LOG_VARIANCE)
+        return gaussian(self.encoder(images))
 
     def logits(self, codes: Tensor) -> Tensor:
         """Codes (N, latent_dim) -> logits of the decoded mean, flat (N, channels * 784)."""
@@ -67,6 +70,10 @@ class VariationalAutoencoder(nn.Module):
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (N, latent_dim) -> decoded means (N, channels, 28, 28), in (0, 1)."""
         return torch.sigmoid(self.decoder(codes))
+
+    def sample(self, draws: Tensor) -> Tensor:
+        """Standard normal draws (N, width) -> new images: the decoded means they lead to, (N, 1, 28, 28)."""
+        return self.decode(draws)
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (N, 1, 28, 28) -> posterior means (N, latent_dim)."""
@@ -85,35 +92,56 @@ class VariationalAutoencoder(nn.Module):
         mean, log_variance = self.posterior(corrupted)
         draws = torch.randn(mean.shape, generator=source).to(mean.device)
         logits = self.logits(mean + torch.exp(log_variance / 2) * draws)
+        return self.minus_bound(clean, logits, kl_to_standard(mean, log_variance), warmth)
+
+    def minus_bound(self, clean: Tensor, logits: Tensor, kl: Tensor, warmth: float) -> Tensor:
+        """What `loss` is made of: the images, logits of a sample's mean (N, 784) and its KL term (N,) -> (N,)."""
         x = clean.flatten(1)
-        loss = self.beta * warmth * kl_to_standard(mean, log_variance) - self.likelihood(x, logits)
+        loss = self.beta * warmth * kl - self.likelihood(x, logits)
         guide = getattr(self.likelihood, "GUIDE", 0.0)
         if guide:
             loss = loss + guide * F.mse_loss(torch.sigmoid(logits), x, reduction="none").sum(1)
         return loss
 
-    def log_terms(self, images: Tensor, draw: Tensor, target: Tensor | None = None) -> LogTerms:
+    def infer(self, images: Tensor) -> tuple[Tensor, ...]:
+        """All that the posterior needs of the images (N, 1, 28, 28): found once, then used for every draw."""
+        return self.posterior(images)
+
+    def log_terms(self, images: Tensor, draw: Tensor, inferred: tuple[Tensor, ...] | None = None) -> LogTerms:
         """The three log-densities at `z = mean + deviation * draw`, one draw (latent_dim,) for all images.
 
-        `target` (N, channels, 28, 28): what the likelihood is of, where that is a view of the images.
+        `inferred`: what `infer` gave, if it was asked before; `images` are then only what the likelihood is of, and
+        may be a view of those that were encoded. So too below.
         """
-        mean, log_variance = self.posterior(images)
+        mean, log_variance = inferred or self.infer(images)
         codes = mean + torch.exp(log_variance / 2) * draw
-        likelihood = (
-            self.likelihood((images if target is None else target).flatten(1), self.logits(codes))
-            .cpu()
-            .double()
-        )
+        likelihood = self.likelihood(images.flatten(1), self.logits(codes)).cpu().double()
         codes, log_variance, draw = (part.cpu().double() for part in (codes, log_variance, draw))
         half = self.latent_dim / 2 * LOG_2PI
         prior = -codes.square().sum(1) / 2 - half
         posterior = -draw.square().sum() / 2 - log_variance.sum(1) / 2 - half
         return LogTerms(likelihood, prior, posterior)
 
-    def kl(self, images: Tensor) -> Tensor:
+    def kl(self, images: Tensor, inferred: tuple[Tensor, ...] | None = None) -> Tensor:
         """KL(q(z | x) || p(z)) a latent unit, in nats, float64 (N, latent_dim)."""
-        mean, log_variance = (part.cpu().double() for part in self.posterior(images))
+        mean, log_variance = (part.cpu().double() for part in inferred or self.infer(images))
         return kl_units(mean, log_variance)
+
+    def unit_means(self, images: Tensor) -> Tensor:
+        """Posterior means of the units that `kl` counts, (N, latent_dim)."""
+        return self.encode(images)
+
+
+def scoring_draws(seed: int, samples: int, width: int) -> Tensor:
+    """The bank of a model with so many latent units: standard normal draws, float32 (samples, width)."""
+    draws = np.random.default_rng([seed, noise.SCORING]).standard_normal((samples, width))
+    return torch.from_numpy(draws.astype(np.float32))
+
+
+def gaussian(parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """What a network says of a Gaussian, (N, 2 units) -> its mean and its log variance, (N, units) each."""
+    mean, log_variance = parameters.chunk(2, dim=1)
+    return mean, log_variance.clamp(*LOG_VARIANCE)
 
 
 def kl_units(mean: Tensor, log_variance: Tensor) -> Tensor:

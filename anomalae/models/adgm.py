@@ -1,0 +1,146 @@
+"""The auxiliary deep generative model, without labels: an auxiliary variable makes the posterior more flexible."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from anomalae.models.layers import SLOPE
+from anomalae.models.likelihoods import LOG_2PI
+from anomalae.models.vae import LogTerms, VariationalAutoencoder, gaussian, kl_units, scoring_draws
+
+WIDTH = 256  # units of the two networks that tie a and z to each other
+
+
+class Latents(NamedTuple):
+    """A sample of a and z of each image, and the Gaussians around it, (N, units) each."""
+
+    z: Tensor
+    z_mean: Tensor  # of q(z | a, x)
+    z_log_variance: Tensor
+    a: Tensor
+    a_log_variance: Tensor  # of q(a | x)
+    guess: Tensor  # mean of p(a | x, z)
+    guess_log_variance: Tensor
+
+
+class AuxiliaryVAE(VariationalAutoencoder):
+    """p(x, z) = p(x | z) p(z) as in the VAE; q(z | x) = integral of q(z | a, x) q(a | x) over a, no longer Gaussian.
+
+    The bound needs a guess p(a | x, z) of which a led to z, and changes nothing in what the model says of x:
+
+        log p(x) >= E_q[log p(x | z) + log p(z) + log p(a | x, z) - log q(a | x) - log q(z | a, x)]
+
+    Maaløe, Sønderby, Sønderby and Winther, "Auxiliary deep generative models", ICML 2016. All three Gaussians read
+    one trunk h(x), that of the encoder; in training all see the corrupted image. What a adds to the parameters of
+    q(z | a, x), and z to those of p(a | x, z), is added to what x alone says: with both at zero this is the VAE.
+
+    A draw has the units of z first, then those of a.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        hidden: tuple[int, ...],
+        latent_dim: int,
+        auxiliary_dim: int,
+        likelihood: str,
+        beta: float,
+        samples: int,
+        seed: int,
+        channels: int = 1,
+    ) -> None:
+        super().__init__(architecture, hidden, latent_dim, likelihood, beta, samples, seed, channels)
+        self.auxiliary_dim = auxiliary_dim
+        self.bank = scoring_draws(seed, samples, latent_dim + auxiliary_dim)
+        head = self.encoder[-1]
+        assert isinstance(head, nn.Linear)
+        features = head.in_features
+        self.auxiliary = nn.Linear(features, 2 * auxiliary_dim)
+        self.to_latent = _bridge(features + auxiliary_dim, 2 * latent_dim)
+        self.to_auxiliary = _bridge(features + latent_dim, 2 * auxiliary_dim)
+
+    def infer(self, images: Tensor) -> tuple[Tensor, ...]:
+        """What x alone says: features h(x), and parameters of z's and of a's Gaussians, (N, 2 units)."""
+        features = self.encoder[:-1](images)
+        return features, self.encoder[-1](features), self.auxiliary(features)
+
+    def descend(self, inferred: tuple[Tensor, ...], draws: Tensor) -> Latents:
+        """a, then z given a, then the guess of a given z, by standard normal draws (N, width) or (width,)."""
+        features, alone, auxiliary = inferred
+        of_z, of_a = self.parts(draws)
+        mean, log_variance = gaussian(auxiliary)
+        a = mean + torch.exp(log_variance / 2) * of_a
+        z_mean, z_log_variance = gaussian(alone + self.to_latent(torch.cat([features, a], dim=1)))
+        z = z_mean + torch.exp(z_log_variance / 2) * of_z
+        guess = gaussian(auxiliary + self.to_auxiliary(torch.cat([features, z], dim=1)))
+        return Latents(z, z_mean, z_log_variance, a, log_variance, *guess)
+
+    def parts(self, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Draws (..., width) -> those of z and those of a."""
+        of_z, of_a = draws.split([self.latent_dim, self.auxiliary_dim], dim=-1)
+        return of_z, of_a
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z | a, x) where a is at its own mean, (N, latent_dim) each."""
+        found = self.descend(self.infer(images), torch.zeros_like(self.bank[0]))
+        return found.z_mean, found.z_log_variance
+
+    def sample(self, draws: Tensor) -> Tensor:
+        """Standard normal draws (N, width) -> new images, (N, channels, 28, 28): those of a have no part in them."""
+        return self.decode(self.parts(draws)[0])
+
+    def unit_means(self, images: Tensor) -> Tensor:
+        """Posterior means of the units that `kl` counts, (N, width)."""
+        found = self.descend(self.infer(images), torch.zeros_like(self.bank[0]))
+        return torch.cat([found.z_mean, found.a], dim=1)
+
+    def loss(self, corrupted: Tensor, clean: Tensor, source: torch.Generator, warmth: float) -> Tensor:
+        """Minus the ELBO with one sample an image, all of it but the likelihood times `beta * warmth`, (N,).
+
+        KL(q(z | a, x) || p(z)) is in closed form given a; the rest is sampled.
+        """
+        draws = torch.randn(len(corrupted), self.width, generator=source).to(corrupted.device)
+        found = self.descend(self.infer(corrupted), draws)
+        kl = kl_units(found.z_mean, found.z_log_variance).sum(1)
+        kl = kl + cost_of_auxiliary(found, self.parts(draws)[1]).sum(1)
+        return self.minus_bound(clean, self.logits(found.z), kl, warmth)
+
+    def log_terms(self, images: Tensor, draw: Tensor, inferred: tuple[Tensor, ...] | None = None) -> LogTerms:
+        """log p(x | z), log p(z) + log p(a | x, z), log q(a | x) + log q(z | a, x), by one draw (width,)."""
+        found = self.descend(inferred or self.infer(images), draw)
+        likelihood = self.likelihood(images.flatten(1), self.logits(found.z)).cpu().double()
+        found, draw = Latents(*(part.cpu().double() for part in found)), draw.cpu().double()
+        half = self.width / 2 * LOG_2PI
+        distance = (found.a - found.guess).square() * torch.exp(-found.guess_log_variance)
+        exponents = found.z.square().sum(1) + (distance + found.guess_log_variance).sum(1)
+        spread = found.z_log_variance.sum(1) + found.a_log_variance.sum(1)
+        return LogTerms(likelihood, -exponents / 2 - half, -draw.square().sum() / 2 - spread / 2 - half)
+
+    def kl(self, images: Tensor, inferred: tuple[Tensor, ...] | None = None) -> Tensor:
+        """E_q[log q - log p] a unit, z's first, then a's, in nats, float64 (N, width): a mean over the bank.
+
+        Summed it is KL(q(a, z | x) || p(z) p(a | x, z)), sampled throughout, so that an image's ELBO is the mean of
+        its log weights, and never above its importance-weighted bound.
+        """
+        inferred, total = inferred or self.infer(images), None
+        for draw in self.bank:
+            found = Latents(*(part.cpu().double() for part in self.descend(inferred, draw)))
+            of_z, of_a = self.parts(draw.cpu().double())
+            cost = (found.z.square() - of_z.square() - found.z_log_variance) / 2
+            units = torch.cat([cost, cost_of_auxiliary(found, of_a)], dim=1)
+            total = units if total is None else total + units
+        assert total is not None
+        return total / len(self.bank)
+
+
+def cost_of_auxiliary(found: Latents, draws: Tensor) -> Tensor:
+    """log q(a | x) - log p(a | x, z) of each unit of a, which the draws (..., auxiliary_dim) led to, in nats."""
+    distance = (found.a - found.guess).square() * torch.exp(-found.guess_log_variance)
+    return (distance + found.guess_log_variance - draws.square() - found.a_log_variance) / 2
+
+
+def _bridge(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, WIDTH), nn.LeakyReLU(SLOPE), nn.Linear(WIDTH, outputs))

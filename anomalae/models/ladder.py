@@ -1,0 +1,185 @@
+"""The ladder variational autoencoder: a hierarchy of latents, inferred from the top down."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from anomalae.errors import ConfigError
+from anomalae.models.layers import SLOPE
+from anomalae.models.likelihoods import LOG_2PI
+from anomalae.models.vae import LogTerms, VariationalAutoencoder, gaussian, scoring_draws
+
+WIDTH = 8  # units of the networks between two layers of latents, for each unit of the upper one
+
+
+class Layer(NamedTuple):
+    """One layer of latents on the way down, (N, units) each (what does not depend on the image: (units,))."""
+
+    codes: Tensor
+    mean: Tensor  # of the Gaussian they were drawn from
+    log_variance: Tensor
+    prior_mean: Tensor  # of p(z | the layer above)
+    prior_log_variance: Tensor
+
+
+class LadderVAE(VariationalAutoencoder):
+    """p(x, z) = p(x | z_1) p(z_1 | z_2) ... p(z_L), q(z | x) = q(z_L | x) q(z_{L-1} | z_L, x) ... q(z_1 | z_2, x).
+
+    A deterministic pass upwards gives each layer a Gaussian N(m_l(x), v_l(x)); the pass downwards multiplies it by
+    the prior that the layer above gives: q(z_l | z_{l+1}, x) has the two precisions added, and the mean weighted by
+    them. Sønderby, Raiko, Maaløe, Sønderby and Winther, "Ladder variational autoencoders", NeurIPS 2016. Without
+    their batch normalisation: its statistics would be those of the noisy images of training, not of the clean ones
+    that are scored, and an image's loss would depend on its neighbours. Two layers are both in use without it.
+
+    `latent_dims` are units a layer, z_1 (next to the image) first; `latent_dim` is the first of them, and codes
+    are those of z_1. With one layer this is the plain VAE: the same weights by name, the same draws and bounds.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        hidden: tuple[int, ...],
+        latent_dims: tuple[int, ...],
+        likelihood: str,
+        beta: float,
+        samples: int,
+        seed: int,
+        channels: int = 1,
+    ) -> None:
+        super().__init__(architecture, hidden, latent_dims[0], likelihood, beta, samples, seed, channels)
+        self.latent_dims = tuple(latent_dims)
+        self.bank = scoring_draws(seed, samples, sum(latent_dims))
+        head = self.encoder[-1]
+        assert isinstance(head, nn.Linear)
+        inner = [WIDTH * units for units in latent_dims[1:]]
+        self.climbs = nn.ModuleList(
+            nn.Sequential(nn.Linear(below, here), nn.LeakyReLU(SLOPE))
+            for below, here in pairwise([head.in_features, *inner])
+        )
+        self.heads = nn.ModuleList(
+            nn.Linear(width, 2 * units) for width, units in zip(inner, latent_dims[1:], strict=True)
+        )
+        self.priors = nn.ModuleList(
+            nn.Sequential(nn.Linear(upper, width), nn.LeakyReLU(SLOPE), nn.Linear(width, 2 * units))
+            for (units, upper), width in zip(pairwise(latent_dims), inner, strict=True)
+        )
+
+    @property
+    def layers(self) -> int:
+        """Number of layers of latents."""
+        return len(self.latent_dims)
+
+    def infer(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The pass upwards: mean and log variance of z_1's Gaussian, then of z_2's, ... (N, units) each."""
+        features = self.encoder[:-1](images)
+        found: tuple[Tensor, ...] = gaussian(self.encoder[-1](features))
+        for climb, head in zip(self.climbs, self.heads, strict=True):
+            features = climb(features)
+            found += gaussian(head(features))
+        return found
+
+    def descend(self, draws: Tensor, inferred: tuple[Tensor, ...] = (), above: int = 0) -> list[Layer]:
+        """The pass downwards by standard normal draws (N, width) or (width,); layers of the result, z_1 first.
+
+        The lowest `above` layers are drawn from the prior. Of `above = layers` images, `inferred`, have no part.
+        """
+        noise = draws.split(self.latent_dims, dim=-1)
+        below: list[Layer] = []
+        for i in reversed(range(self.layers)):
+            top = i == self.layers - 1
+            prior = (torch.zeros_like(noise[i]),) * 2 if top else gaussian(self.priors[i](below[-1].codes))
+            mean, log_variance = prior
+            if i >= above:
+                upward = inferred[2 * i], inferred[2 * i + 1]
+                mean, log_variance = upward if top else multiply(*upward, *prior)
+            codes = mean + torch.exp(log_variance / 2) * noise[i]
+            below.append(Layer(codes, mean, log_variance, *prior))
+        return below[::-1]
+
+    def sample(self, draws: Tensor) -> Tensor:
+        """Standard normal draws (N, width) -> new images: the decoded means they lead to, (N, channels, 28, 28)."""
+        return self.decode(self.descend(draws, above=self.layers)[0].codes)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (N, 1, 28, 28) -> means of q(z_1 | z_2, x) where the layers above are at theirs, (N, latent_dim)."""
+        return self._means(images)[0].mean
+
+    def unit_means(self, images: Tensor) -> Tensor:
+        """Posterior means of the units that `kl` counts, (N, width)."""
+        return torch.cat([layer.mean for layer in self._means(images)], dim=1)
+
+    def _means(self, images: Tensor) -> list[Layer]:
+        return self.descend(torch.zeros_like(self.bank[0]), self.infer(images))
+
+    def loss(self, corrupted: Tensor, clean: Tensor, source: torch.Generator, warmth: float) -> Tensor:
+        """Minus the ELBO with one sample an image and the KL terms of all layers times `beta * warmth`, (N,)."""
+        draws = torch.randn(len(corrupted), self.width, generator=source).to(corrupted.device)
+        layers = self.descend(draws, self.infer(corrupted))
+        kl = torch.stack([kl_of_layer(layer).sum(1) for layer in layers]).sum(0)
+        return self.minus_bound(clean, self.logits(layers[0].codes), kl, warmth)
+
+    def log_terms(
+        self, images: Tensor, draw: Tensor, inferred: tuple[Tensor, ...] | None = None, above: int = 0
+    ) -> LogTerms:
+        """As of the VAE, by one draw (width,), prior and posterior summed over layers.
+
+        With `above = k` the layers up to k are drawn from the prior, and their densities, which cancel, left out:
+        the terms of Havtorn's bound L^{>k}. ConfigError unless 0 <= k < layers.
+        """
+        if not 0 <= above < self.layers:
+            raise ConfigError(f"llr-{above}: a ladder of {self.layers} layers has {ratios(self.layers)}")
+        layers = self.descend(draw, inferred or self.infer(images), above)
+        likelihood = self.likelihood(images.flatten(1), self.logits(layers[0].codes)).cpu().double()
+        noise = draw.cpu().double().split(self.latent_dims)
+        prior, posterior = torch.zeros_like(likelihood), torch.zeros_like(likelihood)
+        for units, layer in list(zip(noise, layers, strict=True))[above:]:
+            codes, _, spread, mean, prior_spread = (part.cpu().double() for part in layer)
+            half = len(units) / 2 * LOG_2PI
+            distance = (codes - mean).square() * torch.exp(-prior_spread)
+            prior += -distance.sum(1) / 2 - prior_spread.sum(-1) / 2 - half
+            posterior += -units.square().sum() / 2 - spread.sum(1) / 2 - half
+        return LogTerms(likelihood, prior, posterior)
+
+    def kl(self, images: Tensor, inferred: tuple[Tensor, ...] | None = None) -> Tensor:
+        """KL(q || p(z_l | z_{l+1})) a latent unit, z_1's units first, in nats, float64 (N, width).
+
+        Each in closed form given the layer above; below the top, its mean over the bank's draws.
+        """
+        inferred = inferred or self.infer(images)
+        if self.layers == 1:
+            return super().kl(images, inferred)
+        draws = [self.descend(draw, inferred) for draw in self.bank]
+        parts = [
+            torch.stack([kl_of_layer(layer, double=True) for layer in layers]).mean(0)
+            for layers in zip(*draws, strict=True)
+        ]
+        return torch.cat(parts, dim=1)
+
+
+def multiply(mean: Tensor, log_variance: Tensor, other: Tensor, log_other: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log variance of the normalised product of two Gaussians: precisions add and weight the means."""
+    combined = -torch.logaddexp(-log_variance, -log_other)
+    weighted = mean * torch.exp(combined - log_variance) + other * torch.exp(combined - log_other)
+    return weighted, combined
+
+
+def kl_of_layer(layer: Layer, double: bool = False) -> Tensor:
+    """KL of the Gaussian a layer was drawn from to its prior, for each unit, in nats, (N, units)."""
+    parts = (part.cpu().double() for part in layer) if double else layer
+    _, mean, log_variance, prior_mean, prior_log_variance = parts
+    spread = (mean - prior_mean).square() + log_variance.exp()
+    return (spread * torch.exp(-prior_log_variance) - 1 - (log_variance - prior_log_variance)) / 2
+
+
+def layer_widths(latent_dim: int, layers: int) -> tuple[int, ...]:
+    """Units of each layer, z_1 first: each has half of those below it, at least 1."""
+    return tuple(max(1, latent_dim >> layer) for layer in range(layers))
+
+
+def ratios(layers: int) -> str:
+    """The likelihood ratios of a ladder of so many layers, for messages."""
+    return ", ".join(f"llr-{k}" for k in range(1, layers)) or "no llr"
