@@ -123,7 +123,10 @@ class Settings:
                 object.__setattr__(self, name, default)
             elif self.model not in models and given is not None:
                 owners = " or ".join([", ".join(models[:-1]), models[-1]] if models[1:] else models)
-                raise ConfigError(f"{name} {given!r}: only a {owners} has one, and model is {self.model!r}")
+                article = "an" if owners[0] == "a" else "a"
+                raise ConfigError(
+                    f"{name} {given!r}: only {article} {owners} has one, and model is {self.model!r}"
+                )
         if self.model in DENSITIES:
             _choice("likelihood", self.likelihood, LIKELIHOODS)
             _number("beta", self.beta, least=0.0)

@@ -1,4 +1,4 @@
-"""Intervals and tests of the ROC-AUC: DeLong's covariance, and the bootstrap for means over problems.
+"""Intervals and tests of the ROC-AUC (DeLong's covariance; the bootstrap for means over problems), bands of the curve.
 
 Anomalies are the positives throughout, and a higher score is more anomalous.
 """
@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit, ndtri_exp
-from scipy.stats import norm, rankdata
+from scipy.special import betainc, expit, logit, ndtri_exp
+from scipy.stats import binom, norm, rankdata
 
 from anomalae.errors import ConfigError, DataError
 
@@ -166,6 +166,62 @@ def mean_auc_interval(
         means[replicate] = np.mean([problem.auc(counts) for problem in problems])
     lo, hi = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(lo), float(hi)
+
+
+def roc_band(
+    scores: npt.ArrayLike, is_anomaly: npt.ArrayLike, fpr: npt.ArrayLike, *, level: float = 0.95
+) -> tuple[Floats, Floats]:
+    """Pointwise confidence band (lo, hi) of the true-positive rate at each of G false-positive rates.
+
+    Parameters: `scores` (N,), finite; `is_anomaly` (N,), with at least one image of each kind; `fpr` (G,) in [0, 1].
+    Returns two arrays (G,) in [0, 1]: at each single rate the true curve lies between them with probability `level`.
+
+    Both counts behind a point of the curve are binomial, whatever the distribution of the scores. Of n normals
+    K ~ Binomial(n, t) score above the threshold whose true false-positive rate is t, so it lies between the K-th and
+    the (K+1)-th largest of them; and of m anomalies h ~ Binomial(m, TPR) score above it, which Clopper and Pearson
+    turn into limits of TPR. The two are melded: `lo` is the tail quantile of Beta(h, m + 1 - h) mixed over K, with h
+    the anomalies above the K-th normal (none for K = 0), `hi` that of Beta(h + 1, m - h), with those down to the
+    (K+1)-th. Unlike the bootstrap's, the band has width where the curve is at 1, and says that nothing is known of
+    rates well below 1/n. Ties widen it. Binomial(n, t) is replaced by 400 equally likely quantiles of it.
+
+    Raises ConfigError if level is not in (0, 1); DataError as `evaluate`, without images of a kind, or for a rate
+    outside [0, 1].
+
+    References: M. Fay, M. Proschan, E. Brittain, "Combining one-sample confidence procedures for inference in the
+    two-sample case", Biometrics 71 (2015); R. Hilgers, "Distribution-free confidence bounds for ROC curves",
+    Methods of Information in Medicine 30 (1991).
+    """
+    check_fraction("level", level)
+    values = real_array("scores", scores, ndim=1)
+    truth = check_truth(is_anomaly, values.shape)
+    check_counts(truth, least=1)
+    rates = real_array("fpr", fpr, ndim=1)
+    if rates.min() < 0 or rates.max() > 1:
+        raise DataError(f"fpr: from {rates.min():g} to {rates.max():g}, must be between 0 and 1")
+    normals, anomalies = np.sort(values[~truth])[::-1], np.sort(values[truth])
+    m = anomalies.size
+    above = np.append(0, m - np.searchsorted(anomalies, normals, side="right"))  # the K-th normal, K = 0..n
+    down_to = np.append(m - np.searchsorted(anomalies, normals, side="left"), m)  # the (K+1)-th
+    nodes = (np.arange(400) + 0.5) / 400
+    k = np.asarray(binom.ppf(nodes, normals.size, rates[:, None]), dtype=np.intp)  # (G, 400)
+    tail = (1 - level) / 2
+    lo = _mixed_beta_quantile(above[k], m + 1 - above[k], tail)
+    return lo, _mixed_beta_quantile(down_to[k] + 1, m - down_to[k], 1 - tail)
+
+
+def _mixed_beta_quantile(a: npt.NDArray[np.intp], b: npt.NDArray[np.intp], q: float) -> Floats:
+    """The q-quantile (G,) of each row's equal mixture of Beta(a, b), arrays (G, J); a = 0 is all at 0, b = 0 at 1."""
+    low, high = np.zeros(len(a)), np.ones(len(a))
+    for _ in range(24):  # bisection, to 1e-7
+        middle = (low + high) / 2
+        cdf = betainc(np.maximum(a, 1), np.maximum(b, 1), middle[:, None])
+        cdf[a == 0], cdf[b == 0] = 1.0, 0.0
+        reached = cdf.mean(axis=1) >= q
+        low, high = np.where(reached, low, middle), np.where(reached, middle, high)
+    # The ends of [0, 1] are reached where enough of the mixture lies there.
+    low[(a == 0).mean(axis=1) >= q] = 0.0
+    low[(b == 0).mean(axis=1) > 1 - q] = 1.0
+    return low
 
 
 class _PairCounts(NamedTuple):

@@ -52,3 +52,43 @@ def test_score_writes_heatmaps_of_an_ensemble(three, images):
     result = run("score", "x.npy", "--run", three, "--heatmaps", "heat", "--format", "json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["n"] == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "scores"),
+    [
+        ("ladder-vae", ["--layers", "3"], {"elbo", "iwae", "llr-1", "llr-2", "sap", "nap", "smooth"}),
+        ("adgm", ["--auxiliary-dim", "4"], {"elbo", "iwae", "sap", "nap", "smooth"}),
+    ],
+)
+def test_hierarchies_train_score_generate_and_load(model, more, scores, images):
+    import numpy as np
+
+    from anomalae import Detector
+
+    ok("train", "--normal", "0", *QUICK, "--model", model, *more, "--samples", "2", "--name", "it", "--quiet")
+    detector = Detector.load("runs/it")
+    assert scores <= set(detector.rules)
+    assert detector.settings.rule == "elbo"
+    again = Detector.load("runs/it")
+    for rule, values in detector.score_all(images).items():
+        assert np.isfinite(values).all()
+        np.testing.assert_array_equal(values, again.score(images, rule))
+    ok("generate", "--run", "it", "--count", "4", "--output", "grid.png")
+    ok("plot", "traverse", "--run", "it", "--output", "walk.png")
+    for rule in scores:
+        ok("evaluate", "--run", "it", "--score", rule, "--quiet")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--model", "ladder-vae", "--layers", "2", "--score", "llr-2"], "a ladder-vae of 2 layers"),
+        (["--model", "ladder-vae", "--layers", "7"], "7"),
+        (["--layers", "2"], "layers 2: only a ladder-vae has one, and model is 'ae'"),
+        (["--model", "vae", "--auxiliary-dim", "2"], "only an adgm has one"),
+        (["--views", "edges", "--score", "nap"], "an ae that sees edges has mse, relative, smooth"),
+    ],
+)
+def test_settings_that_do_not_belong_together_are_named(words, said):
+    assert said in fails(2, "train", "--normal", "0", *QUICK, *words)

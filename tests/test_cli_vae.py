@@ -134,9 +134,9 @@ def test_plot_traverse_in_every_form(trained: Path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--likelihood", "gaussian"], "likelihood 'gaussian': only a vae has one"),
-        (["--beta", "2"], "beta 2.0: only a vae has one"),
-        (["--samples", "3"], "samples 3: only a vae has one"),
+        (["--likelihood", "gaussian"], "likelihood 'gaussian': only a vae, ladder-vae or adgm has one"),
+        (["--beta", "2"], "beta 2.0: only a vae, ladder-vae or adgm has one"),
+        (["--samples", "3"], "samples 3: only a vae, ladder-vae or adgm has one"),
         (["--score", "elbo"], "score 'elbo': an ae has mse, relative, smooth"),
         (["--model", "vae", "--beta", "-1"], "-1.0 is not in the range x>=0"),
         (["--model", "vae", "--samples", "0"], "0 is not in the range x>=1"),

@@ -17,6 +17,7 @@ from anomalae.config import (
     LEAST_BATCH,
     LIKELIHOODS,
     MODELS,
+    MOST_LAYERS,
     PIXELS,
     PRESETS,
     SCHEDULE,
@@ -34,7 +35,8 @@ _SCHEDULE = "; ".join(
 )
 SETTINGS = (
     "model", "architecture", "latent_dim", "hidden", "epochs", "batch_size", "learning_rate", "noise", "score",
-    "passes", "likelihood", "beta", "samples", "views", "members",
+    "passes", "likelihood", "beta", "samples", "layers", "auxiliary_dim", "views",
+    "members",
 )  # fmt: skip
 
 
@@ -112,7 +114,7 @@ def settings_options(function: F) -> F:
         click.option(
             "--score",
             type=click.Choice(SCORES),
-            help=f"Rule that judges images.  [default: ae {Settings().rule}, vae {Settings(model='vae').rule}]",
+            help=f"Rule that judges images.  [default: ae {Settings().rule}, the others {Settings(model='vae').rule}]",
         ),
         click.option(
             "--passes",
@@ -123,18 +125,29 @@ def settings_options(function: F) -> F:
         click.option(
             "--likelihood",
             type=click.Choice(LIKELIHOODS),
-            help=f"Of a vae: the density of an image given its code.  [default: {LIKELIHOODS[0]}]",
+            help=f"Of all but the ae: the density of an image given its code.  [default: {LIKELIHOODS[0]}]",
         ),
         click.option(
             "--beta",
             type=click.FloatRange(0),
-            help="Of a vae: weight of the KL term in training; scores use 1.  [default: 1]",
+            help="Of all but the ae: weight of the KL term in training; scores use 1.  [default: 1]",
         ),
         click.option(
             "--samples",
             type=click.IntRange(1),
-            help="Of a vae: draws of the code by which an image is scored, the same for all.  "
+            help="Of all but the ae: draws of the code by which an image is scored, the same for all.  "
             f"[default: {Settings(model='vae').samples}]",
+        ),
+        click.option(
+            "--layers",
+            type=click.IntRange(1, MOST_LAYERS),
+            help="Of a ladder-vae: layers of latents, each half as wide as the one below.  "
+            f"[default: {Settings(model='ladder-vae').layers}]",
+        ),
+        click.option(
+            "--auxiliary-dim",
+            type=click.IntRange(1, PIXELS),
+            help=f"Of an adgm: width of the auxiliary variable.  [default: {Settings(model='adgm').auxiliary_dim}]",
         ),
         click.option(
             "--views",

@@ -1,0 +1,195 @@
+"""Pictures of images: heatmaps, strips and grids as pixels; reconstructions, samples and walks as figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalae.errors import DataError
+from anomalae.plots import style
+from anomalae.plots.style import INK, MUTED, label, new
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Pixels = npt.NDArray[np.uint8]
+
+HEAT = "RdBu_r"  # red: ink too much, blue: ink missing; told apart by colour-blind readers too
+ZOOM = 6  # screen pixels a pixel of the image
+GAP = 6  # screen pixels between the panels of a strip
+CELL = 0.86  # inches of an image in a figure
+
+
+def heat_scale(level: float) -> float:
+    """The pixel term at which a heatmap's colour is full, the same for every image of a run.
+
+    A fiftieth of `level`, what the terms of an image sum to that is just flagged (`Detector.heatmap_level`): a stroke
+    of some tens of pixels at full colour is what it takes to be flagged.
+    """
+    return max(level / 50, float(np.finfo(np.float32).tiny))
+
+
+def heat_strip(image: np.ndarray, reconstruction: np.ndarray, terms: np.ndarray, scale: float) -> Pixels:
+    """Input, reconstruction and heatmap side by side: uint8 RGB, (28 * 6, 3 * 28 * 6 + 2 gaps, 3).
+
+    `image`: uint8 (28, 28) or float in [0, 1]; `reconstruction`: float (28, 28) in [0, 1]; `terms`: signed pixel
+    terms (28, 28) of a score, drawn on a diverging scale that is white at 0 and full at +-`scale`.
+    """
+    panels = [gray(image), gray(reconstruction), heat(terms, scale)]
+    zoomed = [np.kron(panel, np.ones((ZOOM, ZOOM, 1), np.uint8)) for panel in panels]
+    gap = np.full((zoomed[0].shape[0], GAP, 3), 255, np.uint8)
+    return np.concatenate([zoomed[0], gap, zoomed[1], gap, zoomed[2]], axis=1)
+
+
+def gray(image: np.ndarray) -> Pixels:
+    """An image (H, W), uint8 or float in [0, 1], as RGB."""
+    levels = image if image.dtype == np.uint8 else np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return np.repeat(levels[..., None], 3, axis=-1)
+
+
+def heat(terms: np.ndarray, scale: float) -> Pixels:
+    """Signed terms (H, W) as RGB: white at 0, red at `scale` (ink too much), blue at -`scale` (ink missing)."""
+    from matplotlib import colormaps
+
+    coloured = colormaps[HEAT](np.clip(terms / scale, -1, 1) / 2 + 0.5)
+    return np.rint(coloured[..., :3] * 255).astype(np.uint8)
+
+
+def grid(images: np.ndarray, columns: int | None = None, zoom: int = 3) -> Pixels:
+    """Images (N, 28, 28) in [0, 1] as one gray picture, uint8 (H, W), row by row; as square as N allows."""
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    height, width = images.shape[1:]
+    sheet = np.zeros((rows * columns, height, width))
+    sheet[: len(images)] = np.clip(images, 0, 1)
+    sheet = np.pad(sheet, ((0, 0), (1, 1), (1, 1)), constant_values=0.25)
+    tiles = sheet.reshape(rows, columns, height + 2, width + 2).swapaxes(1, 2)
+    levels = np.rint(tiles.reshape(rows * (height + 2), columns * (width + 2)) * 255)
+    return np.asarray(np.kron(levels, np.ones((zoom, zoom))), dtype=np.uint8)
+
+
+@style.figure
+def reconstructions(
+    images: np.ndarray,
+    rebuilt: np.ndarray,
+    heat: np.ndarray,
+    captions: Sequence[str],
+    *,
+    scale: float,
+    title: str = "",
+    groups: Mapping[str, Sequence[int] | npt.NDArray[np.intp]] | None = None,
+    rule: str = "",
+    columns: int = 8,
+) -> Figure:
+    """Images, what the model makes of them, and where they differ, one below the other.
+
+    `images` (N, 28, 28), uint8 or float in [0, 1]; `rebuilt` (N, 28, 28) in [0, 1]; `heat` (N, 28, 28), signed pixel
+    terms, of which `scale` has full colour; `captions`: some short lines each. `groups`: headings and the positions of
+    their images; without it all images make one group. `rule` names the score the terms are of.
+    Raises DataError if there are no images, or the arrays differ in length.
+    """
+    sizes = {len(images), len(rebuilt), len(heat), len(captions)}
+    if sizes == {0} or len(sizes) > 1:
+        raise DataError(
+            f"images, rebuilt, heat, captions: {sorted(sizes)} of them, must be as many and at least 1"
+        )
+    groups = {"": range(len(images))} if groups is None else groups
+    bands = [
+        (heading if start == 0 else "", list(chosen[start : start + columns]))
+        for heading, chosen in groups.items()
+        for start in range(0, len(chosen), columns)
+    ]
+    lines = max(caption.count("\n") for caption in captions) + 1
+    across = max(len(chosen) for _, chosen in bands)
+    heights = [3 * CELL + 0.14 * lines + 0.25 * bool(heading) for heading, _ in bands]
+    figure = new(CELL * across + 1.4, sum(heights) + 0.75 + 0.3 * bool(title))
+    panels = figure.subplots(len(bands), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (heading, chosen) in zip(panels, bands, strict=True):
+        terms = np.stack([_coloured(heat[i], scale) for i in chosen])
+        rows = [np.stack([gray(one[i]) for i in chosen]) for one in (images, rebuilt)]
+        _mosaic(axes, [*rows, terms], across)
+        axes.set_title(heading, fontsize=9)
+        axes.set_xticks(np.arange(len(chosen)) * _STEP + 14, [captions[i] for i in chosen])
+        axes.set_yticks(np.arange(3) * _STEP + 14, ["input", "reconstruction", "heatmap"])
+    figure.suptitle(title, x=0.01, ha="left")
+    _scale_bar(figure, panels, rule)
+    return figure
+
+
+_STEP = 30  # pixels from an image of a mosaic to the next
+
+
+def _coloured(terms: np.ndarray, scale: float) -> Pixels:
+    return heat(terms, scale)
+
+
+def _mosaic(axes: Axes, rows: Sequence[np.ndarray], across: int) -> None:
+    """Rows of RGB images (C, 28, 28, 3), two transparent pixels apart, in axes as wide as `across` images."""
+    sheet = np.zeros((len(rows) * _STEP - 2, len(rows[0]) * _STEP - 2, 4), np.uint8)
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
+            sheet[row * _STEP :, column * _STEP :][:28, :28] = np.dstack(
+                [image, np.full((28, 28), 255, np.uint8)]
+            )
+    zoomed = sheet.repeat(4, axis=0).repeat(4, axis=1)
+    axes.imshow(zoomed, extent=(0, sheet.shape[1], sheet.shape[0], 0), interpolation="none")
+    axes.set_xlim(0, across * _STEP - 2)
+    axes.set_anchor("W")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, pad=3)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="y", labelsize=8)
+
+
+def _scale_bar(figure: Figure, panels: Sequence[Axes] | np.ndarray, rule: str) -> None:
+    """What red and blue are, under the pictures."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    colours = ScalarMappable(Normalize(-1, 1), HEAT)
+    bar = figure.colorbar(
+        colours, ax=list(panels), location="bottom", shrink=0.5, aspect=30, pad=0.02, ticks=[-1, 0, 1]
+    )
+    bar.ax.set_xticklabels(["ink missing", "as expected", "ink too much"])
+    bar.ax.tick_params(length=0, labelsize=7.5)
+    bar.outline.set_visible(False)
+    if rule:
+        bar.set_label(f"terms of the score {rule}", fontsize=7.5, color=MUTED)
+
+
+@style.figure
+def samples(images: np.ndarray, *, title: str = "") -> Figure:
+    """Images (N, 28, 28) in [0, 1], as square as N allows: draws from the prior of a VAE."""
+    if len(images) == 0:
+        raise DataError("images: 0, at least 1 is needed")
+    sheet = grid(images, zoom=4)
+    height, width = sheet.shape
+    figure = new(width / 260 + 0.2, height / 260 + 0.2 + 0.3 * bool(title))
+    axes = figure.subplots()
+    axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="none")
+    axes.set_axis_off()
+    axes.set_title(title)
+    return figure
+
+
+@style.figure
+def walk(
+    images: np.ndarray, rows: Sequence[str], values: Sequence[float] | np.ndarray, title: str, note: str
+) -> Figure:
+    """Decoded walks through the latent space: images (R, C, 28, 28) in [0, 1], a name a row, a value a column."""
+    count, across = images.shape[:2]
+    figure = new(0.62 * across + 1.4, 0.62 * count + 0.9)
+    axes = figure.subplots()
+    _mosaic(axes, [np.stack([gray(image) for image in line]) for line in images], across)
+    axes.set_xticks(np.arange(across) * _STEP + 14, [f"{value:.1f}" for value in values])
+    axes.set_yticks(np.arange(count) * _STEP + 14, list(rows))
+    axes.tick_params(colors=INK)
+    figure.suptitle(label(title, 60), x=0.01, ha="left")
+    figure.supxlabel(note, fontsize=8)
+    return figure

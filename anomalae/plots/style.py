@@ -1,0 +1,239 @@
+"""How figures look: the palette, the style sheet, and writing a figure so that the same figure is the same bytes.
+
+Colours are told apart by colour-blind readers and have a contrast of at least 3:1 on white and on a dark page (text:
+4.5:1 on white). INK, MUTED, GRID and PAPER are used for text, axes, grids and halos and for nothing else, and are
+written as these very strings, so a dark page recolours a figure by replacing them in the text of its SVG; `svg` leaves
+the background out, `save` paints it PAPER.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from anomalae import bundle
+from anomalae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INK = "#1f2329"  # text, axes
+MUTED = "#5d6671"  # lesser text and lines: chance, prevalence
+GRID = "#d9dee3"
+PAPER = "#ffffff"  # background, and the rim of markers on it
+
+NORMAL = "#0072b2"  # blue: normal images
+ANOMALY = "#d55e00"  # vermilion: anomalous images
+MODEL = "#7d5cc6"  # violet: the run itself
+# Other methods, each with a dash pattern of its own (on, off, ... in line widths); after the last comes the first.
+BASELINES: tuple[tuple[str, tuple[float, ...]], ...] = (
+    ("#1a8a5f", (5, 1.5)),
+    ("#b0567f", (1.5, 1.5)),
+    ("#8c7a1e", (7, 1.5, 1.5, 1.5)),
+    ("#3a86a8", (3, 1.5)),
+    ("#a8603a", (7, 1.5, 1.5, 1.5, 1.5, 1.5)),
+    ("#6f7f3f", (1, 1)),
+)
+# Classes of the latent space, each with a marker of its own.
+CLASSES: tuple[tuple[str, str], ...] = (
+    ("#3f90da", "o"), ("#d98200", "s"), ("#bd1f01", "^"), ("#7d8f8d", "D"), ("#832db6", "v"),
+    ("#a96b59", "P"), ("#e76300", "X"), ("#948649", "<"), ("#717581", ">"), ("#3fa3a8", "p"),
+)  # fmt: skip
+
+WIDTH, HEIGHT = 5.4, 4.4  # inches of a figure with one panel
+
+RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.color": INK,
+    "text.parse_math": False,  # class and file names are text, whatever they hold
+    "axes.unicode_minus": True,
+    "axes.edgecolor": INK,
+    "axes.formatter.useoffset": False,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "figure.dpi": 100,
+    "figure.facecolor": PAPER,
+    "figure.titlesize": 10,
+    "figure.titleweight": "bold",
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.edgecolor": "none",
+    "legend.facecolor": "none",
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "lines.linewidth": 1.6,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 160,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "anomalae",
+    "xtick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.color": INK,
+    "ytick.labelsize": 8.5,
+}
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Run a function that draws, or writes a drawing, under this style sheet and no other."""
+
+    @functools.wraps(draw)
+    def under_the_sheet(*args: P.args, **kwargs: P.kwargs) -> R:
+        from matplotlib import style
+
+        with style.context(["default", RC]):
+            return draw(*args, **kwargs)
+
+    return under_the_sheet
+
+
+def figure(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Make a function draw its figure under this style sheet, with places that stay as they are whatever it becomes."""
+
+    @functools.wraps(draw)
+    @styled
+    def settled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        drawn = draw(*args, **kwargs)
+        for _ in range(
+            2
+        ):  # the layout moves a little each time, so a figure would depend on how often it was drawn
+            drawn.draw_without_rendering()
+        drawn.set_layout_engine("none")
+        return drawn
+
+    return settled
+
+
+def new(width: float = WIDTH, height: float = HEIGHT) -> Figure:
+    """An empty figure of this size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int = 1, first: int = 0) -> None:
+    """The legend of these axes under them, where it covers nothing, beginning with its entry number `first`."""
+    entries = list(zip(*axes.get_legend_handles_labels(), strict=True))
+    handles, texts = zip(*entries[first:], *entries[:first], strict=True)
+    figure.legend(handles, texts, loc="outside lower center", ncols=columns)
+
+
+def close_up(axes: Axes, place: tuple[float, float, float, float], title: str) -> Axes:
+    """Axes inside the axes, at left, bottom, width and height in shares of theirs, on a ground that covers lines."""
+    from matplotlib.patches import Rectangle
+
+    left, bottom, width, height = place
+    corner, size = (left - 0.1, bottom - 0.08), (width + 0.13, height + 0.16)
+    look: dict[str, Any] = {"facecolor": PAPER, "edgecolor": GRID, "linewidth": 0.8}
+    axes.add_patch(Rectangle(corner, *size, transform=axes.transAxes, zorder=4, **look))
+    inside = axes.inset_axes(place, zorder=5)
+    inside.tick_params(labelsize=7.5)
+    inside.set_title(title, fontsize=8, fontweight="normal", color=MUTED)
+    return inside
+
+
+def mark(axes: Axes, inside: Axes) -> None:
+    """The frame, in the axes, of what is enlarged inside them."""
+    shown = axes.indicate_inset_zoom(inside, edgecolor=MUTED, alpha=0.8, linewidth=0.7)
+    for line in shown.connectors or ():
+        line.set_visible(False)
+
+
+def label(text: object, most: int = 24) -> str:
+    """A name from data on one line of at most so many characters; what cannot be printed is shown as an escape."""
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text)
+    )
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def log_axis(axis: Axis, span: float) -> None:
+    """Ticks at 1, 2, 5, 10, ... of a logarithmic axis as far as there is room, written out."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1e3 else (1,), numticks=12))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of classes as one counts: numbers by value, then the others by name."""
+    return sorted(names, key=lambda name: (not name.isdecimal(), len(name) if name.isdecimal() else 0, name))
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] as percent."""
+    return f"{100 * share:.1f}%"
+
+
+@styled
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, SVG (text as text) or PDF by the path's suffix, atomically; no date, so always alike.
+
+    Raises ConfigError for another suffix, BundleError where it cannot be written.
+    """
+    suffix = path.suffix.lower().lstrip(".")
+    if suffix not in FORMATS:
+        raise ConfigError(f"{path}: the suffix must be one of .{', .'.join(FORMATS)}")
+    metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
+    with bundle.replacing(path) as file:
+        figure.savefig(file, format=suffix, metadata=metadata)
+
+
+@styled
+def svg(figure: Figure, name: str = "figure") -> str:
+    """The figure as an `<svg>` element to put into a page: text as text, no background, no date, no references.
+
+    `name` (letters, digits, `-`, `_`) begins every id, so that several figures fit one page.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+        raise ConfigError(f"name {name!r}: must be letters, digits, '-' or '_', beginning with a letter")
+    file = io.StringIO()
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(file, format="svg", transparent=True, metadata=metadata)
+    text = file.getvalue()
+    text = text[text.index("<svg") :]  # without the prologue, whose DTD is a reference
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
+
+
+def frames(figure: Figure) -> list[dict[str, Any]]:
+    """Where the first panel and its close-up lie, for a page that reads points off them.
+
+    `box`: left, top, width and height as shares of the figure; `x`, `y`: the data at the ends of the axes; `log`:
+    whether the x axis is logarithmic.
+    """
+    found = []
+    for axes in (figure.axes[0], *figure.axes[0].child_axes):
+        place = axes.get_position()
+        found.append(
+            {
+                "box": [float(v) for v in (place.x0, 1 - place.y1, place.width, place.height)],
+                "x": [float(v) for v in axes.get_xlim()],
+                "y": [float(v) for v in axes.get_ylim()],
+                "log": axes.get_xscale() == "log",
+            }
+        )
+    return found

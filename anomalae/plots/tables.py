@@ -1,0 +1,184 @@
+"""Numbers of classes: each anomalous class of an evaluation, and every class against every other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalae.errors import DataError
+from anomalae.plots import style
+from anomalae.plots.style import (
+    ANOMALY,
+    INK,
+    MUTED,
+    NORMAL,
+    PAPER,
+    WIDTH,
+    in_order,
+    label,
+    new,
+    percent,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from anomalae.evaluation import Evaluation
+
+MOST_CLASSES = 40  # rows of the chart of classes; of more, those with the lowest ROC-AUC
+MOST_WRITTEN = 16  # columns of a matrix up to which the numbers are written into its cells
+
+
+@style.figure
+def classes(evaluation: Evaluation, *, title: str = "") -> Figure:
+    """ROC-AUC with 95% interval of each anomalous class against the normal images, and the share flagged of each class.
+
+    A panel the data cannot give (one kind of image, no threshold) is left out. Of more than 40 classes the 40 with
+    the lowest ROC-AUC are drawn. Raises DataError without labels, or when neither panel can be drawn.
+    """
+    if evaluation.labels is None:
+        raise DataError("this evaluation has no labels, so it does not know the classes")
+    names = np.array([str(one) for one in evaluation.labels.tolist()])
+    normal = in_order(set(names[~evaluation.is_anomaly].tolist()))
+    anomalous = list(evaluation.per_class)
+    rated = evaluation.roc_auc is not None
+    judged = evaluation.threshold is not None
+    if not rated and not judged:
+        raise DataError("one kind of image and no threshold: there is no rate of any class to show")
+    left_out = max(0, len(normal) + len(anomalous) - MOST_CLASSES)
+    if left_out:
+        anomalous = _hardest(evaluation, anomalous)
+        normal = normal[: MOST_CLASSES - len(anomalous)]
+    normal = normal if judged else []
+    rows = [(name, False) for name in normal] + [(name, True) for name in anomalous]
+    figure = new(1.4 * WIDTH if rated and judged else WIDTH, 1.1 + 0.24 * len(rows))
+    panels = list(figure.subplots(1, rated + judged, squeeze=False, sharey=True)[0])
+    if rated:
+        _aucs(panels[0], evaluation, rows)
+    if judged:
+        _shares(panels[-1], evaluation, rows, names)
+    panels[0].set_yticks(
+        range(len(rows)), [label(name) + ("" if kind else " (normal)") for name, kind in rows]
+    )
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    panels[0].set_title(title)
+    if left_out:
+        figure.supxlabel(f"{left_out} classes with higher ROC-AUC are not shown", fontsize=8, color=MUTED)
+    for panel in panels:
+        panel.grid(axis="y", visible=False)
+        panel.tick_params(axis="y", length=0)
+    return figure
+
+
+def _hardest(evaluation: Evaluation, anomalous: list[str]) -> list[str]:
+    def easiness(name: str) -> float:
+        auc = evaluation.per_class[name].roc_auc
+        return 0.0 if auc is None else auc
+
+    kept = set(sorted(anomalous, key=easiness)[: MOST_CLASSES - 1])
+    return [name for name in anomalous if name in kept]
+
+
+def _aucs(axes: Axes, evaluation: Evaluation, rows: list[tuple[str, bool]]) -> None:
+    lowest = 1.0
+    for row, (name, is_anomalous) in enumerate(rows):
+        one = evaluation.per_class.get(name) if is_anomalous else None
+        if one is None or one.roc_auc is None or one.roc_auc_interval is None:
+            continue
+        low, high = one.roc_auc_interval
+        lowest = min(lowest, low)
+        axes.plot([low, high], [row, row], color=ANOMALY, linewidth=2.2, alpha=0.55, solid_capstyle="butt")
+        axes.plot(one.roc_auc, row, "o", color=ANOMALY, markersize=6, clip_on=False)
+        axes.annotate(
+            f"{one.roc_auc:.3f}",
+            (1.035, row),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=8,
+            color=INK,
+        )
+    bottom = np.floor(20 * lowest) / 20
+    axes.set_xlim(min(bottom, 0.9), 1.0)
+    axes.set_xlabel("ROC-AUC against normal images, 95% interval")
+
+
+def _shares(
+    axes: Axes, evaluation: Evaluation, rows: list[tuple[str, bool]], names: npt.NDArray[np.str_]
+) -> None:
+    flagged = evaluation.flagged
+    for row, (name, is_anomalous) in enumerate(rows):
+        share = float(flagged[(names == name) & (evaluation.is_anomaly == is_anomalous)].mean())
+        axes.barh(row, 100 * share, height=0.62, color=ANOMALY if is_anomalous else NORMAL, alpha=0.85)
+        axes.annotate(
+            percent(share),
+            (1.035, row),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=8,
+            color=INK,
+        )
+    axes.set_xlim(0, 100)
+    axes.set_xlabel(f"% flagged at alpha {evaluation.alpha:g}")
+
+
+@style.figure
+def matrix(
+    values: npt.ArrayLike,
+    rows: Sequence[object],
+    columns: Sequence[object],
+    *,
+    title: str = "",
+    row_label: str = "normal class",
+    column_label: str = "anomalous class",
+    number: str = "ROC-AUC",
+) -> Figure:
+    """A table (R, C) of numbers in [0, 1] as colours and, up to 16 columns, digits; NaN (the diagonal) is left empty.
+
+    Raises DataError unless it is two-dimensional, with a name a row and a name a column, and holds a number.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.shape != (len(rows), len(columns)):
+        raise DataError(f"values: shape {table.shape}, must be ({len(rows)}, {len(columns)}) as the names")
+    if not np.isfinite(table).any():
+        raise DataError("values: no number in the table")
+    low = float(np.floor(20 * np.nanmin(table)) / 20)
+    low = min(low, 0.95)
+    written = len(columns) <= MOST_WRITTEN
+    cell = 0.46 if written else 0.2
+    figure = new(2.0 + cell * len(columns), 1.1 + min(cell, 0.34) * len(rows))
+    axes = figure.subplots()
+    mesh = axes.pcolormesh(
+        np.ma.masked_invalid(table), cmap="cividis", vmin=low, vmax=1, edgecolors=PAPER, linewidth=1
+    )
+    axes.set_xticks(np.arange(len(columns)) + 0.5, [label(name, 12) for name in columns])
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [label(name) for name in rows])
+    if max((len(label(name, 12)) for name in columns), default=0) > 4 or not written:
+        axes.tick_params(axis="x", labelrotation=90)
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set(xlabel=column_label, ylabel=row_label, title=title)
+    if written:
+        for (row, column), value in np.ndenumerate(table):
+            if np.isfinite(value):
+                red, green, blue, _ = mesh.to_rgba(np.array([value]))[0]
+                dark = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.18
+                text = f"{value:.3f}".removeprefix("0") if value < 0.9995 else "1"
+                place = column + 0.5, row + 0.5
+                axes.text(
+                    *place,
+                    text,
+                    ha="center",
+                    va="center",
+                    fontsize=7.5,
+                    color="#f6f6f6" if dark else "#111111",
+                )
+    bar = figure.colorbar(mesh, ax=axes, fraction=0.05, pad=0.02, extend="neither")
+    bar.outline.set_visible(False)
+    bar.set_label(number)
+    return figure
