@@ -1,4 +1,5 @@
-"""Grids of trainings: each chosen class normal in turn, several seeds, one table. A kill loses one cell at most."""
+"""Grids of trainings: each chosen class normal, or anomalous, in turn; several seeds; one table. A kill loses one
+cell at most."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from anomalae.errors import BundleError, ConfigError, DataError
 from anomalae.intervals import mean_auc_interval
 
 PARTS = ("test", "development")
+SIDES = ("normal", "anomalous")
 SPEC = "benchmark.json"
 CELLS = "cells"
 DEVELOPMENT_ANOMALIES = 10_000  # at most; more would cost time and tell little beside a few hundred normals
@@ -36,16 +38,19 @@ class Grid:
     """
 
     dataset: Dataset
-    normals: tuple[int | str, ...]  # each is the one normal class of its problems
+    classes: tuple[int | str, ...]  # each is the one normal (or anomalous) class of its problems
     seeds: tuple[int, ...]
     settings: Settings  # its seed is replaced by each of `seeds`
     part: str = "test"
     alpha: float = 0.05
+    side: str = "normal"  # whether the classes are normal in turn, the rest anomalous, or the other way round
 
     def __post_init__(self) -> None:
         if self.part not in PARTS:
             raise ConfigError(f"part {self.part!r}: must be one of {', '.join(PARTS)}")
-        for name, values in (("normal classes", self.normals), ("seeds", self.seeds)):
+        if self.side not in SIDES:
+            raise ConfigError(f"side {self.side!r}: must be one of {', '.join(SIDES)}")
+        for name, values in ((f"{self.side} classes", self.classes), ("seeds", self.seeds)):
             if not values or len(set(values)) != len(values):
                 raise ConfigError(f"{name} {list(values)}: must be at least one, none twice")
 
@@ -58,26 +63,30 @@ class Grid:
             "dataset": self.dataset.name,
             "sha256": hashes,
             "part": self.part,
+            "side": self.side,
             "alpha": self.alpha,
             "settings": settings,
         }
 
+    def split(self, chosen: int | str, seed: int) -> OneClassSplit:
+        """The one-class problem in which this class is the normal (or the anomalous) one."""
+        return self.dataset.one_class(**{self.side: [chosen]}, seed=seed)
+
 
 def prepare(grid: Grid, folder: Path) -> None:
     """Make the folder, or check that what lies there belongs to the same grid; ConfigError where it does not."""
-    for normal in grid.normals if grid.part == "test" else ():
-        anomalous = experiment.truth(grid.dataset.test.labels, (normal,))
-        if anomalous.all() or not anomalous.any():
-            kind = "normal" if anomalous.all() else "anomalous"
-            raise DataError(f"class {normal}: the test part of {grid.dataset.name} has no {kind} image")
+    for chosen in grid.classes if grid.part == "test" else ():
+        others = experiment.truth(grid.dataset.test.labels, (chosen,))
+        if others.all() or not others.any():
+            missing = others.all() == (grid.side == "normal")
+            raise DataError(
+                f"class {chosen}: the test part of {grid.dataset.name} has no "
+                f"{'normal' if missing else 'anomalous'} image"
+            )
     spec = grid.spec()
     path = folder / SPEC
     if path.is_file():
-        found = bundle.read_json(path)
-        found["settings"] = (
-            Settings.of(**found["settings"]).to_dict() | found["settings"]
-        )  # newer settings' defaults
-        found["settings"].pop("seed")
+        found = _completed(bundle.read_json(path))
         for key, value in spec.items():
             if found.get(key) != value:
                 raise ConfigError(
@@ -89,6 +98,13 @@ def prepare(grid: Grid, folder: Path) -> None:
     except OSError as error:
         raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
     bundle.write_json(path, spec)
+
+
+def _completed(found: dict[str, Any]) -> dict[str, Any]:
+    """An older table's description, with the defaults of what did not exist then."""
+    settings = Settings.of(**found["settings"]).to_dict() | found["settings"]
+    del settings["seed"]
+    return {"side": SIDES[0], **found, "settings": settings}
 
 
 def run(
@@ -108,28 +124,35 @@ def run(
     prepare(grid, folder)
     cells = []
     for seed in grid.seeds:
-        for normal in grid.normals:
-            name = cell_name(grid, normal, seed)
+        for chosen in grid.classes:
+            name = cell_name(grid, chosen, seed)
             path = folder / CELLS / f"{name}.json"
             new = not path.is_file()
             if new:
-                _run_cell(grid, normal, seed, folder / CELLS / name, device, threads, on_start)
+                _run_cell(grid, chosen, seed, folder / CELLS / name, device, threads, on_start)
             cell = bundle.read_json(path)
             cells.append(cell)
             on_cell(name, cell, new)
     table = summarise(grid, cells, folder)
     table["environment"] = dataclasses.asdict(record_environment(choose_device(device)))
-    bundle.write_json(folder / "table.json", table)
-    bundle.write_bytes(folder / "table.md", markdown(table).encode())
-    bundle.write_bytes(folder / "table.csv", csv_table(table).encode())
+    write(table, folder)
     return table
+
+
+def write(table: dict[str, Any], folder: Path, more: str = "") -> None:
+    """Write the table as JSON, Markdown (followed by `more`) and CSV."""
+    bundle.write_json(folder / "table.json", table)
+    bundle.write_bytes(folder / "table.md", (markdown(table) + more).encode())
+    bundle.write_bytes(folder / "table.csv", csv_table(table).encode())
 
 
 def command_line(grid: Grid) -> str:
     """The command that measures this grid, with the options that are not at their defaults."""
     words = ["anomalae benchmark", f"--dataset {grid.dataset.name}"]
-    if tuple(grid.normals) != tuple(grid.dataset.classes):
-        words.append(f"--normal {_list(list(grid.normals))}")
+    if tuple(grid.classes) != tuple(grid.dataset.classes):
+        words.append(f"--{grid.side} {_list(list(grid.classes))}")
+    elif grid.side != SIDES[0]:
+        words.append(f"--{grid.side} each")
     words.append(f"--seeds {_list(list(grid.seeds))}")
     if grid.part != "test":
         words.append(f"--part {grid.part}")
@@ -142,9 +165,9 @@ def command_line(grid: Grid) -> str:
     return " ".join(words)
 
 
-def cell_name(grid: Grid, normal: int | str, seed: int) -> str:
+def cell_name(grid: Grid, chosen: int | str, seed: int) -> str:
     """Name of a cell's files: the class by its place in the data set, so that any class name will do."""
-    return f"normal-{grid.dataset.classes.index(normal)}_seed-{seed}"
+    return f"{grid.side}-{grid.dataset.classes.index(chosen)}_seed-{seed}"
 
 
 def scored_part(grid: Grid, split: OneClassSplit) -> Part:
@@ -162,14 +185,14 @@ def scored_part(grid: Grid, split: OneClassSplit) -> Part:
 
 def _run_cell(
     grid: Grid,
-    normal: int | str,
+    chosen: int | str,
     seed: int,
     base: Path,
     device: str,
     threads: int | None,
     on_start: Callable[[str, OneClassSplit], tuple[Callable, Callable]] | None,
 ) -> None:
-    split = grid.dataset.one_class(normal=[normal], seed=seed)
+    split = grid.split(chosen, seed)
     settings = dataclasses.replace(grid.settings, seed=seed)
     callbacks = on_start(base.name, split) if on_start else (lambda state: None, lambda done, loss: None)
     detector = Detector(device=device, threads=threads, **settings.to_dict())
@@ -190,7 +213,7 @@ def _run_cell(
     bundle.write_arrays(base.with_suffix(".safetensors"), arrays)
     last = detector.history[-1]
     cell = {
-        "normal": normal,
+        grid.side: chosen,
         "seed": seed,
         "n_train": len(split.train),
         "n_calibration": detector.n_calibration,
@@ -207,23 +230,23 @@ def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict
     rules = list(cells[0]["scores"])
     main = grid.settings.rule
     rows = []
-    for normal in grid.normals:
-        own = [cell for cell in cells if cell["normal"] == normal]
+    for chosen in grid.classes:
+        own = [cell for cell in cells if cell[grid.side] == chosen]
         rates = [cell["scores"][main]["false_alarm_rate"] for cell in own]
         n_normal = own[0]["scores"][main]["n_normal"]
         bands = [false_alarm_band(c["n_calibration"], n_normal, grid.alpha) for c in own[:1]]
         rows.append(
             {
-                "normal": normal,
+                grid.side: chosen,
                 "n_train": own[0]["n_train"],
                 "n_calibration": own[0]["n_calibration"],
                 "n_normal": n_normal,
                 "n_anomalous": own[0]["scores"][main]["n_anomalous"],
-                "roc_auc": {rule: _spread([c["scores"][rule]["roc_auc"] for c in own]) for rule in rules},
+                "roc_auc": {rule: spread([c["scores"][rule]["roc_auc"] for c in own]) for rule in rules},
                 "false_alarm_rates": rates,
                 "false_alarm_band": list(bands[0]),
-                "detection_rate": _spread([c["scores"][main]["detection_rate"] for c in own]),
-                "seconds": _spread([c["seconds"] for c in own]),
+                "detection_rate": spread([c["scores"][main]["detection_rate"] for c in own]),
+                "seconds": spread([c["seconds"] for c in own]),
             }
         )
     mean = {}
@@ -232,7 +255,7 @@ def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict
             float(np.mean([c["scores"][rule]["roc_auc"] for c in cells if c["seed"] == seed]))
             for seed in grid.seeds
         ]
-        mean[rule] = _spread(by_seed) | {"interval": _mean_interval(grid, cells, rule, folder)}
+        mean[rule] = spread(by_seed) | {"interval": _mean_interval(grid, cells, rule, folder)}
     return {
         **grid.spec(),
         "command": command_line(grid),
@@ -253,13 +276,14 @@ def _mean_interval(
     labels = grid.dataset.test.labels
     scores = []
     for cell in cells:
-        path = folder / CELLS / f"{cell_name(grid, cell['normal'], cell['seed'])}.safetensors"
+        path = folder / CELLS / f"{cell_name(grid, cell[grid.side], cell['seed'])}.safetensors"
         scores.append(bundle.read_arrays(path)[0][rule])
-    anomalous = np.stack([experiment.truth(labels, (cell["normal"],)) for cell in cells])
+    normals = [grid.split(cell[grid.side], cell["seed"]).normal for cell in cells]
+    anomalous = np.stack([experiment.truth(labels, normal) for normal in normals])
     return list(mean_auc_interval(np.stack(scores), anomalous, labels))
 
 
-def _spread(values: list[float | None]) -> dict[str, Any]:
+def spread(values: Sequence[float | None]) -> dict[str, Any]:
     """Mean, sample standard deviation (None for one value) and the values; None where a value is missing."""
     there = [value for value in values if value is not None]
     if len(there) < len(values):
@@ -280,8 +304,9 @@ def markdown(table: dict[str, Any]) -> str:
     main, settings = table["score"], table["settings"]
     others = [rule for rule in table["mean"] if rule != main]
     seeds = len(table["seeds"])
+    side = table.get("side", SIDES[0])
     head = [
-        "normal",
+        side,
         "train images",
         f"ROC-AUC ({main})",
         *(f"({rule})" for rule in others),
@@ -293,7 +318,7 @@ def markdown(table: dict[str, Any]) -> str:
     for row in table["rows"]:
         low, high = row["false_alarm_band"]
         cells = [
-            str(row["normal"]).replace("|", "\\|"),
+            str(row[side]).replace("|", "\\|"),
             str(row["n_train"]),
             _plus_minus(row["roc_auc"][main]),
             *(_plus_minus(row["roc_auc"][rule]) for rule in others),
@@ -305,9 +330,11 @@ def markdown(table: dict[str, Any]) -> str:
     means = [f"**{_plus_minus(table['mean'][rule])}**" for rule in (main, *others)]
     lines.append("| " + " | ".join(["**mean**", "", *means, "", "", ""]) + " |")
     interval = table["mean"][main]["interval"]
+    roles = "anomalies are all other classes" if side == SIDES[0] else "all other classes are normal"
     images = "test part" if table["part"] == "test" else "development images"
     notes = [
-        f"Data: {table['dataset']}, {images}; anomalies are all other classes. Seeds: {_list(table['seeds'])}. "
+        f"Data: {table['dataset']}, {images}; "
+        f"{roles}. Seeds: {_list(table['seeds'])}. "
         f"Values are means{' ± standard deviation' if seeds > 1 else ''} over seeds"
         + (f"; in the last row over the {seeds} seeds' means." if seeds > 1 else "."),
     ]
@@ -337,11 +364,12 @@ def csv_table(table: dict[str, Any]) -> str:
     """A line a normal class, seed and rule."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["normal", "seed", "score", "roc_auc"])
+    side = table.get("side", SIDES[0])
+    writer.writerow([side, "seed", "score", "roc_auc"])
     for row in table["rows"]:
         for rule, spread in row["roc_auc"].items():
             for seed, value in zip(table["seeds"], spread["values"], strict=True):
-                writer.writerow([row["normal"], seed, rule, repr(value)])
+                writer.writerow([row[side], seed, rule, repr(value)])
     return out.getvalue()
 
 

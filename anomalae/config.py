@@ -148,6 +148,13 @@ class Settings:
         return self.members * len(self.views)
 
     @property
+    def short(self) -> str:
+        """The model in a few words, for tables: `dense ae`, `dense ae of pixels,edges x2`."""
+        views = "" if self.views == ("pixels",) else f" of {','.join(self.views)}"
+        members = "" if self.members == 1 else f" x{self.members}"
+        return f"{self.architecture} {self.model}{views}{members}"
+
+    @property
     def rule(self) -> str:
         """The score by which images are judged."""
         return self.score or self.rules[0]

@@ -43,7 +43,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = {
         str(p.relative_to(ROOT))
         for p in (ROOT / "anomalae").rglob("*")
-        if p.suffix in {".py", ".html", ".css"}
+        if p.suffix in {".py", ".j2", ".css", ".js"}
     }
     assert sources <= names
     return place / "site"

@@ -12,7 +12,19 @@ import click
 from anomalae.errors import AnomalaeError
 from anomalae.version import __version__
 
-COMMANDS = ("train", "score", "evaluate", "runs", "benchmark", "generate", "interpolate", "plot", "data")
+COMMANDS = (
+    "train",
+    "score",
+    "evaluate",
+    "compare",
+    "report",
+    "runs",
+    "benchmark",
+    "generate",
+    "interpolate",
+    "plot",
+    "data",
+)
 
 EXIT_STATUS = """
 Exit status: 0 done; 1 nothing could be done; 2 wrong usage; 3 something was flagged and --fail-on-anomaly was

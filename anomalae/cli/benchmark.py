@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,15 +12,24 @@ from anomalae.cli import common
 from anomalae.cli.progress import TrainingDisplay
 from anomalae.cli.settings import config_option, make_settings, settings_options
 
+if TYPE_CHECKING:
+    from anomalae.baselines import Baseline
+    from anomalae.benchmark import Grid
+    from anomalae.trials import Trial
+
 
 @click.command("benchmark")
 @click.option(
     "--normal",
     multiple=True,
-    default=["each"],
-    show_default=True,
     metavar="each|CLASSES",
-    help="Classes that are normal in turn, as in 2,5,8,9.",
+    help="Classes that are normal in turn, as in 2,5,8,9.  [default: each]",
+)
+@click.option(
+    "--anomalous",
+    multiple=True,
+    metavar="each|CLASSES",
+    help="The other way round: classes that are anomalous in turn, all the others normal.",
 )
 @click.option("--seeds", default="0", show_default=True, metavar="SEEDS", help="Seeds, as in 0,1,2.")
 @click.option(
@@ -30,6 +39,20 @@ from anomalae.cli.settings import config_option, make_settings, settings_options
     show_default=True,
     help="Judge on the test part, or on validation normals against train-part images of the other classes: "
     "compare settings there.",
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="all|NAMES",
+    help="Add columns of PyOD's detectors, as in knn,lof; `anomalae compare --list` names them.",
+)
+@click.option(
+    "--time-limit",
+    type=float,
+    callback=common.seconds,
+    metavar="SECONDS",
+    help="End a baseline that takes longer.",
 )
 @common.dataset_options
 @settings_options
@@ -47,25 +70,33 @@ def command(**given: Any) -> None:
     """Train and evaluate each class against the rest, for several seeds, and print the table.
 
     Each cell is written as it is done; called again, the benchmark goes on where it was, and classes or seeds can
-    be added. The tables are OUTPUT/table.md, table.csv and table.json.
+    be added. The tables are OUTPUT/table.md, table.csv and table.json. Baselines are fitted on the training and
+    validation images of each cell and score the same images.
 
     \b
     Example:
       anomalae benchmark --normal each --seeds 0,1,2
+      anomalae benchmark --normal each --baseline lof,knn,pca
       anomalae benchmark --normal 2,8 --part development --latent-dim 16 --output reports/latent-16
     """
     from anomalae import benchmark
     from anomalae.datasets import parse_classes
 
+    if given["normal"] and given["anomalous"]:
+        raise click.UsageError("--normal and --anomalous exclude each other")
+    chosen = common.baselines(given["baselines"])
+    side = "anomalous" if given["anomalous"] else "normal"
+
     settings = make_settings(given)
     dataset = common.load(given)
-    each = list(given["normal"]) == ["each"]
+    each = list(given[side] or ["each"]) == ["each"]
     short = Path(dataset.name).name
-    normals = dataset.classes if each else parse_classes(given["normal"], dataset.classes, short)
+    classes = dataset.classes if each else parse_classes(given[side], dataset.classes, short)
     seeds = _seeds(given["seeds"])
-    grid = benchmark.Grid(dataset, normals, seeds, settings, given["part"], given["alpha"])
-    folder = given["output"] or Path("reports") / f"benchmark-{short}-{settings.model}"
-    total, quiet = len(normals) * len(seeds), given["quiet"]
+    grid = benchmark.Grid(dataset, classes, seeds, settings, given["part"], given["alpha"], side)
+    which = "" if side == "normal" else "-anomalous"
+    folder = given["output"] or Path("reports") / f"benchmark-{short}-{settings.model}{which}"
+    total, quiet = len(classes) * len(seeds), given["quiet"]
     done: list[str] = []
     displays: list[TrainingDisplay] = []
 
@@ -92,6 +123,9 @@ def command(**given: Any) -> None:
         table = benchmark.run(
             grid, folder, device=given["device"], threads=given["threads"], on_cell=on_cell, on_start=on_start
         )
+        more = ""
+        if chosen:
+            table, more = _baselines(grid, folder, table, chosen, given)
     except KeyboardInterrupt:
         click.echo(f"Interrupted with {len(done)} of {total} cells done; the same command goes on.", err=True)
         raise SystemExit(1) from None
@@ -101,8 +135,38 @@ def command(**given: Any) -> None:
     if given["as_json"]:
         click.echo(json.dumps(table))
     elif not quiet:
-        click.echo(benchmark.markdown(table))
+        click.echo(benchmark.markdown(table) + more)
         click.echo(f"kept: {folder / 'table.md'}, table.csv, table.json", err=True)
+
+
+def _baselines(
+    grid: Grid, folder: Path, table: dict[str, Any], chosen: tuple[Baseline, ...], given: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """Fit the baselines, and write the tables again with their columns."""
+    from anomalae import benchmark, benchmark_baselines
+
+    def on_start(name: str, baseline: Baseline) -> None:
+        if not given["quiet"]:
+            click.echo(f"{name}, {baseline.label}: fitting", err=True)
+
+    def on_done(name: str, trial: Trial) -> None:
+        if not given["quiet"]:
+            how = "kept" if trial.kept else f"{trial.fit_seconds:.1f} s" if trial.ok else "failed"
+            click.echo(f"{name}, {trial.baseline.label}: {trial.status} ({how})", err=True)
+
+    columns = benchmark_baselines.run_baselines(
+        grid,
+        folder,
+        chosen,
+        time_limit=given["time_limit"],
+        threads=given["threads"],
+        on_start=on_start,
+        on_done=on_done,
+    )
+    table = benchmark_baselines.add(table, grid, folder, columns)
+    more = "\n" + benchmark_baselines.markdown(table)
+    benchmark.write(table, folder, more)
+    return table, more
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from anomalae.config import DEFAULT_ALPHA, DEVICES, POLARITIES, PREPROCESSES
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from anomalae.baselines import Baseline
     from anomalae.datasets import Dataset
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,6 +49,24 @@ def no_nan(ctx: click.Context, param: click.Parameter, value: float | None) -> f
     if value is not None and value != value:
         raise click.BadParameter("nan is not a number from 0 to 1")
     return value
+
+
+def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuse a time that is not above 0, or not finite."""
+    if value is not None and not (value > 0 and value != float("inf")):
+        raise click.BadParameter(f"{value:g}: must be a number of seconds above 0")
+    return value
+
+
+def baselines(names: tuple[str, ...]) -> tuple[Baseline, ...]:
+    """The baselines of these names; an unknown one is a usage error."""
+    from anomalae.baselines import choose
+    from anomalae.errors import ConfigError
+
+    try:
+        return choose(names) if names else ()
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def alpha_option(function: F) -> F:

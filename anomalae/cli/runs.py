@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from anomalae.cli import common
+from anomalae.config import Settings
 
 
 @click.command("runs")
@@ -94,20 +95,13 @@ def _table(found: list[dict[str, Any]]) -> Any:
             escape(one["run"]),
             escape(str(data["name"] or "arrays")),
             escape(common.classes(data["normal"])),
-            _model(settings),
+            Settings.from_dict(settings).short,
             settings["score"],
             common.number(one.get("evaluation", {}).get("roc_auc")),
             _age(one["created"]),
             _status(one),
         )
     return table
-
-
-def _model(settings: dict[str, Any]) -> str:
-    """Kind of model, its views if it has others than pixels, and how many networks a view."""
-    views = "" if settings["views"] == ["pixels"] else f" of {_plain(settings['views'])}"
-    members = "" if settings["members"] == 1 else f" x{settings['members']}"
-    return f"{settings['architecture']} {settings['model']}{views}{members}"
 
 
 def _show(one: dict[str, Any], as_json: bool) -> None:

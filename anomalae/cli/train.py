@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from anomalae.config import Settings
     from anomalae.datasets import Dataset, OneClassSplit
     from anomalae.detector import Detector
+
+    Trained = tuple[Path, Detector, dict[str, Any]]  # folder, detector, what `evaluate --json` prints
 
 _OF_RESUME = {"resume", "runs_dir", "data_dir", "device", "threads", "alpha", "quiet", "as_json"}
 
@@ -65,7 +68,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     if given["normal"] and given["anomalous"]:
         raise click.UsageError("--normal and --anomalous exclude each other")
     settings = make_settings(given, seed=given["seed"])
-    _start(given, settings)
+    _tell(given, *start(given, settings))
 
 
 def _refuse_settings_of_resume(ctx: click.Context) -> None:
@@ -88,7 +91,14 @@ def _flag_wins_over_file(ctx: click.Context, given: dict[str, Any], *names: str)
                 given[name] = ()
 
 
-def _start(given: dict[str, Any], settings: Settings) -> None:
+def start(
+    given: dict[str, Any], settings: Settings, check: Callable[[OneClassSplit], None] = lambda split: None
+) -> Trained:
+    """Train a new run and evaluate it; `check` may refuse the split before anything is written.
+
+    `given` holds the options dataset, data_dir, preprocess, polarity, normal, anomalous, name, runs_dir, device,
+    threads, alpha and quiet.
+    """
     from anomalae import runs
     from anomalae.datasets import parse_classes
     from anomalae.environment import choose_device
@@ -102,10 +112,11 @@ def _start(given: dict[str, Any], settings: Settings) -> None:
     side = "normal" if given["normal"] else "anomalous"
     named = parse_classes(given[side], dataset.classes, Path(dataset.name).name)
     split = dataset.one_class(**{side: named}, seed=settings.seed)
+    check(split)
     settings = settings.for_images(len(split.train))
     folder = runs.create(given["runs_dir"], given["name"], _automatic_name(dataset, split, settings))
     try:
-        _train(given, dataset, split, settings, folder, resume=False)
+        return _train(given, dataset, split, settings, folder, resume=False)
     except BaseException:
         if not runs.is_unfinished(folder) and not runs.is_finished(folder):  # nothing worth keeping yet
             with contextlib.suppress(OSError):
@@ -130,7 +141,7 @@ def _resume(given: dict[str, Any]) -> None:
     split = dataset.one_class(normal=data.normal, seed=data.seed)
     if given["threads"] is None:
         given["threads"] = record.environment.threads
-    _train(given, dataset, split, record.settings, folder, resume=True)
+    _tell(given, *_train(given, dataset, split, record.settings, folder, resume=True))
 
 
 def _train(
@@ -141,7 +152,7 @@ def _train(
     folder: Path,
     *,
     resume: bool,
-) -> None:
+) -> Trained:
     from anomalae import experiment
     from anomalae.calibration import calibration_warning
     from anomalae.record import read_checkpoint
@@ -182,9 +193,13 @@ def _train(
     evaluation = experiment.evaluate_part(detector, split.test, alpha=given["alpha"])
     document = experiment.evaluation_document(folder.name, detector, evaluation, dataset=dataset.name)
     experiment.keep_evaluation(folder, document, evaluation)
+    return folder, detector, document
+
+
+def _tell(given: dict[str, Any], folder: Path, detector: Detector, document: dict[str, Any]) -> None:
     if given["as_json"]:
         click.echo(json.dumps(document))
-    elif not quiet:
+    elif not given["quiet"]:
         _summary(given, folder, detector, document)
 
 
@@ -199,7 +214,7 @@ def _summary(given: dict[str, Any], folder: Path, detector: Detector, found: dic
         ("run", str(folder)),
         ("data", f"{data.name}: {data.n_train} training, {data.n_validation} validation, "
                  f"{data.n_calibration} calibration images of {common.classes(data.normal)}"),
-        ("model", f"{settings.architecture} {settings.model}, latent {settings.latent_dim}, {settings.epochs} epochs"),
+        ("model", f"{settings.short}, latent {settings.latent_dim}, {settings.epochs} epochs"),
         ("threshold", f"{threshold} on the {settings.rule} score, at alpha {found['alpha']:g}"),
         ("test ROC-AUC", f"{common.number(found['roc_auc'])} {common.interval(found['roc_auc_interval'])}"),
         ("false alarms", f"{common.percent(found['false_alarm_rate'])} of {found['n_normal']} normal test images"),

@@ -1,0 +1,228 @@
+"""Baselines beside a benchmark: fitted on each cell's images, a column each, tested digit by digit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalae import bundle, experiment
+from anomalae.baselines import Baseline
+from anomalae.benchmark import CELLS, Grid, cell_name, scored_part, spread
+from anomalae.comparison import WORDING, holm
+from anomalae.evaluation import evaluate
+from anomalae.intervals import delong_test, mean_auc_interval
+from anomalae.trials import OK, Trial, run_trials, versions
+
+OnTrial = Callable[[str, Trial], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One baseline's results: a trial a normal class and seed, in the order of the grid."""
+
+    baseline: Baseline
+    seeds: tuple[int, ...]  # all of the grid's for a random one that is not costly, else the first
+    trials: dict[tuple[int | str, int], Trial]  # by normal class and seed
+
+
+def run_baselines(
+    grid: Grid,
+    folder: Path,
+    baselines: Sequence[Baseline],
+    *,
+    time_limit: float | None = None,
+    threads: int | None = None,
+    on_start: Callable[[str, Baseline], None] = lambda name, baseline: None,
+    on_done: OnTrial = lambda name, trial: None,
+) -> list[Column]:
+    """Fit the baselines on the training and validation images of every cell and score the cell's images.
+
+    A random baseline is fitted for each seed of the grid, unless it is costly. Any other would differ between seeds by
+    the split alone, and is fitted on the first seed's. Results are kept in the folder: a second call fits only what
+    is new.
+    """
+    often = {b.label for b in baselines if b.random and not b.costly}
+    columns = {b.label: Column(b, grid.seeds if b.label in often else grid.seeds[:1], {}) for b in baselines}
+    for place, seed in enumerate(grid.seeds):
+        chosen = [b for b in baselines if b.label in often or place == 0]
+        for problem in grid.classes if chosen else ():
+            name = cell_name(grid, problem, seed)
+            split = grid.split(problem, seed)
+            trials = run_trials(
+                chosen,
+                np.concatenate([split.train.images, split.validation.images]),
+                scored_part(grid, split).images,
+                seed=seed,
+                time_limit=time_limit,
+                threads=threads,
+                cache=folder / CELLS / "baselines",
+                on_start=partial(on_start, name),
+                on_done=partial(on_done, name),
+            )
+            for trial in trials:
+                columns[trial.baseline.label].trials[problem, seed] = trial
+    return list(columns.values())
+
+
+def summarise(grid: Grid, folder: Path, columns: Sequence[Column]) -> dict[str, Any]:
+    """The columns as JSON-able values, by label: AUCs by normal class, mean, tests against the grid's own cells.
+
+    `tests` holds for each normal class the paired DeLong test of the first seed's scores, Holm-corrected over all
+    classes and baselines; a positive difference says that our detector has the higher ROC-AUC.
+    """
+    first = grid.seeds[0]
+    parts = {
+        (chosen, seed): scored_part(grid, split)
+        for chosen in grid.classes
+        for seed in grid.seeds
+        if (split := grid.split(chosen, seed))
+    }
+    anomalous = {
+        (chosen, seed): experiment.truth(part.labels, grid.split(chosen, seed).normal)
+        for (chosen, seed), part in parts.items()
+    }
+    ours = {
+        chosen: bundle.read_arrays(folder / CELLS / f"{cell_name(grid, chosen, first)}.safetensors")[0][
+            grid.settings.rule
+        ]
+        for chosen in grid.classes
+    }
+    tests = {
+        (column.baseline.label, p): delong_test(ours[p], trial.scores, anomalous[p, first])
+        for column in columns
+        for p in grid.classes
+        if (trial := column.trials[p, first]).ok and trial.scores is not None
+    }
+    corrected = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
+    found = {}
+    for column in columns:
+        label = column.baseline.label
+        aucs = {
+            p: spread([_auc(column, p, seed, anomalous[p, seed]) for seed in column.seeds])
+            for p in grid.classes
+        }
+        means = [_mean(aucs, place) for place in range(len(column.seeds))]
+        found[label] = {
+            "settings": column.trials[grid.classes[0], first].settings,
+            "seeds": list(column.seeds),
+            "rows": {str(p): aucs[p]["mean"] for p in grid.classes},
+            "values": {str(p): aucs[p]["values"] for p in grid.classes},
+            "mean": spread(means)["mean"],
+            "means": means,
+            "interval": _interval(grid, column, anomalous),
+            "tests": {
+                str(p): {
+                    "difference": tests[label, p].difference,
+                    "p_value": corrected[label, p],
+                }
+                for p in grid.classes
+                if (label, p) in tests
+            },
+            "fit_seconds": _median(column, "fit_seconds"),
+            "score_seconds": _median(column, "score_seconds"),
+            "peak_memory_bytes": _most(column),
+            "failures": {
+                cell_name(grid, *cell): trial.status
+                for cell, trial in column.trials.items()
+                if trial.status != OK
+            },
+        }
+    return found
+
+
+def _auc(column: Column, chosen: int | str, seed: int, anomalous: Any) -> float | None:
+    scores = column.trials[chosen, seed].scores
+    return None if scores is None else evaluate(scores, anomalous).roc_auc
+
+
+def _mean(aucs: dict[Any, dict[str, Any]], place: int) -> float | None:
+    values = [found["values"][place] for found in aucs.values()]
+    return None if any(value is None for value in values) else float(np.mean(values))
+
+
+def _interval(grid: Grid, column: Column, anomalous: dict[Any, Any]) -> list[float] | None:
+    """Bootstrap interval of the mean AUC over the test images, as the grid's own."""
+    scores = [trial.scores for trial in column.trials.values() if trial.scores is not None]
+    if grid.part != "test" or len(scores) < len(column.trials):
+        return None
+    truths = np.stack([anomalous[cell] for cell in column.trials])
+    return list(mean_auc_interval(np.stack(scores), truths, grid.dataset.test.labels))
+
+
+def _median(column: Column, name: str) -> float | None:
+    values = [getattr(trial, name) for trial in column.trials.values() if getattr(trial, name) is not None]
+    return float(np.median(values)) if values else None
+
+
+def _most(column: Column) -> int | None:
+    values = [t.peak_memory_bytes for t in column.trials.values() if t.peak_memory_bytes is not None]
+    return max(values) if values else None
+
+
+def markdown(table: dict[str, Any]) -> str:
+    """The baselines of a benchmark's table for people: a row a method, a column a normal class, the best in bold."""
+    normals = [str(row[table["side"]]) for row in table["rows"]]
+    main = table["score"]
+    ours = {str(row[table["side"]]): row["roc_auc"][main]["mean"] for row in table["rows"]}
+    own = table["mean"][main]
+    methods = {f"anomalae ({main})": (ours, own["mean"], own["interval"], None)}
+    ranked = sorted(table["baselines"].items(), key=lambda item: -(item[1]["mean"] or 0.0))
+    methods |= {label: (b["rows"], b["mean"], b["interval"], b) for label, b in ranked}
+    best = {n: max((rows[n] for rows, *_ in methods.values() if rows[n] is not None)) for n in normals}
+    top = max(mean for _, mean, *_ in methods.values() if mean is not None)
+    head = ["method", *normals, "mean", "95% interval", "better / worse", "fit s", "µs/image", "peak MB"]
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---|" * (len(head) - 1)]
+    for label, (rows, mean, interval, found) in methods.items():
+        cells = [_cell(rows[n], best[n], found, n) for n in normals]
+        span = "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+        lines.append("| " + " | ".join([label, *cells, _cell(mean, top), span, *_cost(found, table)]) + " |")
+    seen = ", ".join(f"{name} {version}" for name, version in table["baseline_versions"].items())
+    notes = [
+        "Baselines are PyOD's, fitted on the training and validation images of the same split; random ones once a "
+        "seed (mean shown) unless that takes minutes, the others on the first seed's split. "
+        "Times are medians, one process after another.",
+        "Best of a column in bold; =: not told apart from ours. "
+        "better / worse: normal classes on which our ROC-AUC is above / below the baseline's at p < 0.05, paired "
+        f"DeLong test of the first seed, Holm-corrected over all classes and baselines: {WORDING}.",
+        f"Versions: {seen}.",
+    ]
+    failed = [f"{label}, {cell}: {status}" for label, b in ranked for cell, status in b["failures"].items()]
+    return "\n".join(lines) + "\n\n" + "\n\n".join(notes + failed) + "\n"
+
+
+def _cost(found: dict[str, Any] | None, table: dict[str, Any]) -> list[str]:
+    if found is None:
+        return ["", _number(float(np.median([row["seconds"]["mean"] for row in table["rows"]])), 1), "", ""]
+    better = sum(t["p_value"] < 0.05 and t["difference"] > 0 for t in found["tests"].values())
+    worse = sum(t["p_value"] < 0.05 and t["difference"] < 0 for t in found["tests"].values())
+    images = table["rows"][0]["n_normal"] + table["rows"][0]["n_anomalous"]
+    micro = None if found["score_seconds"] is None else found["score_seconds"] / images * 1e6
+    peak = None if found["peak_memory_bytes"] is None else found["peak_memory_bytes"] / 1e6
+    return [f"{better} / {worse}", _number(found["fit_seconds"], 1), _number(micro, 0), _number(peak, 0)]
+
+
+def _cell(value: float | None, best: float, found: dict[str, Any] | None = None, chosen: str = "") -> str:
+    """A ROC-AUC, bold where it is the best, with "=" where the test does not tell it from ours."""
+    text = f"**{value:.4f}**" if value is not None and value == best else _number(value)
+    test = found["tests"].get(chosen) if found else None
+    return text + " =" if test and test["p_value"] >= 0.05 else text
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def add(table: dict[str, Any], grid: Grid, folder: Path, columns: Sequence[Column]) -> dict[str, Any]:
+    """The table with its baselines; the command that measures it again names them."""
+    names = ",".join(dict.fromkeys(column.baseline.name for column in columns))
+    return {
+        **table,
+        "command": f"{table['command']} --baseline {names}",
+        "baselines": summarise(grid, folder, columns),
+        "baseline_versions": versions(),
+    }

@@ -1,0 +1,127 @@
+"""Benchmarks with baselines, and with each class anomalous in turn: columns equal direct calls, tests are paired,
+nothing is fitted twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from anomalae import bundle
+from anomalae.baselines import BaselineDetector
+from anomalae.intervals import delong_test
+from tests.cli import QUICK, fails, ok, parsed
+
+
+def table(folder: str) -> dict:
+    return json.loads((Path(folder) / "table.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory) -> dict:
+    place = tmp_path_factory.mktemp("benchmark") / "out"
+    call = (
+        "benchmark",
+        "--normal",
+        "0,8",
+        "--seeds",
+        "0,1",
+        *QUICK,
+        "--baseline",
+        "knn,iforest",
+        "--output",
+        place,
+    )
+    first = ok(*call)
+    again = ok(*call)
+    return {"table": table(place), "first": first, "again": again, "place": place}
+
+
+def test_columns_equal_direct_calls(compared, digits):
+    found = compared["table"]["baselines"]
+    assert list(found) == ["knn", "iforest"]
+    assert found["knn"]["seeds"] == [0]
+    assert found["iforest"]["seeds"] == [0, 1]
+    for label, seed in (("knn", 0), ("iforest", 1)):
+        split = digits.one_class(normal=[8], seed=seed)
+        train = np.concatenate([split.train.images, split.validation.images])
+        scores = BaselineDetector(label, seed).fit(train).score(split.test.images)
+        value = found[label]["values"]["8"][found[label]["seeds"].index(seed)]
+        assert value == pytest.approx(roc_auc_score(split.test.labels != 8, scores), abs=1e-12)
+    means = [np.mean([found["iforest"]["values"][n][place] for n in ("0", "8")]) for place in (0, 1)]
+    assert found["iforest"]["means"] == pytest.approx(means)
+    assert found["iforest"]["mean"] == pytest.approx(np.mean(means))
+
+
+def test_the_tests_are_paired_and_corrected_together(compared, digits):
+    found, p_values = compared["table"]["baselines"], {}
+    for normal in (0, 8):
+        split = digits.one_class(normal=[normal], seed=0)
+        ours = bundle.read_arrays(compared["place"] / "cells" / f"normal-{normal}_seed-0.safetensors")[0][
+            "smooth"
+        ]
+        train = np.concatenate([split.train.images, split.validation.images])
+        for label in ("knn", "iforest"):
+            scores = BaselineDetector(label, 0).fit(train).score(split.test.images)
+            test = delong_test(ours, scores, split.test.labels != normal)
+            assert found[label]["tests"][str(normal)]["difference"] == pytest.approx(test.difference)
+            p_values[label, str(normal)] = test.p_value
+    smallest = min(p_values, key=lambda cell: p_values[cell])
+    corrected = found[smallest[0]]["tests"][smallest[1]]["p_value"]
+    assert corrected == pytest.approx(min(1.0, 4 * p_values[smallest]))
+
+
+def test_the_second_call_fits_nothing(compared):
+    assert "fitting" in compared["first"].stderr
+    assert "fitting" not in compared["again"].stderr
+    assert "--baseline knn,iforest" in compared["table"]["command"]
+    assert "| knn |" in (compared["place"] / "table.md").read_text()
+    assert "| knn |" in compared["first"].stdout
+
+
+def test_each_class_anomalous_in_turn(digits):
+    found = parsed("benchmark", "--anomalous", "1,9", *QUICK, "--json", "--quiet")
+    assert found["side"] == "anomalous"
+    assert [row["anomalous"] for row in found["rows"]] == [1, 9]
+    row = found["rows"][0]
+    labels = digits.test.labels
+    assert (row["n_anomalous"], row["n_normal"]) == ((labels == 1).sum(), (labels != 1).sum())
+    arrays, _ = bundle.read_arrays(
+        Path("reports/benchmark-digits-ae-anomalous/cells/anomalous-1_seed-0.safetensors")
+    )
+    assert row["roc_auc"]["smooth"]["mean"] == pytest.approx(roc_auc_score(labels == 1, arrays["smooth"]))
+    assert "--anomalous 1,9" in found["command"]
+
+
+def test_a_failed_baseline_is_said_and_the_others_stand():
+    call = (
+        "benchmark",
+        "--normal",
+        "0",
+        *QUICK,
+        "--baseline",
+        "knn,deep-svdd",
+        "--time-limit",
+        "0.01",
+        "--json",
+    )
+    found = parsed(*call, "--quiet")["baselines"]
+    assert found["knn"]["rows"]["0"] is None
+    assert "time limit" in str(found["knn"]["failures"])
+    assert "time limit" in Path("reports/benchmark-digits-ae/table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--normal", "0", "--anomalous", "1"], "exclude each other"),
+        (["--normal", "0", "--baseline", "knnn"], "did you mean 'knn'"),
+        (["--normal", "0", "--baseline", "knn", "--time-limit", "0"], "above 0"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_is_trained(words, said):
+    assert said in fails(2, "benchmark", *words, *QUICK)
+    assert not Path("reports").exists()
