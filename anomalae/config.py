@@ -34,7 +34,7 @@ MAPS = (
 )  # those of which other maps are rebuilt than are seen: no second pass, no hidden-layer scores
 DEFAULT_ALPHA = 0.05
 
-# Named sets of settings; a setting given beside a preset wins. Measured in reports/choosing-the-ensemble.md.
+# Named sets of settings; a setting given beside a preset wins.
 PRESETS: dict[str, dict[str, Any]] = {
     "accurate": {"views": VIEWS},
     "fast": {"hidden": (256, 128), "latent_dim": 32, "epochs": 10, "passes": 1},

@@ -10,23 +10,35 @@ import numpy as np
 import pytest
 
 from anomalae import Detector, bundle, evaluate, runs
-from anomalae.config import RECONSTRUCTION_SCORES
+from anomalae.config import DENSITY_SCORES, HIDDEN_SCORES, RATIOS, RECONSTRUCTION_SCORES
 from anomalae.errors import BundleError, ConfigError, ImageError
 from tests.conftest import SMALL
 
+KINDS: dict[str, dict] = {
+    "dense": {},
+    "conv": {"architecture": "conv", "hidden": (4, 8)},
+    "vae": {"model": "vae", "samples": 2},
+    "ladder-vae": {"model": "ladder-vae", "samples": 2, "layers": 2},
+    "adgm": {"model": "adgm", "samples": 2, "auxiliary_dim": 4},
+    "ensemble": {"views": ("pixels", "deskewed", "edges")},
+}
+RULES = (*RECONSTRUCTION_SCORES, *HIDDEN_SCORES, "elbo", "iwae", "llr-1")
 
-@pytest.fixture(params=["dense", "conv"], scope="module")
+
+@pytest.fixture(params=KINDS, scope="module")
 def detector(request, digits) -> Detector:
     split = digits.one_class(normal=[0], seed=0)
-    settings = {
-        **SMALL,
-        "architecture": request.param,
-        "hidden": (32,) if request.param == "dense" else (4, 8),
-    }
+    settings = {**SMALL, **KINDS[request.param]}
     return Detector(**settings).fit(split.train.images, split.validation.images, split.calibration.images)
 
 
-@pytest.mark.parametrize("rule", RECONSTRUCTION_SCORES)
+@pytest.fixture(params=RULES)
+def rule(request, detector) -> str:
+    if request.param not in detector.rules:
+        pytest.skip(f"{detector.settings.short} has no {request.param}")
+    return request.param
+
+
 class TestContract:
     def test_scores_are_float64_one_an_image_and_finite(self, detector, images, rule):
         scores = detector.score(images, rule)
@@ -36,9 +48,10 @@ class TestContract:
 
     def test_batch_size_order_and_neighbours_do_not_matter(self, detector, images, rule):
         scores = detector.score(images, rule)
-        np.testing.assert_allclose(detector.score(images[::-1], rule)[::-1], scores, rtol=1e-4, atol=1e-7)
+        atol = 2e-3 if rule in (*DENSITY_SCORES, *RATIOS) else 1e-7  # single precision of some thousand nats
+        np.testing.assert_allclose(detector.score(images[::-1], rule)[::-1], scores, rtol=1e-4, atol=atol)
         alone = np.concatenate([detector.score(image[None], rule) for image in images])
-        np.testing.assert_allclose(alone, scores, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(alone, scores, rtol=1e-4, atol=atol)
 
     def test_images_are_left_as_they_were(self, detector, images, rule):
         before = images.copy()
@@ -61,6 +74,8 @@ class TestContract:
     def test_heatmap_sums_to_the_score(self, detector, images, rule):
         heat = detector.heatmap(images, rule)
         assert heat.shape == (len(images), 28, 28)
+        if detector.settings.n_networks > 1 or rule != detector.heatmap_rule(rule):
+            return  # no sum over pixels: see test_ensemble.py and test_vae.py
         np.testing.assert_allclose(np.abs(heat).sum((1, 2)), detector.score(images, rule), rtol=1e-9)
 
     def test_threshold_p_values_and_flags_agree(self, detector, images, rule):
