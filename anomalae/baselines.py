@@ -49,7 +49,7 @@ class Baseline:
         parts = [self.note if ours else given or f"PyOD's defaults{self.note and f': {self.note}'}"]
         components = self.components(pca)
         if components is not None:
-            parts.append(f"{components} principal components")
+            parts.append(f"{components if pca else f'up to {components}'} principal components")
         return ", ".join(parts)
 
     def components(self, pca: int | None) -> int | None:
@@ -118,10 +118,11 @@ def choose(text: str | Iterable[str]) -> tuple[Baseline, ...]:
     """
     texts = [text] if isinstance(text, str) else list(text)
     words = [word.strip() for one in texts for word in one.split(",")]
+    words = [word for word in words if word] or words[:1]  # a comma too many is no name
     known = {*NAMES, *(baseline.label for baseline in BASELINES), "all"}
     for word in words:
         if word not in known:
-            near = difflib.get_close_matches(word.lower(), sorted(known), n=1)
+            near = difflib.get_close_matches(word.lower(), sorted(known), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigError(f"baseline {word!r}: unknown; {hint}There are all, {', '.join(NAMES)}")
     return tuple(b for b in BASELINES if "all" in words or b.name in words or b.label in words)
@@ -157,9 +158,7 @@ class BaselineDetector:
         """Fit on normal images; returns self. Raises DataError when there are too few of them."""
         rows = _rows(images)
         if len(rows) < self.baseline.least:
-            raise DataError(
-                f"{self.baseline.label}: {len(rows)} training images, at least {self.baseline.least} are needed"
-            )
+            raise DataError(f"{len(rows)} training images, at least {self.baseline.least} are needed")
         if self.pca is not None:
             check_components(self.pca, min(len(rows), PIXELS))
         components = self.baseline.components(self.pca)
@@ -179,9 +178,7 @@ class BaselineDetector:
             rows = rows if self._axes is None else self._axes.project(rows)
             scores = np.asarray(self._detector.decision_function(rows), dtype=np.float64)
         if scores.shape != (len(rows),):
-            raise DataError(
-                f"{self.baseline.label}: scores of shape {scores.shape} for {len(rows)} images, expected a score each"
-            )
+            raise DataError(f"scores of shape {scores.shape} for {len(rows)} images, expected a score each")
         return scores
 
     def load(self) -> type:

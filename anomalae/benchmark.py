@@ -3,9 +3,8 @@ cell at most."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalae import bundle, experiment
+from anomalae import benchmark_tables, bundle, experiment
 from anomalae.calibration import false_alarm_band
 from anomalae.config import Settings
 from anomalae.datasets import Dataset, OneClassSplit, Part
@@ -135,22 +134,35 @@ def run(
             on_cell(name, cell, new)
     table = summarise(grid, cells, folder)
     table["environment"] = dataclasses.asdict(record_environment(choose_device(device)))
+    table = _with_baselines(table, folder / "table.json")
     write(table, folder)
     return table
 
 
-def write(table: dict[str, Any], folder: Path, more: str = "") -> None:
-    """Write the table as JSON, Markdown (followed by `more`) and CSV."""
+def write(table: dict[str, Any], folder: Path) -> None:
+    """Write the table as JSON, Markdown and CSV."""
     bundle.write_json(folder / "table.json", table)
-    bundle.write_bytes(folder / "table.md", (markdown(table) + more).encode())
-    bundle.write_bytes(folder / "table.csv", csv_table(table).encode())
+    bundle.write_bytes(folder / "table.md", benchmark_tables.markdown(table).encode())
+    bundle.write_bytes(folder / "table.csv", benchmark_tables.csv_table(table).encode())
+
+
+def _with_baselines(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The table with the columns of baselines that the one before it had, if it is of the same classes and seeds."""
+    if not path.is_file():
+        return table
+    before = bundle.read_json(path)
+    chosen = [row[table["side"]] for row in table["rows"]]
+    same = before.get("seeds") == table["seeds"] and before.get("side") == table["side"]
+    if "baselines" not in before or not same or [row[table["side"]] for row in before["rows"]] != chosen:
+        return table
+    return {**table, **{key: before[key] for key in ("baselines", "baseline_versions", "command")}}
 
 
 def command_line(grid: Grid) -> str:
     """The command that measures this grid, with the options that are not at their defaults."""
-    words = ["anomalae benchmark", f"--dataset {grid.dataset.name}"]
+    words = ["anomalae benchmark", f"--dataset {shlex.quote(grid.dataset.name)}"]
     if tuple(grid.classes) != tuple(grid.dataset.classes):
-        words.append(f"--{grid.side} {_list(list(grid.classes))}")
+        words.append(f"--{grid.side} {shlex.quote(_list(list(grid.classes)))}")
     elif grid.side != SIDES[0]:
         words.append(f"--{grid.side} each")
     words.append(f"--seeds {_list(list(grid.seeds))}")
@@ -227,7 +239,7 @@ def _run_cell(
 
 def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
     """The table as JSON-able values: a row a normal class, means and spreads over seeds, by every rule."""
-    rules = list(cells[0]["scores"])
+    rules = [rule for rule in cells[0]["scores"] if all(rule in cell["scores"] for cell in cells)]
     main = grid.settings.rule
     rows = []
     for chosen in grid.classes:
@@ -297,88 +309,6 @@ def _difference(found: Any, wanted: Any) -> str:
         keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
         return ", ".join(f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} here" for key in keys)
     return f"{found!r} there, {wanted!r} here"
-
-
-def markdown(table: dict[str, Any]) -> str:
-    """The table for people, with what is needed to measure it again."""
-    main, settings = table["score"], table["settings"]
-    others = [rule for rule in table["mean"] if rule != main]
-    seeds = len(table["seeds"])
-    side = table.get("side", SIDES[0])
-    head = [
-        side,
-        "train images",
-        f"ROC-AUC ({main})",
-        *(f"({rule})" for rule in others),
-        "detected",
-        "false alarms",
-        "95% band",
-    ]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for row in table["rows"]:
-        low, high = row["false_alarm_band"]
-        cells = [
-            str(row[side]).replace("|", "\\|"),
-            str(row["n_train"]),
-            _plus_minus(row["roc_auc"][main]),
-            *(_plus_minus(row["roc_auc"][rule]) for rule in others),
-            _percent(row["detection_rate"]["mean"]),
-            " ".join(_percent(rate) for rate in row["false_alarm_rates"]),
-            f"{100 * low:.1f} to {100 * high:.1f}%",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    means = [f"**{_plus_minus(table['mean'][rule])}**" for rule in (main, *others)]
-    lines.append("| " + " | ".join(["**mean**", "", *means, "", "", ""]) + " |")
-    interval = table["mean"][main]["interval"]
-    roles = "anomalies are all other classes" if side == SIDES[0] else "all other classes are normal"
-    images = "test part" if table["part"] == "test" else "development images"
-    notes = [
-        f"Data: {table['dataset']}, {images}; "
-        f"{roles}. Seeds: {_list(table['seeds'])}. "
-        f"Values are means{' ± standard deviation' if seeds > 1 else ''} over seeds"
-        + (f"; in the last row over the {seeds} seeds' means." if seeds > 1 else "."),
-    ]
-    if interval:
-        notes.append(
-            f"95% bootstrap interval of the mean ({main}), test images resampled once for all cells: "
-            f"{interval[0]:.4f} to {interval[1]:.4f}."
-        )
-    notes.append(
-        f"False alarms: share of normal images flagged at alpha {table['alpha']:g}, a value a seed; the band is where "
-        "one such rate lies 95 times in 100 for exchangeable images (beta-binomial)."
-    )
-    given = {key: value for key, value in settings.items() if value is not None}
-    notes.append("Settings: " + ", ".join(f"{key} {_list(value)}" for key, value in given.items()) + ".")
-    if len(given) < len(settings):
-        notes[-1] += " Epochs and batch size by the number of images, see `Settings.for_images`."
-    notes.append(f"Measure it again: `{table['command']}`")
-    if "environment" in table:
-        versions = table["environment"]["versions"]
-        notes.append(
-            "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
-        )
-    return "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n"
-
-
-def csv_table(table: dict[str, Any]) -> str:
-    """A line a normal class, seed and rule."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    side = table.get("side", SIDES[0])
-    writer.writerow([side, "seed", "score", "roc_auc"])
-    for row in table["rows"]:
-        for rule, spread in row["roc_auc"].items():
-            for seed, value in zip(table["seeds"], spread["values"], strict=True):
-                writer.writerow([row[side], seed, rule, repr(value)])
-    return out.getvalue()
-
-
-def _plus_minus(spread: dict[str, Any]) -> str:
-    return f"{spread['mean']:.4f}" + (f" ± {spread['sd']:.4f}" if spread["sd"] is not None else "")
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{100 * rate:.1f}%"
 
 
 def _list(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from anomalae import bundle, experiment
-from anomalae.baselines import Baseline
-from anomalae.benchmark import CELLS, Grid, cell_name, scored_part, spread
-from anomalae.comparison import WORDING, holm
+from anomalae.baselines import BASELINES, Baseline
+from anomalae.benchmark import CELLS, Grid, cell_name, command_line, scored_part, spread
+from anomalae.comparison import holm
 from anomalae.evaluation import evaluate
 from anomalae.intervals import delong_test, mean_auc_interval
 from anomalae.trials import OK, Trial, run_trials, versions
@@ -124,7 +125,7 @@ def summarise(grid: Grid, folder: Path, columns: Sequence[Column]) -> dict[str, 
                 if (label, p) in tests
             },
             "fit_seconds": _median(column, "fit_seconds"),
-            "score_seconds": _median(column, "score_seconds"),
+            "score_seconds": _scoring(column),
             "peak_memory_bytes": _most(column),
             "failures": {
                 cell_name(grid, *cell): trial.status
@@ -159,70 +160,49 @@ def _median(column: Column, name: str) -> float | None:
     return float(np.median(values)) if values else None
 
 
+def _scoring(column: Column) -> float | None:
+    """Median seconds an image."""
+    trials = [(t.score_seconds, t.scores) for t in column.trials.values()]
+    values = [
+        seconds / len(scores) for seconds, scores in trials if seconds is not None and scores is not None
+    ]
+    return float(np.median(values)) if values else None
+
+
 def _most(column: Column) -> int | None:
     values = [t.peak_memory_bytes for t in column.trials.values() if t.peak_memory_bytes is not None]
     return max(values) if values else None
 
 
-def markdown(table: dict[str, Any]) -> str:
-    """The baselines of a benchmark's table for people: a row a method, a column a normal class, the best in bold."""
-    normals = [str(row[table["side"]]) for row in table["rows"]]
-    main = table["score"]
-    ours = {str(row[table["side"]]): row["roc_auc"][main]["mean"] for row in table["rows"]}
-    own = table["mean"][main]
-    methods = {f"anomalae ({main})": (ours, own["mean"], own["interval"], None)}
-    ranked = sorted(table["baselines"].items(), key=lambda item: -(item[1]["mean"] or 0.0))
-    methods |= {label: (b["rows"], b["mean"], b["interval"], b) for label, b in ranked}
-    best = {n: max((rows[n] for rows, *_ in methods.values() if rows[n] is not None)) for n in normals}
-    top = max(mean for _, mean, *_ in methods.values() if mean is not None)
-    head = ["method", *normals, "mean", "95% interval", "better / worse", "fit s", "µs/image", "peak MB"]
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "---|" * (len(head) - 1)]
-    for label, (rows, mean, interval, found) in methods.items():
-        cells = [_cell(rows[n], best[n], found, n) for n in normals]
-        span = "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
-        lines.append("| " + " | ".join([label, *cells, _cell(mean, top), span, *_cost(found, table)]) + " |")
-    seen = ", ".join(f"{name} {version}" for name, version in table["baseline_versions"].items())
-    notes = [
-        "Baselines are PyOD's, fitted on the training and validation images of the same split; random ones once a "
-        "seed (mean shown) unless that takes minutes, the others on the first seed's split. "
-        "Times are medians, one process after another.",
-        "Best of a column in bold; =: not told apart from ours. "
-        "better / worse: normal classes on which our ROC-AUC is above / below the baseline's at p < 0.05, paired "
-        f"DeLong test of the first seed, Holm-corrected over all classes and baselines: {WORDING}.",
-        f"Versions: {seen}.",
-    ]
-    failed = [f"{label}, {cell}: {status}" for label, b in ranked for cell, status in b["failures"].items()]
-    return "\n".join(lines) + "\n\n" + "\n\n".join(notes + failed) + "\n"
-
-
-def _cost(found: dict[str, Any] | None, table: dict[str, Any]) -> list[str]:
-    if found is None:
-        return ["", _number(float(np.median([row["seconds"]["mean"] for row in table["rows"]])), 1), "", ""]
-    better = sum(t["p_value"] < 0.05 and t["difference"] > 0 for t in found["tests"].values())
-    worse = sum(t["p_value"] < 0.05 and t["difference"] < 0 for t in found["tests"].values())
-    images = table["rows"][0]["n_normal"] + table["rows"][0]["n_anomalous"]
-    micro = None if found["score_seconds"] is None else found["score_seconds"] / images * 1e6
-    peak = None if found["peak_memory_bytes"] is None else found["peak_memory_bytes"] / 1e6
-    return [f"{better} / {worse}", _number(found["fit_seconds"], 1), _number(micro, 0), _number(peak, 0)]
-
-
-def _cell(value: float | None, best: float, found: dict[str, Any] | None = None, chosen: str = "") -> str:
-    """A ROC-AUC, bold where it is the best, with "=" where the test does not tell it from ours."""
-    text = f"**{value:.4f}**" if value is not None and value == best else _number(value)
-    test = found["tests"].get(chosen) if found else None
-    return text + " =" if test and test["p_value"] >= 0.05 else text
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def add(table: dict[str, Any], grid: Grid, folder: Path, columns: Sequence[Column]) -> dict[str, Any]:
+def add(
+    table: dict[str, Any],
+    grid: Grid,
+    folder: Path,
+    columns: Sequence[Column],
+    *,
+    time_limit: float | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
     """The table with its baselines; the command that measures it again names them."""
-    names = ",".join(dict.fromkeys(column.baseline.name for column in columns))
+    words = [command_line(grid), "--baseline", shlex.quote(",".join(_names(columns)))]
+    words += [] if time_limit is None else [f"--time-limit {time_limit:g}"]
+    words += [] if threads is None else [f"--threads {threads}"]
     return {
         **table,
-        "command": f"{table['command']} --baseline {names}",
+        "command": " ".join(words),
         "baselines": summarise(grid, folder, columns),
         "baseline_versions": versions(),
     }
+
+
+def _names(columns: Sequence[Column]) -> list[str]:
+    """What these baselines are asked for by: a name that stands for two where both are there, else the label."""
+    labels = {column.baseline.label for column in columns}
+    if labels == {baseline.label for baseline in BASELINES}:
+        return ["all"]
+    names = []
+    for column in columns:
+        name = column.baseline.name
+        variants = {baseline.label for baseline in BASELINES if baseline.name == name}
+        names.append(name if variants <= labels else column.baseline.label)
+    return list(dict.fromkeys(names))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ import numpy as np
 from anomalae import bundle, experiment, runs
 from anomalae.datasets import Dataset, Part
 from anomalae.detector import Detector
+from anomalae.errors import DataError
 from anomalae.evaluation import Evaluation, evaluate
 from anomalae.intervals import delong_test
 from anomalae.record import read_record
@@ -71,6 +73,11 @@ def problem(
     split = dataset.one_class(normal=data.normal, seed=data.seed)
     train = np.concatenate([split.train.images, split.validation.images])
     is_anomaly = experiment.truth(split.test.labels, data.normal)
+    if is_anomaly.all() or not is_anomaly.any():
+        kind = "normal" if is_anomaly.all() else "anomalous"
+        raise DataError(
+            f"data set {dataset.name}: its test part has no {kind} image, so nothing can be compared"
+        )
     return Problem(folder, dataset.name, data.normal, train, split.test, is_anomaly, data.seed)
 
 
@@ -162,6 +169,8 @@ def document(
     own: Own,
     table: Sequence[Row],
     *,
+    run: str | None,
+    runs_dir: Path,
     baselines: str,
     seed: int,
     pca: int | None,
@@ -169,7 +178,9 @@ def document(
     threads: int | None,
 ) -> dict[str, Any]:
     """What `compare --json` prints and `comparison.json` holds."""
-    words = ["anomalae compare", f"--run {found.folder.name}", f"--baseline {baselines}", f"--seed {seed}"]
+    words = ["anomalae compare", f"--run {shlex.quote(run or found.folder.name)}"]
+    words += [f"--runs-dir {shlex.quote(str(runs_dir))}"] if runs_dir != Path("runs") else []
+    words += [f"--baseline {baselines}", f"--seed {seed}"]
     for name, value in (("pca", pca), ("time-limit", time_limit), ("threads", threads)):
         if value is not None:
             words.append(f"--{name} {value:g}")
@@ -269,8 +280,9 @@ def notes(document: dict[str, Any]) -> list[str]:
         f"p: paired DeLong test of each ROC-AUC against the run's, Holm-corrected over the rows; a small one shows "
         f"{WORDING}, not of the methods.",
         "AP: average precision. FPR95: share of normal images above the score that 95% of the anomalies reach. "
-        "MB: peak memory, libraries and images included. Each baseline ran in a process of its own, on the CPU; the "
-        "run's training was measured when it was made, its memory was not.",
+        "MB: peak memory, libraries and images included. Each baseline ran in a process of its own, on the CPU; HBOS, "
+        "ECOD and the deep ones compile code on first use, some seconds of their times. The run's training "
+        "was measured when it was made, its memory was not.",
         f"Versions: {seen}.",
     ]
 

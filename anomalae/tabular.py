@@ -24,6 +24,7 @@ from anomalae.training import SCORING_BATCH, WARM_UP, Epoch, one_cycle
 NOISE_SIGMA = 0.5  # of the normal noise on each standardised value, at `Settings.noise` 1
 NARROWEST, WIDEST = 64, 512  # units of the first hidden layer, where none are asked for
 WIDEST_CODE = 64  # units of the embedding, likewise
+FARTHEST = 1e150  # standard deviations; the square of more is no number
 LEAST_LOG_SIGMA = math.log(0.01)  # floor of the VAE's sigma: without noise a wide network would drive it to 0
 
 
@@ -147,7 +148,7 @@ class TableDetector:
         low, high = torch.from_numpy(self.low), torch.from_numpy(self.high)
         return np.concatenate(
             [
-                (part - self._rebuilt(part, low, high)).square().mean(1).numpy()
+                (part - self._rebuilt(part, low, high)).clamp(-FARTHEST, FARTHEST).square().mean(1).numpy()
                 for part in table.split(SCORING_BATCH)
             ]
         )

@@ -33,7 +33,15 @@ from anomalae.images import PIXELS, check_images, printable
 OK = "ok"
 CACHE = ".baselines"  # folder among the runs
 _JOB, _IMAGES, _RESULT = "job.json", "images.safetensors", "result.safetensors"
-_COMPUTING = ("pyod", "numpy", "scikit-learn", "scipy", "torch")  # their versions are part of a result's key
+REVISION = 1  # of what is ours in a result; raised when a change here or in `baselines` alters results
+_COMPUTING = (
+    "pyod",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "numba",
+)  # their versions are part of a result's key
 _STATUS_LENGTH = 300  # characters
 
 
@@ -120,6 +128,8 @@ def _check(pca: int | None, n: int, seed: int, time_limit: float | None, threads
 def _job(baseline: Baseline, seed: int, pca: int | None, threads: int | None) -> dict[str, Any]:
     """What the process is told, as JSON (with Infinity, which our own reader takes)."""
     pca = pca if baseline.few_dimensions else None  # so that others are not fitted again for another pca
+    if threads is None and os.environ.get("OMP_NUM_THREADS", "").isdigit():
+        threads = int(os.environ["OMP_NUM_THREADS"])
     return {"baseline": dataclasses.asdict(baseline), "seed": seed, "pca": pca, "threads": threads}
 
 
@@ -224,7 +234,7 @@ def _content_hash(images: dict[str, np.ndarray]) -> str:
 def _key(content: str, job: dict[str, Any]) -> str:
     """SHA-256 of everything that decides scores and times."""
     baseline = {key: job["baseline"][key] for key in ("label", "detector", "settings", "pca")}
-    decisive = {**job, "baseline": baseline, "images": content, "versions": versions()}
+    decisive = {**job, "baseline": baseline, "images": content, "versions": versions(), "revision": REVISION}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from anomalae import bundle
 from anomalae.baselines import BaselineDetector
 from anomalae.intervals import delong_test
-from tests.cli import QUICK, fails, ok, parsed
+from tests.cli import QUICK, fails, ok, parsed, run
 
 
 def table(folder: str) -> dict:
@@ -108,7 +108,9 @@ def test_a_failed_baseline_is_said_and_the_others_stand():
         "0.01",
         "--json",
     )
-    found = parsed(*call, "--quiet")["baselines"]
+    result = run(*call, "--quiet")
+    assert result.exit_code == 4
+    found = json.loads(result.stdout)["baselines"]
     assert found["knn"]["rows"]["0"] is None
     assert "time limit" in str(found["knn"]["failures"])
     assert "time limit" in Path("reports/benchmark-digits-ae/table.md").read_text()
@@ -125,3 +127,28 @@ def test_a_failed_baseline_is_said_and_the_others_stand():
 def test_wrong_words_are_refused_before_anything_is_trained(words, said):
     assert said in fails(2, "benchmark", *words, *QUICK)
     assert not Path("reports").exists()
+
+
+def test_baselines_stay_when_the_table_is_made_again_without_them():
+    call = ("benchmark", "--normal", "0", *QUICK, "--quiet")
+    ok(*call, "--baseline", "pca (fair),knn")
+    with_them = table("reports/benchmark-digits-ae")
+    assert "--baseline 'knn,pca (fair)'" in with_them["command"]
+    ok(*call)
+    assert table("reports/benchmark-digits-ae")["baselines"] == with_them["baselines"]
+    text = Path("reports/benchmark-digits-ae/table.csv").read_text()
+    assert "0,0,pca (fair),," in text
+    ok(*call, "--seeds", "0,1")
+    assert "baselines" not in table("reports/benchmark-digits-ae")  # they were of other seeds
+
+
+def test_older_cells_with_fewer_scores_stand_beside_newer_ones():
+    call = ("benchmark", "--normal", "0", *QUICK, "--quiet", "--json")
+    ok(*call)
+    path = Path("reports/benchmark-digits-ae/cells/normal-0_seed-0.json")
+    cell = json.loads(path.read_text())
+    del cell["scores"]["sap"]
+    path.write_text(json.dumps(cell))
+    found = parsed(*call, "--seeds", "1,0")
+    assert "sap" not in found["mean"]
+    assert "nap" in found["mean"]

@@ -79,9 +79,10 @@ def command(**given: Any) -> None:
       anomalae benchmark --normal each --baseline lof,knn,pca
       anomalae benchmark --normal 2,8 --part development --latent-dim 16 --output reports/latent-16
     """
-    from anomalae import benchmark
+    from anomalae import benchmark, benchmark_tables
     from anomalae.datasets import parse_classes
 
+    common.end_on_signals()
     if given["normal"] and given["anomalous"]:
         raise click.UsageError("--normal and --anomalous exclude each other")
     chosen = common.baselines(given["baselines"])
@@ -119,15 +120,17 @@ def command(**given: Any) -> None:
             how = f"trained in {cell['seconds']:.0f} s" if new else "kept"
             click.echo(f"[{len(done)}/{total}] {name}: ROC-AUC {auc} ({how})", err=True)
 
+    what = "cells"
     try:
         table = benchmark.run(
             grid, folder, device=given["device"], threads=given["threads"], on_cell=on_cell, on_start=on_start
         )
-        more = ""
         if chosen:
-            table, more = _baselines(grid, folder, table, chosen, given)
+            what = "baselines"
+            table = _baselines(grid, folder, table, chosen, given)
     except KeyboardInterrupt:
-        click.echo(f"Interrupted with {len(done)} of {total} cells done; the same command goes on.", err=True)
+        at = f"{len(done)} of {total} cells done" if what == "cells" else "the cells done, in their baselines"
+        click.echo(f"Interrupted with {at}; the same command goes on.", err=True)
         raise SystemExit(1) from None
     finally:
         while displays:
@@ -135,13 +138,15 @@ def command(**given: Any) -> None:
     if given["as_json"]:
         click.echo(json.dumps(table))
     elif not quiet:
-        click.echo(benchmark.markdown(table) + more)
+        click.echo(benchmark_tables.markdown(table))
         click.echo(f"kept: {folder / 'table.md'}, table.csv, table.json", err=True)
+    if chosen and any(found["failures"] for found in table["baselines"].values()):
+        raise SystemExit(common.IN_PART)
 
 
 def _baselines(
     grid: Grid, folder: Path, table: dict[str, Any], chosen: tuple[Baseline, ...], given: dict[str, Any]
-) -> tuple[dict[str, Any], str]:
+) -> dict[str, Any]:
     """Fit the baselines, and write the tables again with their columns."""
     from anomalae import benchmark, benchmark_baselines
 
@@ -163,10 +168,10 @@ def _baselines(
         on_start=on_start,
         on_done=on_done,
     )
-    table = benchmark_baselines.add(table, grid, folder, columns)
-    more = "\n" + benchmark_baselines.markdown(table)
-    benchmark.write(table, folder, more)
-    return table, more
+    limits = {"time_limit": given["time_limit"], "threads": given["threads"]}
+    table = benchmark_baselines.add(table, grid, folder, columns, **limits)
+    benchmark.write(table, folder)
+    return table
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -58,6 +58,20 @@ def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> 
     return value
 
 
+def end_on_signals() -> None:
+    """End as by Ctrl-C when the terminal is closed or the process is asked to stop, so that nothing is left behind."""
+    import signal
+    import threading
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), stop)
+
+
 def baselines(names: tuple[str, ...]) -> tuple[Baseline, ...]:
     """The baselines of these names; an unknown one is a usage error."""
     from anomalae.baselines import choose

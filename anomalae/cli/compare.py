@@ -24,6 +24,7 @@ SUFFIXES = (".csv", ".json", ".md")
 NEEDED = {
     140: {"settings"},
     100: {"AP", "µs/image"},
+    80: {"95% interval", "peak MB"},
 }  # width of a terminal by which the table has these columns
 
 
@@ -134,7 +135,9 @@ def _refuse_data_options() -> None:
 def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
     from anomalae import comparison, trials
 
+    common.end_on_signals()
     found = _problem(given)
+    own = comparison.score_run(found, device=given["device"], threads=given["threads"])
     seed = found.seed if given["seed"] is None else given["seed"]
     display = _Display(len(chosen), found.is_anomaly, quiet=given["quiet"])
     try:
@@ -147,7 +150,7 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
                 pca=given["pca"],
                 time_limit=given["time_limit"],
                 threads=given["threads"],
-                cache=given["runs_dir"] / trials.CACHE,
+                cache=found.folder.parent / trials.CACHE,
                 on_start=display.on_start,
                 on_done=display.on_done,
             )
@@ -157,21 +160,23 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
             err=True,
         )
         raise SystemExit(1) from None
-    own = comparison.score_run(found, device=given["device"], threads=given["threads"])
     document = comparison.document(
         found,
         own,
         comparison.rows(found, own, done),
+        run=given["run"],
+        runs_dir=given["runs_dir"],
         baselines=_asked(given["baselines"]),
         **{"seed": seed, **{name: given[name] for name in ("pca", "time_limit", "threads")}},
     )
-    comparison.keep(found, own, done, document)
+    failed = sum(not trial.ok for trial in done)
+    if failed < len(done):  # else what the run has kept is better
+        comparison.keep(found, own, done, document)
     _write(given["output"], document)
     if given["as_json"]:
         click.echo(json.dumps(document))
     elif not given["quiet"]:
-        _table(document, found.folder)
-    failed = sum(not trial.ok for trial in done)
+        _table(document, found.folder if failed < len(done) else None)
     if failed:
         raise SystemExit(1 if failed == len(done) else common.IN_PART)
 
@@ -280,7 +285,7 @@ def _escaped(text: str) -> str:
     return escape(one_line(text))
 
 
-def _table(document: dict[str, Any], folder: Path) -> None:
+def _table(document: dict[str, Any], folder: Path | None) -> None:
     """The table, as much of it as there is room for; then what failed."""
     from rich.table import Table
 
@@ -306,4 +311,8 @@ def _table(document: dict[str, Any], folder: Path) -> None:
             console.print(f"[yellow]{_escaped(failed['method'])}: {_escaped(failed['status'])}[/yellow]")
     for note in comparison.notes(document):
         console.print(_escaped(note))
-    console.print(_escaped(f"kept: {folder / runs.COMPARISON}"))
+    if hidden - {"status"}:
+        names = ", ".join(name for name in comparison.COLUMNS if name in hidden - {"status"})
+        console.print(f"Left out for want of width: {names}; --output and --json have them.")
+    if folder is not None:
+        console.print(_escaped(f"kept: {folder / runs.COMPARISON}"))
