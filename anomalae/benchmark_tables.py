@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 import numpy as np
 
+from anomalae import bundle
 from anomalae.comparison import WORDING
 
 NORMAL = "normal"
@@ -77,8 +76,7 @@ def markdown(table: dict[str, Any]) -> str:
 
 def csv_table(table: dict[str, Any]) -> str:
     """A line a normal class, seed and rule; below them a line a class, seed and baseline."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = bundle.CsvText()
     side = table.get("side", NORMAL)
     writer.writerow([side, "seed", "method", "score", "roc_auc"])
     for row in table["rows"]:
@@ -89,7 +87,7 @@ def csv_table(table: dict[str, Any]) -> str:
         for chosen, values in found["values"].items():
             for seed, value in zip(found["seeds"], values, strict=True):
                 writer.writerow([chosen, seed, label, "", "" if value is None else repr(value)])
-    return out.getvalue()
+    return writer.text()
 
 
 def _plus_minus(spread: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import tempfile
@@ -58,6 +59,24 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, for people to read too; NaN and infinity are refused with ValueError."""
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+class CsvText(list[str]):
+    """CSV in memory, lines ended by LF. Cells that hold CR are quoted too, as csv does for CR LF lines only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        writer = csv.writer(self)
+        self.writerow, self.writerows = writer.writerow, writer.writerows
+
+    def write(self, line: str) -> int:
+        """Take a line of the writer, which ends it by CR LF."""
+        self.append(line.removesuffix("\r\n") + "\n")
+        return len(line)
+
+    def text(self) -> str:
+        """All lines."""
+        return "".join(self)
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]], *, durable: bool = True) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -300,12 +298,11 @@ def markdown(document: dict[str, Any]) -> str:
 
 def csv_table(document: dict[str, Any]) -> str:
     """A line a method, the columns named as in the JSON, the interval in two."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = bundle.CsvText()
     keys = list(document["rows"][0])
     at = keys.index("roc_auc_interval")
     writer.writerow([*keys[:at], "roc_auc_low", "roc_auc_high", *keys[at + 1 :]])
     for row in document["rows"]:
         values = [row[key] for key in keys]
         writer.writerow([*values[:at], *(row["roc_auc_interval"] or ("", "")), *values[at + 1 :]])
-    return out.getvalue()
+    return writer.text()

@@ -145,8 +145,7 @@ def keep_evaluation(folder: Path, document: dict[str, Any], evaluation: Evaluati
 
 def scores_csv(evaluation: Evaluation) -> str:
     """`index,label,is_anomaly,score,p_value,flagged`, an image a line, in the order of the test part."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = bundle.CsvText()
     writer.writerow(SCORES_HEADER)
     for index, (score, anomaly, flag) in enumerate(
         zip(evaluation.scores, evaluation.is_anomaly, evaluation.flagged, strict=True)
@@ -154,7 +153,7 @@ def scores_csv(evaluation: Evaluation) -> str:
         label = "" if evaluation.labels is None else evaluation.labels[index]
         p_value = "" if evaluation.p_values is None else repr(float(evaluation.p_values[index]))
         writer.writerow([index, label, int(anomaly), repr(float(score)), p_value, int(flag)])
-    return text.getvalue()
+    return writer.text()
 
 
 def read_evaluation(folder: Path) -> Evaluation | None:

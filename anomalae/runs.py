@@ -112,7 +112,8 @@ def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:
             if is_finished(folder):
                 return folder
         raise BundleError(f"{runs_dir}: no finished run here; train one first: anomalae train --normal 0")
-    for place in (runs_dir / run, Path(run)):
+    path = Path(run)
+    for place in (runs_dir / run, path if path.name not in ("", "..") else path.resolve()):
         if is_finished(place) or (is_unfinished(place) and not finished):
             return place
         if is_unfinished(place):

@@ -94,6 +94,8 @@ def _runs(
     from anomalae.report import render
 
     folders = [runs.resolve(name, runs_dir) for name in names or (None,)]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise click.UsageError("a run is named twice")
     name = "+".join(folder.resolve().name for folder in folders)
     output = output or Path("reports") / runs.slug(name)
     reports = [gather.run_report(folder, pictures=len(folders) == 1, **given) for folder in folders]
@@ -116,6 +118,7 @@ def _scores(
     folder = runs.resolve(name, runs_dir)
     found = gather.scored_report(folder, scores, **machine)
     output = output or Path("reports") / runs.slug(f"{folder.resolve().name}-{scores.stem}")
+    _refuse_other_source(output, scores)
     files = render.write_scored(found, output)
     numbers = {
         "run": found.trained.name,
@@ -126,6 +129,20 @@ def _scores(
         "alpha": found.alpha,
     }
     return _done(files, list(found.missing), numbers)
+
+
+def _refuse_other_source(output: Path, scores: Path) -> None:
+    """Two files of the same name, from different folders, must not share a report."""
+    from anomalae import bundle
+    from anomalae.errors import BundleError
+    from anomalae.images import printable
+    from anomalae.report import folder
+
+    if not folder.is_ours(output) or not (output / folder.METRICS).is_file():
+        return
+    source = bundle.read_json(output / folder.METRICS).get("source")
+    if source not in (None, printable(str(scores.resolve()))):
+        raise BundleError(f"{output}: holds the report of {source}; choose another --output")
 
 
 def _benchmark(folder: Path, output: Path | None) -> dict[str, Any]:

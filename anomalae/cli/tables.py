@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,11 +76,12 @@ def text(form: str, scored: Scored) -> str:
         return json.dumps({**head, **counts, "rows": [asdict(row) for row in scored.rows]}, indent=1) + "\n"
     if form == "jsonl":
         return "".join(json.dumps(asdict(row)) + "\n" for row in scored.rows)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    from anomalae import bundle
+
+    writer = bundle.CsvText()
     writer.writerow(COLUMNS)
     writer.writerows([_cell(getattr(row, column)) for column in COLUMNS] for row in scored.rows)
-    return out.getvalue()
+    return writer.text()
 
 
 def write(path: Path, form: str, scored: Scored) -> None:

@@ -96,7 +96,10 @@ def _facts(folder: Path, detector: Detector) -> Facts:
     }
     threads = f"{environment.threads} thread{'' if environment.threads == 1 else 's'}"
     return Facts(
-        commands=(train_command(detector), f"anomalae report {shlex.quote(folder.resolve().name)}"),
+        commands=(
+            f"{train_command(detector)} --name {shlex.quote(folder.resolve().name)}",
+            f"anomalae report {shlex.quote(folder.resolve().name)}",
+        ),
         seed=detector.settings.seed,
         settings=detector.settings.to_dict(),
         versions=dict(environment.versions),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +29,16 @@ def scored_report(
 ) -> ScoredReport:
     """Everything about the images of `file`, which `anomalae score --output` wrote, judged by the run in `folder`.
 
-    The rule is found by the p-values: they must be those that the run gives to the scores. Pictures are read again
+    The rule is found by the p-values, which must be those that the run gives to the scores, and where several fit by
+    the scores of the pictures. Pictures are read again
     from their paths, prepared as in the run; where one is gone or has changed, its place says so.
 
     Raises DataError for a file that is no such table and for one of another run, BundleError for a broken run.
     """
     rows = read_scores(file)
     detector = Detector.load(folder, device=device, threads=threads)
-    rule = _rule(detector, rows, file, folder)
     good = [row for row in rows if row.score is not None]
+    rule, doubt = _rule(detector, good, file, folder)
     alpha = _alpha(good)
     threshold = detector.threshold(alpha, rule) if alpha is not None else flag_threshold(rows)
     shown = _chosen(good, threshold)
@@ -48,32 +51,49 @@ def scored_report(
         if chosen
     )
     lost = sum(picture.image is None for picture in found.values())
-    missing = []
+    missing = [doubt] if doubt else []
     if lost:
         missing.append(f"{lost} of {len(found)} pictures cannot be shown; each says why.")
     trained = describe(folder, detector, alpha or DEFAULT_ALPHA, rule)
+    again = f"anomalae report {shlex.quote(trained.name)} --scores {shlex.quote(str(file))}"
+    facts = replace(trained.facts, commands=(*trained.facts.commands[:1], again))
+    trained = replace(trained, facts=facts)
     return ScoredReport(trained, str(file), rows, threshold, alpha, galleries, tuple(missing))
 
 
-def _rule(detector: Detector, rows: tuple[ScoredRow, ...], file: Path, folder: Path) -> str:
-    """The rule by which these scores have these p-values."""
-    good = [row for row in rows if row.score is not None]
+def _rule(detector: Detector, good: list[ScoredRow], file: Path, folder: Path) -> tuple[str, str]:
+    """The rule by which these scores have these p-values, and a sentence where others fit as well."""
     scores = np.array([row.score for row in good], dtype=np.float64)
     found = np.array([row.p_value for row in good], dtype=np.float64)
-    for rule in (detector.settings.rule, *detector.rules):
-        if np.allclose(
-            calibration.p_values(scores, detector.calibration_scores(rule)), found, rtol=0, atol=1e-9
-        ):
-            return rule
-    raise DataError(f"{file}: its p-values are not those of {folder}; name the run that made it")
+    rules = dict.fromkeys((detector.settings.rule, *detector.rules))
+    fitting = [rule for rule in rules if _fits(scores, found, detector.calibration_scores(rule))]
+    if not fitting:
+        raise DataError(f"{file}: its p-values are not those of {folder}; name the run that made it")
+    if len(fitting) == 1:
+        return fitting[0], ""
+    some = good[:PICTURES]
+    read = _read([row.path for row in some], detector)
+    there = [row for row in some if isinstance(read[row.path], np.ndarray)]
+    if there:
+        images = np.stack([read[row.path] for row in there])
+        given = np.array([row.score for row in there], dtype=np.float64)
+        for rule in fitting:
+            if np.isclose(detector.score(images, rule), given, rtol=1e-3, atol=1e-6).any():
+                return rule, ""
+    return fitting[
+        0
+    ], f"The score may be any of {', '.join(fitting)}, whose p-values all fit; {fitting[0]} is taken."
+
+
+def _fits(scores: np.ndarray, p_values: np.ndarray, held_out: np.ndarray) -> bool:
+    return np.allclose(calibration.p_values(scores, held_out), p_values, rtol=0, atol=1e-9)
 
 
 def _alpha(good: list[ScoredRow]) -> float | None:
-    """The alpha that explains the flags: the usual one if it does, else the least with few digits; None without one."""
+    """The usual alpha where it explains the flags. Another cannot be told from --fdr, so none is named then."""
     p_values = np.array([row.p_value for row in good], dtype=np.float64)
     flagged = np.array([row.flagged for row in good])
-    levels = [DEFAULT_ALPHA, *(k / 100 for k in range(1, 100)), *(k / 1000 for k in range(1, 100))]
-    return next((level for level in levels if np.array_equal(p_values <= level, flagged)), None)
+    return DEFAULT_ALPHA if np.array_equal(p_values <= DEFAULT_ALPHA, flagged) else None
 
 
 def _chosen(good: list[ScoredRow], threshold: float | None) -> list[tuple[str, str, list[int]]]:

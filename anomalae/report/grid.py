@@ -26,6 +26,9 @@ def read_benchmark(folder: Path) -> BenchmarkReport:
     _check(table, path)
     name = folder.resolve().name
     baselines = table.get("baselines") or {}
+    side = table.get("side", "normal")
+    if side != "normal":  # each row has one anomalous class: there is no pair to show
+        return BenchmarkReport(name, table, baselines=baselines)
     by_normal = _cells(table, folder / CELLS)
     if by_normal is None:
         gone = f"Not all cells are there ({folder / CELLS}), so each normal against each anomalous class is left out."
@@ -40,7 +43,8 @@ def _check(table: Any, path: Path) -> None:
     for key in ("dataset", "part", "alpha", "settings", "command", "score", "seeds", "rows", "mean", "worst"):
         if key not in table:
             raise BundleError(f"{path}: {key!r} is missing; measure the benchmark again")
-    for key in ("normal", "roc_auc", "n_train", "false_alarm_rates", "false_alarm_band", "detection_rate"):
+    side = table.get("side", "normal")
+    for key in (side, "roc_auc", "n_train", "false_alarm_rates", "false_alarm_band", "detection_rate"):
         if not all(isinstance(row, dict) and key in row for row in table["rows"]):
             raise BundleError(f"{path}: a row has no {key!r}; measure the benchmark again")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from anomalae import bundle
 from anomalae.images import printable
 from anomalae.report import figures, page, tuner, words
 from anomalae.report.content import BenchmarkReport, ComparisonReport, RunReport, ScoredReport
@@ -64,7 +63,7 @@ def write_scored(report: ScoredReport, folder: Path) -> list[Path]:
     failed = [row for row in report.rows if row.score is None]
     ranked = sorted(good, key=lambda row: -(row.score or 0.0))
     metrics = {
-        "source": printable(report.source),
+        "source": printable(str(Path(report.source).resolve())),
         "run": report.trained.name,
         "score": report.trained.rule,
         "n": len(good),
@@ -129,17 +128,19 @@ def write_benchmark(report: BenchmarkReport, folder: Path) -> list[Path]:
     """Write the report of a benchmark; returns its files, the page first."""
     claim(folder, [PAGE, METRICS])
     drawn, table = figures.of_benchmark(report), report.table
-    main = table["score"]
+    main, side = table["score"], table.get("side", "normal")
     rows = table["rows"]
     rates = [(rate, row["false_alarm_band"]) for row in rows for rate in row["false_alarm_rates"]]
     inside = sum(rate is not None and low <= rate <= high for rate, (low, high) in rates)
     matrix: list[tuple[str, list[float | None]]] = []
     if report.matrix is not None:
         for row, values in zip(rows, report.matrix.tolist(), strict=True):
-            matrix.append((str(row["normal"]), [None if value != value else value for value in values]))
+            matrix.append((str(row[side]), [None if value != value else value for value in values]))
     content = {
         "report": report,
         "drawn": drawn,
+        "side": side,
+        "judged_on": _judged_on(table),
         "others": [rule for rule in table["mean"] if rule != main],
         "worst": min(rows, key=lambda row: row["roc_auc"][main]["mean"] or 0.0),
         "in_band": (inside, len(rates)),
@@ -201,6 +202,14 @@ def _baseline_rows(report: RunReport) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -(row["roc_auc"] or 0.0))
 
 
+def _judged_on(table: Mapping[str, Any]) -> str:
+    """Which images judged a benchmark: only data sets of a name have an official test part."""
+    if table["part"] != "test":
+        return "development images"
+    own = Path(table["dataset"]).is_absolute() or table["dataset"] == "digits"  # we divided these ourselves
+    return "test part" if own else "official test part"
+
+
 def _hardest_pair(report: BenchmarkReport) -> tuple[str, str, float] | None:
     """Normal class, anomalous class and ROC-AUC of the lowest cell of the matrix."""
     if report.matrix is None or not np.isfinite(report.matrix).any():
@@ -217,12 +226,11 @@ def _auc_of(run: RunReport, name: str) -> float | str | None:
 
 
 def _scored_csv(report: ScoredReport) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = bundle.CsvText()
     writer.writerow(["path", "score", "p_value", "flagged", "error"])
     for row in report.rows:
         verdict = (
             ["", "", ""] if row.score is None else [repr(row.score), repr(row.p_value), int(row.flagged)]
         )
         writer.writerow([row.path, *verdict, row.error])
-    return text.getvalue()
+    return writer.text()
