@@ -17,7 +17,7 @@ from anomalae.models.autoencoder import Autoencoder
 from anomalae.models.vae import VariationalAutoencoder
 
 DIRECTIONS = 64  # at most, that `Nap` keeps: more were no better on the development set of digit 8
-IMAGES = 2000  # training images that are enough to learn from: 1,000 gave what 5,000 do
+IMAGES = 1000  # training images to learn from: no fewer points of ROC-AUC than with 5,000, in half a second
 LEAST = 1e-3  # singular values below this share of the largest are noise, and would be blown up
 
 

@@ -17,7 +17,7 @@ class Traverse:
     """Images (rows, columns, 28, 28) in [0, 1], what each row is, and the value of each column."""
 
     images: np.ndarray
-    rows: tuple[str, ...]
+    rows: tuple[str, ...] | np.ndarray  # names, or values (rows,) of the plane
     values: np.ndarray  # (columns,)
     title: str
 
@@ -37,7 +37,7 @@ def traverse(detector: Detector, normals: Any) -> Traverse:
         across, down = (np.linspace(low[i], high[i], PLANE) for i in (0, 1))
         plane = np.stack(np.meshgrid(across, down[::-1]), axis=-1).reshape(-1, 2)
         images = detector.decode(plane).reshape(PLANE, PLANE, 28, 28)
-        return Traverse(images, tuple(f"{v:.1f}" for v in down[::-1]), across, "the plane of codes")
+        return Traverse(images, down[::-1], across, "the plane of codes")
     variance = codes.var(axis=0)
     units = np.argsort(-variance)[:UNITS]
     way = np.linspace(-1, 1, STEPS)

@@ -59,6 +59,9 @@ def pages(report: RunReport, tmp_path_factory: pytest.TempPathFactory) -> dict[s
             ComparisonReport((report, report), ("Data set: one has a, the other b.",), ()),
             place / "comparison",
         ),
+        "unjudged": render.write_run(
+            run_report(scored(30, 40, threshold=None, p_values=None)), place / "unjudged"
+        ),
     }
     patch.undo()
     return {name: found[0].as_uri() for name, found in files.items()}
@@ -194,6 +197,11 @@ def test_a_curve_is_read_and_a_threshold_taken_by_keyboard(show: Any, report: Ru
     assert "0.0% false alarms (FPR), 0.0% detected" in drawing.get_attribute("aria-valuetext")
     page.keyboard.press("End")
     assert "100.0% false alarms (FPR), 100.0% detected" in drawing.get_attribute("aria-valuetext")
+    assert "flagging every image" in drawing.get_attribute("aria-valuetext")
+    page.keyboard.press("Enter")
+    assert (
+        page.text_content("[data-live=false-alarms]") == page.text_content("[data-live=detected]") == "100.0%"
+    )
 
 
 def test_a_picture_opens_by_keyboard_and_closes(show: Any, report: RunReport):
@@ -251,6 +259,34 @@ def test_it_prints_without_what_paper_cannot_do(show: Any):
     assert page.locator("[data-figure=roc] svg").is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_paper_has_one_threshold(show: Any):
+    page = show("run")
+    rates = "Array.from(document.querySelectorAll('[data-group], [data-live]'), (one) => one.textContent)"
+    own = page.evaluate(rates)
+    page.locator("#threshold").focus()
+    page.keyboard.press("Home")
+    moved = page.evaluate(rates)
+    assert moved != own
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {rates}; }})")
+    page.pdf(format="A4")
+    assert page.evaluate("window.printed") == own
+    assert page.evaluate(rates) == moved
+
+
+def test_without_a_threshold_there_are_no_rates(show: Any):
+    page = show("unjudged")
+    for key, count in (("false-alarms", "false-alarm-count"), ("detected", "detected-count")):
+        assert page.text_content(f"[data-live={key}]") == "–"
+        assert page.text_content(f"[data-live={count}]") == ""
+    assert page.locator("[data-group]").all_text_contents() == ["–", "–"]
+    assert page.get_attribute("#threshold", "aria-valuetext") == "none: no image can be flagged"
+    page.locator("#threshold").focus()
+    page.keyboard.press("Home")
+    assert page.text_content("[data-live=detected]") == "100.0%"
+    page.click("[data-reset]")
+    assert page.text_content("[data-live=detected]") == "–"
 
 
 def _point_at(page: Any, fpr: float | None, tpr: float | None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from anomalae.errors import BundleError, ConfigError, DataError
 from anomalae.evaluation import Evaluation, evaluate
 from anomalae.intervals import roc_band
 from anomalae.plots import style
+from anomalae.report import figures as report_figures
 from tests.cli import QUICK, fails, ok
 
 
@@ -638,6 +639,46 @@ def test_names_from_data_are_text(found: Evaluation):
     assert "<script>$x^2$</script>" in shown
     assert "line\\nbreak & \\x07 (normal)" in shown
     assert style.label("a class with a name", 8) == "a class…"
+
+
+def test_names_that_look_like_marks_of_an_svg_stay_what_they_are(found: Evaluation):
+    name = '#ffffff id="x url(#q'
+    labels = np.where(found.is_anomaly, name, "\u65e5\u672c\u8a9e")  # which the font lacks: no warning
+    text = report_figures.paint(
+        plots.svg(plots.classes(evaluate(found.scores, found.is_anomaly, labels)), "one")
+    )
+    shown = [
+        "".join(one.itertext())
+        for one in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text")
+    ]
+    assert name in shown
+    assert "var(--ink)" in text
+    assert 'id="one-figure_1"' in text
+    assert "#1f2329" not in text
+
+
+def test_any_script_is_written_without_a_word(
+    tmp_path: Path, found: Evaluation, capfd: pytest.CaptureFixture[str]
+):
+    drawn = plots.scores(found, title="\u65e5\u672c\u8a9e")
+    for suffix in style.FORMATS:
+        plots.save(drawn, tmp_path / f"a.{suffix}")
+    assert "\u65e5\u672c\u8a9e" in (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (range(-1, 2), ["-1.0", "0.0", "1.0"]),
+        ([-0.06, -0.02, -0.0, 0.04], ["-0.06", "-0.02", "0.00", "0.04"]),
+        ([-0.04, 0.4], ["0.0", "0.4"]),
+        ([0.25, 0.25], ["0.2", "0.2"]),
+        ([1e-9, 2e-9], ["1e-09", "2e-09"]),
+    ],
+)
+def test_ticks_differ(values: list[float], texts: list[str]):
+    assert style.distinct(values) == texts
 
 
 def test_frames_say_where_a_point_is(found: Evaluation):

@@ -29,7 +29,7 @@ from anomalae.gather.facts import train_command
 from anomalae.intervals import delong_test
 from anomalae.record import Data
 from anomalae.report import figures, render, tuner, words
-from anomalae.report.content import ScoredReport, ScoredRow
+from anomalae.report.content import ComparisonReport, ScoredReport, ScoredRow
 from anomalae.report.page import inline_json
 from anomalae.report.scored import flag_threshold
 from tests.cli import QUICK, fails, ok, parsed, run
@@ -159,6 +159,15 @@ def test_stops_of_the_slider(threshold: float | None):
     assert np.abs(np.diff(rates)).max() < 2 * (1 / 90 + 1 / 500)
 
 
+def test_the_last_stop_flags_none_whatever_the_threshold():
+    scores = np.sort(np.random.default_rng(0).random(3000))
+    threshold = (scores[-2] + scores[-1]) / 2
+    stops = tuner.stops(scores, None, threshold)
+    assert stops[-1] == scores[-1]
+    assert threshold in stops
+    assert stops == sorted(stops)
+
+
 def test_names_stay_names(tmp_path: Path):
     labels = np.array([EVIL] * 30 + ["<b>&amp;\u2028"] * 20 + ["bytes \udcff"] * 10)
     report = run_report(scored(30, 30, labels), normal=(EVIL,), dataset=f"/data/{EVIL}")
@@ -193,6 +202,7 @@ def test_one_kind_of_image_only(tmp_path: Path, normal: int, anomalous: int):
     render.write_run(run_report(scored(normal, anomalous)), tmp_path / "r")
     page = Page(tmp_path / "r" / "index.html")
     assert "there is neither a ROC curve nor a precision-recall curve" in page.text
+    assert ("of 1 normal image;" in page.text) is (normal == 1)
     assert not (tmp_path / "r" / "roc.svg").exists()
     assert (tmp_path / "r" / "scores.svg").exists()
     assert json.loads((tmp_path / "r" / "metrics.json").read_text())["roc_auc"] is None
@@ -298,6 +308,28 @@ def test_runs_on_different_data_say_so(place: Path, tmp_path: Path):
     assert "do not stand on the same data" in text
     assert done["notes"][0] in text
     assert json.loads(Path("r/metrics.json").read_text())["pairs"] == []
+
+
+def test_runs_of_one_name_keep_their_curves(tmp_path: Path):
+    reports = tuple(run_report(scored(40, 40, seed=seed), name="d0") for seed in range(3))
+    drawn = figures.of_comparison(ComparisonReport(reports, (), ()))
+    texts = [text.get_text() for text in drawn["roc"].figure.legends[0].get_texts()]
+    for name, report in zip(("d0", "d0 (2)", "d0 (3)"), reports, strict=True):
+        assert any(text.startswith(f"{name}: AUC {report.evaluation.roc_auc:.4f}") for text in texts)
+    page = Page(render.write_comparison(ComparisonReport(reports, (), ()), tmp_path / "r")[0])
+    assert "d0, d0 (2), d0 (3)" in page.text
+    assert words.apart(["a", "a", "a (2)", "a"]) == ["a", "a (2)", "a (2) (2)", "a (3)"]
+
+
+def test_captions_of_long_names_do_not_touch():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    labels = np.array(["a very long class name " * 5] * 60)
+    drawn = figures.of_run(run_report(scored(30, 30, labels), n_pictures=8))["reconstructions"].figure
+    renderer = FigureCanvasAgg(drawn).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in drawn.axes[0].get_xticklabels()]
+    assert len(boxes) == 8
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
 
 
 # --- scored images --------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from anomalae.evaluation import Evaluation, evaluate
 from anomalae.gather.facts import describe
 from anomalae.gather.galleries import galleries
 from anomalae.intervals import delong_test
+from anomalae.report import words
 from anomalae.report.content import Baselines, ComparisonReport, Latent, Pair, RunReport, Trained
 
 CODES = 2000  # images whose codes are drawn
@@ -83,6 +84,11 @@ def run_report(
 
 def compare(reports: list[RunReport]) -> ComparisonReport:
     """Several runs side by side: in what their data differ, and paired tests where they do not."""
+    names = words.apart([report.trained.name for report in reports])
+    reports = [
+        dataclasses.replace(report, trained=dataclasses.replace(report.trained, name=name))
+        for report, name in zip(reports, names, strict=True)
+    ]
     first, *others = reports
     differences, pairs = [], []
     for one in others:

@@ -180,15 +180,21 @@ def samples(images: np.ndarray, *, title: str = "") -> Figure:
 
 @style.figure
 def walk(
-    images: np.ndarray, rows: Sequence[str], values: Sequence[float] | np.ndarray, title: str, note: str
+    images: np.ndarray,
+    rows: Sequence[str] | np.ndarray,
+    values: Sequence[float] | np.ndarray,
+    title: str,
+    note: str,
 ) -> Figure:
-    """Decoded walks through the latent space: images (R, C, 28, 28) in [0, 1], a name a row, a value a column."""
+    """Decoded walks through the latent space: images (R, C, 28, 28) in [0, 1]; a name or value a row, a value a column."""
     count, across = images.shape[:2]
     figure = new(0.62 * across + 1.4, 0.62 * count + 0.9)
     axes = figure.subplots()
     _mosaic(axes, [np.stack([gray(image) for image in line]) for line in images], across)
-    axes.set_xticks(np.arange(across) * _STEP + 14, [f"{value:.1f}" for value in values])
-    axes.set_yticks(np.arange(count) * _STEP + 14, list(rows))
+    axes.set_xticks(np.arange(across) * _STEP + 14, style.distinct(values))
+    axes.set_yticks(
+        np.arange(count) * _STEP + 14, style.distinct(rows) if isinstance(rows, np.ndarray) else list(rows)
+    )
     axes.tick_params(colors=INK)
     figure.suptitle(label(title, 60), x=0.01, ha="left")
     figure.supxlabel(note, fontsize=8)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -103,7 +105,9 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     def under_the_sheet(*args: P.args, **kwargs: P.kwargs) -> R:
         from matplotlib import style
 
-        with style.context(["default", RC]):
+        with style.context(["default", RC]), warnings.catch_warnings():
+            # names from data may be in any script; what the font lacks is drawn as a box, and stays text in an SVG
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
             return draw(*args, **kwargs)
 
     return under_the_sheet
@@ -183,6 +187,17 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (not name.isdecimal(), len(name) if name.isdecimal() else 0, name))
 
 
+def distinct(values: Iterable[float]) -> list[str]:
+    """Numbers with one decimal, or with as many more as it takes that neighbours differ; zero has no sign."""
+    numbers = [float(value) for value in values]
+    for digits in (1, 2, 3, 4, 5, 6):
+        texts = [f"{value:z.{digits}f}" for value in numbers]
+        neighbours = zip(itertools.pairwise(numbers), itertools.pairwise(texts), strict=True)
+        if all(a == b or one != other for (a, b), (one, other) in neighbours):
+            return texts
+    return [f"{value:.2g}" for value in numbers]
+
+
 def percent(share: float) -> str:
     """A share in [0, 1] as percent."""
     return f"{100 * share:.1f}%"
@@ -216,7 +231,13 @@ def svg(figure: Figure, name: str = "figure") -> str:
     text = file.getvalue()
     text = text[text.index("<svg") :]  # without the prologue, whose DTD is a reference
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
+    return in_tags(r'(\bid="|url\(#|href="#)', lambda found: f"{found[1]}{name}-", text)
+
+
+def in_tags(pattern: str, replace: Callable[[re.Match[str]], str], markup: str) -> str:
+    """Replace a pattern, whatever its case, in the tags of an SVG, and never in its text, which may hold anything."""
+    inside = re.compile(pattern, re.IGNORECASE)
+    return re.sub(r"<[^<>]*>", lambda tag: inside.sub(replace, tag[0]), markup)
 
 
 def frames(figure: Figure) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -118,13 +117,13 @@ def of_scores(report: ScoredReport) -> dict[str, Drawn]:
 
 def of_comparison(report: ComparisonReport) -> dict[str, Drawn]:
     """The curves of all runs; the first one's stands out."""
-    rated = [run for run in report.runs if run.evaluation.roc_auc is not None]
+    names = words.apart(run.trained.name for run in report.runs)
+    named = zip(names, (run.evaluation for run in report.runs), strict=True)
+    rated = [(name, e) for name, e in named if e.roc_auc is not None]
     found: list[tuple[str, str, str, Callable[[], Figure]]] = []
     if rated:
-        first, *others = rated
-        more = {run.trained.name: run.evaluation for run in others}
-        aucs = ", ".join(f"{run.trained.name} {words.number(run.evaluation.roc_auc)}" for run in rated)
-        name, e = first.trained.name, first.evaluation
+        (name, e), more = rated[0], dict(rated[1:])
+        aucs = ", ".join(f"{one} {words.number(other.roc_auc)}" for one, other in rated)
         found = [
             ("roc", "ROC curves", f"ROC curves; areas: {aucs}.", lambda: plots.roc(e, baselines=more, name=name)),
             ("pr", "Precision and recall", "Precision-recall curves of the runs.",
@@ -151,9 +150,7 @@ def best(baselines: Mapping[str, Evaluation]) -> dict[str, Evaluation]:
 
 def paint(svg: str) -> str:
     """The SVG with the style sheet's colours as variables of the page, so that it follows light and dark."""
-    return re.sub(
-        "|".join(COLOURS), lambda found: f"var(--{COLOURS[found[0].lower()]})", svg, flags=re.IGNORECASE
-    )
+    return style.in_tags("|".join(COLOURS), lambda found: f"var(--{COLOURS[found[0].lower()]})", svg)
 
 
 def _of_model(trained: Trained) -> list[tuple[str, str, str, Callable[[], Figure]]]:
@@ -181,6 +178,7 @@ def _draw(found: list[tuple[str, str, str, Callable[[], Figure]]]) -> Iterator[t
         yield name, Drawn(name, title, alt, figure, svg, plots.frames(figure), width > WIDE)
 
 
+@style.styled
 def _narrow(figure: Figure) -> None:
     """Lay a figure of one panel out again, so narrow that its text can be read on a phone."""
     width, height = figure.get_size_inches()
@@ -210,7 +208,7 @@ def _reconstructions(report: RunReport) -> Drawn:
         some = [one for one in gallery.pictures[:8] if one.image is not None]
         groups[gallery.title] = list(range(len(shown), len(shown) + len(some)))
         shown += some
-    captions = [f"{one.label}\n{one.score:.3g}" for one in shown]
+    captions = [f"{style.label(one.label, 9)}\n{one.score:.3g}" for one in shown]
     figure = plots.reconstructions(
         np.stack([one.image for one in shown if one.image is not None]),
         np.stack([one.reconstruction for one in shown if one.reconstruction is not None]),

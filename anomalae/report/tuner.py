@@ -30,7 +30,9 @@ def stops(
     found = np.concatenate([[np.nextafter(scores.min(), -np.inf)], scores[order][places]])
     found[-1] = scores.max()
     if threshold is not None and found[0] < threshold < found[-1]:
-        found[np.searchsorted(found, threshold)] = threshold
+        found[min(int(np.searchsorted(found, threshold)), STOPS - 1)] = (
+            threshold  # the last one flags nothing
+        )
     return [float(value) for value in found]
 
 

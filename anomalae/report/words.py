@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -60,6 +61,15 @@ def in_order(names: Iterable[str]) -> list[str]:
     )
 
 
+def apart(names: Iterable[str]) -> list[str]:
+    """The names, those that were there before with a number: `d0`, `d0 (2)`."""
+    found: list[str] = []
+    for name in names:
+        numbered = (name if n == 1 else f"{name} ({n})" for n in itertools.count(1))
+        found.append(next(one for one in numbered if one not in found))
+    return found
+
+
 def ordinal(n: int) -> str:
     """`1st`, `2nd`, `11th`; the first is left out before a superlative, as in `the largest`, `the 2nd largest`."""
     ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
@@ -102,6 +112,7 @@ FILTERS = {
         plural,
         listed,
         classes,
+        apart,
         ordinal,
         duration,
         moment,

@@ -19,10 +19,8 @@
     if (tie) { tenths = Math.floor(tenths); tenths += tenths % 2; }
     return (tie ? tenths / 10 : value).toFixed(1) + "%";
   };
-  const short = (value) => {
-    if (value === -Infinity) return "any score";
-    return String(Number(value.toPrecision(5)));
-  };
+  const short = (value) => String(Number(value.toPrecision(5)));
+  const flagging = (threshold) => (threshold === -Infinity ? "flagging every image" : `flagging scores above ${short(threshold)}`);
   const of = (count, total) => `${count.toLocaleString("en")} of ${total.toLocaleString("en")}`;
 
   // --- how many scores of a group are above a threshold
@@ -109,11 +107,12 @@
     const at = none ? Infinity : threshold;
     const falseAlarms = count(at, labelled ? false : null), detected = count(at, true);
     show("threshold", none ? "none" : short(threshold));
-    const rate = (found, total) => (total ? percent(found / total) : "–");
+    const judged = !(none && labelled);  // a run without a threshold has no rates; of scored images none was flagged
+    const rate = (found, total) => (judged && total ? percent(found / total) : "–");
     show("false-alarms", rate(falseAlarms, nNormal));
-    show("false-alarm-count", of(falseAlarms, nNormal));
+    show("false-alarm-count", judged ? of(falseAlarms, nNormal) : "");
     show("detected", rate(detected, nAnomalous));
-    show("detected-count", of(detected, nAnomalous));
+    show("detected-count", judged ? of(detected, nAnomalous) : "");
     show("flagged", rate(falseAlarms, nNormal));
     show("flagged-count", of(falseAlarms, nNormal));
     all("[data-group]").forEach((cell) => {
@@ -136,7 +135,7 @@
       if (inside) Object.entries({ x1: x, x2: x, y1: panel.top, y2: panel.top + panel.tall }).forEach(([k, v]) => line.setAttribute(k, v));
     });
     slider.value = none ? last : stop(threshold);
-    const words = labelled
+    const words = !judged ? "no image can be flagged" : labelled
       ? `${rate(falseAlarms, nNormal)} false alarms, ${rate(detected, nAnomalous)} detected`
       : `${of(falseAlarms, nNormal)} flagged`;
     slider.setAttribute("aria-valuetext", `${none ? "none" : short(threshold)}: ${words}`);
@@ -149,11 +148,16 @@
   $("[data-tuner]").hidden = false;
   judge(data.threshold, false);
 
+  // on paper is the threshold that tiles and figures have too
+  let before = now;
+  addEventListener("beforeprint", () => { before = now; judge(data.threshold, false); });
+  addEventListener("afterprint", () => judge(before, before !== data.threshold));
+
   // --- reading points off a curve
 
   const readers = {
-    roc: (p) => `${percent(p.fpr)} false alarms (FPR), ${percent(p.tpr)} detected (TPR), flagging scores above ${short(p.threshold)}`,
-    pr: (p) => `${percent(p.tpr)} recall, ${percent(p.precision)} precision, flagging scores above ${short(p.threshold)}`,
+    roc: (p) => `${percent(p.fpr)} false alarms (FPR), ${percent(p.tpr)} detected (TPR), ${flagging(p.threshold)}`,
+    pr: (p) => `${percent(p.tpr)} recall, ${percent(p.precision)} precision, ${flagging(p.threshold)}`,
   };
   all("[data-reads]").forEach((drawing) => {
     const name = drawing.dataset.reads, panels = panelsOf(name), at = coordinates[name];
@@ -191,7 +195,7 @@
     $("svg", drawing).setAttribute("aria-hidden", "true");
     drawing.addEventListener("pointermove", (event) => read(nearest(event)));
     drawing.addEventListener("click", (event) => { read(nearest(event)); take(); });
-    const take = () => { if (points[here].threshold !== -Infinity) judge(points[here].threshold, true); };
+    const take = () => judge(Math.max(points[here].threshold, data.stops[0]), true);  // the first stop flags every image
     const step = Math.max(1, Math.round(points.length / 200));
     const moves = { ArrowRight: step, ArrowUp: step, ArrowLeft: -step, ArrowDown: -step, PageUp: 10 * step, PageDown: -10 * step };
     drawing.addEventListener("focus", () => { if (!output.dataset.point) read(points.findIndex((p) => p.threshold <= (now ?? Infinity))); });
