@@ -186,7 +186,7 @@ def walk(
     title: str,
     note: str,
 ) -> Figure:
-    """Decoded walks through the latent space: images (R, C, 28, 28) in [0, 1]; a name or value a row, a value a column."""
+    """Decoded walks through the latent space: images (R, C, 28, 28) in [0, 1], a row a unit, a column a value."""
     count, across = images.shape[:2]
     figure = new(0.62 * across + 1.4, 0.62 * count + 0.9)
     axes = figure.subplots()
