@@ -352,7 +352,7 @@ def test_a_trial_gives_the_scores_of_the_same_baseline_here(train: np.ndarray, t
         ("Starves", "ran out of memory: Unable to allocate"),
         ("Nan", "returned NaN as the score of 3 of 60 images"),
         ("Infinite", "returned infinity as the score of 60 of 60 images"),
-        ("Square", "square: scores of shape (60, 784) for 60 images, expected a score each"),
+        ("Square", "scores of shape (60, 784) for 60 images, expected a score each"),
     ],
 )  # fmt: skip
 def test_a_baseline_that_fails_says_so(name: str, status: str, fake, train: np.ndarray, test: np.ndarray):

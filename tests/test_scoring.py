@@ -68,12 +68,12 @@ def test_rule_equals_a_loop(rule, loop, pairs):
 def test_terms_sum_to_the_score_and_carry_the_sign_of_the_ink(rule, pairs):
     x, y = map(tensor, pairs)
     terms = scoring.terms(rule, x, y)
-    torch.testing.assert_close(terms.abs().sum((1, 2)), scoring.RULES[rule](x, y))
+    torch.testing.assert_close(terms.abs().sum((1, 2, 3)), scoring.RULES[rule](x, y))
     more_ink = torch.ones(1, 1, SIDE, SIDE)
     half = more_ink * 0.5
     half[..., :14] = 1.0
     if rule == "smooth":  # scale-free: where the share of ink is too large, and where too small
-        signs = scoring.terms(rule, more_ink, half)[0]
+        signs = scoring.terms(rule, more_ink, half)[0, 0]
         assert signs[14, 22] > 0 > signs[14, 5]
     else:
         assert (scoring.terms(rule, more_ink, half)[..., 14:] > 0).all()

@@ -146,10 +146,12 @@ def write_benchmark(report: BenchmarkReport, folder: Path) -> list[Path]:
         "in_band": (inside, len(rates)),
         "hardest_pair": _hardest_pair(report),
         "matrix_rows": matrix,
+        "method_rows": _method_rows(report),
         "sections": _sections(
             ("verdict", "Verdict"),
             ("table", "Each class"),
             ("matrix", "Matrix" if report.matrix is not None else ""),
+            ("baselines", "Other methods" if report.baselines else ""),
             ("reproduce", "Reproduce"),
         ),
     }
@@ -200,6 +202,28 @@ def _baseline_rows(report: RunReport) -> list[dict[str, Any]]:
         {key: row.get(key) for key in keys} for row in (report.baselines.rows if report.baselines else ())
     ]
     return sorted(rows, key=lambda row: -(row["roc_auc"] or 0.0))
+
+
+def _method_rows(report: BenchmarkReport) -> list[dict[str, Any]]:
+    """Our own row and the baselines', the highest mean first: each cell with whether it is the best of its column."""
+    table, main = report.table, report.table["score"]
+    if not report.baselines:
+        return []
+    chosen = [str(row[table.get("side", "normal")]) for row in table["rows"]]
+    ours = [row["roc_auc"][main]["mean"] for row in table["rows"]]
+    rows = [{"method": f"anomalae ({main})", "values": [*ours, table["mean"][main]["mean"]], "verdict": ""}]
+    for name, one in sorted(report.baselines.items(), key=lambda item: -(item[1].get("mean") or 0.0)):
+        values = [*(one["rows"].get(key) for key in chosen), one.get("mean")]
+        tests = [test for test in one.get("tests", {}).values() if test["p_value"] < 0.05]
+        better = sum(test["difference"] > 0 for test in tests)
+        rows.append({"method": name, "values": values, "verdict": f"{better}, {len(tests) - better}"})
+    best = [
+        max((v for v in column if v is not None), default=None)
+        for column in zip(*(row["values"] for row in rows), strict=True)
+    ]
+    for row in rows:
+        row["cells"] = [(v, v is not None and v == top) for v, top in zip(row["values"], best, strict=True)]
+    return rows
 
 
 def _judged_on(table: Mapping[str, Any]) -> str:
