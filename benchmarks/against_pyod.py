@@ -37,7 +37,7 @@ def main() -> None:
     dataset = load_dataset(given.dataset, given.data_dir)
     short = [int(word) for word in given.epochs.split(",")]
     cells = []
-    BaselineDetector("autoencoder (defaults)").load()
+    BaselineDetector("autoencoder (defaults)").fit(dataset.train.images[:200])
     Detector(epochs=1).fit(dataset.train.images[:200])  # what is set up on first use is nobody's training
     for normal in parse_classes(given.normal, dataset.classes):
         split = dataset.one_class(normal=[normal], seed=given.seed)
