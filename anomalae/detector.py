@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,50 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalae import bundle, calibration, members, noise, rapp, runs, scoring, training
-from anomalae.config import DEFAULT_ALPHA, DENSITIES, HIDDEN_SCORES, Settings
+from anomalae import bundle, calibration, members, noise, runs, scoring, storage, training
+from anomalae.config import DEFAULT_ALPHA, DENSITIES, Settings
 from anomalae.datasets import split_indices
 from anomalae.density import ACTIVE, unit_terms
 from anomalae.environment import Environment, choose_device, record_environment, use_threads
-from anomalae.errors import BundleError, ConfigError
+from anomalae.errors import ConfigError
 from anomalae.images import check_images
 from anomalae.members import Member
-from anomalae.models import VariationalAutoencoder, build, networks
+from anomalae.models import VariationalAutoencoder
 from anomalae.record import Data, Record, read_checkpoint, read_record, write_checkpoint
 
 Arrays = dict[str, np.ndarray]
-
-
-_STANDARD = "standard."  # before a rule, in the file of calibration scores: `members.standard` of an ensemble
-
-
-class _Checkpoints:
-    """Writes a checkpoint after each epoch, unless that would take more than a tenth of the time.
-
-    An epoch that was passed over is remembered, and written when the training breaks off.
-    """
-
-    def __init__(self, write: Callable[[Arrays, list[training.Epoch]], None]) -> None:
-        self.write = write
-        self.cost = self.written = 0.0
-        self.pending: tuple[Arrays, list[training.Epoch]] | None = None
-
-    def now(self, arrays: Arrays, history: list[training.Epoch]) -> None:
-        begun = time.perf_counter()
-        self.write(arrays, history)
-        self.pending = None
-        self.written = time.perf_counter()
-        self.cost = self.written - begun
-
-    def after_epoch(self, state: training.Training) -> None:
-        if time.perf_counter() - self.written >= 9 * self.cost:
-            self.now(state.arrays(), state.history)
-        else:  # copied, for the weights go on moving
-            self.pending = {name: array.copy() for name, array in state.arrays().items()}, list(state.history)
-
-    def broken_off(self) -> None:
-        if self.pending is not None:
-            self.now(*self.pending)
 
 
 class Detector:
@@ -131,7 +98,7 @@ class Detector:
             state.restore(arrays, history)
             self.created = record.created
 
-        keep = None if folder is None else _Checkpoints(partial(self._checkpoint, folder))
+        keep = None if folder is None else storage.Checkpoints(partial(self._checkpoint, folder))
 
         def epoch_done(state: training.Training) -> None:
             self.history = state.history
@@ -152,7 +119,7 @@ class Detector:
         for member in self._members if "nap" in self.settings.rules else ():
             member.learn(tensors[0])
         learned = all(member.nap is not None for member in self._members)
-        rules = self.settings.rules if learned else _without_hidden(self.settings.rules)
+        rules = self.settings.rules if learned else storage.without_hidden(self.settings.rules)
         self.history, self._standards = state.history, {}
         if len(self._members) > 1:
             apart = self._apart(train if held_out is None else held_out, rules)
@@ -323,20 +290,7 @@ class Detector:
     def write(self, folder: Path) -> None:
         """Write the run's files into an existing folder, `config.json` last, and drop its checkpoint."""
         self._first()
-        weights = {
-            _prefix(self.settings, place) + name: tensor.detach().cpu().numpy()
-            for place, member in enumerate(self._members)
-            for name, tensor in member.model.state_dict().items()
-        }
-        bundle.write_arrays(folder / runs.WEIGHTS, weights)
-        learned = [member.nap.arrays() for member in self._members if member.nap is not None]
-        if learned:
-            named = {
-                f"{place}.{key}": array for place, one in enumerate(learned) for key, array in one.items()
-            }
-            bundle.write_arrays(folder / runs.PATHWAY, named)
-        standards = {f"{_STANDARD}{rule}": array for rule, array in self._standards.items()}
-        bundle.write_arrays(folder / runs.CALIBRATION, {**self._calibration, **standards})
+        storage.write(folder, self._members, self._calibration, self._standards)
         bundle.write_jsonl(folder / runs.HISTORY, training.history_lines(self.history))
         bundle.write_json(folder / runs.CONFIG, self._record().to_dict())
         (folder / runs.CHECKPOINT).unlink(missing_ok=True)
@@ -352,44 +306,10 @@ class Detector:
         detector.environment, detector.created = record.environment, record.created
         detector.validation = record.validation
         use_threads(threads)
-        try:
-            built = [(one, build(one)) for one in networks(record.settings)]
-        except (RuntimeError, MemoryError):
-            raise BundleError(f"{folder / runs.CONFIG}: settings ask for more memory than there is") from None
-        shapes = {
-            _prefix(record.settings, place) + name: tuple(tensor.shape)
-            for place, (_, model) in enumerate(built)
-            for name, tensor in model.state_dict().items()
-        }
-        weights, _ = bundle.read_arrays(folder / runs.WEIGHTS, shapes)
-        for place, (one, model) in enumerate(built):
-            prefix = _prefix(record.settings, place)
-            model.load_state_dict(
-                {name: torch.from_numpy(weights[prefix + name]) for name in model.state_dict()}
-            )
-            detector._members.append(Member(one, model.to(detector.device).eval()))
-        rules = detector._read_pathway(folder / runs.PATHWAY)
-        expected: dict[str, tuple[int, ...]] = dict.fromkeys(rules, (record.data.n_calibration,))
-        if len(built) > 1:
-            expected |= dict.fromkeys((_STANDARD + rule for rule in rules), (len(built), 2))
-        kept, _ = bundle.read_arrays(folder / runs.CALIBRATION, expected)
-        detector._calibration = {rule: kept[rule] for rule in rules}
-        detector._standards = {rule: kept[_STANDARD + rule] for rule in rules if _STANDARD + rule in kept}
+        found = storage.read(folder, record, detector.device)
+        detector._members, detector._calibration, detector._standards = found
         detector.history = training.read_history(folder / runs.HISTORY)
         return detector
-
-    def _read_pathway(self, path: Path) -> tuple[str, ...]:
-        """Take up what `nap` has learned, and return the scores that the run has: older ones lack those of `rapp`."""
-        if not path.is_file():
-            return _without_hidden(self.settings.rules)
-        arrays, _ = bundle.read_arrays(path)
-        try:
-            for place, member in enumerate(self._members):
-                names = ("mean", "projection")
-                member.nap = rapp.Nap.from_arrays({name: arrays[f"{place}.{name}"] for name in names})
-        except (KeyError, ConfigError) as error:
-            raise BundleError(f"{path}: does not fit the run: {error}") from None
-        return self.settings.rules
 
     def to(self, device: str) -> Detector:
         """Move the networks to a device (auto, cpu, cuda or mps); returns self. ConfigError where there is none."""
@@ -434,12 +354,3 @@ class Detector:
 
     def _batches(self, images: Any) -> list[Tensor]:
         return list(self._tensor(check_images(images)).split(training.SCORING_BATCH))
-
-
-def _without_hidden(rules: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(rule for rule in rules if rule not in HIDDEN_SCORES)
-
-
-def _prefix(settings: Settings, place: int) -> str:
-    """What the names of a network's weights begin with; a single network's have nothing before them."""
-    return f"{place}." if settings.n_networks > 1 else ""

@@ -37,8 +37,7 @@ class Member:
 
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What the network is shown (N, 1, 28, 28), and what it should make of it (N, C, 28, 28)."""
-        source = self.view.source(images)
-        return source, source if self.view.again else self.view.target(images)
+        return self.view.see(images)
 
     def rebuild(self, source: Tensor) -> Tensor:
         """What it makes of its view: the mean of `passes` successive reconstructions, one where maps are rebuilt."""

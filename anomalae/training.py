@@ -172,10 +172,8 @@ class _Seen:
     """What the networks see and rebuild of the same images, each view made once."""
 
     def __init__(self, networks: list[Network], images: Tensor) -> None:
-        self.made: dict[str, tuple[Tensor, Tensor]] = {}
-        for name in dict.fromkeys(network.settings.views[0] for network in networks):
-            source = VIEWS[name].source(images)
-            self.made[name] = source, source if VIEWS[name].again else VIEWS[name].target(images)
+        names = {network.settings.views[0] for network in networks}
+        self.made = {name: VIEWS[name].see(images) for name in names}
 
     def of(self, network: Network) -> tuple[Tensor, Tensor]:
         """`(sources, targets)` of a network."""

@@ -33,6 +33,11 @@ class View:
     target: Callable[[Tensor], Tensor]
     back: Callable[[Tensor, Tensor], Tensor]
 
+    def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network is shown and what it should make of it; made once where both are the same."""
+        source = self.source(images)
+        return source, source if self.again else self.target(images)
+
     @property
     def again(self) -> bool:
         """Whether what is rebuilt can be rebuilt once more."""

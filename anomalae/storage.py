@@ -1,0 +1,124 @@
+"""What a detector keeps in its run folder: networks, what they learned beside, calibration scores; checkpoints in time.
+
+The names of a single network's weights stand as they are; those of an ensemble begin with the network's number.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from anomalae import bundle, rapp, runs, training
+from anomalae.config import HIDDEN_SCORES
+from anomalae.errors import BundleError, ConfigError
+from anomalae.members import Member
+from anomalae.models import build, networks
+from anomalae.record import Record
+
+Arrays = dict[str, np.ndarray]
+
+STANDARD = "standard."  # before a rule, in the file of calibration scores: `members.standard` of an ensemble
+
+
+class Checkpoints:
+    """Writes a checkpoint after each epoch, unless that would take more than a tenth of the time.
+
+    An epoch that was passed over is remembered, and written when the training breaks off.
+    """
+
+    def __init__(self, write: Callable[[Arrays, list[training.Epoch]], None]) -> None:
+        self.write = write
+        self.cost = self.written = 0.0
+        self.pending: tuple[Arrays, list[training.Epoch]] | None = None
+
+    def now(self, arrays: Arrays, history: list[training.Epoch]) -> None:
+        """Write this state."""
+        begun = time.perf_counter()
+        self.write(arrays, history)
+        self.pending = None
+        self.written = time.perf_counter()
+        self.cost = self.written - begun
+
+    def after_epoch(self, state: training.Training) -> None:
+        """Write the state, or remember it."""
+        if time.perf_counter() - self.written >= 9 * self.cost:
+            self.now(state.arrays(), state.history)
+        else:  # copied, for the weights go on moving
+            self.pending = {name: array.copy() for name, array in state.arrays().items()}, list(state.history)
+
+    def broken_off(self) -> None:
+        """Write what was remembered."""
+        if self.pending is not None:
+            self.now(*self.pending)
+
+
+def write(folder: Path, members: Sequence[Member], calibration: Arrays, standards: Arrays) -> None:
+    """Write networks, what `nap` learned, and the scores by rule of the calibration images."""
+    weights = {
+        prefix + name: tensor.detach().cpu().numpy()
+        for prefix, member in zip(_prefixes(len(members)), members, strict=True)
+        for name, tensor in member.model.state_dict().items()
+    }
+    bundle.write_arrays(folder / runs.WEIGHTS, weights)
+    learned = [member.nap.arrays() for member in members if member.nap is not None]
+    if learned:
+        named = {f"{place}.{key}": array for place, one in enumerate(learned) for key, array in one.items()}
+        bundle.write_arrays(folder / runs.PATHWAY, named)
+    apart = {f"{STANDARD}{rule}": array for rule, array in standards.items()}
+    bundle.write_arrays(folder / runs.CALIBRATION, {**calibration, **apart})
+
+
+def read(folder: Path, record: Record, device: torch.device) -> tuple[list[Member], Arrays, Arrays]:
+    """Networks, calibration scores and standards by rule, as `write` left them. BundleError names file and fault."""
+    members = _read_networks(folder, record, device)
+    rules = _read_pathway(folder / runs.PATHWAY, members, record.settings.rules)
+    expected: dict[str, tuple[int, ...]] = dict.fromkeys(rules, (record.data.n_calibration,))
+    if len(members) > 1:
+        expected |= dict.fromkeys((STANDARD + rule for rule in rules), (len(members), 2))
+    kept, _ = bundle.read_arrays(folder / runs.CALIBRATION, expected)
+    standards = {rule: kept[STANDARD + rule] for rule in rules if STANDARD + rule in kept}
+    return members, {rule: kept[rule] for rule in rules}, standards
+
+
+def without_hidden(rules: tuple[str, ...]) -> tuple[str, ...]:
+    """The rules but those of hidden activations."""
+    return tuple(rule for rule in rules if rule not in HIDDEN_SCORES)
+
+
+def _read_networks(folder: Path, record: Record, device: torch.device) -> list[Member]:
+    try:
+        built = [(one, build(one)) for one in networks(record.settings)]
+    except (RuntimeError, MemoryError):
+        raise BundleError(f"{folder / runs.CONFIG}: settings ask for more memory than there is") from None
+    prefixes = _prefixes(len(built))
+    shapes = {
+        prefix + name: tuple(tensor.shape)
+        for prefix, (_, model) in zip(prefixes, built, strict=True)
+        for name, tensor in model.state_dict().items()
+    }
+    weights, _ = bundle.read_arrays(folder / runs.WEIGHTS, shapes)
+    for prefix, (_, model) in zip(prefixes, built, strict=True):
+        model.load_state_dict({name: torch.from_numpy(weights[prefix + name]) for name in model.state_dict()})
+    return [Member(one, model.to(device).eval()) for one, model in built]
+
+
+def _read_pathway(path: Path, members: Sequence[Member], rules: tuple[str, ...]) -> tuple[str, ...]:
+    """Take up what `nap` has learned, and return the scores that the run has: older ones lack those of `rapp`."""
+    if not path.is_file():
+        return without_hidden(rules)
+    arrays, _ = bundle.read_arrays(path)
+    try:
+        for place, member in enumerate(members):
+            names = ("mean", "projection")
+            member.nap = rapp.Nap.from_arrays({name: arrays[f"{place}.{name}"] for name in names})
+    except (KeyError, ConfigError) as error:
+        raise BundleError(f"{path}: does not fit the run: {error}") from None
+    return rules
+
+
+def _prefixes(count: int) -> list[str]:
+    return [f"{place}." for place in range(count)] if count > 1 else [""]
