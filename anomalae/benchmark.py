@@ -71,6 +71,10 @@ class Grid:
         """The one-class problem in which this class is the normal (or the anomalous) one."""
         return self.dataset.one_class(**{self.side: [chosen]}, seed=seed)
 
+    def normal(self, chosen: int | str) -> tuple[int | str, ...]:
+        """The normal classes of that problem."""
+        return tuple(name for name in self.dataset.classes if (name == chosen) == (self.side == SIDES[0]))
+
 
 def prepare(grid: Grid, folder: Path) -> None:
     """Make the folder, or check that what lies there belongs to the same grid; ConfigError where it does not."""
@@ -290,8 +294,7 @@ def _mean_interval(
     for cell in cells:
         path = folder / CELLS / f"{cell_name(grid, cell[grid.side], cell['seed'])}.safetensors"
         scores.append(bundle.read_arrays(path)[0][rule])
-    normals = [grid.split(cell[grid.side], cell["seed"]).normal for cell in cells]
-    anomalous = np.stack([experiment.truth(labels, normal) for normal in normals])
+    anomalous = np.stack([experiment.truth(labels, grid.normal(cell[grid.side])) for cell in cells])
     return list(mean_auc_interval(np.stack(scores), anomalous, labels))
 
 

@@ -78,13 +78,12 @@ def summarise(grid: Grid, folder: Path, columns: Sequence[Column]) -> dict[str, 
     """
     first = grid.seeds[0]
     parts = {
-        (chosen, seed): scored_part(grid, split)
+        (chosen, seed): scored_part(grid, grid.split(chosen, seed))
         for chosen in grid.classes
         for seed in grid.seeds
-        if (split := grid.split(chosen, seed))
     }
     anomalous = {
-        (chosen, seed): experiment.truth(part.labels, grid.split(chosen, seed).normal)
+        (chosen, seed): experiment.truth(part.labels, grid.normal(chosen))
         for (chosen, seed), part in parts.items()
     }
     ours = {

@@ -106,8 +106,6 @@ def rows(found: Problem, own: Own, trials: Sequence[Trial]) -> list[Row]:
     """The run's row, then the baselines', in the order of `trials`."""
     p_values = iter(
         holm([delong_test(_scores(t), own.scores, found.is_anomaly).p_value for t in trials if t.ok])
-        if _both_kinds(found)
-        else []
     )
     mine = Row(
         OWN, own.settings, *_numbers(own.scores, found), own.fit_seconds, own.score_seconds, None, None, OK
@@ -134,10 +132,6 @@ def _numbers(
 def _scores(trial: Trial) -> np.ndarray:
     assert trial.scores is not None
     return trial.scores
-
-
-def _both_kinds(found: Problem) -> bool:
-    return bool(found.is_anomaly.any() and not found.is_anomaly.all())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -39,18 +39,6 @@ NARROW, WIDE = (
     4.7,
     6.5,
 )  # inches: figures between the two are made narrow, so that their text is read on a phone
-NAMES = (
-    "roc",
-    "pr",
-    "scores",
-    "calibration",
-    "classes",
-    "latent",
-    "samples",
-    "history",
-    "reconstructions",
-    "matrix",
-)
 
 
 @dataclass(frozen=True, eq=False)
