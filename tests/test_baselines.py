@@ -447,7 +447,10 @@ def test_peak_memory_is_the_processs_own(fake, train: np.ndarray, test: np.ndarr
     assert 250e6 < heavy.peak_memory_bytes - light.peak_memory_bytes < 400e6
 
 
-def test_a_second_call_fits_only_what_is_new(fake, train: np.ndarray, test: np.ndarray):
+def test_a_second_call_fits_only_what_is_new(
+    fake, train: np.ndarray, test: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # what --threads is where it is not given
     started: list[str] = []
     cache = Path("runs/.baselines")
 
