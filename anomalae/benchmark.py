@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from anomalae import benchmark_tables, bundle, experiment
 from anomalae.calibration import false_alarm_band
@@ -221,11 +222,17 @@ def _run_cell(
         on_batch=callbacks[1],
     )
     part = scored_part(grid, split)
+    apart = detector.score_members(part.images)
     evaluations = {
         rule: experiment.evaluate_scores(detector, scores, part.labels, rule, alpha=grid.alpha)
-        for rule, scores in detector.score_all(part.images).items()
+        for rule, scores in detector.combine(apart).items()
     }
     arrays = {rule: evaluation.scores for rule, evaluation in evaluations.items()}
+    by_member = apart[settings.rule] if len(apart[settings.rule]) > 1 else {}
+    if settings.neighbours and settings.n_networks > 1:
+        by_member |= {"networks": detector.combine(apart, neighbours=False)[settings.rule]}
+    arrays |= {f"{settings.rule} of {name}": scores for name, scores in by_member.items()}
+    anomalous = experiment.truth(part.labels, split.normal)
     bundle.write_arrays(base.with_suffix(".safetensors"), arrays)
     last = detector.history[-1]
     cell = {
@@ -237,6 +244,7 @@ def _run_cell(
         "loss": last.loss,
         "validation_loss": last.validation_loss,
         "scores": {rule: evaluation.to_dict() for rule, evaluation in evaluations.items()},
+        "members": {name: float(roc_auc_score(anomalous, scores)) for name, scores in by_member.items()},
     }
     bundle.write_json(base.with_suffix(".json"), cell)  # last: a cell without it is done again
 
@@ -245,6 +253,7 @@ def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict
     """The table as JSON-able values: a row a normal class, means and spreads over seeds, by every rule."""
     rules = [rule for rule in cells[0]["scores"] if all(rule in cell["scores"] for cell in cells)]
     main = grid.settings.rule
+    names = list(cells[0].get("members", {}))
     rows = []
     for chosen in grid.classes:
         own = [cell for cell in cells if cell[grid.side] == chosen]
@@ -263,6 +272,7 @@ def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict
                 "false_alarm_band": list(bands[0]),
                 "detection_rate": spread([c["scores"][main]["detection_rate"] for c in own]),
                 "seconds": spread([c["seconds"] for c in own]),
+                "members": {name: spread([c["members"][name] for c in own]) for name in names},
             }
         )
     mean = {}
@@ -272,6 +282,12 @@ def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict
             for seed in grid.seeds
         ]
         mean[rule] = spread(by_seed) | {"interval": _mean_interval(grid, cells, rule, folder)}
+    by_seed_of = {
+        name: [
+            float(np.mean([c["members"][name] for c in cells if c["seed"] == seed])) for seed in grid.seeds
+        ]
+        for name in names
+    }
     return {
         **grid.spec(),
         "command": command_line(grid),
@@ -279,6 +295,7 @@ def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict
         "seeds": list(grid.seeds),
         "rows": rows,
         "mean": mean,
+        "members": {name: spread(values) for name, values in by_seed_of.items()},
         "worst": min(row["roc_auc"][main]["mean"] for row in rows),
     }
 

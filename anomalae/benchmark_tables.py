@@ -71,7 +71,22 @@ def markdown(table: dict[str, Any]) -> str:
             "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
         )
     more = "\n" + baselines_markdown(table) if "baselines" in table else ""
+    if table.get("members"):
+        more = "\n" + members_markdown(table) + more
     return "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n" + more
+
+
+def members_markdown(table: dict[str, Any]) -> str:
+    """What each member of an ensemble does alone, for people: a row a normal class, a column a member."""
+    main, side = table["score"], table.get("side", NORMAL)
+    head = [side, *map(_text, table["members"]), "together"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in table["rows"]:
+        values = [*row["members"].values(), row["roc_auc"][main]]
+        lines.append("| " + " | ".join([_text(row[side]), *map(_plus_minus, values)]) + " |")
+    means = [*table["members"].values(), table["mean"][main]]
+    lines.append("| " + " | ".join(["**mean**", *(f"**{_plus_minus(value)}**" for value in means)]) + " |")
+    return f"ROC-AUC ({main}) of each member alone:\n\n" + "\n".join(lines) + "\n"
 
 
 def csv_table(table: dict[str, Any]) -> str:
@@ -83,6 +98,9 @@ def csv_table(table: dict[str, Any]) -> str:
         for rule, spread in row["roc_auc"].items():
             for seed, value in zip(table["seeds"], spread["values"], strict=True):
                 writer.writerow([row[side], seed, "anomalae", rule, repr(value)])
+        for name, spread in row.get("members", {}).items():
+            for seed, value in zip(table["seeds"], spread["values"], strict=True):
+                writer.writerow([row[side], seed, f"anomalae, {name} alone", table["score"], repr(value)])
     for label, found in table.get("baselines", {}).items():
         for chosen, values in found["values"].items():
             for seed, value in zip(found["seeds"], values, strict=True):

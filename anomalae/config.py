@@ -28,7 +28,7 @@ RATIOS = tuple(f"llr-{k}" for k in range(1, MOST_LAYERS))
 SCORES = (*RECONSTRUCTION_SCORES, *HIDDEN_SCORES, *DENSITY_SCORES, "elbo-excess", *RATIOS)
 PREPROCESSES = ("auto", "mnist", "resize", "none")
 POLARITIES = ("auto", "light", "dark")
-VIEWS = ("pixels", "deskewed", "edges")  # described in `anomalae.views`
+VIEWS = ("pixels", "deskewed", "normalised", "edges")  # described in `anomalae.views`
 MAPS = (
     "edges",
 )  # those of which other maps are rebuilt than are seen: no second pass, no hidden-layer scores
@@ -69,6 +69,7 @@ class Settings:
     passes: int | None = None  # successive rebuilds, averaged; at least 1; None: 2 of a denoising ae, else 1
     views: tuple[str, ...] = ("pixels",)  # names of VIEWS, none twice: what the networks of an ensemble see
     members: int = 1  # networks a view, at least 1
+    neighbours: int = 0  # nearest training images that an image is set against beside the networks; 0: none
     seed: int = 0  # of the initial weights, the order of images and the noise; at least 0
 
     def __post_init__(self) -> None:
@@ -86,6 +87,7 @@ class Settings:
             object.__setattr__(self, "passes", 2 if self.model == "ae" and self.noise > 0 else 1)
         _integer("passes", self.passes, 1)
         _integer("members", self.members, 1)
+        _integer("neighbours", self.neighbours, 0)
         self._check_views()
         self._complete_model()
         names = self.rules
@@ -149,10 +151,11 @@ class Settings:
 
     @property
     def short(self) -> str:
-        """The model in a few words, for tables: `dense ae`, `dense ae of pixels,edges x2`."""
+        """The model in a few words, for tables: `dense ae`, `dense ae of pixels,edges x2 + 5 neighbours`."""
         views = "" if self.views == ("pixels",) else f" of {','.join(self.views)}"
         members = "" if self.members == 1 else f" x{self.members}"
-        return f"{self.architecture} {self.model}{views}{members}"
+        neighbours = f" + {self.neighbours} neighbour{'s' * (self.neighbours > 1)}" if self.neighbours else ""
+        return f"{self.architecture} {self.model}{views}{members}{neighbours}"
 
     @property
     def rule(self) -> str:

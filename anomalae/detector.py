@@ -22,6 +22,7 @@ from anomalae.errors import ConfigError
 from anomalae.images import check_images
 from anomalae.members import Member
 from anomalae.models import VariationalAutoencoder
+from anomalae.neighbours import Neighbours
 from anomalae.record import Data, Record, read_checkpoint, read_record, write_checkpoint
 
 Arrays = dict[str, np.ndarray]
@@ -47,6 +48,7 @@ class Detector:
         self.created = ""
         self.validation: dict[str, float] = {}
         self._members: list[Member] = []
+        self._neighbours: Neighbours | None = None
         self._standards: dict[str, np.ndarray] = {}  # of an ensemble, by rule: see `members.standard`
         self._calibration: dict[str, np.ndarray] = {}
 
@@ -120,9 +122,11 @@ class Detector:
             member.learn(tensors[0])
         learned = all(member.nap is not None for member in self._members)
         rules = self.settings.rules if learned else storage.without_hidden(self.settings.rules)
+        count = self.settings.neighbours
+        self._neighbours = Neighbours.fit(tensors[0], count) if count else None
         self.history, self._standards = state.history, {}
-        if len(self._members) > 1:
-            apart = self._apart(train if held_out is None else held_out, rules)
+        if len(self._together) > 1:
+            apart = self._apart(train if held_out is None else held_out, rules, own=held_out is None)
             self._standards = {rule: members.standard(rule, scores) for rule, scores in apart.items()}
         self._calibration = self._scores(calibration, rules)
         self.validation = {} if held_out is None else self._validate(held_out)
@@ -167,19 +171,60 @@ class Detector:
         """Scores by every rule, float64 (N,) each, for little more than the costliest of them."""
         return self._scores(images, self.rules)
 
-    def _scores(self, images: Any, rules: tuple[str, ...]) -> dict[str, np.ndarray]:
-        apart = self._apart(images, rules)
-        return {rule: members.combine(rule, apart[rule], self._standards.get(rule)) for rule in rules}
+    def score_members(self, images: Any) -> dict[str, dict[str, np.ndarray]]:
+        """Scores by every rule of each member of an ensemble, float64 (N,), by rule and by the member's name.
 
-    def _apart(self, images: Any, rules: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Scores of each network in its own view, float64 (M, N) by rule."""
+        Names are those of the views, numbered where a view has several networks, and `neighbours` for the nearest
+        training images; `combine` makes the ensemble's scores of them. A single network is named by its view.
+        """
+        names = members.names(self.settings)
+        apart = self._apart(images, self.rules)
+        return {rule: dict(zip(names, scores, strict=True)) for rule, scores in apart.items()}
+
+    def combine(
+        self, apart: dict[str, dict[str, np.ndarray]], *, neighbours: bool = True
+    ) -> dict[str, np.ndarray]:
+        """The ensemble's scores, as `score_all` gives them, of its members' (`score_members`).
+
+        Without `neighbours` they are what the networks alone would give.
+        """
+        stacked = {rule: np.stack(list(scores.values())) for rule, scores in apart.items()}
+        if neighbours or self._neighbours is None:
+            return self._combined(stacked)
+        count = len(self._members)
+        return {
+            rule: members.combine(rule, scores[:count], self._standards[rule][:count] if count > 1 else None)
+            for rule, scores in stacked.items()
+        }
+
+    def _scores(self, images: Any, rules: tuple[str, ...]) -> dict[str, np.ndarray]:
+        return self._combined(self._apart(images, rules))
+
+    def _combined(self, apart: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        neighbours = self._neighbours is not None
+        return {
+            rule: members.combine(rule, scores, self._standards.get(rule), neighbours)
+            for rule, scores in apart.items()
+        }
+
+    @property
+    def _together(self) -> list[Member | Neighbours]:
+        """All that score: networks, then the neighbours, if the run has some."""
+        return [*self._members, *([self._neighbours] if self._neighbours else [])]
+
+    def _apart(self, images: Any, rules: tuple[str, ...], own: bool = False) -> dict[str, np.ndarray]:
+        """Scores of each member in its own view, float64 (M, N) by rule; `own`: of the training images themselves."""
         self._first()
         found: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}
         for x in self._batches(images):
-            scores = [member.scores(x, rules) for member in self._members]
+            scores = [member.scores(x, rules) for member in self._together]
             for rule in rules:
                 found[rule].append(np.stack([one[rule].numpy() for one in scores]))
-        return {rule: np.concatenate(parts, axis=1) for rule, parts in found.items()}
+        apart = {rule: np.concatenate(parts, axis=1) for rule, parts in found.items()}
+        if own and self._neighbours is not None:  # an image is no neighbour of its own
+            for rule, scores_of in self._neighbours.own_scores(rules).items():
+                apart[rule][-1] = scores_of.numpy()
+        return apart
 
     def calibration_scores(self, rule: str | None = None) -> np.ndarray:
         """Scores of the calibration images, float64 (n,)."""
@@ -259,18 +304,24 @@ class Detector:
         Positive where there is ink the model did not expect, negative where expected ink is missing. For a score
         that is no sum over pixels (a density's) the terms of `smooth` are given: see `heatmap_rule`.
 
-        Of an ensemble it is the mean of the members' heatmaps, each laid over the image (a deskewed one sheared back,
-        the maps of one place added up) and divided by what its network usually scores, so that a usual normal image
-        sums to about 1; see `heatmap_level`.
+        Of an ensemble it is the mean of the members' heatmaps, weighed as their scores are, each laid over the image
+        (a deskewed one sheared back, the maps of one place added up) and divided by what its member usually scores,
+        so that a usual normal image sums to about 1; see `heatmap_level`.
         """
         rule = self.heatmap_rule(rule)
         self._first()
-        usual = [1.0] if len(self._members) == 1 else np.exp(self._standards[rule][:, 0])
+        share = self._shares()
+        if len(share) > 1:
+            share = share / np.exp(self._standards[rule][:, 0])
         parts = []
         for x in self._batches(images):
-            terms = [m.terms(rule, x).numpy() / u for m, u in zip(self._members, usual, strict=True)]
-            parts.append(np.mean(terms, axis=0))
+            terms = [s * m.terms(rule, x).numpy() for m, s in zip(self._together, share, strict=True)]
+            parts.append(np.sum(terms, axis=0))
         return np.concatenate(parts)
+
+    def _shares(self) -> np.ndarray:
+        """What each member counts for, 1 in all."""
+        return members.weights(len(self._together), self._neighbours is not None)
 
     def heatmap_level(self, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> float:
         """What the absolute terms of a heatmap sum to, about, at the threshold (the largest calibration score where
@@ -278,7 +329,9 @@ class Detector:
         rule = self.heatmap_rule(rule)
         level = self.threshold(alpha, rule)
         level = float(self._calibration[rule].max()) if level is None else level
-        return level if len(self._members) == 1 else float(np.exp(level * self._standards[rule][:, 1].mean()))
+        if len(self._together) == 1:
+            return level
+        return float(np.exp(level * (self._shares() @ self._standards[rule][:, 1])))
 
     # --- saving -----------------------------------------------------------------------------------------------
 
@@ -290,7 +343,7 @@ class Detector:
     def write(self, folder: Path) -> None:
         """Write the run's files into an existing folder, `config.json` last, and drop its checkpoint."""
         self._first()
-        storage.write(folder, self._members, self._calibration, self._standards)
+        storage.write(folder, self._members, self._neighbours, self._calibration, self._standards)
         bundle.write_jsonl(folder / runs.HISTORY, training.history_lines(self.history))
         bundle.write_json(folder / runs.CONFIG, self._record().to_dict())
         (folder / runs.CHECKPOINT).unlink(missing_ok=True)
@@ -307,7 +360,7 @@ class Detector:
         detector.validation = record.validation
         use_threads(threads)
         found = storage.read(folder, record, detector.device)
-        detector._members, detector._calibration, detector._standards = found
+        detector._members, detector._neighbours, detector._calibration, detector._standards = found
         detector.history = training.read_history(folder / runs.HISTORY)
         return detector
 

@@ -15,6 +15,7 @@ from anomalae.errors import ConfigError
 from anomalae.models import VariationalAutoencoder
 from anomalae.views import VIEWS
 
+NEIGHBOURS = "neighbours"  # the name of the member that is no network
 LEAST_SCORE = 1e-12  # a perfect reconstruction has no logarithm; far below any score seen
 
 
@@ -85,6 +86,16 @@ class Member:
         return self.model
 
 
+def names(settings: Settings) -> list[str]:
+    """What the members of an ensemble are called, in their order: by view, numbered where there are several of one."""
+    networks = [
+        view if settings.members == 1 else f"{view} {number}"
+        for view in settings.views
+        for number in range(1, settings.members + 1)
+    ]
+    return [*networks, *([NEIGHBOURS] if settings.neighbours else [])]
+
+
 def comparable(rule: str, scores: np.ndarray) -> np.ndarray:
     """Scores on a scale on which members can be averaged: the logarithm of an error, nats as they are."""
     error = rule in scoring.RULES or rule in HIDDEN_SCORES
@@ -98,12 +109,23 @@ def standard(rule: str, scores: np.ndarray) -> np.ndarray:
     return np.stack([values.mean(1), np.where(spread > 0, spread, 1.0)], 1)
 
 
-def combine(rule: str, scores: np.ndarray, standards: np.ndarray | None) -> np.ndarray:
+def weights(count: int, neighbours: bool) -> np.ndarray:
+    """What each of so many members counts for, float64 (count,), 1 in all: networks alike, and the neighbours, last
+    where there are any, as much as all networks together."""
+    if not neighbours:
+        return np.full(count, 1 / count)
+    return np.array([0.5 / (count - 1)] * (count - 1) + [0.5])
+
+
+def combine(
+    rule: str, scores: np.ndarray, standards: np.ndarray | None, neighbours: bool = False
+) -> np.ndarray:
     """One score of the members' (M, N): the mean of their standardised comparable scores, float64 (N,).
 
-    About 0 for a usual normal image, 1 for one as much above it as normals spread. A single member is combined by
-    leaving its score as it is, and needs no `standards`.
+    About 0 for a usual normal image, 1 for one as much above it as normals spread. `neighbours`: whether the last
+    member is no network; see `weights`. A single member's score is left as it is, and needs no `standards`.
     """
     if standards is None:
         return scores[0]
-    return ((comparable(rule, scores) - standards[:, :1]) / standards[:, 1:]).mean(0)
+    standardised = (comparable(rule, scores) - standards[:, :1]) / standards[:, 1:]
+    return (weights(len(scores), neighbours)[:, None] * standardised).sum(0)

@@ -18,6 +18,7 @@ CONFIG = "config.json"  # written last: a folder without it is unfinished
 CHECKPOINT = "checkpoint.safetensors"  # there while training, removed when finished
 WEIGHTS = "weights.safetensors"
 CALIBRATION = "calibration.safetensors"
+NEIGHBOURS = "neighbours.safetensors"  # training images that others are set against
 PATHWAY = (
     "pathway.safetensors"  # what the score `nap` has learned; a run without it has no hidden-layer scores
 )

@@ -17,10 +17,12 @@ from anomalae.config import HIDDEN_SCORES
 from anomalae.errors import BundleError, ConfigError
 from anomalae.members import Member
 from anomalae.models import build, networks
+from anomalae.neighbours import Neighbours
 from anomalae.record import Record
 
 Arrays = dict[str, np.ndarray]
 
+IMAGES = "images"  # the array in the file of neighbours
 STANDARD = "standard."  # before a rule, in the file of calibration scores: `members.standard` of an ensemble
 
 
@@ -56,8 +58,14 @@ class Checkpoints:
             self.now(*self.pending)
 
 
-def write(folder: Path, members: Sequence[Member], calibration: Arrays, standards: Arrays) -> None:
-    """Write networks, what `nap` learned, and the scores by rule of the calibration images."""
+def write(
+    folder: Path,
+    members: Sequence[Member],
+    neighbours: Neighbours | None,
+    calibration: Arrays,
+    standards: Arrays,
+) -> None:
+    """Write networks, what `nap` learned, training images kept, and the scores by rule of the calibration images."""
     weights = {
         prefix + name: tensor.detach().cpu().numpy()
         for prefix, member in zip(_prefixes(len(members)), members, strict=True)
@@ -68,25 +76,39 @@ def write(folder: Path, members: Sequence[Member], calibration: Arrays, standard
     if learned:
         named = {f"{place}.{key}": array for place, one in enumerate(learned) for key, array in one.items()}
         bundle.write_arrays(folder / runs.PATHWAY, named)
+    if neighbours is not None:
+        bundle.write_arrays(folder / runs.NEIGHBOURS, {IMAGES: neighbours.kept})
     apart = {f"{STANDARD}{rule}": array for rule, array in standards.items()}
     bundle.write_arrays(folder / runs.CALIBRATION, {**calibration, **apart})
 
 
-def read(folder: Path, record: Record, device: torch.device) -> tuple[list[Member], Arrays, Arrays]:
-    """Networks, calibration scores and standards by rule, as `write` left them. BundleError names file and fault."""
+def read(
+    folder: Path, record: Record, device: torch.device
+) -> tuple[list[Member], Neighbours | None, Arrays, Arrays]:
+    """Networks, neighbours, calibration scores and standards by rule, as `write` left them. BundleError names file
+    and fault."""
+    neighbours = _read_neighbours(folder / runs.NEIGHBOURS, record) if record.settings.neighbours else None
     members = _read_networks(folder, record, device)
     rules = _read_pathway(folder / runs.PATHWAY, members, record.settings.rules)
     expected: dict[str, tuple[int, ...]] = dict.fromkeys(rules, (record.data.n_calibration,))
-    if len(members) > 1:
-        expected |= dict.fromkeys((STANDARD + rule for rule in rules), (len(members), 2))
+    count = len(members) + (neighbours is not None)
+    if count > 1:
+        expected |= dict.fromkeys((STANDARD + rule for rule in rules), (count, 2))
     kept, _ = bundle.read_arrays(folder / runs.CALIBRATION, expected)
     standards = {rule: kept[STANDARD + rule] for rule in rules if STANDARD + rule in kept}
-    return members, {rule: kept[rule] for rule in rules}, standards
+    return members, neighbours, {rule: kept[rule] for rule in rules}, standards
 
 
 def without_hidden(rules: tuple[str, ...]) -> tuple[str, ...]:
     """The rules but those of hidden activations."""
     return tuple(rule for rule in rules if rule not in HIDDEN_SCORES)
+
+
+def _read_neighbours(path: Path, record: Record) -> Neighbours:
+    arrays, _ = bundle.read_arrays(path, {IMAGES: (record.data.n_train, 28, 28)})
+    if arrays[IMAGES].dtype != np.uint8:
+        raise BundleError(f"{path}: {IMAGES!r} holds {arrays[IMAGES].dtype}, expected uint8")
+    return Neighbours(arrays[IMAGES], record.settings.neighbours)
 
 
 def _read_networks(folder: Path, record: Record, device: torch.device) -> list[Member]:

@@ -34,7 +34,7 @@ def test_a_flag_wins_over_a_preset_and_it_is_said():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--views", "pixels,sideways"], "view 'sideways': must be one of pixels, deskewed, edges"),
+        (["--views", "pixels,sideways"], "view 'sideways': must be one of pixels, deskewed, normalised, edges"),
         (["--views", "edges,edges"], "view 'edges': named twice"),
         (["--views", ""], "view ''"),
         (["--members", "0"], "0"),

@@ -10,13 +10,15 @@ import torch
 from anomalae import Detector, members
 from anomalae.config import VIEWS as NAMES
 from anomalae.config import Settings
-from anomalae.errors import ConfigError
+from anomalae.errors import BundleError, ConfigError
 from anomalae.models import networks
+from anomalae.neighbours import BLANK, Neighbours, bent
 from anomalae.record import read_checkpoint
-from anomalae.views import VIEWS, deskewed, edges
+from anomalae.views import SPREAD, VIEWS, _moments, deskewed, edges, normalised
 from tests.conftest import SMALL
 
-THREE = {**SMALL, "views": NAMES, "seed": 3}
+THREE = {**SMALL, "views": NAMES, "seed": 3}  # one network a view
+NEAR = {**SMALL, "views": ("normalised", "edges"), "neighbours": 5, "seed": 3}
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,32 @@ def test_deskewing_undoes_a_shear_and_a_shift(slope):
     torch.testing.assert_close(deskewed(bar(slope, 15.5, 12.5)), bar(0.0), atol=0.05, rtol=0)
 
 
+def test_normalising_leaves_an_upright_digit_of_its_spread_alone():
+    x = blob(4.19, 5.49)  # the soft rim adds to the spread
+    assert (normalised(x) - x).abs().mean() < 0.005
+
+
+@pytest.mark.parametrize(("across", "down", "x", "y"), [(3.0, 4.0, 12.5, 15.0), (4.8, 5.0, 13.5, 13.5)])
+def test_normalising_undoes_a_scale_and_a_shift(across, down, x, y):
+    centre, slope, *variances = _moments(normalised(blob(across, down, x, y)))
+    torch.testing.assert_close(centre, torch.full((1, 2), 13.5), atol=0.02, rtol=0)
+    torch.testing.assert_close(slope, torch.zeros(1), atol=0.01, rtol=0)
+    torch.testing.assert_close(torch.cat(variances).sqrt(), torch.tensor(SPREAD), atol=0, rtol=0.02)
+
+
+def test_normalising_scales_no_further_than_it_says():
+    *_, across, down = _moments(normalised(blob(1.0, 1.0)))
+    torch.testing.assert_close(torch.stack([across, down]).sqrt(), torch.full((2, 1), 2.0), atol=0.4, rtol=0)
+
+
+def blob(across: float, down: float, x: float = 13.5, y: float = 13.5) -> torch.Tensor:
+    """A rectangle, soft at its rim, of these standard deviations."""
+    rows, columns = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    half_width, half_height = 3**0.5 * across, 3**0.5 * down
+    inside = (half_width + 0.5 - (columns - x).abs()).clamp(0, 1)
+    return (inside * (half_height + 0.5 - (rows - y).abs()).clamp(0, 1))[None, None]
+
+
 def test_a_blank_image_stays_blank():
     blank = torch.zeros(1, 1, 28, 28)
     for view in VIEWS.values():
@@ -88,11 +116,13 @@ def test_views_take_an_image_at_a_time_and_stay_in_range(name, images):
     torch.testing.assert_close(maps, alone, atol=1e-5, rtol=0)
 
 
-def test_shearing_back_lies_over_the_image(images):
+@pytest.mark.parametrize("view", [deskewed, normalised])
+def test_laid_back_it_lies_over_the_image(view, images):
     x = torch.from_numpy(images[:, None].astype(np.float32) / 255)
-    back = VIEWS["deskewed"].back(deskewed(x), x)
-    torch.testing.assert_close(back.sum((1, 2)), deskewed(x).sum((1, 2, 3)), rtol=1e-4, atol=1e-4)
-    assert (back - x[:, 0]).square().mean() < 0.25 * (deskewed(x) - x).square().mean()
+    back = VIEWS[view.__name__].back(view(x), x)
+    torch.testing.assert_close(back.sum((1, 2)), view(x).sum((1, 2, 3)), rtol=1e-4, atol=1e-4)
+    back = back * (x.sum((1, 2, 3)) / back.sum((1, 2)))[:, None, None]  # scaling changes the sum of the ink
+    assert (back - x[:, 0]).square().mean() < 0.25 * (view(x) - x).square().mean()
 
 
 # --- ensembles ----------------------------------------------------------------------------------------------------
@@ -179,7 +209,7 @@ def test_without_validation_images_training_images_standardise(split, images):
     np.testing.assert_allclose(detector._standards["mse"][:, 0], apart.mean(1))
 
 
-@pytest.mark.parametrize("name", ["deskewed", "edges"])
+@pytest.mark.parametrize("name", ["deskewed", "normalised", "edges"])
 def test_a_single_view_other_than_pixels_works_throughout(name, split, images):
     detector = fitted(split, **{**SMALL, "views": (name,)})
     assert detector.reconstruct(images).shape == images.shape
@@ -187,13 +217,162 @@ def test_a_single_view_other_than_pixels_works_throughout(name, split, images):
     assert ((detector.reconstruct(images) >= 0) & (detector.reconstruct(images) <= 1)).all()
 
 
+# --- neighbours ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def near(split) -> Detector:
+    return fitted(split, **NEAR)
+
+
+def test_neighbours_are_found_as_a_plain_search_finds_them(split, images):
+    """The distance written out in NumPy, every pair, pixel, shift and patch; candidates are all images here."""
+    some, x = tensor(split.train.images[:12]), tensor(images[:3])
+    found = Neighbours.fit(some, 4)
+    np.testing.assert_allclose(
+        found.scores(x, ("smooth",))["smooth"].numpy(), by_hand(x, found.kept, 4), rtol=1e-4
+    )
+
+
+def by_hand(x: torch.Tensor, kept: np.ndarray, count: int) -> list[float]:
+    def maps(image):
+        one = sobel_maps(image)
+        return np.pad(one / np.sqrt((one**2).sum()), ((0, 0), (4, 4), (4, 4)))
+
+    def patch(a, row, column):
+        return a[:, row + 3 : row + 6, column + 3 : column + 6]
+
+    def one_way(a, b):
+        total = 0.0
+        for row in range(28):
+            for column in range(28):
+                total += min(
+                    ((patch(a, row, column) - patch(b, row + i, column + j)) ** 2).sum() / 9
+                    for i in (-1, 0, 1)
+                    for j in (-1, 0, 1)
+                )
+        return total
+
+    scores = []
+    for seen in normalised(x)[:, 0].numpy():
+        a = maps(seen)
+        apart = sorted(one_way(a, maps(k / 255)) + one_way(maps(k / 255), a) for k in kept)
+        scores.append(float(np.mean(apart[:count])))
+    return scores
+
+
+def sobel_maps(image: np.ndarray) -> np.ndarray:
+    kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
+    padded = np.pad(image, 1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    return np.stack([(windows * k).sum((2, 3)) for k in (kernel, kernel.T)])
+
+
+def tensor(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(images[:, None].astype(np.float32) / 255)
+
+
+def test_an_image_that_was_kept_is_its_own_nearest(split):
+    kept = Neighbours.fit(tensor(split.train.images), 1)
+    own = kept.scores(torch.from_numpy(kept.kept[:, None]) / 255, ("mse",))["mse"]
+    assert kept.scores(tensor(split.train.images), ("mse",))["mse"].median() < 0.01
+    assert own.min() >= 0
+    assert kept.own_scores(("mse",))["mse"].min() > 0.01
+
+
+def test_a_bend_of_a_pixel_costs_little():
+    shift = torch.zeros(1, 2, 28, 28)
+    shift[0, :, 8:20, 8:20] = torch.rand(2, 12, 12)
+    moved = shift.roll((1, -1), (2, 3))
+    assert bent(shift, moved).sum() == pytest.approx(0.0, abs=1e-9)
+    assert bent(shift, shift.roll(3, 3)).sum() > 1
+
+
+def test_a_blank_image_has_no_neighbours(near):
+    blank = np.zeros((1, 28, 28), np.uint8)
+    assert near.score_members(blank)["smooth"]["neighbours"] == BLANK
+    assert near.score(blank) > near.calibration_scores().max()
+
+
+def test_neighbours_count_as_much_as_all_networks(near, images):
+    apart = near._apart(images, ("smooth",))["smooth"]
+    mean, spread = near._standards["smooth"].T
+    z = (np.log(apart) - mean[:, None]) / spread[:, None]
+    np.testing.assert_allclose(near.score(images), (z[0] + z[1]) / 4 + z[2] / 2)
+    members_ = near.score_members(images)
+    assert list(members_["smooth"]) == ["normalised", "edges", "neighbours"]
+    np.testing.assert_array_equal(near.combine(members_)["smooth"], near.score(images))
+    np.testing.assert_allclose(near.combine(members_, neighbours=False)["smooth"], (z[0] + z[1]) / 2)
+
+
+def test_the_networks_beside_neighbours_are_those_without(split, near, images):
+    alone = fitted(split, **{**NEAR, "neighbours": 0})
+    np.testing.assert_array_equal(
+        alone.score(images), near.combine(near.score_members(images), neighbours=False)["smooth"]
+    )
+
+
+def test_saved_and_loaded_neighbours_score_the_same(tmp_path, near, images):
+    near.save(tmp_path / "run")
+    again = Detector.load(tmp_path / "run")
+    np.testing.assert_array_equal(near.score(images), again.score(images))
+    np.testing.assert_array_equal(near.heatmap(images), again.heatmap(images))
+    (tmp_path / "run" / "neighbours.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"neighbours\.safetensors: no such file"):
+        Detector.load(tmp_path / "run")
+
+
+def test_scores_by_neighbours_do_not_hang_on_the_batch(near, images):
+    alone = np.concatenate([near.score(one[None]) for one in images[:8]])
+    np.testing.assert_allclose(near.score(images)[:8], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_heatmaps_and_pictures_of_neighbours_lie_over_the_image(near, images):
+    x = near._batches(images)[0]
+    terms = near._neighbours.terms("smooth", x)
+    scores = near._neighbours.scores(x, ("smooth",))["smooth"]
+    torch.testing.assert_close(terms.abs().sum((1, 2)), scores, rtol=1e-5, atol=1e-9)
+    picture = near._neighbours.picture(x)
+    assert picture.shape == images.shape
+    assert ((picture >= 0) & (picture <= 1)).all()
+
+
+def test_neighbours_stand_beside_a_single_network_and_a_vae(split, images):
+    single = fitted(split, **SMALL, neighbours=3)
+    assert single.heatmap(images).shape == images.shape
+    assert single.heatmap_level() > 0
+    assert set(single.combine(single.score_members(images), neighbours=False)) == set(single.rules)
+    vae = fitted(split, **SMALL, model="vae", samples=2, neighbours=3)
+    apart = vae.score_members(images)
+    np.testing.assert_allclose(apart["elbo"]["neighbours"], np.log(apart["smooth"]["neighbours"]))
+
+
+def test_without_validation_images_a_training_image_is_no_neighbour_of_its_own(split):
+    detector = Detector(**NEAR).fit(split.train.images, None, split.calibration.images)
+    usual = np.exp(detector._standards["smooth"][-1, 0])
+    held_out = detector.score_members(split.validation.images)["smooth"]["neighbours"]
+    assert 0.5 * usual < np.median(held_out) < 2 * usual
+
+
+def test_fewer_training_images_than_neighbours_are_all_taken(images):
+    few = Neighbours.fit(tensor(images[:2]), 5)
+    assert few.count == 2
+    assert few.scores(tensor(images), ("smooth",))["smooth"].shape == (len(images),)
+    with pytest.raises(ConfigError, match="n at least 1"):
+        Neighbours(np.zeros((0, 28, 28), np.uint8), 5)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"views": ("pixels", "sideways")}, "view 'sideways': must be one of pixels, deskewed, edges"),
+        (
+            {"views": ("pixels", "sideways")},
+            "view 'sideways': must be one of pixels, deskewed, normalised, edges",
+        ),
         ({"views": ("edges", "edges")}, "view 'edges': named twice"),
         ({"views": ()}, "at least one"),
         ({"members": 0}, "members 0: must be at least 1"),
+        ({"neighbours": -1}, "neighbours -1: must be at least 0"),
     ],
 )
 def test_wrong_settings_are_named(given, said):

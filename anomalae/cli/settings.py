@@ -36,7 +36,7 @@ _SCHEDULE = "; ".join(
 SETTINGS = (
     "model", "architecture", "latent_dim", "hidden", "epochs", "batch_size", "learning_rate", "noise", "score",
     "passes", "likelihood", "beta", "samples", "layers", "auxiliary_dim", "views",
-    "members",
+    "members", "neighbours",
 )  # fmt: skip
 
 
@@ -160,6 +160,12 @@ def settings_options(function: F) -> F:
             "--members",
             type=click.IntRange(1),
             help=f"Networks a view, of different seeds.  [default: {_DEFAULT.members}]",
+        ),
+        click.option(
+            "--neighbours",
+            type=click.IntRange(0),
+            help="Beside the networks, set an image against so many training images most like it, and let them count "
+            f"as much as all networks.  [default: {_DEFAULT.neighbours}, none]",
         ),
     ]
     for option in reversed(options):

@@ -59,6 +59,8 @@ def _words(settings: Settings) -> str:
         words += f", {settings.n_networks} networks"
     if settings.views != ("pixels",):
         words += f", which sees {', '.join(settings.views)}"
+    if settings.neighbours:
+        words += f", and {settings.neighbours} nearest training images"
     return words
 
 
