@@ -31,10 +31,45 @@ def test_a_flag_wins_over_a_preset_and_it_is_said():
     assert (settings["epochs"], settings["passes"], settings["members"]) == (2, 1, 2)
 
 
+def test_a_flag_that_leaves_no_room_for_the_score_of_a_preset_wins():
+    result = ok("train", "--normal", "0", *QUICK, "--preset", "fast", "--views", "edges", "--name", "edged")
+    assert "--views edges wins over normalised of --preset fast" in result.stderr
+    assert "has no nap of --preset fast: smooth judges" in result.stderr
+    assert json.loads(ok("runs", "edged", "--json").stdout)["settings"]["score"] == "smooth"
+
+
+def test_the_fast_preset_is_judged_by_nap():
+    ok("train", "--normal", "0", "--dataset", "digits", "--preset", "fast", "--name", "quick", "--quiet")
+    assert parsed("evaluate", "--run", "quick", "--json")["roc_auc"] > 0.95
+    settings = json.loads(ok("runs", "quick", "--json").stdout)["settings"]
+    assert (settings["score"], settings["views"], settings["epochs"]) == ("nap", ["normalised"], 10)
+
+
+def test_an_ensemble_with_neighbours_is_trained_scored_and_reported(images):
+    import numpy as np
+
+    words = ["--preset", "accurate", "--hidden", "32", "--epochs", "2", "--name", "best", "--quiet"]
+    ok("train", "--normal", "0", "--dataset", "digits", *words)
+    np.save("x.npy", images[:3])
+    ok("score", "x.npy", "--run", "best", "--heatmaps", "heat", "--format", "json")
+    assert "5 nearest training images" in ok("report", "best", "--output", "page").stdout + open_page("page")
+    assert "neighbours" in ok("runs", "best").stdout
+
+
+def open_page(folder: str) -> str:
+    from pathlib import Path
+
+    return next(Path(folder).glob("*.html")).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--views", "pixels,sideways"], "view 'sideways': must be one of pixels, deskewed, normalised, edges"),
+        (["--neighbours", "-1"], "-1"),
+        (
+            ["--views", "pixels,sideways"],
+            "view 'sideways': must be one of pixels, deskewed, normalised, edges",
+        ),
         (["--views", "edges,edges"], "view 'edges': named twice"),
         (["--views", ""], "view ''"),
         (["--members", "0"], "0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import tomllib
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from anomalae.config import (
     MODELS,
     MOST_LAYERS,
     PIXELS,
+    PRESET_LINES,
     PRESETS,
     SCHEDULE,
     SCORES,
@@ -71,7 +73,7 @@ def settings_options(function: F) -> F:
             "--preset",
             type=click.Choice(list(PRESETS)),
             help="A set of settings: "
-            + "; ".join(f"{name}: {_described(values)}" for name, values in PRESETS.items())
+            + "; ".join(f"{name}: {_described(PRESETS[name])} ({PRESET_LINES[name]})" for name in PRESETS)
             + ". Any of them given as well wins.",
         ),
         click.option("--model", type=click.Choice(MODELS), help="Kind of model.  [default: ae]"),
@@ -176,15 +178,21 @@ def settings_options(function: F) -> F:
 def make_settings(given: dict[str, Any], **more: Any) -> Settings:
     """Settings of the options in `given`; a value out of range is a usage error (exit status 2)."""
     values = {name: given[name] for name in SETTINGS if given[name] is not None}
-    preset = PRESETS.get(given["preset"], {})
-    for name in values.keys() & preset.keys():
-        if values[name] != preset[name]:
+    preset = dict(PRESETS.get(given["preset"], {}))
+    for name in values:
+        if values[name] != preset.get(name, values[name]):
             flag = f"--{name.replace('_', '-')} {_word(values[name])}"
             common.warn(f"{flag} wins over {_word(preset[name])} of --preset {given['preset']}")
+    score = None if "score" in values else preset.pop("score", None)
     try:
-        return Settings.of(**{**preset, **values}, **more)
+        settings = Settings.of(**{**preset, **values}, **more)
+        if score in settings.rules:
+            return dataclasses.replace(settings, score=score)
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
+    if score is not None:
+        common.warn(f"{settings.short} has no {score} of --preset {given['preset']}: {settings.rule} judges")
+    return settings
 
 
 def config_option(function: F) -> F:
