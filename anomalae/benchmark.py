@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from anomalae import benchmark_tables, bundle, experiment
 from anomalae.calibration import false_alarm_band
-from anomalae.config import Settings
+from anomalae.config import PRESETS, Settings
 from anomalae.datasets import Dataset, OneClassSplit, Part
 from anomalae.detector import Detector
 from anomalae.environment import choose_device, record_environment
@@ -173,7 +173,15 @@ def command_line(grid: Grid) -> str:
     words.append(f"--seeds {_list(list(grid.seeds))}")
     if grid.part != "test":
         words.append(f"--part {grid.part}")
-    usual = Settings.of(model=grid.settings.model, architecture=grid.settings.architecture).to_dict()
+    named = {
+        name: values
+        for name, values in PRESETS.items()
+        if all(getattr(grid.settings, key) == value for key, value in values.items())
+    }
+    preset = next(iter(named), None)
+    words += [f"--preset {preset}"] if preset else []
+    kind = {"model": grid.settings.model, "architecture": grid.settings.architecture}
+    usual = Settings.of(**kind, **named.get(preset or "", {})).to_dict()
     for key, value in grid.settings.to_dict().items():
         if key in ("model", "architecture") and value != getattr(Settings(), key):
             words.append(f"--{key} {value}")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from anomalae import bundle
+from anomalae import benchmark, bundle
 from anomalae.baselines import BaselineDetector
+from anomalae.config import PRESETS, Settings
 from anomalae.intervals import delong_test
 from tests.cli import QUICK, fails, ok, parsed, run
 
@@ -94,6 +95,29 @@ def test_each_class_anomalous_in_turn(digits):
     )
     assert row["roc_auc"]["smooth"]["mean"] == pytest.approx(roc_auc_score(labels == 1, arrays["smooth"]))
     assert "--anomalous 1,9" in found["command"]
+
+
+def test_what_each_member_gives_stands_below_the_table(digits):
+    words = ["--views", "pixels,edges", "--neighbours", "3", "--seeds", "0,1"]
+    found = parsed("benchmark", "--normal", "8", *QUICK, *words, "--json", "--quiet")
+    folder = Path("reports/benchmark-digits-ae")
+    assert list(found["members"]) == ["pixels", "edges", "neighbours", "networks"]
+    arrays, _ = bundle.read_arrays(folder / "cells/normal-8_seed-1.safetensors")
+    for name in found["members"]:
+        value = found["rows"][0]["members"][name]["values"][1]
+        expected = roc_auc_score(digits.test.labels != 8, arrays[f"smooth of {name}"])
+        assert value == pytest.approx(expected, abs=1e-12)
+    assert "of each member alone" in (folder / "table.md").read_text()
+    assert '8,1,"anomalae, edges alone",smooth,' in (folder / "table.csv").read_text()
+
+
+def test_the_command_names_a_preset(digits):
+    def command(**settings):
+        return benchmark.command_line(benchmark.Grid(digits, (8,), (0,), Settings.of(**settings)))
+
+    assert command(**PRESETS["fast"]).endswith("--preset fast")
+    assert command(**{**PRESETS["accurate"], "epochs": 3}).endswith("--preset accurate --epochs 3")
+    assert "--preset" not in command(views=("normalised",))
 
 
 def test_a_failed_baseline_is_said_and_the_others_stand():
