@@ -90,7 +90,10 @@ def prepare(grid: Grid, folder: Path) -> None:
     spec = grid.spec()
     path = folder / SPEC
     if path.is_file():
-        found = _completed(bundle.read_json(path))
+        kept = bundle.read_json(path)
+        if not isinstance(kept, dict) or not isinstance(kept.get("settings"), dict):
+            raise BundleError(f"{path}: not a benchmark's description")
+        found = _completed(kept)
         for key, value in spec.items():
             if found.get(key) != value:
                 raise ConfigError(
@@ -238,7 +241,7 @@ def _run_cell(
     arrays = {rule: evaluation.scores for rule, evaluation in evaluations.items()}
     by_member = apart[settings.rule] if len(apart[settings.rule]) > 1 else {}
     if settings.neighbours and settings.n_networks > 1:
-        by_member |= {"networks": detector.combine(apart, neighbours=False)[settings.rule]}
+        by_member |= {"all networks": detector.combine(apart, neighbours=False)[settings.rule]}
     arrays |= {f"{settings.rule} of {name}": scores for name, scores in by_member.items()}
     anomalous = experiment.truth(part.labels, split.normal)
     bundle.write_arrays(base.with_suffix(".safetensors"), arrays)

@@ -144,6 +144,17 @@ def read_arrays(
     return arrays, metadata
 
 
+def names(path: Path) -> set[str]:
+    """Names of the arrays in a safetensors file; none where it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return set(file.keys())
+    except (SafetensorError, OSError):
+        return set()
+
+
 def _check_names(
     path: Path, names: list[str], found: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]]
 ) -> None:

@@ -12,7 +12,7 @@ from anomalae.errors import ConfigError
 
 T = TypeVar("T")
 
-FORMAT_VERSION = 1  # of a run folder; raised when an older anomalae could no longer read a newer run
+FORMAT_VERSION = 2  # of a run folder; raised when an older anomalae could no longer read a newer run
 PIXELS = 28 * 28
 
 MODELS = ("ae", "vae", "ladder-vae", "adgm")
@@ -119,6 +119,9 @@ class Settings:
             raise ConfigError(f"hidden {list(self.hidden)}: the conv architecture has 2 layers")
 
     def _check_views(self) -> None:
+        given: Any = self.views
+        if isinstance(given, str) or not hasattr(given, "__iter__"):
+            raise ConfigError(f"views {given!r}: must be several names, as in ('pixels', 'edges')")
         views = tuple(self.views)
         for name in views:
             if name not in VIEWS:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from anomalae import bundle, calibration, members, noise, runs, scoring, storage, training
-from anomalae.config import DEFAULT_ALPHA, DENSITIES, Settings
+from anomalae.config import DEFAULT_ALPHA, DENSITIES, HIDDEN_SCORES, Settings
 from anomalae.datasets import split_indices
 from anomalae.density import ACTIVE, unit_terms
 from anomalae.environment import Environment, choose_device, record_environment, use_threads
@@ -69,8 +69,9 @@ class Detector:
         """Train on normal images; returns self.
 
         With `train` alone the images are split by the seed into training, validation and calibration images (see
-        `anomalae.datasets.split_indices`). Validation images give the validation loss; calibration images serve
-        for nothing but thresholds and p-values. With `folder` each epoch leaves a checkpoint there (of epochs too
+        `anomalae.datasets.split_indices`). Validation images give the validation loss, and what the members of an
+        ensemble are standardised by (training images do where there are none); calibration images serve for nothing
+        but thresholds and p-values. With `folder` each epoch leaves a checkpoint there (of epochs too
         short for that, as many as take a tenth of the time), and `resume` goes on from it, ending with the weights
         of an uninterrupted training, bit for bit (same machine, versions, threads). `data` says where the images
         came from, for the record. Raises ImageError for unusable images, TrainingError when the loss is no longer
@@ -84,6 +85,8 @@ class Detector:
             train, validation, calibration = (train[index] for index in parts)
         calibration = check_images(calibration, "calibration images")
         held_out = None if validation is None else check_images(validation, "validation images")
+        if self._given.rule in HIDDEN_SCORES and len(train) < 2:
+            raise ConfigError(f"score {self._given.rule!r}: needs 2 training images at least, there is 1")
         self.settings = self._given.for_images(len(train))
         use_threads(self.threads)
         self.environment = record_environment(self.device)
@@ -113,31 +116,42 @@ class Detector:
         tensors = self._tensor(train), None if held_out is None else self._tensor(held_out)
         try:
             training.run(state, *tensors, on_epoch=epoch_done, on_batch=on_batch)
+            self._finish(state, train, held_out, calibration)
         except BaseException:
             if keep is not None:
                 keep.broken_off()
             raise
+        return self
+
+    def _finish(
+        self,
+        state: training.Training,
+        train: np.ndarray,
+        held_out: np.ndarray | None,
+        calibration_images: np.ndarray,
+    ) -> None:
+        """What comes after the last epoch: what `nap` and neighbours learn, standards, calibration scores."""
+        seen, count = self._tensor(train), self.settings.neighbours
         self._members = [Member(network.settings, network.model.eval()) for network in state.networks]
         for member in self._members if "nap" in self.settings.rules else ():
-            member.learn(tensors[0])
+            member.learn(seen)
+        self._neighbours = Neighbours.fit(seen, count) if count else None
         learned = all(member.nap is not None for member in self._members)
         rules = self.settings.rules if learned else storage.without_hidden(self.settings.rules)
-        count = self.settings.neighbours
-        self._neighbours = Neighbours.fit(tensors[0], count) if count else None
         self.history, self._standards = state.history, {}
         if len(self._together) > 1:
             apart = self._apart(train if held_out is None else held_out, rules, own=held_out is None)
             self._standards = {rule: members.standard(rule, scores) for rule, scores in apart.items()}
-        self._calibration = self._scores(calibration, rules)
+        self._calibration = self._scores(calibration_images, rules)
         self.validation = {} if held_out is None else self._validate(held_out)
-        return self
 
     def _validate(self, images: np.ndarray) -> dict[str, float]:
-        """What a run tells of its model: of a density the ELBO, its parts on held-out normals, active units."""
+        """What a run tells of its first network: of a density the ELBO, its parts on held-out normals, active units."""
         if self.settings.model not in DENSITIES:
             return {}
-        apart = self._apart(images, ("elbo", "reconstruction-probability", "kl"))
-        scores = {rule: found[0] for rule, found in apart.items()}  # of the first network
+        rules = ("elbo", "reconstruction-probability", "kl")
+        parts = [self._first().scores(x, rules) for x in self._batches(images)]
+        scores = {rule: torch.cat([part[rule] for part in parts]) for rule in rules}
         variance, _ = self.unit_activity(images)
         return {
             "elbo": -float(scores["elbo"].mean()),
@@ -188,7 +202,11 @@ class Detector:
 
         Without `neighbours` they are what the networks alone would give.
         """
-        stacked = {rule: np.stack(list(scores.values())) for rule, scores in apart.items()}
+        names = members.names(self.settings)
+        for scores in apart.values():
+            if set(scores) != set(names):
+                raise ConfigError(f"members {', '.join(scores)}: must be {', '.join(names)}")
+        stacked = {rule: np.stack([scores[name] for name in names]) for rule, scores in apart.items()}
         if neighbours or self._neighbours is None:
             return self._combined(stacked)
         count = len(self._members)
@@ -217,13 +235,13 @@ class Detector:
         self._first()
         found: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}
         for x in self._batches(images):
-            scores = [member.scores(x, rules) for member in self._together]
+            scores = [member.scores(x, rules) for member in (self._members if own else self._together)]
             for rule in rules:
                 found[rule].append(np.stack([one[rule].numpy() for one in scores]))
         apart = {rule: np.concatenate(parts, axis=1) for rule, parts in found.items()}
         if own and self._neighbours is not None:  # an image is no neighbour of its own
-            for rule, scores_of in self._neighbours.own_scores(rules).items():
-                apart[rule][-1] = scores_of.numpy()
+            others = self._neighbours.own_scores(rules)
+            apart = {rule: np.vstack([scores, others[rule].numpy()]) for rule, scores in apart.items()}
         return apart
 
     def calibration_scores(self, rule: str | None = None) -> np.ndarray:
@@ -393,8 +411,7 @@ class Detector:
 
     def check_rule(self, rule: str | None) -> str:
         """The rule of this name, None being the default one; ConfigError for one this detector lacks."""
-        if rule is None:
-            return self.settings.rule
+        rule = rule or self.settings.rule
         if rule not in self.rules:
             raise ConfigError(
                 f"score {rule!r}: a run of model {self.settings.model} has {', '.join(self.rules)}"

@@ -16,6 +16,7 @@ from anomalae.models import VariationalAutoencoder
 from anomalae.views import VIEWS
 
 NEIGHBOURS = "neighbours"  # the name of the member that is no network
+LEAST_SPREAD = 1e-6  # of comparable scores; less is rounding, of images that are all the same
 LEAST_SCORE = 1e-12  # a perfect reconstruction has no logarithm; far below any score seen
 
 
@@ -27,9 +28,14 @@ class Member:
         self.view = VIEWS[settings.views[0]]
 
     def learn(self, images: Tensor) -> None:
-        """Learn from training images what the score `nap` needs; it takes two of them at least."""
+        """Learn from training images what the score `nap` needs; it takes two of them at least.
+
+        They are taken evenly from all, which may be in the order of their classes.
+        """
         if len(images) > 1:
-            source = self.see(images[: rapp.IMAGES])[0]
+            count = min(len(images), rapp.IMAGES)
+            chosen = torch.linspace(0, len(images) - 1, count, dtype=torch.float64).round().long()
+            source = self.see(images[chosen.to(images.device)])[0]
             self.nap = rapp.Nap.fit(self.pathway(source, self.rebuild(source)))
 
     def pathway(self, source: Tensor, rebuilt: Tensor) -> Tensor:
@@ -69,12 +75,12 @@ class Member:
         """The score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score."""
         source, target = self.see(images)
         terms = scoring.terms(rule, target, self.rebuild(source))
-        return self.view.back(terms, images.cpu().double())
+        return self.view.back(terms, images.cpu().double(), True)
 
     def picture(self, images: Tensor) -> Tensor:
         """What the network rebuilds, laid over the image: (N, 28, 28) in [0, 1]."""
         rebuilt = self.rebuild(self.see(images)[0])
-        return self.view.back(rebuilt, images).clamp(0, 1)
+        return self.view.back(rebuilt, images, False).clamp(0, 1)
 
     def density_model(self) -> VariationalAutoencoder:
         """The network, if it has an explicit density; else ConfigError."""
@@ -106,7 +112,7 @@ def standard(rule: str, scores: np.ndarray) -> np.ndarray:
     """Mean and standard deviation of each member's comparable scores (M, N) of held-out normals: float64 (M, 2)."""
     values = comparable(rule, scores)
     spread = values.std(1)
-    return np.stack([values.mean(1), np.where(spread > 0, spread, 1.0)], 1)
+    return np.stack([values.mean(1), np.where(spread > LEAST_SPREAD, spread, 1.0)], 1)
 
 
 def weights(count: int, neighbours: bool) -> np.ndarray:

@@ -63,7 +63,9 @@ class Neighbours:
         return _by_rule(self._compare(images)[0], rules)
 
     def own_scores(self, rules: Sequence[str]) -> dict[str, Tensor]:
-        """The scores of the training images kept, each set against the others."""
+        """The scores of the training images kept, each set against the others; of a single one BLANK."""
+        if len(self.kept) == 1:
+            return _by_rule(torch.full((1,), BLANK), rules)
         places = torch.arange(len(self.kept)).split(SEARCHED)
         parts = [self._compare_seen(self._images[own], own)[0] for own in places]
         return _by_rule(torch.cat(parts), rules)
@@ -78,13 +80,13 @@ class Neighbours:
         blur = blur_matrix(28, SEARCH_SIGMA, SEARCH_CUT).float()
         more = blur @ (source - self._mean(near)) @ blur.T
         terms = where * torch.where(more < 0, -1, 1)
-        laid = self.view.back(terms.double(), images.cpu().double())
+        laid = self.view.back(terms.double(), images.cpu().double(), True)
         total = laid.abs().sum((1, 2))
         return laid * (score.double() / total.where(total > 0, 1))[:, None, None]
 
     def picture(self, images: Tensor) -> Tensor:
         """The mean of the nearest training images, laid over the image: (N, 28, 28) in [0, 1]."""
-        return self.view.back(self._mean(self._compare(images)[2]), images.cpu()).clamp(0, 1)
+        return self.view.back(self._mean(self._compare(images)[2]), images.cpu(), False).clamp(0, 1)
 
     def _mean(self, near: Tensor) -> Tensor:
         return self._images[near].mean(1)
@@ -96,8 +98,9 @@ class Neighbours:
     def _compare_seen(self, source: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         candidates = self.candidates
         likeness = _blurred(source) @ self._blurred.T
-        if own is not None and len(self.kept) > candidates:
+        if own is not None:
             likeness[torch.arange(len(own)), own] = -torch.inf
+            candidates = min(candidates, len(self.kept) - 1)
         likely = likeness.topk(candidates, 1).indices
         maps = _maps(source)
         parts = zip(*(p.split(max(1, PAIRS // candidates)) for p in (maps, likely)), strict=True)
@@ -112,7 +115,7 @@ class Neighbours:
         n, candidates = likely.shape
         pairs = maps[:, None].expand(-1, candidates, -1, -1, -1).flatten(0, 1)
         where = bent(pairs, self._maps[likely.flatten()]).unflatten(0, (n, candidates))
-        distance, order = where.sum((2, 3)).topk(self.count, 1, largest=False)
+        distance, order = where.sum((2, 3)).topk(min(self.count, candidates), 1, largest=False)
         rows = torch.arange(n)[:, None]
         return distance.mean(1), where[rows, order].mean(1, keepdim=True), likely[rows, order]
 

@@ -68,8 +68,9 @@ class Nap:
         n, width = differences.shape
         if n < 2:
             raise ConfigError(f"nap: {n} training images: must be at least 2")
+        differences = differences.detach().cpu()
         mean = differences.mean(0, dtype=torch.float64)
-        centred = (differences - mean.to(differences)).double().cpu()
+        centred = (differences - mean.to(differences)).double()
         # The smaller Gram matrix has the same eigenvalues, S^2, and one side of the singular vectors.
         wide = width > n
         values, vectors = torch.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
@@ -79,7 +80,7 @@ class Nap:
         spread = values.sqrt()
         right = centred.T @ (vectors / spread) if wide else vectors
         projection = right / spread * n**0.5
-        return cls(mean.cpu().float().numpy(), projection.float().numpy())
+        return cls(mean.float().numpy(), projection.float().numpy())
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Nap:

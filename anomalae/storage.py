@@ -89,13 +89,17 @@ def read(
     and fault."""
     neighbours = _read_neighbours(folder / runs.NEIGHBOURS, record) if record.settings.neighbours else None
     members = _read_networks(folder, record, device)
-    rules = _read_pathway(folder / runs.PATHWAY, members, record.settings.rules)
+    rules = _read_pathway(folder, members, record.settings.rules)
     expected: dict[str, tuple[int, ...]] = dict.fromkeys(rules, (record.data.n_calibration,))
     count = len(members) + (neighbours is not None)
     if count > 1:
         expected |= dict.fromkeys((STANDARD + rule for rule in rules), (count, 2))
     kept, _ = bundle.read_arrays(folder / runs.CALIBRATION, expected)
     standards = {rule: kept[STANDARD + rule] for rule in rules if STANDARD + rule in kept}
+    for rule, standard in standards.items():
+        if not (standard[:, 1] > 0).all():
+            name = f"{STANDARD}{rule}"
+            raise BundleError(f"{folder / runs.CALIBRATION}: {name!r}: spreads must be above 0")
     return members, neighbours, {rule: kept[rule] for rule in rules}, standards
 
 
@@ -128,17 +132,27 @@ def _read_networks(folder: Path, record: Record, device: torch.device) -> list[M
     return [Member(one, model.to(device).eval()) for one, model in built]
 
 
-def _read_pathway(path: Path, members: Sequence[Member], rules: tuple[str, ...]) -> tuple[str, ...]:
+def _read_pathway(folder: Path, members: Sequence[Member], rules: tuple[str, ...]) -> tuple[str, ...]:
     """Take up what `nap` has learned, and return the scores that the run has: older ones lack those of `rapp`."""
-    if not path.is_file():
+    path = folder / runs.PATHWAY
+    if "nap" not in rules:
+        return rules
+    if not path.is_file() and "nap" not in bundle.names(folder / runs.CALIBRATION):
         return without_hidden(rules)
     arrays, _ = bundle.read_arrays(path)
-    try:
-        for place, member in enumerate(members):
-            names = ("mean", "projection")
-            member.nap = rapp.Nap.from_arrays({name: arrays[f"{place}.{name}"] for name in names})
-    except (KeyError, ConfigError) as error:
-        raise BundleError(f"{path}: does not fit the run: {error}") from None
+    keys = ("mean", "projection")
+    wanted = {f"{place}.{key}" for place in range(len(members)) for key in keys}
+    if set(arrays) != wanted or any(array.dtype != np.float32 for array in arrays.values()):
+        raise BundleError(f"{path}: does not fit the run: it should hold float32 {', '.join(sorted(wanted))}")
+    blank = torch.zeros(1, 1, 28, 28)
+    for place, member in enumerate(members):
+        try:
+            nap = rapp.Nap.from_arrays({key: arrays[f"{place}.{key}"] for key in keys})
+            device = next(member.model.parameters()).device
+            nap.score(member.pathway(blank.to(device), blank.to(device)))
+        except ConfigError as error:
+            raise BundleError(f"{path}: does not fit the run: {error}") from None
+        member.nap = nap
     return rules
 
 

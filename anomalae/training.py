@@ -99,6 +99,8 @@ class Training:
 
     def restore(self, arrays: dict[str, np.ndarray], history: list[dict[str, Any]]) -> None:
         """Take up what `arrays` and the history of a checkpoint hold."""
+        if not any(name[:1].isdigit() for name in arrays):  # a single network's, before there were ensembles
+            arrays = {f"0.{name}": array for name, array in arrays.items()}
         try:
             for place, network in enumerate(self.networks):
                 state: dict[int, dict[str, Tensor]] = {}

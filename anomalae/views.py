@@ -26,15 +26,15 @@ class View:
     """One way to look at an image.
 
     `source`: what the network sees, (N, 1, 28, 28), noise added after it. `target`: what it rebuilds, (N, C, 28, 28)
-    in [0, 1]. `back(maps, images)`: something of the target's kind, rebuilt maps or signed terms (N, C, 28, 28), as a
-    picture (N, 28, 28) that lies over the image.
+    in [0, 1]. `back(maps, images, terms)`: something of the target's kind, signed terms of a score or rebuilt maps
+    (N, C, 28, 28), as a picture (N, 28, 28) that lies over the image; terms keep their absolute sum, maps their values.
     """
 
     line: str  # what it is, for people
     channels: int  # C
     source: Callable[[Tensor], Tensor]
     target: Callable[[Tensor], Tensor]
-    back: Callable[[Tensor, Tensor], Tensor]
+    back: Callable[[Tensor, Tensor, bool], Tensor]
 
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What the network is shown and what it should make of it; made once where both are the same."""
@@ -78,22 +78,26 @@ def edges(images: Tensor) -> Tensor:
     return torch.cat([both.clamp_min(0), (-both).clamp_min(0)], 1)[:, [0, 2, 1, 3]]
 
 
-def _first(maps: Tensor, images: Tensor) -> Tensor:
+def _first(maps: Tensor, images: Tensor, terms: bool) -> Tensor:
     return maps[:, 0]
 
 
-def _laid_back(frame: Callable[[Tensor], tuple[Tensor, Tensor]], maps: Tensor, images: Tensor) -> Tensor:
-    """Undo a view that reads images in this frame: maps resampled by its inverse, each one's absolute sum kept."""
+def _laid_back(
+    frame: Callable[[Tensor], tuple[Tensor, Tensor]], maps: Tensor, images: Tensor, terms: bool
+) -> Tensor:
+    """Undo a view that reads images in this frame: maps resampled by its inverse, the absolute sum of terms kept."""
     matrix, centre = frame(images)
     inverse = torch.linalg.inv(matrix)
     # Where the view reads A (p - middle) + centre for p, its inverse reads A^-1 (p - centre) + middle.
     start = MIDDLE - (inverse @ (centre - MIDDLE)[..., None])[..., 0]
     laid = _resample(maps, inverse, start)
+    if not terms:
+        return laid[:, 0]
     before, after = (m.abs().sum((1, 2, 3), keepdim=True) for m in (maps, laid))
     return (laid * (before / after.where(after > 0, 1)))[:, 0]
 
 
-def _over_channels(maps: Tensor, images: Tensor) -> Tensor:
+def _over_channels(maps: Tensor, images: Tensor, terms: bool) -> Tensor:
     """All channels in one: their absolute sum, with the sign of their sum."""
     return maps.abs().sum(1) * torch.where(maps.sum(1) < 0, -1, 1)
 

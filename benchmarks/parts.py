@@ -34,10 +34,8 @@ NETWORKS = {  # trained each; {} is the default: pixels, seed 0, 1024-512-64, no
     "hidden 512-256, latent 32": {"hidden": (512, 256), "latent_dim": 32},
     "noise 0.5": {"noise": 0.5},
     "15 epochs": {"epochs": 15},
-    "normalised, seed 1": {"views": ("normalised",), "seed": 1},
     "squares hidden in training": {},
     "small": PRESETS["fast"],
-    "60 epochs": {"epochs": 60},
 }
 TABLE = {  # row: the scores that are averaged in it; "network: variant" is another score of the same network
     "default: pixels": ["pixels"],
@@ -51,7 +49,6 @@ TABLE = {  # row: the scores that are averaged in it; "network: variant" is anot
     "**blur** of the score: sigma 1": ["pixels: sigma 1"],
     "blur of the score: sigma 2": ["pixels: sigma 2"],
     "**epochs**: 15": ["15 epochs"],
-    "epochs: 60": ["60 epochs"],
     "**hidden layers**: pixels by sap": ["pixels: sap"],
     "hidden layers: pixels by nap": ["pixels: nap"],
     "hidden layers: normalised by sap": ["normalised: sap"],
@@ -65,7 +62,6 @@ TABLE = {  # row: the scores that are averaged in it; "network: variant" is anot
     "views together: pixels, deskewed, edges": ["pixels", "deskewed", "edges"],
     "views together: pixels, normalised, edges": ["pixels", "normalised", "edges"],
     "views together: all four": ["pixels", "deskewed", "normalised", "edges"],
-    "views together: normalised of seeds 0 and 1, edges": ["normalised", "normalised, seed 1", "edges"],
     "**neighbours** alone: nearest 5, bent": ["neighbours"],
     "neighbours alone: nearest 5, stiff (blurred cosine)": ["neighbours: stiff"],
     "neighbours alone: bent, nearest 1": ["neighbours: 1"],

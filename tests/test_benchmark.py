@@ -101,7 +101,7 @@ def test_what_each_member_gives_stands_below_the_table(digits):
     words = ["--views", "pixels,edges", "--neighbours", "3", "--seeds", "0,1"]
     found = parsed("benchmark", "--normal", "8", *QUICK, *words, "--json", "--quiet")
     folder = Path("reports/benchmark-digits-ae")
-    assert list(found["members"]) == ["pixels", "edges", "neighbours", "networks"]
+    assert list(found["members"]) == ["pixels", "edges", "neighbours", "all networks"]
     arrays, _ = bundle.read_arrays(folder / "cells/normal-8_seed-1.safetensors")
     for name in found["members"]:
         value = found["rows"][0]["members"][name]["values"][1]

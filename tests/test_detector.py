@@ -93,6 +93,13 @@ class TestContract:
             np.testing.assert_allclose(detector.score(same, rule), scores, rtol=1e-5, atol=1e-8)
 
 
+def test_hidden_scores_need_two_training_images(images):
+    with pytest.raises(ConfigError, match="score 'nap': needs 2 training images"):
+        Detector(**SMALL, score="nap").fit(images[:1], None, images)
+    with pytest.raises(ConfigError, match="score 'nap'"):
+        Detector(**SMALL).fit(images[:1], None, images).score(images, "nap")
+
+
 def test_same_seed_same_scores_other_seed_others(digits, images):
     train = digits.one_class(normal=[0], seed=0).train.images
     one, two = (Detector(**SMALL, seed=4).fit(train).score(images) for _ in range(2))
@@ -202,7 +209,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), r"no config\.json, so it is unfinished"),
     "config is no object": (lambda f: (f / "config.json").write_text("[]"), r"config\.json: expected an object"),
     "config is no JSON": (lambda f: (f / "config.json").write_text("{"), r"config\.json: not valid JSON"),
-    "newer format": (_edit_config(lambda c: c.update(format_version=2)), r"format version 2 is newer than 1"),
+    "newer format": (_edit_config(lambda c: c.update(format_version=3)), r"format version 3 is newer than 2"),
     "strange format": (_edit_config(lambda c: c.update(format_version="x")), r"format version 'x'"),
     "unknown key": (_edit_config(lambda c: c.update(colour="red")), r"config\.json: unknown key 'colour'"),
     "unknown setting": (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from anomalae import Detector, members
+from anomalae import Detector, bundle, members
 from anomalae.config import VIEWS as NAMES
 from anomalae.config import Settings
 from anomalae.errors import BundleError, ConfigError
@@ -89,7 +89,8 @@ def test_a_blank_image_stays_blank():
     blank = torch.zeros(1, 1, 28, 28)
     for view in VIEWS.values():
         assert (view.target(blank) == 0).all()
-        assert (view.back(view.target(blank), blank) == 0).all()
+        assert (view.back(view.target(blank), blank, True) == 0).all()
+        assert (view.back(view.target(blank), blank, False) == 0).all()
 
 
 def test_edges_are_sobels_in_four_directions():
@@ -119,10 +120,11 @@ def test_views_take_an_image_at_a_time_and_stay_in_range(name, images):
 @pytest.mark.parametrize("view", [deskewed, normalised])
 def test_laid_back_it_lies_over_the_image(view, images):
     x = torch.from_numpy(images[:, None].astype(np.float32) / 255)
-    back = VIEWS[view.__name__].back(view(x), x)
-    torch.testing.assert_close(back.sum((1, 2)), view(x).sum((1, 2, 3)), rtol=1e-4, atol=1e-4)
-    back = back * (x.sum((1, 2, 3)) / back.sum((1, 2)))[:, None, None]  # scaling changes the sum of the ink
-    assert (back - x[:, 0]).square().mean() < 0.25 * (view(x) - x).square().mean()
+    terms = VIEWS[view.__name__].back(view(x), x, True)
+    torch.testing.assert_close(terms.sum((1, 2)), view(x).sum((1, 2, 3)), rtol=1e-4, atol=1e-4)
+    picture = VIEWS[view.__name__].back(view(x), x, False)
+    torch.testing.assert_close(picture.sum((1, 2)), x.sum((1, 2, 3)), rtol=0.1, atol=0)
+    assert (picture - x[:, 0]).square().mean() < 0.25 * (view(x) - x).square().mean()
 
 
 # --- ensembles ----------------------------------------------------------------------------------------------------
@@ -280,6 +282,13 @@ def test_an_image_that_was_kept_is_its_own_nearest(split):
     assert kept.own_scores(("mse",))["mse"].min() > 0.01
 
 
+def test_none_of_few_training_images_is_its_own_neighbour(split):
+    for n in (2, 5, 19):
+        kept = Neighbours.fit(tensor(split.train.images[:n]), 5)
+        assert kept.own_scores(("mse",))["mse"].min() > 0.01
+    assert Neighbours.fit(tensor(split.train.images[:1]), 5).own_scores(("mse",))["mse"] == BLANK
+
+
 def test_a_bend_of_a_pixel_costs_little():
     shift = torch.zeros(1, 2, 28, 28)
     shift[0, :, 8:20, 8:20] = torch.rand(2, 12, 12)
@@ -303,6 +312,41 @@ def test_neighbours_count_as_much_as_all_networks(near, images):
     assert list(members_["smooth"]) == ["normalised", "edges", "neighbours"]
     np.testing.assert_array_equal(near.combine(members_)["smooth"], near.score(images))
     np.testing.assert_allclose(near.combine(members_, neighbours=False)["smooth"], (z[0] + z[1]) / 2)
+
+
+def test_members_are_combined_by_name_and_none_may_miss(near, images):
+    apart = near.score_members(images)
+    turned = {rule: dict(reversed(list(scores.items()))) for rule, scores in apart.items()}
+    np.testing.assert_array_equal(near.combine(turned)["smooth"], near.score(images))
+    with pytest.raises(ConfigError, match="must be normalised, edges, neighbours"):
+        near.combine({"smooth": {"edges": apart["smooth"]["edges"]}})
+
+
+def test_standards_of_no_spread_are_refused(tmp_path, near):
+    near.save(tmp_path / "run")
+    path = tmp_path / "run" / "calibration.safetensors"
+    arrays, _ = bundle.read_arrays(path)
+    arrays["standard.smooth"] = arrays["standard.smooth"] * [1, -1]
+    bundle.write_arrays(path, arrays)
+    with pytest.raises(BundleError, match=r"standard\.smooth.*above 0"):
+        Detector.load(tmp_path / "run")
+
+
+def test_what_nap_learned_must_fit(tmp_path, small):
+    def broken(change):
+        small.save(tmp_path / "run")
+        path = tmp_path / "run" / "pathway.safetensors"
+        bundle.write_arrays(path, change(bundle.read_arrays(path)[0]))
+        with pytest.raises(BundleError, match=r"pathway\.safetensors"):
+            Detector.load(tmp_path / "run")
+
+    broken(lambda arrays: {name: array.astype(np.float64) for name, array in arrays.items()})
+    broken(lambda arrays: {name: array[:5] for name, array in arrays.items()})
+    broken(lambda arrays: {**arrays, "more": arrays["0.mean"]})
+    small.save(tmp_path / "run")
+    (tmp_path / "run" / "pathway.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"pathway\.safetensors: no such file"):
+        Detector.load(tmp_path / "run")
 
 
 def test_the_networks_beside_neighbours_are_those_without(split, near, images):
@@ -371,6 +415,8 @@ def test_fewer_training_images_than_neighbours_are_all_taken(images):
         ),
         ({"views": ("edges", "edges")}, "view 'edges': named twice"),
         ({"views": ()}, "at least one"),
+        ({"views": "pixels"}, "views 'pixels': must be several names"),
+        ({"views": 3}, "views 3: must be several names"),
         ({"members": 0}, "members 0: must be at least 1"),
         ({"neighbours": -1}, "neighbours -1: must be at least 0"),
     ],

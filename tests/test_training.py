@@ -105,6 +105,14 @@ def test_an_interrupted_training_keeps_epochs_that_were_passed_over(tmp_path, im
     assert len(read_checkpoint(tmp_path)[1]) == 7
 
 
+def test_a_checkpoint_from_before_there_were_ensembles_goes_on(images):
+    arrays = trained(SETTINGS, images).arrays()
+    second = training.Training.start(SETTINGS, CPU)
+    second.restore({name.removeprefix("0."): array for name, array in arrays.items()}, [])
+    for name, array in second.arrays().items():
+        assert np.array_equal(array, arrays[name]), name
+
+
 def test_restore_refuses_what_does_not_fit(images):
     arrays = trained(SETTINGS, images).arrays()
     other = training.Training.start(Settings(hidden=(8,), latent_dim=4, epochs=1, batch_size=8), CPU)

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the cells and tables.  [default: reports/benchmark-DATA-MODEL]",
+    help="Folder for the cells and tables.  [default: reports/benchmark-DATA-MODEL, and the preset's name]",
 )
 @config_option
 @common.json_option
@@ -96,6 +96,7 @@ def command(**given: Any) -> None:
     seeds = _seeds(given["seeds"])
     grid = benchmark.Grid(dataset, classes, seeds, settings, given["part"], given["alpha"], side)
     which = "" if side == "normal" else "-anomalous"
+    which += f"-{given['preset']}" if given["preset"] else ""
     folder = given["output"] or Path("reports") / f"benchmark-{short}-{settings.model}{which}"
     total, quiet = len(classes) * len(seeds), given["quiet"]
     done: list[str] = []

@@ -183,6 +183,8 @@ def make_settings(given: dict[str, Any], **more: Any) -> Settings:
         if values[name] != preset.get(name, values[name]):
             flag = f"--{name.replace('_', '-')} {_word(values[name])}"
             common.warn(f"{flag} wins over {_word(preset[name])} of --preset {given['preset']}")
+    if values.get("architecture") == "conv" and preset.pop("hidden", None):
+        common.warn(f"--architecture conv wins over the hidden layers of --preset {given['preset']}")
     score = None if "score" in values else preset.pop("score", None)
     try:
         settings = Settings.of(**{**preset, **values}, **more)
