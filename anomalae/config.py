@@ -36,7 +36,7 @@ DEFAULT_ALPHA = 0.05
 
 # Named sets of settings; a setting given beside a preset wins.
 PRESETS: dict[str, dict[str, Any]] = {
-    "accurate": {"views": ("normalised", "edges"), "neighbours": 5},
+    "accurate": {"views": ("normalised",), "neighbours": 5},
     "fast": {
         "views": ("normalised",),
         "hidden": (256, 128),

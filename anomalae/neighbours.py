@@ -17,9 +17,8 @@ from anomalae import scoring
 from anomalae.config import HIDDEN_SCORES
 from anomalae.errors import ConfigError
 from anomalae.smoothing import blur_matrix
-from anomalae.views import VIEWS, edges
+from anomalae.views import SETTLED, View, edges
 
-VIEW = "normalised"  # in which images are compared
 CANDIDATES = (
     4  # times as many as count are compared closely: the ones nearest by the cosine of blurred images
 )
@@ -34,29 +33,30 @@ BLANK = 2.0  # the score of an image without ink
 class Neighbours:
     """The training images, and the score of an image by the nearest `count` of them.
 
-    The distance of two images, in their `normalised` view, is that of their Sobel maps, each scaled to length 1: for
-    every pixel the least squared distance of the 3 x 3 patch around it to the other image's patches at most one pixel
-    away, summed over the pixels of both images; 0 to about 4. The score is the mean distance of the `count` nearest.
+    The distance of two images, brought upright and to a common spread (`anomalae.views.settled`), is that of their
+    Sobel maps, each scaled to length 1: for every pixel the least squared distance of the 3 x 3 patch around it to the
+    other image's patches at most one pixel away, summed over the pixels of both images; 0 to about 4. The score is the
+    mean distance of the `count` nearest.
 
     This is the image distortion model with local gradients of Keysers, Deselaers, Gollan and Ney, "Deformation models
     for image recognition", IEEE Transactions on Pattern Analysis and Machine Intelligence 29, 2007, made symmetric.
     """
 
-    def __init__(self, kept: np.ndarray, count: int) -> None:
-        """`kept`: the normalised training images, uint8 (n, 28, 28). ConfigError for none."""
+    def __init__(self, kept: np.ndarray, count: int, view: View = SETTLED) -> None:
+        """`kept`: the settled training images, uint8 (n, 28, 28). ConfigError for none."""
         if kept.ndim != 3 or kept.shape[1:] != (28, 28) or not len(kept):
             raise ConfigError(f"neighbours: images of shape {kept.shape}: must be (n, 28, 28), n at least 1")
         self.kept, self.count = kept, min(count, len(kept))
         self.candidates = min(CANDIDATES * self.count, len(kept))
-        self.view = VIEWS[VIEW]
+        self.view = view
         images = torch.from_numpy(kept)[:, None].float() / 255
         self._images, self._blurred, self._maps = images, _blurred(images), _maps(images)
 
     @classmethod
-    def fit(cls, images: Tensor, count: int) -> Neighbours:
-        """Keep training images (N, 1, 28, 28) in [0, 1]."""
-        seen = VIEWS[VIEW].source(images.cpu())[:, 0]
-        return cls((seen * 255).round().byte().numpy(), count)
+    def fit(cls, images: Tensor, count: int, view: View = SETTLED) -> Neighbours:
+        """Keep training images (N, 1, 28, 28) in [0, 1], as they look in a view."""
+        seen = view.source(images.cpu())[:, 0]
+        return cls((seen * 255).round().byte().numpy(), count, view)
 
     def scores(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         """The score, float64 (N,), for each of these rules; beside scores in nats its logarithm."""
@@ -150,9 +150,9 @@ def bent(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _blurred(images: Tensor) -> Tensor:
-    """Blurred images of length 1, float64 (N, 784): exact enough for an order that hangs on no rounding."""
-    blur = blur_matrix(28, SEARCH_SIGMA, SEARCH_CUT)
-    return F.normalize((blur @ images.double() @ blur.T).flatten(1))
+    """Blurred images of length 1, (N, 784)."""
+    blur = blur_matrix(28, SEARCH_SIGMA, SEARCH_CUT).to(images)
+    return F.normalize((blur @ images @ blur.T).flatten(1))
 
 
 def _maps(images: Tensor) -> Tensor:

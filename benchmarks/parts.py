@@ -22,7 +22,7 @@ from anomalae.datasets import Dataset, OneClassSplit, parse_classes
 from anomalae.members import comparable
 from anomalae.neighbours import Neighbours
 from anomalae.smoothing import blur_matrix
-from anomalae.views import edges, normalised
+from anomalae.views import VIEWS, edges, settled
 
 ANOMALIES = 3000
 NETWORKS = {  # trained each; {} is the default: pixels, seed 0, 1024-512-64, noise 1, 30 epochs
@@ -65,6 +65,8 @@ TABLE = {  # row: the scores that are averaged in it; "network: variant" is anot
     "**neighbours** alone: nearest 5, bent": ["neighbours"],
     "neighbours alone: nearest 5, stiff (blurred cosine)": ["neighbours: stiff"],
     "neighbours alone: bent, nearest 1": ["neighbours: 1"],
+    "neighbours alone: bent, moments of all ink": ["neighbours: normalised"],
+    "neighbours alone: bent, not normalised": ["neighbours: pixels"],
     "neighbours and pixels": ["pixels", "neighbours"],
     "neighbours and normalised": ["normalised", "neighbours"],
     "neighbours and normalised, edges": ["normalised", "edges", "neighbours", "neighbours"],
@@ -158,8 +160,11 @@ def _neighbours(dataset: Dataset, chosen: int | str) -> Scores:
         key: [one.scores(x, ("smooth",))["smooth"].numpy() for x in tensors] for key, one in near.items()
     }
     blur = _blurred(1.0)
-    flat = [torch.nn.functional.normalize(blur(normalised(x)).flatten(1)) for x in (train, *tensors)]
+    flat = [torch.nn.functional.normalize(blur(settled(x)).flatten(1)) for x in (train, *tensors)]
     found[": stiff"] = [1 - (x @ flat[0].T).topk(5, 1).values.mean(1).numpy() for x in flat[1:]]
+    for view in ("normalised", "pixels"):
+        near = Neighbours.fit(train, 5, VIEWS[view])
+        found[f": {view}"] = [near.scores(x, ("smooth",))["smooth"].numpy() for x in tensors]
     return _named(found)
 
 
