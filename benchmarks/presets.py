@@ -40,6 +40,7 @@ def main() -> None:
             train[name].append(fitted - begun)
             score[name].append(time.perf_counter() - fitted)
             print(number, name, f"{train[name][-1]:.1f} s, {score[name][-1]:.2f} s", flush=True)
+    given.output.mkdir(parents=True, exist_ok=True)
     rows = {name: {"fit": _ratios(train, name), "score": _ratios(score, name)} for name in KINDS}
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     bundle.write_json(

@@ -1,10 +1,10 @@
 """Draw the worst misses and false alarms of each normal digit in a benchmark's table.
 
-    python benchmarks/worst.py reports/benchmark-mnist-accurate      # --count 14 --data-dir DIR
+    python benchmarks/worst.py reports/benchmark-mnist-ae-accurate      # --count 14 --data-dir DIR
 
 Needs the table's cells (scores of every test image, kept beside it on the machine that made them). An image's score is
 the mean over the seeds. Writes reports/worst/DIGIT.png: above, anomalies with the lowest scores (misses), below, normal
-images with the highest (false alarms); and worst.json with their places in the test part, labels and p-values.
+images with the highest (false alarms); and worst.json with their places in the test part, labels and those shares.
 """
 
 import argparse
