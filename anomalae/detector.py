@@ -65,6 +65,7 @@ class Detector:
         resume: bool = False,
         on_epoch: Callable[[training.Training], None] = lambda state: None,
         on_batch: Callable[[int, float], None] = lambda done, loss: None,
+        on_scored: Callable[[int], None] = lambda done: None,
     ) -> Detector:
         """Train on normal images; returns self.
 
@@ -74,8 +75,8 @@ class Detector:
         but thresholds and p-values. With `folder` each epoch leaves a checkpoint there (of epochs too
         short for that, as many as take a tenth of the time), and `resume` goes on from it, ending with the weights
         of an uninterrupted training, bit for bit (same machine, versions, threads). `data` says where the images
-        came from, for the record. Raises ImageError for unusable images, TrainingError when the loss is no longer
-        finite.
+        came from, for the record. `on_scored(done)` counts held-out images that are scored at the end. Raises
+        ImageError for unusable images, TrainingError when the loss is no longer finite.
         """
         train = check_images(train, "training images")
         if calibration is None:
@@ -116,7 +117,7 @@ class Detector:
         tensors = self._tensor(train), None if held_out is None else self._tensor(held_out)
         try:
             training.run(state, *tensors, on_epoch=epoch_done, on_batch=on_batch)
-            self._finish(state, train, held_out, calibration)
+            self._finish(state, train, held_out, calibration, on_scored)
         except BaseException:
             if keep is not None:
                 keep.broken_off()
@@ -129,6 +130,7 @@ class Detector:
         train: np.ndarray,
         held_out: np.ndarray | None,
         calibration_images: np.ndarray,
+        on_scored: Callable[[int], None],
     ) -> None:
         """What comes after the last epoch: what `nap` and neighbours learn, standards, calibration scores."""
         seen, count = self._tensor(train), self.settings.neighbours
@@ -140,9 +142,10 @@ class Detector:
         rules = self.settings.rules if learned else storage.without_hidden(self.settings.rules)
         self.history, self._standards = state.history, {}
         if len(self._together) > 1:
-            apart = self._apart(train if held_out is None else held_out, rules, own=held_out is None)
+            standing = train if held_out is None else held_out
+            apart = self._apart(standing, rules, own=held_out is None, on_scored=on_scored)
             self._standards = {rule: members.standard(rule, scores) for rule, scores in apart.items()}
-        self._calibration = self._scores(calibration_images, rules)
+        self._calibration = self._scores(calibration_images, rules, on_scored)
         self.validation = {} if held_out is None else self._validate(held_out)
 
     def _validate(self, images: np.ndarray) -> dict[str, float]:
@@ -176,10 +179,15 @@ class Detector:
         """Number of calibration images behind thresholds and p-values."""
         return len(self.calibration_scores())
 
-    def score(self, images: Any, rule: str | None = None) -> np.ndarray:
-        """Scores by a rule (default: `settings.rule`), float64 (N,), higher = more anomalous."""
+    def score(
+        self, images: Any, rule: str | None = None, *, on_scored: Callable[[int], None] = lambda done: None
+    ) -> np.ndarray:
+        """Scores by a rule (default: `settings.rule`), float64 (N,), higher = more anomalous.
+
+        `on_scored(done)` comes now and then with the number of images scored.
+        """
         rule = self.check_rule(rule)
-        return self._scores(images, (rule,))[rule]
+        return self._scores(images, (rule,), on_scored)[rule]
 
     def score_all(self, images: Any) -> dict[str, np.ndarray]:
         """Scores by every rule, float64 (N,) each, for little more than the costliest of them."""
@@ -215,8 +223,10 @@ class Detector:
             for rule, scores in stacked.items()
         }
 
-    def _scores(self, images: Any, rules: tuple[str, ...]) -> dict[str, np.ndarray]:
-        return self._combined(self._apart(images, rules))
+    def _scores(
+        self, images: Any, rules: tuple[str, ...], on_scored: Callable[[int], None] = lambda done: None
+    ) -> dict[str, np.ndarray]:
+        return self._combined(self._apart(images, rules, on_scored=on_scored))
 
     def _combined(self, apart: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         neighbours = self._neighbours is not None
@@ -230,14 +240,23 @@ class Detector:
         """All that score: networks, then the neighbours, if the run has some."""
         return [*self._members, *([self._neighbours] if self._neighbours else [])]
 
-    def _apart(self, images: Any, rules: tuple[str, ...], own: bool = False) -> dict[str, np.ndarray]:
+    def _apart(
+        self,
+        images: Any,
+        rules: tuple[str, ...],
+        own: bool = False,
+        on_scored: Callable[[int], None] = lambda done: None,
+    ) -> dict[str, np.ndarray]:
         """Scores of each member in its own view, float64 (M, N) by rule; `own`: of the training images themselves."""
         self._first()
         found: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}
+        done = 0
         for x in self._batches(images):
             scores = [member.scores(x, rules) for member in (self._members if own else self._together)]
             for rule in rules:
                 found[rule].append(np.stack([one[rule].numpy() for one in scores]))
+            done += len(x)
+            on_scored(done)
         apart = {rule: np.concatenate(parts, axis=1) for rule, parts in found.items()}
         if own and self._neighbours is not None:  # an image is no neighbour of its own
             others = self._neighbours.own_scores(rules)

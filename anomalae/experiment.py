@@ -51,6 +51,7 @@ def train_run(
     resume: bool = False,
     on_epoch: Callable[[Any], None] = lambda state: None,
     on_batch: Callable[[int, float], None] = lambda done, loss: None,
+    on_scored: Callable[[int], None] = lambda done: None,
 ) -> Detector:
     """Train into an existing folder, which is locked meanwhile; the finished run stands there at the end."""
     with runs.lock(folder):
@@ -64,6 +65,7 @@ def train_run(
             resume=resume,
             on_epoch=on_epoch,
             on_batch=on_batch,
+            on_scored=on_scored,
         )
         detector.write(folder)
     return detector
@@ -105,9 +107,17 @@ def truth(labels: np.ndarray, normal: tuple[int | str, ...]) -> np.ndarray:
     return ~np.isin(labels.astype(str), [str(name) for name in normal])
 
 
-def evaluate_part(detector: Detector, part: Part, rule: str | None = None, *, alpha: float) -> Evaluation:
+def evaluate_part(
+    detector: Detector,
+    part: Part,
+    rule: str | None = None,
+    *,
+    alpha: float,
+    on_scored: Callable[[int], None] = lambda done: None,
+) -> Evaluation:
     """Score a labelled part by a rule and compare the scores with the truth of the one-class problem."""
-    return evaluate_scores(detector, detector.score(part.images, rule), part.labels, rule, alpha=alpha)
+    scores = detector.score(part.images, rule, on_scored=on_scored)
+    return evaluate_scores(detector, scores, part.labels, rule, alpha=alpha)
 
 
 def evaluate_scores(

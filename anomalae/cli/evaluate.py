@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from anomalae.cli import common
-from anomalae.cli.progress import downloads
+from anomalae.cli.progress import counting, downloads
 
 
 @click.command("evaluate")
@@ -75,7 +75,8 @@ def command(
     warning = calibration_warning(detector.n_calibration, alpha)
     if warning:
         common.warn(warning)
-    evaluation = experiment.evaluate_part(detector, loaded.test, score, alpha=alpha)
+    with counting("scoring test images", len(loaded.test), quiet=quiet) as scored:
+        evaluation = experiment.evaluate_part(detector, loaded.test, score, alpha=alpha, on_scored=scored)
     document = experiment.evaluation_document(
         folder.name, detector, evaluation, dataset=loaded.name, rule=score
     )

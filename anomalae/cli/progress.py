@@ -63,6 +63,14 @@ class TrainingDisplay:
             rate = self._rate(last.epoch, 0)
             click.echo(f"{status}  {rate}  {_clock(left)} left", err=True)
 
+    def on_scored(self, done: int) -> None:
+        """While held-out images are scored, after the last epoch."""
+        if self.progress:
+            self.progress.update(self.task, status=f"calibrating: {done} held-out images", rate="")
+        elif not self.quiet and time.perf_counter() - self.printed >= 2:
+            self.printed = time.perf_counter()
+            click.echo(f"calibrating: {done} held-out images", err=True)
+
     def _is_due(self, epoch: int) -> bool:
         """A line for the first epochs and the last, else at most one a second."""
         now = time.perf_counter()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from anomalae.cli import common
-from anomalae.cli.progress import TrainingDisplay, downloads
+from anomalae.cli.progress import TrainingDisplay, counting, downloads
 from anomalae.cli.settings import config_option, make_settings, settings_options
 
 if TYPE_CHECKING:
@@ -181,6 +181,7 @@ def _train(
                 resume=resume,
                 on_epoch=display.on_epoch,
                 on_batch=display.on_batch,
+                on_scored=display.on_scored,
             )
     except KeyboardInterrupt:
         click.echo(
@@ -190,7 +191,8 @@ def _train(
     warning = calibration_warning(detector.n_calibration, given["alpha"])
     if warning:
         common.warn(warning)
-    evaluation = experiment.evaluate_part(detector, split.test, alpha=given["alpha"])
+    with counting("scoring test images", len(split.test), quiet=quiet) as scored:
+        evaluation = experiment.evaluate_part(detector, split.test, alpha=given["alpha"], on_scored=scored)
     document = experiment.evaluation_document(folder.name, detector, evaluation, dataset=dataset.name)
     experiment.keep_evaluation(folder, document, evaluation)
     return folder, detector, document
