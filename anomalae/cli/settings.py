@@ -180,7 +180,7 @@ def make_settings(given: dict[str, Any], **more: Any) -> Settings:
     values = {name: given[name] for name in SETTINGS if given[name] is not None}
     preset = dict(PRESETS.get(given["preset"], {}))
     for name in values:
-        if values[name] != preset.get(name, values[name]):
+        if name in preset and values[name] != preset[name]:
             flag = f"--{name.replace('_', '-')} {_word(values[name])}"
             common.warn(f"{flag} wins over {_word(preset[name])} of --preset {given['preset']}")
     if values.get("architecture") == "conv" and preset.pop("hidden", None):
