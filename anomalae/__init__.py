@@ -15,39 +15,30 @@ True
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from anomalae.lazy import front_door
 from anomalae.version import __version__
 
 if TYPE_CHECKING:
-    from anomalae.config import Settings as Settings
-    from anomalae.datasets import Dataset as Dataset
-    from anomalae.datasets import load_dataset as load_dataset
-    from anomalae.detector import Detector as Detector
+    from anomalae.datasets.dataset import Dataset as Dataset
+    from anomalae.datasets.load import load_dataset as load_dataset
+    from anomalae.detectors.detector import Detector as Detector
     from anomalae.errors import AnomalaeError as AnomalaeError
-    from anomalae.evaluation import Evaluation as Evaluation
-    from anomalae.evaluation import evaluate as evaluate
+    from anomalae.evaluation.metrics import Evaluation as Evaluation
+    from anomalae.evaluation.metrics import evaluate as evaluate
+    from anomalae.settings import Settings as Settings
 
-# Loaded on first use (PEP 562), so that `anomalae --help` does not pay for torch and scikit-learn.
+# Loaded on first use, so that `anomalae --help` does not pay for torch and scikit-learn.
 _HOMES = {
-    "AnomalaeError": "errors",
-    "Dataset": "datasets",
-    "Detector": "detector",
-    "Evaluation": "evaluation",
-    "Settings": "config",
-    "evaluate": "evaluation",
-    "load_dataset": "datasets",
+    "AnomalaeError": "anomalae.errors",
+    "Dataset": "anomalae.datasets.dataset",
+    "Detector": "anomalae.detectors.detector",
+    "Evaluation": "anomalae.evaluation.metrics",
+    "Settings": "anomalae.settings",
+    "evaluate": "anomalae.evaluation.metrics",
+    "load_dataset": "anomalae.datasets.load",
 }
 
 __all__ = ["__version__", *_HOMES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'anomalae' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"anomalae.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = front_door(__name__, _HOMES)

@@ -20,12 +20,12 @@ from pyod.models.base import BaseDetector
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from anomalae import calibration
-from anomalae.config import DEFAULT_ALPHA
-from anomalae.detector import Detector
+from anomalae.detectors.detector import Detector
+from anomalae.detectors.tabular import TableDetector
 from anomalae.errors import ConfigError
-from anomalae.images import PIXELS, SIDE
-from anomalae.tabular import TableDetector
+from anomalae.evaluation import conformal
+from anomalae.images.check import PIXELS, SIDE
+from anomalae.settings import DEFAULT_ALPHA
 
 PATHS = ("auto", "image", "table")
 LEAST_ROWS = 3  # to train on one, to calibrate with another
@@ -82,20 +82,20 @@ class _Estimator(BaseDetector):  # type: ignore[misc]  # PyOD is untyped
         return self.detector_.calibration_scores()
 
     def p_values(self, X: Any) -> np.ndarray:
-        """Conformal p-values, float64 (N,) in [1/(n+1), 1], small = anomalous: see `anomalae.calibration`.
+        """Conformal p-values, float64 (N,) in [1/(n+1), 1], small = anomalous: see `anomalae.evaluation.conformal`.
 
         They hold for training rows that are all normal; anomalies among them make p-values too large, which errs
         on the side of silence.
         """
-        return calibration.p_values(self.decision_function(X), self.calibration_scores())
+        return conformal.p_values(self.decision_function(X), self.calibration_scores())
 
     def calibrated_threshold(self, alpha: float = DEFAULT_ALPHA) -> float | None:
         """The score above which a share alpha of normal rows lies; None when too few were put aside to tell."""
-        return calibration.threshold(self.calibration_scores(), alpha)
+        return conformal.threshold(self.calibration_scores(), alpha)
 
     def flags(self, X: Any, alpha: float = DEFAULT_ALPHA) -> np.ndarray:
         """Verdicts at false-alarm level alpha, bool (N,): True where `p_values(X) <= alpha`."""
-        calibration.check_alpha(alpha)
+        conformal.check_alpha(alpha)
         return self.p_values(X) <= alpha
 
     # --- inside -------------------------------------------------------------------------------------------------
@@ -158,13 +158,13 @@ class AutoencoderDetector(_Estimator):
 
     Images, which are rows of 784 values in [0, 1] or `uint8` and arrays (N, 28, 28) or (N, 1, 28, 28) of such values,
     take the image path: `anomalae.Detector` with these settings, the same scores exactly. Anything else takes the
-    table path: a small dense network on standardised columns (`anomalae.tabular.TableDetector`).
+    table path: a small dense network on standardised columns (`anomalae.detectors.tabular.TableDetector`).
 
     contamination: share of the training rows taken for anomalous, in (0, 0.5]; gives `threshold_` and `labels_`, as
         in all of PyOD. Or a thresholder of PyThresh. It plays no part in training nor in the calibrated verdicts.
     architecture, latent_dim, hidden, epochs, batch_size, learning_rate, weight_decay, noise, passes: see
         `anomalae.Settings`. None takes what was measured to be good for images, or what suits the table's size (see
-        `anomalae.tabular.table_settings`). Tables have the dense architecture alone.
+        `anomalae.detectors.tabular.table_settings`). Tables have the dense architecture alone.
     rule: the score, `Settings.score`, under a name that scikit-learn has not taken; tables have `mse` alone.
     random_state: int (the seed; the default gives the same scores for the same rows, every time), a NumPy
         RandomState, or None for another outcome each time.

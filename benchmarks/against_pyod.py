@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anomalae import Detector, bundle, evaluate, load_dataset
-from anomalae.baselines import BaselineDetector
-from anomalae.datasets import parse_classes
-from anomalae.environment import record_environment
+from anomalae import Detector, evaluate, files, load_dataset
+from anomalae.datasets.load import parse_classes
+from anomalae.experiments.baselines.registry import BaselineDetector
+from anomalae.runs.environment import record_environment
 
 PYOD = "PyOD AutoEncoder, defaults"
 
@@ -58,8 +58,8 @@ def main() -> None:
         "cells": cells,
         "versions": versions,
     }
-    bundle.write_json(given.output / "table.json", table)
-    bundle.write_bytes(given.output / "table.md", markdown(table).encode())
+    files.write_json(given.output / "table.json", table)
+    files.write_bytes(given.output / "table.md", markdown(table).encode())
     print(markdown(table))
 
 

@@ -11,9 +11,10 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from anomalae import benchmark, bundle, load_dataset, noise
-from anomalae.config import Settings
-from anomalae.datasets import parse_classes
+from anomalae import files, load_dataset, seeds
+from anomalae.datasets.load import parse_classes
+from anomalae.experiments import grid as benchmark
+from anomalae.settings import Settings
 
 # name: (coarse sigma, pixel sigma, settings)
 ROWS = {
@@ -60,7 +61,7 @@ def main() -> None:
     rows = []
     for name in given.rows.split(",") if given.rows else ROWS[given.model]:
         coarse, pixel, changes = ROWS[given.model][name]
-        noise.COARSE_SIGMA, noise.PIXEL_SIGMA = coarse, pixel
+        seeds.COARSE_SIGMA, seeds.PIXEL_SIGMA = coarse, pixel
         settings = Settings.of(model=given.model, epochs=given.epochs, **changes)
         grid = benchmark.Grid(dataset, normals, (0,), settings, part="development")
         place = folder / "cells" / "".join(c if c.isalnum() else "-" for c in name)
@@ -79,10 +80,10 @@ def main() -> None:
                 "environment": found["environment"],
             }
         )
-        bundle.write_json(
+        files.write_json(
             folder / "table.json", {"normal": list(normals), "part": "development", "rows": rows}
         )
-        bundle.write_bytes(folder / "table.md", markdown(rows, normals, given.epochs).encode())
+        files.write_bytes(folder / "table.md", markdown(rows, normals, given.epochs).encode())
     print((folder / "table.md").read_text())
 
 

@@ -16,13 +16,15 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from anomalae import Detector, benchmark, bundle, load_dataset, noise, scoring
-from anomalae.config import HIDDEN_SCORES, PRESETS, Settings
-from anomalae.datasets import Dataset, OneClassSplit, parse_classes
-from anomalae.members import comparable
-from anomalae.neighbours import Neighbours
-from anomalae.smoothing import blur_matrix
-from anomalae.views import VIEWS, edges, settled
+from anomalae import Detector, files, load_dataset, seeds
+from anomalae.datasets.load import Dataset, OneClassSplit, parse_classes
+from anomalae.detectors.ensemble import comparable
+from anomalae.detectors.neighbours import Neighbours
+from anomalae.experiments import grid as benchmark
+from anomalae.models.blur import blur_matrix
+from anomalae.models.views import VIEWS, edges, settled
+from anomalae.scores import reconstruction as scoring
+from anomalae.settings import HIDDEN_SCORES, PRESETS, Settings
 
 ANOMALIES = 3000
 NETWORKS = {  # trained each; {} is the default: pixels, seed 0, 1024-512-64, noise 1, 30 epochs
@@ -107,7 +109,7 @@ def main() -> None:
                     _neighbours(dataset, chosen) if name == "neighbours" else _network(dataset, chosen, name),
                 )
             if path.is_file():
-                for key, array in bundle.read_arrays(path)[0].items():
+                for key, array in files.read_arrays(path)[0].items():
                     variant, kind = key.rsplit("/", 1)
                     scores.setdefault(name + variant, {})[kind] = array
             if name in scores:
@@ -134,11 +136,11 @@ def _split(dataset: Dataset, chosen: int | str) -> tuple[OneClassSplit, np.ndarr
 def _network(dataset: Dataset, chosen: int | str, name: str) -> Scores:
     split, *parts = _split(dataset, chosen)
     detector = Detector(threads=torch.get_num_threads(), **NETWORKS[name])
-    plain = noise.corrupt
+    plain = seeds.corrupt
     if name == "squares hidden in training":
-        noise.corrupt = lambda images, strength, source: plain(_hide(images, source), strength, source)
+        seeds.corrupt = lambda images, strength, source: plain(_hide(images, source), strength, source)
     detector.fit(split.train.images, split.validation.images, split.calibration.images)
-    noise.corrupt = plain
+    seeds.corrupt = plain
     found = {"": [detector.score(images, "smooth") for images in parts]}
     if name == "pixels":
         for sigma in (1.0, 2.0):
@@ -203,7 +205,7 @@ def _named(found: dict[str, list[np.ndarray]]) -> Scores:
 
 def _keep(path: Path, scores: Scores) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    bundle.write_arrays(
+    files.write_arrays(
         path, {f"{key}/{kind}": array for key, pair in scores.items() for kind, array in pair.items()}
     )
 
@@ -223,7 +225,7 @@ def _auc(parts: list[dict[str, np.ndarray]]) -> float:
 def _write(folder: Path, normals: tuple[int | str, ...], rows: dict[str, list[float]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-    bundle.write_json(folder / "table.json", {"normal": list(normals), "rows": rows, "versions": versions})
+    files.write_json(folder / "table.json", {"normal": list(normals), "rows": rows, "versions": versions})
     head = ["", *map(str, normals), "mean"]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---|" * (len(head) - 1)]
     lines += [
@@ -239,7 +241,7 @@ def _write(folder: Path, normals: tuple[int | str, ...], rows: dict[str, list[fl
         "Measure it again: `python benchmarks/parts.py`\n\n"
         "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
     )
-    bundle.write_bytes(folder / "table.md", ("\n".join(lines) + "\n\n" + note + "\n").encode())
+    files.write_bytes(folder / "table.md", ("\n".join(lines) + "\n\n" + note + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anomalae import Detector, bundle, load_dataset
-from anomalae.config import PRESETS
+from anomalae import Detector, files, load_dataset
+from anomalae.settings import PRESETS
 
 KINDS = {"default": {}, **PRESETS}
 
@@ -43,7 +43,7 @@ def main() -> None:
     given.output.mkdir(parents=True, exist_ok=True)
     rows = {name: {"fit": _ratios(train, name), "score": _ratios(score, name)} for name in KINDS}
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-    bundle.write_json(
+    files.write_json(
         given.output / "table.json", {"normal": given.normal, "rows": rows, "versions": versions}
     )
     lines = ["| preset | time to fit | time to score |", "|---|---|---|"]
@@ -53,7 +53,7 @@ def main() -> None:
         f"thread, normal digit {given.normal}.\n\nMeasure it again: `python benchmarks/presets.py`\n\nVersions: "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
     )
-    bundle.write_bytes(given.output / "table.md", ("\n".join(lines) + "\n\n" + note + ".\n").encode())
+    files.write_bytes(given.output / "table.md", ("\n".join(lines) + "\n\n" + note + ".\n").encode())
 
 
 def _ratios(seconds: dict[str, list[float]], name: str) -> list[float]:

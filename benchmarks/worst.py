@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from anomalae import bundle, load_dataset
+from anomalae import files, load_dataset
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -26,14 +26,14 @@ def main() -> None:
     parser.add_argument("--data-dir")
     parser.add_argument("--output", type=Path, default=Path("reports/worst"))
     given = parser.parse_args()
-    table = bundle.read_json(given.table / "table.json")
+    table = files.read_json(given.table / "table.json")
     test = load_dataset(table["dataset"], given.data_dir).test
     given.output.mkdir(parents=True, exist_ok=True)
     found = {}
     for row in table["rows"]:
         digit = row["normal"]
         paths = [given.table / "cells" / f"normal-{digit}_seed-{seed}.safetensors" for seed in table["seeds"]]
-        scores = np.mean([bundle.read_arrays(path)[0][table["score"]] for path in paths], axis=0)
+        scores = np.mean([files.read_arrays(path)[0][table["score"]] for path in paths], axis=0)
         order = np.argsort(scores, kind="stable")
         normal = test.labels == digit
         misses, alarms = order[~normal[order]][: given.count], order[normal[order]][::-1][: given.count]
@@ -44,7 +44,7 @@ def main() -> None:
             "false_alarms": _listed(alarms, test.labels, above),
         }
         _draw(given.output / f"{digit}.png", test, digit, misses, below, alarms, above)
-    bundle.write_json(given.output / "worst.json", found)
+    files.write_json(given.output / "worst.json", found)
 
 
 def _listed(places: np.ndarray, labels: np.ndarray, shares: list[float]) -> list[dict[str, float]]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from anomalae import Detector
-from anomalae.datasets import Dataset, load_dataset
+from anomalae.datasets.load import Dataset, load_dataset
 
 torch.set_num_threads(1)  # networks this small only lose by sharing a step between threads
 

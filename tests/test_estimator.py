@@ -37,9 +37,9 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from anomalae import Detector
+from anomalae.detectors.tabular import TableDetector, table_settings
 from anomalae.errors import ConfigError, DataError, TrainingError
 from anomalae.estimator import AutoencoderDetector, VAEDetector
-from anomalae.tabular import TableDetector, table_settings
 
 BOTH = [AutoencoderDetector, VAEDetector]
 TINY = {"hidden": (8,), "epochs": 2}
@@ -692,7 +692,7 @@ def test_anomalae_does_not_import_the_estimators():
 
 
 def test_the_page_runs(capsys):
-    page = (Path(__file__).parent.parent / "docs" / "estimators.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "estimators.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.S)
     assert blocks
     known: dict[str, Any] = {}

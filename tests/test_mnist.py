@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from anomalae import Detector, evaluate, load_dataset
-from anomalae.calibration import false_alarm_band
-from anomalae.datasets import Dataset, OneClassSplit
-from anomalae.preprocess import preprocess
-from anomalae.readers import read_inputs
+from anomalae.datasets.load import Dataset, OneClassSplit
+from anomalae.evaluation.conformal import false_alarm_band
+from anomalae.images.canonical import preprocess
+from anomalae.images.inputs import read_inputs
 from tests.cli import ok, parsed
 from tests.scans import redraw_as_scan
 

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from anomalae.cli import common
-from anomalae.config import (
+from anomalae.cli import options as common
+from anomalae.errors import ConfigError
+from anomalae.settings import (
     ARCHITECTURES,
     BATCH,
     LEAST_BATCH,
@@ -27,7 +28,6 @@ from anomalae.config import (
     VIEWS,
     Settings,
 )
-from anomalae.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 

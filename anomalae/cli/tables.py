@@ -76,9 +76,9 @@ def text(form: str, scored: Scored) -> str:
         return json.dumps({**head, **counts, "rows": [asdict(row) for row in scored.rows]}, indent=1) + "\n"
     if form == "jsonl":
         return "".join(json.dumps(asdict(row)) + "\n" for row in scored.rows)
-    from anomalae import bundle
+    from anomalae import files
 
-    writer = bundle.CsvText()
+    writer = files.CsvText()
     writer.writerow(COLUMNS)
     writer.writerows([_cell(getattr(row, column)) for column in COLUMNS] for row in scored.rows)
     return writer.text()
@@ -86,9 +86,9 @@ def text(form: str, scored: Scored) -> str:
 
 def write(path: Path, form: str, scored: Scored) -> None:
     """Write the rows to a file, atomically."""
-    from anomalae import bundle
+    from anomalae import files
 
-    bundle.write_bytes(path, _parquet(scored) if form == "parquet" else text(form, scored).encode())
+    files.write_bytes(path, _parquet(scored) if form == "parquet" else text(form, scored).encode())
 
 
 def show(scored: Scored, blank: set[str], console: Any) -> None:

@@ -1,7 +1,7 @@
 """Networks. `build(settings)` is the one way to get one: its weights depend on the settings' seed alone.
 
 A network has `loss(corrupted, clean, source, warmth)`, `reconstruct(images)` and `encode(images)`; one with an
-explicit density also what `anomalae.density` asks of it.
+explicit density also what `anomalae.scores.density` asks of it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from anomalae import noise
-from anomalae.config import Settings
-from anomalae.models.adgm import AuxiliaryVAE
+from anomalae import seeds
 from anomalae.models.autoencoder import Autoencoder
+from anomalae.models.auxiliary import AuxiliaryVAE
 from anomalae.models.ladder import LadderVAE, layer_widths
 from anomalae.models.layers import initialise
 from anomalae.models.vae import VariationalAutoencoder
-from anomalae.views import VIEWS
+from anomalae.models.views import VIEWS
+from anomalae.settings import Settings
 
 Model = Autoencoder | VariationalAutoencoder
 
@@ -29,7 +29,7 @@ def networks(settings: Settings) -> list[Settings]:
     """The settings of each network of an ensemble: one view and a seed of its own each, view by view."""
     views = [view for view in settings.views for _ in range(settings.members)]
     return [
-        dataclasses.replace(settings, views=(view,), members=1, seed=noise.member_seed(settings.seed, index))
+        dataclasses.replace(settings, views=(view,), members=1, seed=seeds.member_seed(settings.seed, index))
         for index, view in enumerate(views)
     ]
 
@@ -50,5 +50,5 @@ def build(settings: Settings) -> Model:
                 model = AuxiliaryVAE(*shape, settings.auxiliary_dim, *density)
             else:
                 model = VariationalAutoencoder(*shape, *density)
-    initialise(model, noise.generator(settings.seed, noise.WEIGHTS))
+    initialise(model, seeds.generator(settings.seed, seeds.WEIGHTS))
     return model

@@ -11,7 +11,7 @@ from anomalae.models.layers import decoder, encoder
 class Autoencoder(nn.Module):
     """x -> z = e(x) -> y = sigmoid(d(z)); trained on the squared error of y and the clean x.
 
-    `channels`: of what is rebuilt, see `anomalae.views`.
+    `channels`: of what is rebuilt, see `anomalae.models.views`.
     With corrupted inputs it is the denoising autoencoder of Vincent et al. (ICML 2008).
     """
 

@@ -17,8 +17,8 @@ from scipy.special import gammaln, ive
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anomalae.models.blur import SmoothMetric
 from anomalae.models.layers import SIDE
-from anomalae.smoothing import SmoothMetric
 
 LOG_2PI = math.log(2 * math.pi)
 

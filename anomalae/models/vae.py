@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomalae import noise
+from anomalae import seeds
 from anomalae.models.layers import decoder, encoder
 from anomalae.models.likelihoods import LIKELIHOODS, LOG_2PI
 
@@ -134,7 +134,7 @@ class VariationalAutoencoder(nn.Module):
 
 def scoring_draws(seed: int, samples: int, width: int) -> Tensor:
     """The bank of a model with so many latent units: standard normal draws, float32 (samples, width)."""
-    draws = np.random.default_rng([seed, noise.SCORING]).standard_normal((samples, width))
+    draws = np.random.default_rng([seed, seeds.SCORING]).standard_normal((samples, width))
     return torch.from_numpy(draws.astype(np.float32))
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from anomalae.evaluation import Evaluation
+    from anomalae.evaluation.metrics import Evaluation
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def roc(
     `baselines`: other methods on the same images, as thin lines. The upper left corner is shown enlarged where the
     curves leave room for it. Raises DataError if there are only normal or only anomalous images.
     """
-    from anomalae.intervals import roc_band  # brings SciPy's statistics, which pictures do without
+    from anomalae.evaluation.intervals import roc_band  # brings SciPy's statistics, which pictures do without
 
     own = evaluation.roc_curve()
     others = {one: other.roc_curve() for one, other in baselines.items()}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from anomalae.calibration import false_alarm_band
 from anomalae.errors import ConfigError, DataError
+from anomalae.evaluation.conformal import false_alarm_band
 from anomalae.plots import style
 from anomalae.plots.style import (
     ANOMALY,
@@ -27,7 +27,7 @@ from anomalae.plots.style import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from anomalae.evaluation import Evaluation
+    from anomalae.evaluation.metrics import Evaluation
 
 Floats = npt.NDArray[np.float64]
 

@@ -18,7 +18,7 @@ LOG_RATIO = 10  # losses that fall by more than this are drawn on a logarithmic 
 
 
 class Epoch(Protocol):
-    """What is read of an epoch, `anomalae.training.Epoch` for one."""
+    """What is read of an epoch, `anomalae.models.training.loop.Epoch` for one."""
 
     @property
     def epoch(self) -> int: ...

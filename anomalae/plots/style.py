@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from anomalae import bundle
+from anomalae import files
 from anomalae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def save(figure: Figure, path: Path) -> None:
     if suffix not in FORMATS:
         raise ConfigError(f"{path}: the suffix must be one of .{', .'.join(FORMATS)}")
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
-    with bundle.replacing(path) as file:
+    with files.replacing(path) as file:
         figure.savefig(file, format=suffix, metadata=metadata)
 
 

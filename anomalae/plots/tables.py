@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from anomalae.evaluation import Evaluation
+    from anomalae.evaluation.metrics import Evaluation
 
 MOST_CLASSES = 40  # rows of the chart of classes; of more, those with the lowest ROC-AUC
 MOST_WRITTEN = 16  # columns of a matrix up to which the numbers are written into its cells

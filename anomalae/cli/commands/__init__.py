@@ -1,0 +1,1 @@
+"""One file a command, each thin; they are imported when they are called."""

@@ -1,0 +1,187 @@
+"""`anomalae benchmark`: one-vs-rest over classes and seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anomalae.cli import options as common
+from anomalae.cli.progress import TrainingDisplay
+from anomalae.cli.settings import config_option, make_settings, settings_options
+
+if TYPE_CHECKING:
+    from anomalae.experiments.baselines.registry import Baseline
+    from anomalae.experiments.baselines.trials import Trial
+    from anomalae.experiments.grid import Grid
+
+
+@click.command("benchmark")
+@click.option(
+    "--normal",
+    multiple=True,
+    metavar="each|CLASSES",
+    help="Classes that are normal in turn, as in 2,5,8,9.  [default: each]",
+)
+@click.option(
+    "--anomalous",
+    multiple=True,
+    metavar="each|CLASSES",
+    help="The other way round: classes that are anomalous in turn, all the others normal.",
+)
+@click.option("--seeds", default="0", show_default=True, metavar="SEEDS", help="Seeds, as in 0,1,2.")
+@click.option(
+    "--part",
+    type=click.Choice(["test", "development"]),
+    default="test",
+    show_default=True,
+    help="Judge on the test part, or on validation normals against train-part images of the other classes: "
+    "compare settings there.",
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="all|NAMES",
+    help="Add columns of PyOD's detectors, as in knn,lof; `anomalae compare --list` names them.",
+)
+@click.option(
+    "--time-limit",
+    type=float,
+    callback=common.seconds,
+    metavar="SECONDS",
+    help="End a baseline that takes longer.",
+)
+@common.dataset_options
+@settings_options
+@common.machine_options
+@common.alpha_option
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the cells and tables.  [default: reports/benchmark-DATA-MODEL, and the preset's name]",
+)
+@config_option
+@common.json_option
+@common.quiet_option
+def command(**given: Any) -> None:
+    """Train and evaluate each class against the rest, for several seeds, and print the table.
+
+    Each cell is written as it is done; called again, the benchmark goes on where it was, and classes or seeds can
+    be added. The tables are OUTPUT/table.md, table.csv and table.json. Baselines are fitted on the training and
+    validation images of each cell and score the same images.
+
+    \b
+    Example:
+      anomalae benchmark --normal each --seeds 0,1,2
+      anomalae benchmark --normal each --baseline lof,knn,pca
+      anomalae benchmark --normal 2,8 --part development --latent-dim 16 --output reports/latent-16
+    """
+    from anomalae.datasets.load import parse_classes
+    from anomalae.experiments import grid as benchmark
+    from anomalae.experiments import tables as benchmark_tables
+
+    common.end_on_signals()
+    if given["normal"] and given["anomalous"]:
+        raise click.UsageError("--normal and --anomalous exclude each other")
+    chosen = common.baselines(given["baselines"])
+    side = "anomalous" if given["anomalous"] else "normal"
+
+    settings = make_settings(given)
+    dataset = common.load(given)
+    each = list(given[side] or ["each"]) == ["each"]
+    short = Path(dataset.name).name
+    classes = dataset.classes if each else parse_classes(given[side], dataset.classes, short)
+    seeds = _seeds(given["seeds"])
+    grid = benchmark.Grid(dataset, classes, seeds, settings, given["part"], given["alpha"], side)
+    which = "" if side == "normal" else "-anomalous"
+    which += f"-{given['preset']}" if given["preset"] else ""
+    folder = given["output"] or Path("reports") / f"benchmark-{short}-{settings.model}{which}"
+    total, quiet = len(classes) * len(seeds), given["quiet"]
+    done: list[str] = []
+    displays: list[TrainingDisplay] = []
+
+    def on_start(name: str, split: Any) -> Any:
+        if not quiet:
+            click.echo(f"[{len(done) + 1}/{total}] {name}", err=True)
+        epochs = settings.for_images(len(split.train)).epochs or 0
+        display = TrainingDisplay(
+            epochs, len(split.train) * settings.n_networks, quiet=quiet or not common.watched()
+        )
+        displays.append(display.__enter__())
+        return display.on_epoch, display.on_batch
+
+    def on_cell(name: str, cell: dict[str, Any], new: bool) -> None:
+        done.append(name)
+        while displays:
+            displays.pop().__exit__()
+        if not quiet:
+            auc = common.number(cell["scores"][settings.rule]["roc_auc"])
+            how = f"trained in {cell['seconds']:.0f} s" if new else "kept"
+            click.echo(f"[{len(done)}/{total}] {name}: ROC-AUC {auc} ({how})", err=True)
+
+    what = "cells"
+    try:
+        table = benchmark.run(
+            grid, folder, device=given["device"], threads=given["threads"], on_cell=on_cell, on_start=on_start
+        )
+        if chosen:
+            what = "baselines"
+            table = _baselines(grid, folder, table, chosen, given)
+    except KeyboardInterrupt:
+        at = f"{len(done)} of {total} cells done" if what == "cells" else "the cells done, in their baselines"
+        click.echo(f"Interrupted with {at}; the same command goes on.", err=True)
+        raise SystemExit(1) from None
+    finally:
+        while displays:
+            displays.pop().__exit__()
+    if given["as_json"]:
+        click.echo(json.dumps(table))
+    elif not quiet:
+        click.echo(benchmark_tables.markdown(table))
+        click.echo(f"kept: {folder / 'table.md'}, table.csv, table.json", err=True)
+    if chosen and any(found["failures"] for found in table["baselines"].values()):
+        raise SystemExit(common.IN_PART)
+
+
+def _baselines(
+    grid: Grid, folder: Path, table: dict[str, Any], chosen: tuple[Baseline, ...], given: dict[str, Any]
+) -> dict[str, Any]:
+    """Fit the baselines, and write the tables again with their columns."""
+    from anomalae.experiments import grid as benchmark
+    from anomalae.experiments.baselines import columns as benchmark_baselines
+
+    def on_start(name: str, baseline: Baseline) -> None:
+        if not given["quiet"]:
+            click.echo(f"{name}, {baseline.label}: fitting", err=True)
+
+    def on_done(name: str, trial: Trial) -> None:
+        if not given["quiet"]:
+            how = "kept" if trial.kept else f"{trial.fit_seconds:.1f} s" if trial.ok else "failed"
+            click.echo(f"{name}, {trial.baseline.label}: {trial.status} ({how})", err=True)
+
+    columns = benchmark_baselines.run_baselines(
+        grid,
+        folder,
+        chosen,
+        time_limit=given["time_limit"],
+        threads=given["threads"],
+        on_start=on_start,
+        on_done=on_done,
+    )
+    limits = {"time_limit": given["time_limit"], "threads": given["threads"]}
+    table = benchmark_baselines.add(table, grid, folder, columns, **limits)
+    benchmark.write(table, folder)
+    return table
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise click.UsageError(f"--seeds {text!r}: expected whole numbers with commas, as in 0,1,2") from None
+    if min(seeds) < 0:
+        raise click.UsageError(f"--seeds {text}: must be at least 0")
+    return seeds

@@ -1,0 +1,322 @@
+"""`anomalae compare`: what PyOD's detectors make of the images a run was trained and tested on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anomalae.cli import options as common
+from anomalae.settings import DEFAULT_ALPHA, PIXELS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from anomalae.experiments.baselines.registry import Baseline
+    from anomalae.experiments.baselines.trials import Trial
+    from anomalae.experiments.comparison import Problem
+
+QUICK = "knn,lof,pca,iforest,autoencoder"  # a minute on a class of MNIST
+SUFFIXES = (".csv", ".json", ".md")
+NEEDED = {
+    140: {"settings"},
+    100: {"AP", "µs/image"},
+    80: {"95% interval", "peak MB"},
+}  # width of a terminal by which the table has these columns
+
+
+@click.command("compare")
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    default=[QUICK],
+    show_default=True,
+    metavar="all|NAMES",
+    help="Baselines, as in knn,lof; see --list.",
+)
+@click.option("--list", "as_list", is_flag=True, help="Name the baselines with a line each, and end.")
+@common.run_option
+@click.option(
+    "--normal",
+    multiple=True,
+    metavar="CLASSES",
+    help="Instead of --run: train a run on these classes first, with the default settings.",
+)
+@common.runs_dir_option
+@common.dataset_options
+@click.option(
+    "--pca",
+    type=click.IntRange(1, PIXELS),
+    metavar="N",
+    help="Show baselines that live on distances or densities N principal components in place of the pixels.",
+)
+@click.option(
+    "--time-limit",
+    type=float,
+    callback=common.seconds,
+    metavar="SECONDS",
+    help="End a baseline that takes longer.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    help="Of the baselines, and of the training with --normal.  [default: the run's; 0 with --normal]",
+)
+@common.machine_options
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the table to this file, FILE.csv, .json or .md, as well.",
+)
+@common.json_option
+@common.quiet_option
+def command(**given: Any) -> None:
+    """Compare a run with PyOD's detectors, fitted on the same images and scored on the same test images.
+
+    Each baseline runs in a process of its own, one after another; its results are kept among the runs, and a second
+    call only fits what is new. The table is kept in the run as comparison.json. Where PyOD's defaults do not suit
+    pixels in [0, 1] a baseline has two rows, (defaults) and (fair).
+
+    \b
+    Example:
+      anomalae compare
+      anomalae compare --baseline all --run mnist-0-ae --time-limit 600
+      anomalae compare --baseline knn,lof --normal 0 --output table.md
+    """
+
+    if given["as_list"]:
+        _list(given["as_json"])
+        return
+    chosen = common.baselines(given["baselines"])
+    _check_output(given["output"])
+    if given["run"] is not None and given["normal"]:
+        raise click.UsageError("--run and --normal exclude each other")
+    if not given["normal"]:
+        _refuse_data_options()
+    _compare(given, chosen)
+
+
+def _list(as_json: bool) -> None:
+    from anomalae.experiments.baselines.registry import BASELINES
+
+    if as_json:
+        click.echo(json.dumps([{"label": b.label, "name": b.name, "about": b.about, "settings": b.described(),
+                                "random": b.random, "pca": b.few_dimensions} for b in BASELINES]))  # fmt: skip
+        return
+    width = max(len(b.label) for b in BASELINES)
+    for b in BASELINES:
+        click.echo(f"{b.label:<{width}}  {b.about}; {b.described()}")
+
+
+def _check_output(path: Path | None) -> None:
+    """Fail now, not after an hour of fitting."""
+    from anomalae.errors import BundleError
+
+    if path is None:
+        return
+    common.check_suffix(path, *SUFFIXES)
+    if not path.parent.is_dir():
+        raise BundleError(f"{path}: cannot be written: the folder does not exist")
+
+
+def _refuse_data_options() -> None:
+    from click.core import ParameterSource
+
+    ctx = click.get_current_context()
+    for name in ("dataset", "preprocess", "polarity"):
+        if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name} needs --normal: a run is compared on its own data")
+
+
+def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
+    from anomalae.experiments import comparison
+    from anomalae.experiments.baselines import trials
+
+    common.end_on_signals()
+    found = _problem(given)
+    own = comparison.score_run(found, device=given["device"], threads=given["threads"])
+    seed = found.seed if given["seed"] is None else given["seed"]
+    display = _Display(len(chosen), found.is_anomaly, quiet=given["quiet"])
+    try:
+        with display:
+            done = trials.run_trials(
+                chosen,
+                found.train,
+                found.test.images,
+                seed=seed,
+                pca=given["pca"],
+                time_limit=given["time_limit"],
+                threads=given["threads"],
+                cache=found.folder.parent / trials.CACHE,
+                on_start=display.on_start,
+                on_done=display.on_done,
+            )
+    except KeyboardInterrupt:
+        click.echo(
+            f"Interrupted with {display.done} of {len(chosen)} baselines done; the same command goes on.",
+            err=True,
+        )
+        raise SystemExit(1) from None
+    document = comparison.document(
+        found,
+        own,
+        comparison.rows(found, own, done),
+        run=given["run"],
+        runs_dir=given["runs_dir"],
+        baselines=_asked(given["baselines"]),
+        **{"seed": seed, **{name: given[name] for name in ("pca", "time_limit", "threads")}},
+    )
+    failed = sum(not trial.ok for trial in done)
+    if failed < len(done):  # else what the run has kept is better
+        comparison.keep(found, own, done, document)
+    _write(given["output"], document)
+    if given["as_json"]:
+        click.echo(json.dumps(document))
+    elif not given["quiet"]:
+        _table(document, found.folder if failed < len(done) else None)
+    if failed:
+        raise SystemExit(1 if failed == len(done) else common.IN_PART)
+
+
+def _asked(texts: Sequence[str]) -> str:
+    from anomalae.cli.options import shell_word
+
+    return shell_word(",".join(texts))
+
+
+def _problem(given: dict[str, Any]) -> Problem:
+    """The run to compare with, trained now if need be, and its images."""
+    from anomalae import runs
+    from anomalae.cli.progress import downloads
+    from anomalae.experiments import comparison
+    from anomalae.experiments.baselines.registry import check_components
+
+    if not given["normal"]:
+        folder = runs.resolve(given["run"], given["runs_dir"])
+        return comparison.problem(folder, given["data_dir"], downloads(given["quiet"]))
+    from anomalae.cli.commands import train
+    from anomalae.settings import Settings
+
+    def check(split: Any) -> None:
+        if given["pca"] is not None:
+            check_components(given["pca"], len(split.train) + len(split.validation))
+
+    options = {**given, "anomalous": (), "name": None, "alpha": DEFAULT_ALPHA}
+    folder, _, _ = train.start(options, Settings.of(seed=given["seed"] or 0), check)
+    return comparison.problem(folder, given["data_dir"], downloads(given["quiet"]))
+
+
+def _write(path: Path | None, document: dict[str, Any]) -> None:
+    from anomalae import files
+    from anomalae.experiments import comparison
+
+    if path is None:
+        return
+    if path.suffix.lower() == ".json":
+        files.write_json(path, document)
+    else:
+        form = comparison.csv_table if path.suffix.lower() == ".csv" else comparison.markdown
+        files.write_bytes(path, form(document).encode())
+
+
+class _Display:
+    """Which baseline is at work and for how long; a line for each that is done."""
+
+    def __init__(self, total: int, is_anomaly: np.ndarray, *, quiet: bool) -> None:
+        self.total, self.is_anomaly, self.quiet = total, is_anomaly, quiet
+        self.done = 0
+        self.progress: Any = None
+        if not quiet and common.watched():
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            self.progress = Progress(*columns, console=common.err_console(), transient=True)
+
+    def __enter__(self) -> _Display:
+        if self.progress:
+            self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.progress:
+            self.progress.stop()
+
+    def on_start(self, baseline: Baseline) -> None:
+        """A process is about to start."""
+        text = f"[{self.done + 1}/{self.total}] {baseline.label}"
+        if self.progress:
+            self._clear()
+            self.progress.add_task(_escaped(text))
+        elif not self.quiet:
+            click.echo(text, err=True)
+
+    def on_done(self, trial: Trial) -> None:
+        """A baseline is done, or its result was there already."""
+        self.done += 1
+        if self.quiet:
+            return
+        text = f"[{self.done}/{self.total}] {trial.baseline.label}: {self._outcome(trial)}"
+        if self.progress:
+            self._clear()
+            self.progress.console.print(_escaped(text))
+        else:
+            click.echo(text, err=True)
+
+    def _outcome(self, trial: Trial) -> str:
+        from anomalae.evaluation.metrics import evaluate
+
+        if not trial.ok or trial.scores is None:
+            return trial.status
+        auc = common.number(evaluate(trial.scores, self.is_anomaly).roc_auc)
+        how = "kept" if trial.kept else f"fitted in {trial.fit_seconds:.1f} s"
+        return f"ROC-AUC {auc} ({how})"
+
+    def _clear(self) -> None:
+        for task in self.progress.task_ids:
+            self.progress.remove_task(task)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    from anomalae.cli import one_line
+
+    return escape(one_line(text))
+
+
+def _table(document: dict[str, Any], folder: Path | None) -> None:
+    """The table, as much of it as there is room for; then what failed."""
+    from rich.table import Table
+
+    from anomalae import runs
+    from anomalae.experiments import comparison
+
+    console = common.out_console()
+    hidden = {"status"}
+    for width, columns in NEEDED.items():
+        hidden |= columns if console.width < width else set()
+    table = Table(box=None, pad_edge=False)
+    for column in comparison.COLUMNS:
+        if column not in hidden:
+            words, folded = column in ("method", "settings"), column in ("settings", "95% interval")
+            table.add_column(
+                column, justify="left" if words else "right", overflow="fold", no_wrap=not folded
+            )
+    for row in comparison.cells(document):
+        shown = [cell for cell, name in zip(row, comparison.COLUMNS, strict=True) if name not in hidden]
+        table.add_row(*(f"[bold]{_escaped(text)}[/bold]" if best else _escaped(text) for text, best in shown))
+    console.print(table)
+    for failed in document["rows"]:
+        if failed["status"] != "ok":
+            console.print(f"[yellow]{_escaped(failed['method'])}: {_escaped(failed['status'])}[/yellow]")
+    for note in comparison.notes(document):
+        console.print(_escaped(note))
+    if hidden - {"status"}:
+        names = ", ".join(name for name in comparison.COLUMNS if name in hidden - {"status"})
+        console.print(f"Left out for want of width: {names}; --output and --json have them.")
+    if folder is not None:
+        console.print(_escaped(f"kept: {folder / runs.COMPARISON}"))

@@ -1,0 +1,105 @@
+"""`anomalae data`: which data sets are here, fetch one, export images to files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from anomalae.cli import options as common
+from anomalae.cli.progress import downloads
+
+
+@click.group("data")
+def command() -> None:
+    """List, fetch and export data sets.
+
+    \b
+    Example:
+      anomalae data list
+      anomalae data export digits images/ --limit 20
+    """
+
+
+@command.command("list")
+@common.data_dir_option
+@common.json_option
+def list_(data_dir: str | None, as_json: bool) -> None:
+    """List the data sets, and which of them are here.
+
+    \b
+    Example:
+      anomalae data list --data-dir data
+    """
+    from anomalae.datasets.load import DATASETS, locate
+
+    found = [locate(name, data_dir) for name in DATASETS]
+    if as_json:
+        click.echo(json.dumps([status.to_dict() for status in found]))
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "here", "where", "what"):
+        table.add_column(title)
+    for status in found:
+        table.add_row(status.name, status.state, escape(str(status.where or "")), escape(status.description))
+    common.out_console().print(table)
+
+
+@command.command("fetch")
+@click.argument("name")
+@common.data_dir_option
+@common.quiet_option
+def fetch_(name: str, data_dir: str | None, quiet: bool) -> None:
+    """Download the data set NAME and check its hashes; nothing is done if it is here already.
+
+    \b
+    Example:
+      anomalae data fetch mnist
+    """
+    from anomalae.datasets.load import fetch
+
+    where = fetch(name, data_dir, downloads(quiet))
+    if not quiet:
+        click.echo(f"{name}: {where}")
+
+
+@command.command("export")
+@click.argument("name", metavar="NAME|FOLDER")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--split", type=click.Choice(["train", "test"]), default="test", show_default=True, help="Which part."
+)
+@click.option(
+    "--limit", type=click.IntRange(1), help="At most this many images in all, spread over the classes."
+)
+@click.option(
+    "--class", "classes", multiple=True, metavar="CLASSES", help="Only these classes, as in 3 or 0,4-6."
+)
+@common.data_dir_option
+@common.quiet_option
+def export_(
+    name: str,
+    folder: Path,
+    split: str,
+    limit: int | None,
+    classes: tuple[str, ...],
+    data_dir: str | None,
+    quiet: bool,
+) -> None:
+    """Write images of a data set as FOLDER/CLASS/INDEX.png, INDEX being the place in the part.
+
+    \b
+    Example:
+      anomalae data export mnist images/ --split test --limit 50 --class 3
+    """
+    from anomalae.datasets.load import export, load_dataset, parse_classes
+
+    dataset = load_dataset(name, data_dir, progress=downloads(quiet))
+    wanted = parse_classes(classes, dataset.classes, Path(dataset.name).name) if classes else None
+    written = export(dataset.train if split == "train" else dataset.test, folder, limit=limit, classes=wanted)
+    if not quiet:
+        click.echo(f"{len(written)} images of {name} written to {folder}")

@@ -1,0 +1,151 @@
+"""`anomalae evaluate`: score a labelled test part and say how well the run separates it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from anomalae.cli import options as common
+from anomalae.cli.progress import counting, downloads
+
+
+@click.command("evaluate")
+@common.run_option
+@common.runs_dir_option
+@click.option("--score", metavar="RULE", help="Another rule of the run, as in mse. Default: the run's own.")
+@click.option(
+    "--dataset",
+    metavar="NAME|FOLDER",
+    help="Other labelled data with the run's classes. Default: the run's own.",
+)
+@common.data_dir_option
+@common.alpha_option
+@common.machine_options
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON to this file as well."
+)
+@common.json_option
+@common.quiet_option
+def command(
+    run: str | None,
+    runs_dir: Path,
+    score: str | None,
+    dataset: str | None,
+    data_dir: str | None,
+    alpha: float,
+    device: str,
+    threads: int | None,
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Evaluate a run on the held-out test part: ROC-AUC with intervals, error rates, each class.
+
+    Anomalies are the positives. The numbers are kept in the run as evaluation.json and scores.csv when they are
+    of the run's own data and score; those of --dataset or --score are only printed, and written with --output.
+
+    \b
+    Example:
+      anomalae evaluate
+      anomalae evaluate --run mnist-0-ae --score mse --json
+    """
+    from anomalae import files, runs
+    from anomalae.datasets.load import load_dataset
+    from anomalae.detectors.detector import Detector
+    from anomalae.evaluation.conformal import calibration_warning
+    from anomalae.experiments import run as experiment
+
+    folder = runs.resolve(run, runs_dir)
+    detector = Detector.load(folder, device=device, threads=threads)
+    data = detector.data
+    if dataset is None:
+        loaded = experiment.reload_dataset(data, data_dir, downloads(quiet))
+    else:
+        loaded = load_dataset(
+            dataset,
+            data_dir,
+            preprocess=data.preprocess,
+            polarity=data.polarity,
+            progress=downloads(quiet),
+            warn=common.warn,
+        )
+        experiment.check_classes(loaded, data.normal)
+    warning = calibration_warning(detector.n_calibration, alpha)
+    if warning:
+        common.warn(warning)
+    with counting("scoring test images", len(loaded.test), quiet=quiet) as scored:
+        evaluation = experiment.evaluate_part(detector, loaded.test, score, alpha=alpha, on_scored=scored)
+    document = experiment.evaluation_document(
+        folder.name, detector, evaluation, dataset=loaded.name, rule=score
+    )
+    own = dataset is None and score in (None, detector.settings.rule)
+    if own:
+        experiment.keep_evaluation(folder, document, evaluation)
+    if output is not None:
+        files.write_json(output, document)
+    if as_json:
+        click.echo(json.dumps(document))
+    elif not quiet:
+        _table(document, detector, folder if own else None)
+
+
+def _table(found: dict[str, Any], detector: Any, kept: Path | None) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from anomalae.evaluation.conformal import false_alarm_band
+
+    console = common.out_console()
+    normal = common.classes(found["normal"])
+    console.print(
+        escape(
+            f"{found['run']}: {found['dataset']}, normal {normal}, score {found['score']}; "
+            f"{found['n_normal']} normal and {found['n_anomalous']} anomalous test images"
+        ),
+        style="bold",
+    )
+    band = ""
+    if found["threshold"] is not None and found["n_normal"]:
+        low, high = false_alarm_band(detector.n_calibration, found["n_normal"], found["alpha"])
+        band = f"  expected {common.percent(low)} to {common.percent(high)} for images like the training ones"
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in (
+        ("ROC-AUC", f"{common.number(found['roc_auc'])}  {common.interval(found['roc_auc_interval'])}"),
+        (
+            "average precision",
+            f"{common.number(found['average_precision'])}  at {common.percent(found['prevalence'])} anomalies",
+        ),
+        ("FPR at 95% TPR", common.number(found["fpr_at_95_tpr"])),
+        (f"threshold at alpha {found['alpha']:g}", common.number(found["threshold"], 6)),
+        ("false-alarm rate", common.percent(found["false_alarm_rate"]) + band),
+        ("detection rate", common.percent(found["detection_rate"])),
+    ):
+        table.add_row(name, escape(value))
+    console.print(table)
+    if found["roc_auc"] is None:
+        console.print("The test part holds one kind of image only, so there is no ROC curve.")
+    if found["per_class"]:
+        console.print(_class_table(found["per_class"]))
+    if kept:
+        console.print(escape(f"kept: {kept / 'evaluation.json'}, {kept / 'scores.csv'}"))
+
+
+def _class_table(per_class: dict[str, Any]) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="Each anomalous class against the normal images", title_justify="left", box=None)
+    table.add_column("class")
+    for title in ("images", "ROC-AUC", "95% interval"):
+        table.add_column(title, justify="right")
+    for name, one in per_class.items():
+        table.add_row(
+            escape(common.classes([name])),
+            str(one["n"]),
+            common.number(one["roc_auc"]),
+            escape(common.interval(one["roc_auc_interval"])),
+        )
+    return table

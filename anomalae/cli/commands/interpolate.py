@@ -1,0 +1,77 @@
+"""`anomalae interpolate`: the way from one image to another through the latent space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from anomalae.cli import options as common
+
+
+@click.command("interpolate")
+@click.argument("first", metavar="A.png", type=click.Path(path_type=Path))
+@click.argument("second", metavar="B.png", type=click.Path(path_type=Path))
+@click.option(
+    "--steps",
+    type=click.IntRange(2, 1000),
+    default=9,
+    show_default=True,
+    help="Pictures, both ends included.",
+)
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.png for the strip."
+)
+@common.preprocess_options(None, None)
+@common.run_option
+@common.runs_dir_option
+@common.machine_options
+@common.quiet_option
+def command(
+    first: Path,
+    second: Path,
+    steps: int,
+    output: Path,
+    preprocess: str | None,
+    polarity: str | None,
+    run: str | None,
+    runs_dir: Path,
+    device: str,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Walk in a straight line from the code of one image to that of another, decoding on the way.
+
+    The strip shows A, the decoded steps, and B.
+
+    \b
+    Example:
+      anomalae interpolate a.png b.png --output strip.png
+    """
+    import numpy as np
+
+    from anomalae import plots, runs
+    from anomalae.detectors.detector import Detector
+    from anomalae.errors import ImageError
+    from anomalae.images import png as pictures
+    from anomalae.images.inputs import read_inputs
+
+    common.check_suffix(output, ".png")
+    folder = runs.resolve(run, runs_dir)
+    detector = Detector.load(folder, device=device, threads=threads)
+    how = (preprocess or detector.data.preprocess, polarity or detector.data.polarity)
+    ends = []
+    for path in (first, second):
+        found = list(read_inputs([path], *how))
+        if len(found) != 1:
+            raise ImageError(f"{path}: holds {len(found)} images, one is needed")
+        if found[0].image is None:
+            raise ImageError(str(found[0].error))
+        ends.append(found[0].image)
+    codes = detector.encode(np.stack(ends))
+    way = np.linspace(0, 1, steps)[:, None]
+    between = detector.decode((1 - way) * codes[0] + way * codes[1])
+    strip = np.concatenate([ends[0][None] / 255, between, ends[1][None] / 255])
+    pictures.write_png(output, plots.grid(strip, columns=len(strip)))
+    if not quiet:
+        click.echo(f"{steps} steps by {folder.name}: {output}")

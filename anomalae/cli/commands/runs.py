@@ -1,0 +1,173 @@
+"""`anomalae runs`: the runs there are, or one in full."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from anomalae.cli import options as common
+from anomalae.settings import Settings
+
+
+@click.command("runs")
+@click.argument("run", required=False)
+@common.runs_dir_option
+@common.json_option
+def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
+    """List runs, newest first, or show the one named RUN.
+
+    An interrupted run is listed with the command that resumes it.
+
+    \b
+    Example:
+      anomalae runs
+      anomalae runs mnist-0-ae
+    """
+    from anomalae import runs
+
+    if run is not None:
+        _show(_describe(runs.resolve(run, runs_dir, finished=False), strictly=True), as_json)
+        return
+    found = [_describe(folder) for folder in runs.list_runs(runs_dir)]
+    if as_json:
+        click.echo(json.dumps(found))
+    elif not found:
+        click.echo(f"No runs in {runs_dir}; train one: anomalae train --normal 0", err=True)
+    else:
+        common.out_console().print(_table(found))
+
+
+def _describe(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
+    """What is known of a run as JSON-able values; a broken one is listed with its error unless `strictly`."""
+    from anomalae import files, runs
+    from anomalae.errors import AnomalaeError
+    from anomalae.runs.record import read_checkpoint, read_record
+
+    found: dict[str, Any] = {"run": folder.name, "path": str(folder), "status": "finished"}
+    try:
+        if runs.is_finished(folder):
+            record = read_record(folder)
+            if (folder / runs.EVALUATION).is_file():
+                found["evaluation"] = _evaluation(folder / runs.EVALUATION)
+        else:
+            _, history, record = read_checkpoint(folder)
+            found["status"] = "training" if runs.is_locked(folder) else "interrupted"
+            found["epoch"] = len(history)
+    except AnomalaeError as error:
+        if strictly:
+            raise
+        return {**found, "status": "broken", "error": str(error)}
+    found |= record.to_dict()
+    if found["status"] == "interrupted":
+        found["resume"] = f"anomalae train --resume {folder.name}"
+    history_file = folder / runs.HISTORY
+    found["history"] = files.read_jsonl(history_file) if history_file.is_file() else []
+    return found
+
+
+def _evaluation(path: Path) -> dict[str, Any]:
+    from anomalae import files
+    from anomalae.errors import BundleError
+
+    found = files.read_json(path)
+    for key in ("roc_auc", "roc_auc_interval", "threshold", "alpha"):
+        if not isinstance(found, dict) or key not in found:
+            raise BundleError(f"{path}: has no {key!r}; evaluate the run again")
+    return dict(found)
+
+
+def _table(found: list[dict[str, Any]]) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("run", "data", "normal", "model", "score", "ROC-AUC", "age", "status"):
+        table.add_column(title, justify="right" if title in ("ROC-AUC", "age") else "left", overflow="fold")
+    for one in found:
+        if one["status"] == "broken":
+            table.add_row(escape(one["run"]), *[""] * 6, escape(f"broken: {one['error']}"))
+            continue
+        settings, data = one["settings"], one["data"]
+        table.add_row(
+            escape(one["run"]),
+            escape(str(data["name"] or "arrays")),
+            escape(common.classes(data["normal"])),
+            Settings.from_dict(settings).short,
+            settings["score"],
+            common.number(one.get("evaluation", {}).get("roc_auc")),
+            _age(one["created"]),
+            _status(one),
+        )
+    return table
+
+
+def _show(one: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(one))
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    data, evaluation = one["data"], one.get("evaluation", {})
+    rows: list[tuple[str, str]] = [
+        ("run", one["path"]),
+        ("status", _status(one)),
+        ("data", f"{data['name'] or 'arrays'}" + (f" in {data['root']}" if data["root"] else "")),
+        ("normal", common.classes(data["normal"])),
+        ("images", f"{data['n_train']} training, {data['n_validation']} validation, "
+                   f"{data['n_calibration']} calibration, {data['n_test']} test"),
+        *((key.replace("_", " "), _plain(v)) for key, v in one["settings"].items() if v is not None),
+    ]  # fmt: skip
+    if one["history"]:
+        last = one["history"][-1]
+        held_out = "" if last["validation_loss"] is None else f", validation {last['validation_loss']:.3f}"
+        rows.append(("loss", f"{last['loss']:.3f}{held_out} after epoch {last['epoch']}"))
+    if one["validation"]:
+        rows.append(("on validation images", _elbo_parts(one["validation"])))
+    if evaluation:
+        rows += [
+            ("threshold", f"{common.number(evaluation['threshold'], 6)} at alpha {evaluation['alpha']:g}"),
+            (
+                "test ROC-AUC",
+                f"{common.number(evaluation['roc_auc'])} {common.interval(evaluation['roc_auc_interval'])}",
+            ),
+        ]
+    environment = one["environment"]
+    rows.append(("trained", f"{one['created']}, {one['seconds']:.0f} s, {environment['device']}, "
+                            f"{environment['threads']} threads"))  # fmt: skip
+    rows.append(("versions", ", ".join(f"{k} {v}" for k, v in environment["versions"].items())))
+    for name, value in rows:
+        table.add_row(f"[bold]{name}[/bold]", escape(value))
+    common.out_console().print(table)
+
+
+def _elbo_parts(found: dict[str, float]) -> str:
+    parts = f"log-likelihood {found['log_likelihood']:.2f} - KL {found['kl']:.2f}"
+    return f"ELBO {found['elbo']:.2f} nats = {parts}; {found['active_units']:.0f} active latent units"
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else f"{value}"
+
+
+def _status(one: dict[str, Any]) -> str:
+    if one["status"] == "finished":
+        return "finished"
+    at = f"{one['status']} after epoch {one['epoch']} of {one['settings']['epochs']}"
+    return f"{at}; go on: {one['resume']}" if "resume" in one else at
+
+
+def _age(created: str) -> str:
+    from datetime import UTC, datetime
+
+    if not created:
+        return ""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

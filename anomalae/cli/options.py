@@ -1,0 +1,238 @@
+"""What the commands share: options, consoles, and words for numbers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from anomalae.settings import DEFAULT_ALPHA, DEVICES, POLARITIES, PREPROCESSES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from anomalae.datasets.load import Dataset
+    from anomalae.experiments.baselines.registry import Baseline
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FLAGGED = 3  # exit status: something was flagged and --fail-on-anomaly was given
+IN_PART = 4  # exit status: some inputs failed
+
+
+def runs_dir_option(function: F) -> F:
+    """`--runs-dir`, default `runs/` or ANOMALAE_RUNS."""
+    return click.option(
+        "--runs-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("runs"),
+        envvar="ANOMALAE_RUNS",
+        show_default=True,
+        show_envvar=True,
+        help="Folder that holds the runs.",
+    )(function)
+
+
+def run_option(function: F) -> F:
+    """`--run RUN`, default the newest finished one."""
+    return click.option(
+        "--run", "run", metavar="RUN", help="Name or path of a run. Default: the newest finished one."
+    )(function)
+
+
+def no_nan(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuse NaN, which a range lets pass."""
+    if value is not None and value != value:
+        raise click.BadParameter("nan is not a number from 0 to 1")
+    return value
+
+
+def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuse a time that is not above 0, or not finite."""
+    if value is not None and not (value > 0 and value != float("inf")):
+        raise click.BadParameter(f"{value:g}: must be a number of seconds above 0")
+    return value
+
+
+def end_on_signals() -> None:
+    """End as by Ctrl-C when the terminal is closed or the process is asked to stop, so that nothing is left behind."""
+    import signal
+    import threading
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), stop)
+
+
+def baselines(names: tuple[str, ...]) -> tuple[Baseline, ...]:
+    """The baselines of these names; an unknown one is a usage error."""
+    from anomalae.errors import ConfigError
+    from anomalae.experiments.baselines.registry import choose
+
+    try:
+        return choose(names) if names else ()
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def alpha_option(function: F) -> F:
+    """`--alpha`, checked against (0, 1)."""
+    return click.option(
+        "--alpha",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        callback=no_nan,
+        default=DEFAULT_ALPHA,
+        show_default=True,
+        help="False-alarm level: flag an image when its p-value is at most this.",
+    )(function)
+
+
+def machine_options(function: F) -> F:
+    """`--device` and `--threads`."""
+    function = click.option(
+        "--threads", type=click.IntRange(1), help="CPU threads. Default: as many as PyTorch chooses."
+    )(function)
+    return click.option(
+        "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to compute."
+    )(function)
+
+
+def dataset_options(function: F) -> F:
+    """`--dataset`, `--data-dir`, `--preprocess`, `--polarity`."""
+    function = preprocess_options("auto", "auto")(function)
+    function = data_dir_option(function)
+    return click.option(
+        "--dataset",
+        metavar="NAME|FOLDER",
+        help="mnist, fashion-mnist, kmnist, emnist-digits, digits, or a folder FOLDER/CLASS/*.png or "
+        "FOLDER/{train,test}/CLASS/*.png. Default: mnist, and the bundled digits where it cannot be had.",
+    )(function)
+
+
+def load(given: dict[str, Any]) -> Dataset:
+    """The data set of the options that `dataset_options` adds, and `--quiet`."""
+    from anomalae.cli.progress import downloads
+    from anomalae.datasets.load import load_dataset
+
+    return load_dataset(
+        given["dataset"],
+        given["data_dir"],
+        preprocess=given["preprocess"],
+        polarity=given["polarity"],
+        progress=downloads(given["quiet"]),
+        warn=warn,
+    )
+
+
+def data_dir_option(function: F) -> F:
+    """`--data-dir`."""
+    return click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False),
+        help="Where data sets are looked for and downloaded to. Default: ANOMALAE_DATA, then data/.",
+    )(function)
+
+
+def preprocess_options(preprocess: str | None, polarity: str | None) -> Callable[[F], F]:
+    """`--preprocess` and `--polarity` with these defaults; None means as in the run."""
+
+    def add(function: F) -> F:
+        inherited = "" if preprocess else " Default: as in the run."
+        function = click.option(
+            "--polarity",
+            type=click.Choice(POLARITIES),
+            default=polarity,
+            show_default=polarity is not None,
+            help="Whether the ink is light or dark." + inherited,
+        )(function)
+        return click.option(
+            "--preprocess",
+            type=click.Choice(PREPROCESSES),
+            default=preprocess,
+            show_default=preprocess is not None,
+            help="How image files become 28x28: as MNIST was made, resized only, or taken as they are."
+            + inherited,
+        )(function)
+
+    return add
+
+
+def json_option(function: F) -> F:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")(function)
+
+
+def quiet_option(function: F) -> F:
+    """`--quiet`."""
+    return click.option("--quiet", is_flag=True, help="No progress and no summary.")(function)
+
+
+def check_suffix(path: Path, *allowed: str) -> None:
+    """A usage error for an --output whose suffix is not one of these."""
+    if path.suffix.lower() not in allowed:
+        raise click.UsageError(f"--output {path}: the suffix must be one of {', '.join(allowed)}")
+
+
+def out_console() -> Console:
+    """Standard output for people: full width and no markup from data; wide where nobody looks."""
+    from rich.console import Console
+
+    return Console(
+        width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=not sys.stdout.isatty()
+    )
+
+
+def err_console() -> Console:
+    """Standard error, where progress and warnings go."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def watched() -> bool:
+    """Whether progress goes to a terminal."""
+    return sys.stderr.isatty()
+
+
+def warn(message: str) -> None:
+    """Print a warning line on standard error."""
+    from anomalae.cli import one_line
+
+    click.echo(f"Warning: {one_line(message)}", err=True)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number for a table; a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def percent(value: float | None) -> str:
+    """A rate as percent; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def interval(value: Any) -> str:
+    """An interval for a table."""
+    return "" if value is None else f"[{value[0]:.4f}, {value[1]:.4f}]"
+
+
+def classes(names: Any) -> str:
+    """Class names for a line of text."""
+    from anomalae.cli import one_line
+
+    return ",".join(one_line(str(name)) for name in names)
+
+
+def shell_word(path: Path | str) -> str:
+    """A path as one would type it."""
+    import shlex
+
+    return shlex.quote(os.fspath(path))

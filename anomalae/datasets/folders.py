@@ -1,0 +1,144 @@
+"""Labelled pictures in folders, a folder a class: read as a data set, and written from one."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from anomalae.datasets.dataset import Classes, Dataset, Part, make_dataset, parse_classes, stratified
+from anomalae.datasets.download import reason, written
+from anomalae.errors import ConfigError, DataError
+from anomalae.images.check import printable
+
+TEST_SHARE = 20  # percent of each class in the test part where no split is given
+
+
+def load_folder(folder: Path, preprocess: str, polarity: str) -> Dataset:
+    """Read a folder of `CLASS/*`, or of `train/CLASS/*` and `test/CLASS/*`, as `load_dataset` says.
+
+    The data set's name is the path as it is given. Raises DataError for another layout, for a class without
+    images and for an image that cannot be read.
+    """
+    divided = [(folder / name).is_dir() for name in ("train", "test")]
+    if any(divided) and not all(divided):
+        there, lacking = ("train", "test") if divided[0] else ("test", "train")
+        raise DataError(f"{printable(folder)}: has a folder {there} but no folder {lacking}")
+    folders = [folder / "train", folder / "test"] if all(divided) else [folder]
+    named = [_read_classes(each, preprocess, polarity) for each in folders]
+    names = [name for part in named for name in part]
+    numbered = all(map(_is_number, names))
+    classes = _natural_order([int(name) if numbered else name for name in names])
+    parts = [_labelled(part, classes) for part in named]
+    train, test = parts if all(divided) else stratified(parts[0], TEST_SHARE)
+    return make_dataset(
+        str(folder), train, test, classes, str(folder), False, preprocess=preprocess, polarity=polarity
+    )
+
+
+def _read_classes(folder: Path, preprocess: str, polarity: str) -> dict[str, np.ndarray]:
+    """Images of each class folder by its name, uint8 (N, 28, 28). DataError for one that cannot be read."""
+    from anomalae.images.inputs import read_inputs
+
+    try:
+        names = [each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{printable(folder)}: cannot be read: {reason(error)}") from None
+    if not names:
+        expected = "FOLDER/CLASS/*.png or FOLDER/{train,test}/CLASS/*.png"
+        raise DataError(f"{printable(folder)}: no class folders; expected {expected}")
+    found = {}
+    for name in map(str, _natural_order(names)):
+        images = []
+        for item in read_inputs([folder / name], preprocess, polarity):
+            if item.image is None:
+                raise DataError(str(item.error))
+            images.append(item.image)
+        found[name] = np.stack(images)
+    return found
+
+
+def _labelled(by_class: dict[str, np.ndarray], classes: Classes) -> Part:
+    numbered = isinstance(classes[0], int)
+    labels = [np.full(len(images), int(name) if numbered else name) for name, images in by_class.items()]
+    return Part(np.concatenate(list(by_class.values())), np.concatenate(labels))
+
+
+def _is_number(name: str) -> bool:
+    return re.fullmatch(r"0|[1-9][0-9]{0,17}", name) is not None
+
+
+def _natural_order(names: Iterable[int | str]) -> Classes:
+    """Each name once, numbers within names by their value: 2 before 10, a2 before a10."""
+
+    def key(name: int | str) -> tuple[list[str | int], str]:
+        pieces = re.split(r"([0-9]+)", str(name))
+        return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)], str(name)
+
+    return tuple(sorted(set(names), key=key))
+
+
+def export(
+    part: Part,
+    folder: str | Path,
+    limit: int | None = None,
+    classes: Sequence[int | str] | None = None,
+) -> list[Path]:
+    """Write images as `folder/CLASS/INDEX.png`, INDEX being the index in the part, five digits or more.
+
+    limit: at most so many images in all, spread over the classes as evenly as they allow, the first of each
+    class; classes: only these. Returns the paths, by class and index. A file that shows the same image
+    already is left; raises DataError for one that does not, before anything is written, for a class that the
+    part lacks and for a folder that cannot be written.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit {limit}: must be at least 1")
+    present = _natural_order(part.labels.tolist())
+    wanted = (
+        present if classes is None else parse_classes([str(label) for label in classes], present, "this part")
+    )
+    picked = []
+    for place, label in enumerate(wanted):
+        of_class = np.flatnonzero(part.labels == label)
+        picked += [(rank, place, int(index)) for rank, index in enumerate(of_class)]
+    chosen = sorted((place, index) for _, place, index in sorted(picked)[:limit])
+    files = {
+        Path(folder) / str(wanted[place]) / f"{index:05d}.png": part.images[index] for place, index in chosen
+    }
+    try:
+        new = [path for path in files if not _holds(path, files[path])]
+        for path in new:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Not synced to the disk one by one: thousands would take minutes, and can be exported again.
+            with written(path, sync=False) as file:
+                file.write(_png(files[path]))
+    except OSError as error:
+        raise DataError(f"{printable(folder)}: cannot be written: {reason(error)}") from None
+    return list(files)
+
+
+def _holds(path: Path, image: np.ndarray) -> bool:
+    """Whether the file is there with this image; DataError if it is there with anything else."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not os.path.lexists(path):
+        return False
+    try:
+        with Image.open(path, formats=["PNG"]) as there:
+            if there.size == image.shape[::-1] and np.array_equal(np.asarray(there), image):
+                return True
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        pass
+    raise DataError(f"{printable(path)}: exists already with another content")
+
+
+def _png(image: np.ndarray) -> bytes:
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, format="PNG")
+    return content.getvalue()

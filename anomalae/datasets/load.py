@@ -1,0 +1,280 @@
+"""Labelled images: MNIST and its relatives, the bundled digits, folders of pictures; and the one-class split.
+
+A data set is looked for in `data_dir` alone if that is given, else in the folder that the environment variable
+ANOMALAE_DATA names and in `data/`, in torchvision's layout (`MNIST/raw/train-images-idx3-ubyte`, ...). What is
+missing is downloaded to the first of these.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalae.datasets.dataset import (
+    Dataset,
+    OneClassSplit,
+    Part,
+    content_hash,
+    make_dataset,
+    parse_classes,
+    split_indices,
+    stratified,
+)
+from anomalae.datasets.download import Progress, UnavailableError
+from anomalae.datasets.folders import export, load_folder
+from anomalae.datasets.official import SOURCES, Official, acquire, can_unpack, survey
+from anomalae.errors import ConfigError, DataError
+from anomalae.images.check import printable
+from anomalae.settings import POLARITIES, PREPROCESSES
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "OneClassSplit",
+    "Part",
+    "Status",
+    "export",
+    "fetch",
+    "load_dataset",
+    "locate",
+    "parse_classes",
+    "split_indices",
+]
+
+DATASETS = {
+    "mnist": "handwritten digits, 60,000 to train and 10,000 to test",
+    "fashion-mnist": "articles of clothing, 60,000 to train and 10,000 to test",
+    "kmnist": "cursive Japanese characters, 60,000 to train and 10,000 to test",
+    "emnist-digits": "handwritten digits by other hands, 240,000 to train and 40,000 to test",
+    "digits": "small scanned digits that come with scikit-learn, 1,258 to train and 539 to test; no download",
+}
+DIGITS_TEST = 30  # percent of each class in the test part
+DIGITS_SHA256 = (
+    "65e5b4619795efb40c1082f4c350c049e4ad552200d369b6ae99e21eef5e72c5"  # of scikit-learn's images and labels
+)
+
+CENTRE = 14.5  # of mass of MNIST's digits, in pixels from the edge
+RINGING = 10  # grey levels; overshoot of the spline stays below, soft edges of strokes mostly above
+
+_TORCHVISION = {
+    "mnist": "MNIST",
+    "fashion-mnist": "FashionMNIST",
+    "kmnist": "KMNIST",
+    "emnist-digits": "EMNIST",
+}
+
+
+def load_dataset(
+    name: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    *,
+    download: bool = True,
+    preprocess: str = "auto",
+    polarity: str = "auto",
+    progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Load a data set by its name, or a folder of pictures by its path.
+
+    name: one of DATASETS, or a folder that holds `CLASS/*` (then every fifth image of a class, picked at random
+    but always the same, is for testing) or `train/CLASS/*` and `test/CLASS/*`. A folder called as a data set
+    is: write `./mnist`. None means MNIST, or the bundled digits, with a warning, if MNIST can't be had.
+    data_dir: the only folder to look in and to download to; see the module.
+    preprocess, polarity: how pictures of a folder become canonical; without effect on named data sets.
+    progress: called with (file name, bytes done, bytes in all or None) while downloading.
+    warn: called with one line of text; by default a UserWarning.
+
+    Raises DataError, naming files, hashes and what to do, if the data are missing, broken or not what they
+    should be; ConfigError for an unknown preprocess or polarity.
+    """
+    for option, value, allowed in (
+        ("preprocess", preprocess, PREPROCESSES),
+        ("polarity", polarity, POLARITIES),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"{option} {value!r}: must be one of {', '.join(allowed)}")
+    warn = warn or (lambda message: warnings.warn(message, stacklevel=3))
+    if name == "digits":
+        return _load_digits()
+    if name is None or (isinstance(name, str) and name in SOURCES):
+        try:
+            return _load_idx(name or "mnist", data_dir, download, progress, warn)
+        except UnavailableError as error:
+            if name is not None:
+                raise DataError(f"{name}: {error}; {_where_to_put(name, data_dir)}") from None
+            warn(f"MNIST cannot be had ({error}): using the bundled digits instead")
+            return _load_digits()
+    if not str(name) or not os.path.isdir(name):  # noqa: PTH112 - false for a name that is too long
+        raise DataError(f"data set {printable(name)}: neither a folder nor one of {', '.join(DATASETS)}")
+    return load_folder(Path(name).absolute(), preprocess, polarity)
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a data set stands: `state` is "present", "missing" or "broken", and `detail` says more."""
+
+    name: str
+    description: str
+    state: str
+    where: Path  # the folder of its files, or where they would be downloaded to
+    verified: bool  # whether all files were compared with official hashes
+    detail: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able dict."""
+        return asdict(self) | {"where": str(self.where)}
+
+
+def locate(name: str, data_dir: str | Path | None = None) -> Status:
+    """Look for a data set of DATASETS and check its files, without loading, unpacking or downloading them."""
+    if name == "digits":
+        return Status(name, DATASETS[name], "present", _bundled(), True)
+    source, root = SOURCES[_known(name)], _root(name, data_dir)
+    where = root / source.folder
+    try:
+        found = survey(source, root, lambda: _official(name))
+        packed = bool(found.absent) and can_unpack(source, root, found.absent, lambda: _official(name))
+    except DataError as error:
+        return Status(name, DATASETS[name], "broken", where, False, str(error))
+    if found.wrong:
+        return Status(name, DATASETS[name], "broken", where, False, found.wrong)
+    if packed:
+        return Status(name, DATASETS[name], "present", where, True, "packed; unpacked when first loaded")
+    if found.absent:
+        state = "broken" if found.truncated else "missing"
+        detail = "; ".join(
+            [f"{file}: truncated" for file in found.truncated]
+            + [f"{file}: missing" for file in found.missing]
+        )
+        return Status(name, DATASETS[name], state, where, False, detail)
+    detail = f"no official hash to compare {found.unproven[0]} with" if found.unproven else ""
+    return Status(name, DATASETS[name], "present", where, not found.unproven, detail)
+
+
+def fetch(name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Path:
+    """Download a data set of DATASETS unless it is there, check it, and return the folder of its files.
+
+    Raises DataError as `load_dataset` does.
+    """
+    if name == "digits":
+        return _bundled()
+    root = _root(_known(name), data_dir)
+    try:
+        acquire(SOURCES[name], root, lambda: _official(name), progress=progress)
+    except UnavailableError as error:
+        raise DataError(f"{name}: {error}; {_where_to_put(name, data_dir)}") from None
+    return root / SOURCES[name].folder
+
+
+def _known(name: str) -> str:
+    if name not in SOURCES:
+        raise DataError(f"data set {printable(name)}: not one of {', '.join(DATASETS)}")
+    return name
+
+
+def _roots(data_dir: str | Path | None) -> list[Path]:
+    if data_dir is not None:
+        return [Path(data_dir)]
+    named = os.environ.get("ANOMALAE_DATA")
+    return [Path(named), Path("data")] if named else [Path("data")]
+
+
+def _root(name: str, data_dir: str | Path | None) -> Path:
+    """The first root that has any file of the data set, packed or not; else the first."""
+    source, roots = SOURCES[name], _roots(data_dir)
+    files = [*source.sizes, *(f"{file}.gz" for file in source.sizes), source.archive or ""]
+    return next(
+        (root for root in roots if any((root / source.folder / file).is_file() for file in files)), roots[0]
+    )
+
+
+def _where_to_put(name: str, data_dir: str | Path | None) -> str:
+    source = SOURCES[name]
+    packed = source.archive or "each as .gz"
+    return f"put {', '.join(source.sizes)} (or {packed}) into {_root(name, data_dir) / source.folder}"
+
+
+def _torchvision(name: str) -> Any:
+    import torchvision.datasets
+
+    return getattr(torchvision.datasets, _TORCHVISION[name])
+
+
+def _official(name: str) -> Official:
+    loader = _torchvision(name)
+    if name == "emnist-digits":
+        mirror, _, file = loader.url.rpartition("/")
+        return Official((f"{mirror}/",), {file: loader.md5})
+    return Official(tuple(loader.mirrors), dict(loader.resources))
+
+
+def _load_idx(
+    name: str,
+    data_dir: str | Path | None,
+    download: bool,
+    progress: Progress | None,
+    warn: Callable[[str], None],
+) -> Dataset:
+    root = _root(name, data_dir)
+    verified = acquire(SOURCES[name], root, lambda: _official(name), download=download, progress=progress)
+    if not verified:
+        warn(f"{root / SOURCES[name].folder}: no official hash to compare all files with; taken as they are")
+    train, test = (_idx_part(name, root, train) for train in (True, False))
+    return make_dataset(name, train, test, tuple(range(10)), str(root.absolute()), verified)
+
+
+def _idx_part(name: str, root: Path, train: bool) -> Part:
+    loader = _torchvision(name)
+    # torchvision prefers pickled files of its old versions, which nobody has checked: look past them.
+    checked = type(loader.__name__, (loader,), {"_check_legacy_exist": lambda self: False})
+    data = checked(root, train=train, **({"split": "digits"} if name == "emnist-digits" else {}))
+    images, labels = data.data.numpy(), data.targets.numpy().astype(np.int64)
+    if name == "emnist-digits":
+        images = np.ascontiguousarray(images.transpose(0, 2, 1))  # they are stored lying on their side
+    if len(labels) and labels.max() > 9:
+        raise DataError(f"{root / SOURCES[name].folder}: label {labels.max()}, expected 0 to 9")
+    return Part(images, labels)
+
+
+def _bundled() -> Path:
+    spec = importlib.util.find_spec("sklearn")
+    return Path(spec.origin if spec and spec.origin else "").parent / "datasets" / "data"
+
+
+def _load_digits() -> Dataset:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    small, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.int64)
+    verified = content_hash(Part(small, labels)) == DIGITS_SHA256
+    everything = Part(_enlarge(small), labels)
+    train, test = stratified(everything, DIGITS_TEST)
+    return make_dataset("digits", train, test, tuple(range(10)), None, verified)
+
+
+def _enlarge(small: np.ndarray) -> np.ndarray:
+    """Draw 8x8 digits with ink 0 to 16, (N, 8, 8), as MNIST would: uint8 (N, 28, 28).
+
+    A cubic spline brings them to 20x20, with a margin for the soft edges, and its faint ringing is cleared;
+    then they are moved by whole pixels until their centre of mass lies where MNIST has it.
+    """
+    from scipy.ndimage import zoom
+
+    spline = zoom(np.eye(10), (2.5, 1), order=3, grid_mode=True, mode="grid-constant")  # (25, 10), linear
+    padded = np.pad(small / 16.0, ((0, 0), (1, 1), (1, 1)))
+    drawn = np.clip(np.einsum("ri,nij,cj->nrc", spline, padded, spline), 0, 1)
+    drawn = np.rint(np.round(drawn, 6) * 255).astype(np.uint8)  # rounded twice: the same on every machine
+    drawn[drawn < RINGING] = 0
+    profiles = np.stack([drawn.sum(2), drawn.sum(1)], 1)  # (N, 2, 25): ink by row, ink by column
+    shifts = np.rint(CENTRE - (profiles @ (np.arange(25) + 0.5)) / profiles.sum(2)).astype(int)
+    canvas = np.zeros((len(small), 28 + 2 * 8, 28 + 2 * 8), np.uint8)  # its margin is cut off below
+    for image, picture, (top, left) in zip(canvas, drawn, shifts + 8, strict=True):
+        image[top : top + 25, left : left + 25] = picture
+    return np.ascontiguousarray(canvas[:, 8:36, 8:36])

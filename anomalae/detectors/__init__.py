@@ -1,0 +1,19 @@
+"""What judges images: networks, their ensemble, nearest neighbours, calibrated verdicts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anomalae.lazy import front_door
+
+if TYPE_CHECKING:
+    from anomalae.detectors.detector import Detector as Detector
+    from anomalae.detectors.tabular import TableDetector as TableDetector
+
+_HOMES = {
+    "Detector": "anomalae.detectors.detector",
+    "TableDetector": "anomalae.detectors.tabular",
+}
+
+__all__ = list(_HOMES)
+__getattr__, __dir__ = front_door(__name__, _HOMES)

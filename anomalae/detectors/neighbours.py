@@ -1,0 +1,162 @@
+"""Neighbours: an image set against the training images most like it, each allowed to bend by a pixel.
+
+Nothing is trained here. It is the member of an ensemble that has no blind spot in common with its networks: what
+no training image looks like, it does not rebuild, where an autoencoder may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from anomalae.errors import ConfigError
+from anomalae.models.blur import blur_matrix
+from anomalae.models.views import SETTLED, View, edges
+from anomalae.scores import reconstruction as scoring
+from anomalae.settings import HIDDEN_SCORES
+
+CANDIDATES = (
+    4  # times as many as count are compared closely: the ones nearest by the cosine of blurred images
+)
+SEARCH_SIGMA, SEARCH_CUT = 1.0, 3  # pixels, of that blur
+BEND = 1  # pixels that a neighbour's edges may move, each way
+PATCH = 3  # pixels a side, of what moves together
+SEARCHED = 1024  # images whose neighbours are looked for at once
+PAIRS = 160  # compared at once: what they need stays in a processor's cache
+BLANK = 2.0  # the score of an image without ink
+
+
+class Neighbours:
+    """The training images, and the score of an image by the nearest `count` of them.
+
+    The distance of two images, brought upright and to a common spread (`anomalae.models.views.settled`), is that of
+    their Sobel maps, each scaled to length 1: for every pixel the least squared distance of the 3 x 3 patch around it
+    to the other image's patches at most one pixel away, summed over the pixels of both images; 0 to about 4. The score
+    is the mean distance of the `count` nearest.
+
+    This is the image distortion model with local gradients of Keysers, Deselaers, Gollan and Ney, "Deformation models
+    for image recognition", IEEE Transactions on Pattern Analysis and Machine Intelligence 29, 2007, made symmetric.
+    """
+
+    def __init__(self, kept: np.ndarray, count: int, view: View = SETTLED) -> None:
+        """`kept`: the settled training images, uint8 (n, 28, 28). ConfigError for none."""
+        if kept.ndim != 3 or kept.shape[1:] != (28, 28) or not len(kept):
+            raise ConfigError(f"neighbours: images of shape {kept.shape}: must be (n, 28, 28), n at least 1")
+        self.kept, self.count = kept, min(count, len(kept))
+        self.candidates = min(CANDIDATES * self.count, len(kept))
+        self.view = view
+        images = torch.from_numpy(kept)[:, None].float() / 255
+        self._images, self._blurred, self._maps = images, _blurred(images), _maps(images)
+
+    @classmethod
+    def fit(cls, images: Tensor, count: int, view: View = SETTLED) -> Neighbours:
+        """Keep training images (N, 1, 28, 28) in [0, 1], as they look in a view."""
+        seen = view.source(images.cpu())[:, 0]
+        return cls((seen * 255).round().byte().numpy(), count, view)
+
+    def scores(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
+        """The score, float64 (N,), for each of these rules; beside scores in nats its logarithm."""
+        return _by_rule(self._compare(images)[0], rules)
+
+    def own_scores(self, rules: Sequence[str]) -> dict[str, Tensor]:
+        """The scores of the training images kept, each set against the others; of a single one BLANK."""
+        if len(self.kept) == 1:
+            return _by_rule(torch.full((1,), BLANK), rules)
+        places = torch.arange(len(self.kept)).split(SEARCHED)
+        parts = [self._compare_seen(self._images[own], own)[0] for own in places]
+        return _by_rule(torch.cat(parts), rules)
+
+    def terms(self, rule: str, images: Tensor) -> Tensor:
+        """The score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score.
+
+        Positive where the image has more ink, blurred, than its neighbours have on average, negative where less.
+        """
+        score, where, near = self._compare(images)
+        source = self.view.source(images.cpu())
+        blur = blur_matrix(28, SEARCH_SIGMA, SEARCH_CUT).float()
+        more = blur @ (source - self._mean(near)) @ blur.T
+        terms = where * torch.where(more < 0, -1, 1)
+        laid = self.view.back(terms.double(), images.cpu().double(), True)
+        total = laid.abs().sum((1, 2))
+        return laid * (score.double() / total.where(total > 0, 1))[:, None, None]
+
+    def picture(self, images: Tensor) -> Tensor:
+        """The mean of the nearest training images, laid over the image: (N, 28, 28) in [0, 1]."""
+        return self.view.back(self._mean(self._compare(images)[2]), images.cpu(), False).clamp(0, 1)
+
+    def _mean(self, near: Tensor) -> Tensor:
+        return self._images[near].mean(1)
+
+    def _compare(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores (N,), their terms (N, 1, 28, 28) in the view, and the indices (N, count) of the neighbours."""
+        return self._compare_seen(self.view.source(images.cpu()))
+
+    def _compare_seen(self, source: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        candidates = self.candidates
+        likeness = _blurred(source) @ self._blurred.T
+        if own is not None:
+            likeness[torch.arange(len(own)), own] = -torch.inf
+            candidates = min(candidates, len(self.kept) - 1)
+        likely = likeness.topk(candidates, 1).indices
+        maps = _maps(source)
+        parts = zip(*(p.split(max(1, PAIRS // candidates)) for p in (maps, likely)), strict=True)
+        found = [self._nearest(part, index) for part, index in parts]
+        if not found:
+            return source.new_zeros(0), source, likely[:, : self.count]
+        score, where, near = (torch.cat(part) for part in zip(*found, strict=True))
+        blank = source.flatten(1).amax(1) <= 0
+        return score.where(~blank, BLANK), where, near
+
+    def _nearest(self, maps: Tensor, likely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        n, candidates = likely.shape
+        pairs = maps[:, None].expand(-1, candidates, -1, -1, -1).flatten(0, 1)
+        where = bent(pairs, self._maps[likely.flatten()]).unflatten(0, (n, candidates))
+        distance, order = where.sum((2, 3)).topk(min(self.count, candidates), 1, largest=False)
+        rows = torch.arange(n)[:, None]
+        return distance.mean(1), where[rows, order].mean(1, keepdim=True), likely[rows, order]
+
+
+def _by_rule(scores: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
+    found = scores.double()
+    errors = (*scoring.RULES, *HIDDEN_SCORES)
+    return {rule: found if rule in errors else found.clamp_min(1e-12).log() for rule in rules}
+
+
+def bent(a: Tensor, b: Tensor) -> Tensor:
+    """Where maps a and b (P, C, 28, 28) differ though either may bend: terms (P, 28, 28), at least 0.
+
+    At each pixel the least mean squared distance of a's patch there to b's patches at most BEND away, and b's to a's.
+    """
+    margin, rim = BEND, PATCH // 2
+    side = (
+        a.shape[-1] + 2 * margin
+    )  # where distances are needed: of b's patches to a's, shifted, on the rim too
+    wide, wider = F.pad(a, (margin + rim,) * 4), F.pad(b, (2 * margin + rim,) * 4)
+    forth = back = a.new_full((), torch.inf)
+    shifts = range(-margin, margin + 1)
+    for down in shifts:
+        for across in shifts:
+            top, left = margin + down, margin + across
+            other = wider[..., top : top + side + 2 * rim, left : left + side + 2 * rim]
+            apart = F.avg_pool2d((wide - other).square().sum(1), PATCH, 1)  # [y, x]: of a there and b shifted
+            forth = torch.minimum(forth, apart[:, margin:-margin, margin:-margin])
+            top, left = margin - down, margin - across
+            back = torch.minimum(back, apart[:, top : top + a.shape[-2], left : left + a.shape[-1]])
+    return forth + back
+
+
+def _blurred(images: Tensor) -> Tensor:
+    """Blurred images of length 1, (N, 784)."""
+    blur = blur_matrix(28, SEARCH_SIGMA, SEARCH_CUT).to(images)
+    return F.normalize((blur @ images @ blur.T).flatten(1))
+
+
+def _maps(images: Tensor) -> Tensor:
+    """Sobel maps of length 1 together, (N, 2, 28, 28)."""
+    four = edges(images)
+    both = four[:, [0, 2]] - four[:, [1, 3]]
+    return F.normalize(both.flatten(1)).unflatten(1, both.shape[1:])

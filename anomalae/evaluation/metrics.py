@@ -1,0 +1,210 @@
+"""Scores and the truth turned into honest numbers: ROC-AUC, average precision, rates, each class, intervals.
+
+Knows no model and no file. Anomalies are the positives throughout, and a higher score is more anomalous.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+from anomalae.errors import ConfigError, DataError
+from anomalae.evaluation.intervals import (
+    Bools,
+    Floats,
+    Interval,
+    check_counts,
+    check_fraction,
+    check_truth,
+    class_names,
+    delong_interval,
+    disjoint_pairs,
+    real_array,
+)
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """The images of one anomalous class against all the normal images."""
+
+    n: int  # images of the class
+    roc_auc: float | None  # in [0, 1]; None without normal images
+    roc_auc_interval: Interval | None  # lo, hi
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What `evaluate` found. A number that the data cannot give (one kind of image only) is None."""
+
+    roc_auc: float | None  # in [0, 1]; P(anomaly scores above normal) + P(they tie) / 2
+    roc_auc_interval: Interval | None  # lo, hi; `delong_interval`
+    average_precision: float | None  # in (0, 1]; chance gives the prevalence, so read them together
+    prevalence: float  # share of anomalies, in [0, 1]
+    fpr_at_95_tpr: float | None  # smallest false-positive rate at which TPR >= 0.95
+    alpha: float  # the false-alarm rate that the threshold was made for
+    threshold: float | None  # an image is flagged if its score is above it
+    false_alarm_rate: float | None  # flagged share of the normal images; None without a threshold
+    detection_rate: float | None  # flagged share of the anomalies; None without a threshold
+    n_normal: int
+    n_anomalous: int
+    per_class: dict[str, ClassResult]  # anomalous classes in natural order; empty without labels
+    scores: Floats = field(repr=False)  # (N,)
+    is_anomaly: Bools = field(repr=False)  # (N,)
+    labels: npt.NDArray[Any] | None = field(repr=False)  # (N,)
+    p_values: Floats | None = field(repr=False)  # (N,)
+
+    @property
+    def flagged(self) -> Bools:
+        """bool (N,), score > threshold; all False without a threshold."""
+        if self.threshold is None:
+            return np.zeros(self.scores.shape, dtype=np.bool_)
+        return np.asarray(self.scores > self.threshold)
+
+    def roc_curve(self) -> tuple[Floats, Floats, Floats]:
+        """False-positive rates, true-positive rates and thresholds (the first is inf), every distinct score.
+
+        Raises DataError if there are only normal or only anomalous images.
+        """
+        self._check_both_kinds()
+        fpr, tpr, thresholds = roc_curve(self.is_anomaly, self.scores, drop_intermediate=False)
+        return fpr, tpr, thresholds
+
+    def pr_curve(self) -> tuple[Floats, Floats, Floats]:
+        """Precision (T + 1,), recall (T + 1,) and thresholds (T,), as `precision_recall_curve`.
+
+        Raises DataError if there are only normal or only anomalous images.
+        """
+        self._check_both_kinds()
+        precision, recall, thresholds = precision_recall_curve(self.is_anomaly, self.scores)
+        return precision, recall, thresholds
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers without the arrays, as JSON holds them: intervals are lists, no NaN, no infinity."""
+        return {
+            "roc_auc": self.roc_auc,
+            "roc_auc_interval": _as_list(self.roc_auc_interval),
+            "average_precision": self.average_precision,
+            "prevalence": self.prevalence,
+            "fpr_at_95_tpr": self.fpr_at_95_tpr,
+            "alpha": self.alpha,
+            "threshold": self.threshold,
+            "false_alarm_rate": self.false_alarm_rate,
+            "detection_rate": self.detection_rate,
+            "n_normal": self.n_normal,
+            "n_anomalous": self.n_anomalous,
+            "per_class": {
+                name: {"n": one.n, "roc_auc": one.roc_auc, "roc_auc_interval": _as_list(one.roc_auc_interval)}
+                for name, one in self.per_class.items()
+            },
+        }
+
+    def _check_both_kinds(self) -> None:
+        check_counts(self.is_anomaly, least=1)
+
+
+def evaluate(
+    scores: npt.ArrayLike,
+    is_anomaly: npt.ArrayLike,
+    labels: npt.ArrayLike | None = None,
+    *,
+    p_values: npt.ArrayLike | None = None,
+    alpha: float = 0.05,
+    threshold: float | None = None,
+    level: float = 0.95,
+) -> Evaluation:
+    """Compare the scores of N >= 1 images with the truth.
+
+    Parameters: `scores` (N,), finite, higher = more anomalous; `is_anomaly` (N,), bool or integers 0 and 1;
+    `labels` (N,), the true class of each image, for the table of classes (a class is named `str(label)`);
+    `p_values` (N,) in [0, 1], kept beside the scores; `threshold`, the score above which an image is flagged
+    at `alpha`; `level` of the intervals.
+
+    `fpr_at_95_tpr` is read off the full empirical ROC curve, no point dropped and none interpolated: the
+    smallest FPR among the points with TPR >= 0.95.
+
+    Raises ConfigError if alpha or level is not in (0, 1) or the threshold is not finite; DataError if arrays
+    are empty, differ in length, or hold what is neither a finite score nor a truth value.
+
+    >>> result = evaluate([0.1, 0.4, 0.35, 0.8], [False, False, True, True], threshold=0.5)
+    >>> result.roc_auc, result.false_alarm_rate, result.detection_rate
+    (0.75, 0.0, 0.5)
+    """
+    check_fraction("alpha", alpha)
+    check_fraction("level", level)
+    if threshold is not None and not np.isfinite(threshold):
+        raise ConfigError(f"threshold {threshold}: must be finite")
+    values = real_array("scores", scores, ndim=1)
+    truth = check_truth(is_anomaly, values.shape)
+    p = None if p_values is None else _probabilities(p_values, values.shape)
+    n_anomalous = int(truth.sum())
+    both_kinds = 0 < n_anomalous < truth.size
+    flagged = None if threshold is None else values > threshold
+    auc, interval = _auc_and_interval(values, truth, level)
+    return Evaluation(
+        roc_auc=auc,
+        roc_auc_interval=interval,
+        average_precision=float(average_precision_score(truth, values)) if both_kinds else None,
+        prevalence=n_anomalous / truth.size,
+        fpr_at_95_tpr=_fpr_at_tpr(values, truth, 0.95) if both_kinds else None,
+        alpha=float(alpha),
+        threshold=None if threshold is None else float(threshold),
+        false_alarm_rate=_share(flagged, ~truth),
+        detection_rate=_share(flagged, truth),
+        n_normal=truth.size - n_anomalous,
+        n_anomalous=n_anomalous,
+        per_class={} if labels is None else _per_class(values, truth, class_names(labels, truth.size), level),
+        scores=values,
+        is_anomaly=truth,
+        labels=None if labels is None else np.array(labels),
+        p_values=p,
+    )
+
+
+def _auc_and_interval(scores: Floats, truth: Bools, level: float) -> tuple[float | None, Interval | None]:
+    if disjoint_pairs(truth) == 0:
+        return None, None
+    return float(roc_auc_score(truth, scores)), delong_interval(scores, truth, level)
+
+
+def _fpr_at_tpr(scores: Floats, truth: Bools, tpr_wanted: float) -> float:
+    fpr, tpr, _ = roc_curve(truth, scores, drop_intermediate=False)
+    return float(fpr[np.searchsorted(tpr, tpr_wanted, side="left")])
+
+
+def _share(flagged: Bools | None, among: Bools) -> float | None:
+    return None if flagged is None or not among.any() else float(flagged[among].mean())
+
+
+def _per_class(
+    scores: Floats, truth: Bools, names: npt.NDArray[np.str_], level: float
+) -> dict[str, ClassResult]:
+    results = {}
+    for name in sorted(set(names[truth].tolist()), key=_natural_order):
+        chosen = ~truth | (names == name)
+        n = int((truth & chosen).sum())
+        results[name] = ClassResult(n, *_auc_and_interval(scores[chosen], truth[chosen], level))
+    return results
+
+
+def _natural_order(name: str) -> tuple[bool, float, list[str | int], str]:
+    """Sort key: numbers first, by value; then names with the numbers in them by value (a2 before a10)."""
+    number = re.fullmatch(r"[-+]?\d+(\.\d+)?", name)
+    parts: list[str | int] = [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
+    return number is None, float(name) if number else 0.0, parts, name
+
+
+def _as_list(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+def _probabilities(p_values: npt.ArrayLike, shape: tuple[int, ...]) -> Floats:
+    array = real_array("p_values", p_values, ndim=1)
+    if array.shape != shape:
+        raise DataError(f"p_values: shape {array.shape}, must be {shape} as the scores")
+    outside = np.flatnonzero((array < 0) | (array > 1))
+    if outside.size:
+        raise DataError(f"p_values[{outside[0]}] is {array[outside[0]]:g}: must be between 0 and 1")
+    return array

@@ -1,0 +1,303 @@
+"""A run beside baselines: scores on the same test images turned into one table, kept in the run."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalae import files, runs
+from anomalae.datasets.load import Dataset, Part
+from anomalae.detectors.detector import Detector
+from anomalae.errors import DataError
+from anomalae.evaluation.intervals import delong_test
+from anomalae.evaluation.metrics import Evaluation, evaluate
+from anomalae.experiments import run as experiment
+from anomalae.experiments.baselines.trials import OK, Trial, versions
+from anomalae.runs.record import read_record
+from anomalae.version import __version__
+
+OWN = "anomalae"  # method of the run's own row
+WORDING = "a difference of these fitted models on these test images"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method. Numbers are None where there are none; `status` is "ok" or says what went wrong."""
+
+    method: str  # "anomalae", or a baseline's label
+    settings: str
+    roc_auc: float | None
+    roc_auc_interval: list[float] | None  # 95%, DeLong
+    average_precision: float | None
+    fpr_at_95_tpr: float | None
+    fit_seconds: float | None
+    score_seconds: float | None  # of all test images
+    peak_memory_bytes: int | None  # of a baseline's process; None for the run, whose training was not watched
+    p_value_vs_run: float | None  # paired DeLong test of the two AUCs, Holm-corrected over the rows
+    status: str
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What run and baselines are compared on."""
+
+    folder: Path  # of the run
+    dataset: str
+    normal: tuple[int | str, ...]
+    train: np.ndarray  # uint8 (N, 28, 28): the run's training and validation images
+    test: Part
+    is_anomaly: np.ndarray  # bool (n_test,)
+    seed: int  # of the run's split
+
+
+def problem(
+    folder: Path,
+    data_dir: str | None = None,
+    progress: Callable[[str, int, int | None], None] | None = None,
+    dataset: Dataset | None = None,
+) -> Problem:
+    """The images a run was trained on and is tested on, found again; `dataset` where it is loaded already.
+
+    Baselines have no use for a calibration set and get the validation images instead; the calibration images are
+    left out, so that no method has seen them. Raises DataError where the run's data are gone or have changed.
+    """
+    data = read_record(folder).data
+    dataset = dataset or experiment.reload_dataset(data, data_dir, progress)
+    split = dataset.one_class(normal=data.normal, seed=data.seed)
+    train = np.concatenate([split.train.images, split.validation.images])
+    is_anomaly = experiment.truth(split.test.labels, data.normal)
+    if is_anomaly.all() or not is_anomaly.any():
+        kind = "normal" if is_anomaly.all() else "anomalous"
+        raise DataError(
+            f"data set {dataset.name}: its test part has no {kind} image, so nothing can be compared"
+        )
+    return Problem(folder, dataset.name, data.normal, train, split.test, is_anomaly, data.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """The run itself, scored in this call."""
+
+    rule: str
+    settings: str
+    scores: np.ndarray  # float64 (n_test,)
+    fit_seconds: float
+    score_seconds: float
+
+
+def score_run(found: Problem, *, device: str = "auto", threads: int | None = None) -> Own:
+    """Score the test images with the run's own rule, and measure how long that takes."""
+    detector = Detector.load(found.folder, device=device, threads=threads)
+    settings = detector.settings
+    detector.score(found.test.images[:1])  # what PyTorch sets up on its first call is not scoring
+    begun = time.perf_counter()
+    scores = detector.score(found.test.images)
+    seconds = time.perf_counter() - begun
+    words = f"{settings.short}, latent {settings.latent_dim}, {settings.epochs} epochs, score {settings.rule}"
+    return Own(settings.rule, words, scores, read_record(found.folder).seconds, seconds)
+
+
+def rows(found: Problem, own: Own, trials: Sequence[Trial]) -> list[Row]:
+    """The run's row, then the baselines', in the order of `trials`."""
+    p_values = iter(
+        holm([delong_test(_scores(t), own.scores, found.is_anomaly).p_value for t in trials if t.ok])
+    )
+    mine = Row(
+        OWN, own.settings, *_numbers(own.scores, found), own.fit_seconds, own.score_seconds, None, None, OK
+    )
+    return [mine, *(_row(trial, found, next(p_values, None) if trial.ok else None) for trial in trials)]
+
+
+def _row(trial: Trial, found: Problem, p_value: float | None) -> Row:
+    numbers = _numbers(trial.scores, found)
+    times = trial.fit_seconds, trial.score_seconds, trial.peak_memory_bytes
+    return Row(trial.baseline.label, trial.settings, *numbers, *times, p_value, trial.status)
+
+
+def _numbers(
+    scores: np.ndarray | None, found: Problem
+) -> tuple[float | None, list[float] | None, float | None, float | None]:
+    if scores is None:
+        return None, None, None, None
+    it: Evaluation = evaluate(scores, found.is_anomaly)
+    interval = None if it.roc_auc_interval is None else list(it.roc_auc_interval)
+    return it.roc_auc, interval, it.average_precision, it.fpr_at_95_tpr
+
+
+def _scores(trial: Trial) -> np.ndarray:
+    assert trial.scores is not None
+    return trial.scores
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction of several p-values, in their order: the family-wise error rate is held.
+
+    Reference: S. Holm, Scandinavian Journal of Statistics 6 (1979).
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def best(table: Sequence[Row]) -> str | None:
+    """The method with the highest ROC-AUC among those that are ok; the first of equals."""
+    there = [row for row in table if row.status == OK and row.roc_auc is not None]
+    return max(there, key=lambda row: row.roc_auc or 0.0).method if there else None
+
+
+def document(
+    found: Problem,
+    own: Own,
+    table: Sequence[Row],
+    *,
+    run: str | None,
+    runs_dir: Path,
+    baselines: str,
+    seed: int,
+    pca: int | None,
+    time_limit: float | None,
+    threads: int | None,
+) -> dict[str, Any]:
+    """What `compare --json` prints and `comparison.json` holds."""
+    words = ["anomalae compare", f"--run {shlex.quote(run or found.folder.name)}"]
+    words += [f"--runs-dir {shlex.quote(str(runs_dir))}"] if runs_dir != Path("runs") else []
+    words += [f"--baseline {baselines}", f"--seed {seed}"]
+    for name, value in (("pca", pca), ("time-limit", time_limit), ("threads", threads)):
+        if value is not None:
+            words.append(f"--{name} {value:g}")
+    return {
+        "run": found.folder.name,
+        "dataset": found.dataset,
+        "normal": list(found.normal),
+        "score": own.rule,
+        "n_train": len(found.train),
+        "n_test": len(found.test),
+        "n_normal": int((~found.is_anomaly).sum()),
+        "n_anomalous": int(found.is_anomaly.sum()),
+        "seed": seed,
+        "pca": pca,
+        "time_limit": time_limit,
+        "threads": threads,
+        "correction": "holm",
+        "best": best(table),
+        "command": " ".join(words),
+        "versions": {"anomalae": __version__, **versions()},
+        "rows": [asdict(row) for row in table],
+    }
+
+
+def keep(found: Problem, own: Own, trials: Sequence[Trial], document: dict[str, Any]) -> None:
+    """Write `comparison.json` and `comparison.safetensors` (scores of each method that is ok) into the run."""
+    arrays = {OWN: own.scores} | {t.baseline.label: _scores(t) for t in trials if t.ok}
+    files.write_arrays(found.folder / runs.COMPARISON_SCORES, arrays)
+    files.write_json(found.folder / runs.COMPARISON, document)
+
+
+# --- tables -----------------------------------------------------------------------------------------------------
+
+COLUMNS = (
+    "method",
+    "settings",
+    "ROC-AUC",
+    "95% interval",
+    "AP",
+    "FPR95",
+    "fit s",
+    "µs/image",
+    "MB",
+    "p",
+    "status",
+)
+_BEST = {"roc_auc": max, "average_precision": max, "fpr_at_95_tpr": min, "fit_seconds": min, "score_seconds": min,
+         "peak_memory_bytes": min}  # fmt: skip
+
+
+def cells(document: dict[str, Any]) -> list[list[tuple[str, bool]]]:
+    """The table as text, each cell with whether it is the best of its column (among rows that are ok)."""
+    table = document["rows"]
+    top = {}
+    for key, better in _BEST.items():
+        values = [row[key] for row in table if row["status"] == OK and row[key] is not None]
+        top[key] = better(values) if len(values) > 1 else None
+    return [_cells(row, document, top) for row in table]
+
+
+def _cells(row: dict[str, Any], document: dict[str, Any], top: dict[str, Any]) -> list[tuple[str, bool]]:
+    def shown(key: str, form: str, scale: float = 1.0) -> tuple[str, bool]:
+        value = row[key]
+        is_best = row["status"] == OK and value is not None and value == top.get(key)
+        return ("-" if value is None else format(value * scale, form)), is_best
+
+    interval = row["roc_auc_interval"]
+    return [
+        (row["method"], row["method"] == document["best"]),
+        (row["settings"], False),
+        shown("roc_auc", ".4f"),
+        ("-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}", False),
+        shown("average_precision", ".4f"),
+        shown("fpr_at_95_tpr", ".4f"),
+        shown("fit_seconds", ".2f"),
+        shown("score_seconds", ".0f", 1e6 / document["n_test"]),
+        shown("peak_memory_bytes", ".0f", 1e-6),
+        (_p_value(row["p_value_vs_run"]), False),
+        (row["status"], False),
+    ]
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2g}" if value >= 1e-4 else "<0.0001"
+
+
+def notes(document: dict[str, Any]) -> list[str]:
+    """What a reader of the table must know."""
+    normal = ", ".join(str(name) for name in document["normal"])
+    seen = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+    return [
+        f"Run {document['run']}: {document['dataset']}, normal {normal}. Baselines are fitted on its "
+        f"{document['n_train']} training and validation images, seed {document['seed']}; all methods score the same "
+        f"{document['n_normal']} normal and {document['n_anomalous']} anomalous test images.",
+        f"p: paired DeLong test of each ROC-AUC against the run's, Holm-corrected over the rows; a small one shows "
+        f"{WORDING}, not of the methods.",
+        "AP: average precision. FPR95: share of normal images above the score that 95% of the anomalies reach. "
+        "MB: peak memory, libraries and images included. Each baseline ran in a process of its own, on the CPU; HBOS, "
+        "ECOD and the deep ones compile code on first use, some seconds of their times. The run's training "
+        "was measured when it was made, its memory was not.",
+        f"Versions: {seen}.",
+    ]
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The table for people, the best of each column bold, with what is needed to measure it again."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    for row in cells(document):
+        texts = [text.replace("|", "\\|").replace("\n", " ") for text, _ in row]
+        marked = [f"**{text}**" if bold else text for text, (_, bold) in zip(texts, row, strict=True)]
+        lines.append("| " + " | ".join(marked) + " |")
+    again = f"Measure it again: `{document['command']}`"
+    return "\n".join(lines) + "\n\n" + "\n\n".join([*notes(document), again]) + "\n"
+
+
+def csv_table(document: dict[str, Any]) -> str:
+    """A line a method, the columns named as in the JSON, the interval in two."""
+    writer = files.CsvText()
+    keys = list(document["rows"][0])
+    at = keys.index("roc_auc_interval")
+    writer.writerow([*keys[:at], "roc_auc_low", "roc_auc_high", *keys[at + 1 :]])
+    for row in document["rows"]:
+        values = [row[key] for key in keys]
+        writer.writerow([*values[:at], *(row["roc_auc_interval"] or ("", "")), *values[at + 1 :]])
+    return writer.text()

@@ -1,0 +1,187 @@
+"""A benchmark's table as Markdown and CSV; knows nothing but the JSON-able table itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from anomalae import files
+from anomalae.experiments.comparison import WORDING
+
+NORMAL = "normal"
+
+
+def markdown(table: dict[str, Any]) -> str:
+    """The table for people with what is needed to measure it again, and that of the baselines where there are some."""
+    main, settings = table["score"], table["settings"]
+    others = [rule for rule in table["mean"] if rule != main]
+    seeds = len(table["seeds"])
+    side = table.get("side", NORMAL)
+    head = [
+        side,
+        "train images",
+        f"ROC-AUC ({main})",
+        *(f"({rule})" for rule in others),
+        "detected",
+        "false alarms",
+        "95% band",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in table["rows"]:
+        low, high = row["false_alarm_band"]
+        cells = [
+            _text(row[side]),
+            str(row["n_train"]),
+            _plus_minus(row["roc_auc"][main]),
+            *(_plus_minus(row["roc_auc"][rule]) for rule in others),
+            _percent(row["detection_rate"]["mean"]),
+            " ".join(_percent(rate) for rate in row["false_alarm_rates"]),
+            f"{100 * low:.1f} to {100 * high:.1f}%",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    means = [f"**{_plus_minus(table['mean'][rule])}**" for rule in (main, *others)]
+    lines.append("| " + " | ".join(["**mean**", "", *means, "", "", ""]) + " |")
+    interval = table["mean"][main]["interval"]
+    roles = "anomalies are all other classes" if side == NORMAL else "all other classes are normal"
+    images = "test part" if table["part"] == "test" else "development images"
+    notes = [
+        f"Data: {table['dataset']}, {images}; "
+        f"{roles}. Seeds: {_list(table['seeds'])}. "
+        f"Values are means{' ± standard deviation' if seeds > 1 else ''} over seeds"
+        + (f"; in the last row over the {seeds} seeds' means." if seeds > 1 else "."),
+    ]
+    if interval:
+        notes.append(
+            f"95% bootstrap interval of the mean ({main}), test images resampled once for all cells: "
+            f"{interval[0]:.4f} to {interval[1]:.4f}."
+        )
+    notes.append(
+        f"False alarms: share of normal images flagged at alpha {table['alpha']:g}, a value a seed; the band is where "
+        "one such rate lies 95 times in 100 for exchangeable images (beta-binomial)."
+    )
+    given = {key: value for key, value in settings.items() if value is not None}
+    notes.append("Settings: " + ", ".join(f"{key} {_list(value)}" for key, value in given.items()) + ".")
+    if len(given) < len(settings):
+        notes[-1] += " Epochs and batch size by the number of images, see `Settings.for_images`."
+    notes.append(f"Measure it again: `{table['command']}`")
+    if "environment" in table:
+        versions = table["environment"]["versions"]
+        notes.append(
+            "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
+        )
+    more = "\n" + baselines_markdown(table) if "baselines" in table else ""
+    if table.get("members"):
+        more = "\n" + members_markdown(table) + more
+    return "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n" + more
+
+
+def members_markdown(table: dict[str, Any]) -> str:
+    """What each member of an ensemble does alone, for people: a row a normal class, a column a member."""
+    main, side = table["score"], table.get("side", NORMAL)
+    head = [side, *map(_text, table["members"]), "together"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in table["rows"]:
+        values = [*row["members"].values(), row["roc_auc"][main]]
+        lines.append("| " + " | ".join([_text(row[side]), *map(_plus_minus, values)]) + " |")
+    means = [*table["members"].values(), table["mean"][main]]
+    lines.append("| " + " | ".join(["**mean**", *(f"**{_plus_minus(value)}**" for value in means)]) + " |")
+    return f"ROC-AUC ({main}) of each member alone:\n\n" + "\n".join(lines) + "\n"
+
+
+def csv_table(table: dict[str, Any]) -> str:
+    """A line a normal class, seed and rule; below them a line a class, seed and baseline."""
+    writer = files.CsvText()
+    side = table.get("side", NORMAL)
+    writer.writerow([side, "seed", "method", "score", "roc_auc"])
+    for row in table["rows"]:
+        for rule, spread in row["roc_auc"].items():
+            for seed, value in zip(table["seeds"], spread["values"], strict=True):
+                writer.writerow([row[side], seed, "anomalae", rule, repr(value)])
+        for name, spread in row.get("members", {}).items():
+            for seed, value in zip(table["seeds"], spread["values"], strict=True):
+                writer.writerow([row[side], seed, f"anomalae, {name} alone", table["score"], repr(value)])
+    for label, found in table.get("baselines", {}).items():
+        for chosen, values in found["values"].items():
+            for seed, value in zip(found["seeds"], values, strict=True):
+                writer.writerow([chosen, seed, label, "", "" if value is None else repr(value)])
+    return writer.text()
+
+
+def _plus_minus(spread: dict[str, Any]) -> str:
+    return f"{spread['mean']:.4f}" + (f" ± {spread['sd']:.4f}" if spread["sd"] is not None else "")
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.1f}%"
+
+
+def _list(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def baselines_markdown(table: dict[str, Any]) -> str:
+    """The baselines of a benchmark's table for people: a row a method, a column a normal class, the best in bold."""
+    normals = [str(row[table["side"]]) for row in table["rows"]]
+    main = table["score"]
+    ours = {str(row[table["side"]]): row["roc_auc"][main]["mean"] for row in table["rows"]}
+    own = table["mean"][main]
+    methods = {f"anomalae ({main})": (ours, own["mean"], own["interval"], None)}
+    ranked = sorted(table["baselines"].items(), key=lambda item: -(item[1]["mean"] or 0.0))
+    methods |= {label: (b["rows"], b["mean"], b["interval"], b) for label, b in ranked}
+    best = {n: max((rows[n] for rows, *_ in methods.values() if rows[n] is not None)) for n in normals}
+    top = max(mean for _, mean, *_ in methods.values() if mean is not None)
+    head = [
+        "method",
+        *map(_text, normals),
+        "mean",
+        "95% interval",
+        "better / worse",
+        "fit s",
+        "µs/image",
+        "peak MB",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---|" * (len(head) - 1)]
+    for label, (rows, mean, interval, found) in methods.items():
+        cells = [_cell(rows[n], best[n], found, n) for n in normals]
+        span = "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+        lines.append("| " + " | ".join([label, *cells, _cell(mean, top), span, *_cost(found, table)]) + " |")
+    seen = ", ".join(f"{name} {version}" for name, version in table["baseline_versions"].items())
+    notes = [
+        "Baselines are PyOD's, fitted on the training and validation images of the same split; random ones once a "
+        "seed (mean shown) unless that takes minutes, the others on the first seed's split. "
+        "Times are medians, one process after another, of a fresh process each: HBOS, ECOD and the deep ones "
+        "compile code on first use, some seconds of it.",
+        "Best of a column in bold; =: not told apart from ours. "
+        "better / worse: normal classes on which our ROC-AUC is above / below the baseline's at p < 0.05, paired "
+        f"DeLong test of the first seed, Holm-corrected over all classes and baselines: {WORDING}.",
+        f"Versions: {seen}.",
+    ]
+    failed = [f"{label}, {cell}: {status}" for label, b in ranked for cell, status in b["failures"].items()]
+    return "\n".join(lines) + "\n\n" + "\n\n".join(notes + failed) + "\n"
+
+
+def _cost(found: dict[str, Any] | None, table: dict[str, Any]) -> list[str]:
+    if found is None:
+        return ["", _number(float(np.median([row["seconds"]["mean"] for row in table["rows"]])), 1), "", ""]
+    better = sum(t["p_value"] < 0.05 and t["difference"] > 0 for t in found["tests"].values())
+    worse = sum(t["p_value"] < 0.05 and t["difference"] < 0 for t in found["tests"].values())
+    micro = None if found["score_seconds"] is None else found["score_seconds"] * 1e6
+    peak = None if found["peak_memory_bytes"] is None else found["peak_memory_bytes"] / 1e6
+    return [f"{better} / {worse}", _number(found["fit_seconds"], 1), _number(micro, 0), _number(peak, 0)]
+
+
+def _cell(value: float | None, best: float, found: dict[str, Any] | None = None, chosen: str = "") -> str:
+    """A ROC-AUC, bold where it is the best, with "=" where the test does not tell it from ours."""
+    text = f"**{value:.4f}**" if value is not None and value == best else _number(value)
+    test = found["tests"].get(chosen) if found else None
+    return text + " =" if test and test["p_value"] >= 0.05 else text
+
+
+def _text(name: Any) -> str:
+    """A name fit for a cell of a table."""
+    return " ".join(str(name).split()).replace("|", "\\|")
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,254 @@
+"""Arrays in files, a row an image: `.npy` and `.npz`, read row by row.
+
+What a header declares is compared with the file's size, or with a limit where the data are compressed,
+before anything is read; nothing is unpickled. Errors raised here do not name the path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import struct
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from anomalae.errors import ImageError
+from anomalae.images.check import PIXELS, SIDE
+from anomalae.images.pictures import MAX_PIXELS, reasons
+
+LIMIT = 2**30  # bytes that a compressed file may hold when unpacked
+NPY_HEADER = 10_000  # bytes; NumPy's own limit
+CHUNK = 2**20
+
+
+class Stream(Protocol):
+    """A file open for reading, or a part of an archive being unpacked."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says that it holds."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the data; a Python int, which does not overflow."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an array's shape is read as images."""
+
+    count: int
+    height: int
+    width: int
+    single: bool  # the array is one image rather than a row of them
+
+    @classmethod
+    def of(cls, header: Header) -> Layout:
+        """Raise ImageError for an array that holds no images."""
+        shape = header.shape
+        if header.dtype.hasobject:
+            raise ImageError("holds Python objects, which are not read")
+        if header.dtype != np.uint8 and header.dtype.kind != "f":
+            raise ImageError(f"type {header.dtype}, expected uint8 or float in [0, 1]")
+        if len(shape) == 2 and shape[1] == PIXELS:
+            layout = cls(shape[0], SIDE, SIDE, False)
+        elif len(shape) == 2:
+            layout = cls(1, *shape, True)
+        elif len(shape) == 3 or (len(shape) == 4 and shape[1] == 1):
+            layout = cls(shape[0], *shape[-2:], False)
+        else:
+            expected = f"(N, H, W), (N, 1, H, W), (N, {PIXELS}) or (H, W)"
+            hint = "labels rather than images: " if len(shape) == 1 else ""
+            raise ImageError(f"{hint}shape {shape}, expected {expected}")
+        if 0 in shape:
+            raise ImageError(f"no images: shape {shape}")
+        if layout.height * layout.width > MAX_PIXELS:
+            size = f"{layout.width:,} x {layout.height:,} pixels"
+            raise ImageError(f"too large: {size}, the limit is {MAX_PIXELS:,} pixels")
+        return layout
+
+
+Row = tuple[str, "np.ndarray | ImageError"]  # what follows the path in the row's name, and the row
+
+
+def read_npy(path: Path) -> Iterator[Row]:
+    """Each image of a `.npy` file."""
+    with contextlib.ExitStack() as stack:
+        try:
+            with reasons():
+                stream = stack.enter_context(path.open("rb"))
+                header, layout = _checked_header(stream, path.stat().st_size)
+        except ImageError as error:
+            yield "", error
+            return
+        yield from rows(stream, header, layout, "")
+
+
+def read_npz(path: Path) -> Iterator[Row]:
+    """Each image of each array of a `.npz` file; one-dimensional whole numbers beside others are labels, skipped."""
+    with contextlib.ExitStack() as stack:
+        try:
+            with reasons():
+                archive = stack.enter_context(zipfile.ZipFile(path))
+                members = _members(archive)
+        except ImageError as error:
+            yield "", error
+            return
+        for member in members:
+            yield from _read_member(archive, member)
+
+
+def count_npy(path: Path) -> int:
+    """How many images the header of a `.npy` file declares. ImageError for a broken one."""
+    with reasons(), path.open("rb") as stream:
+        return _checked_header(stream, path.stat().st_size)[1].count
+
+
+def count_npz(path: Path) -> int:
+    """How many images the headers in a `.npz` file declare, an array that is broken counted as one."""
+    total = 0
+    with reasons(), zipfile.ZipFile(path) as archive:
+        for member in _members(archive):
+            count = 1
+            with contextlib.suppress(ImageError), reasons(), archive.open(member) as stream:
+                count = _checked_header(stream, member.file_size)[1].count
+            total += count
+    return total
+
+
+def npy_header(stream: Stream) -> tuple[Header, int]:
+    """Read the header of a `.npy` file; also its length in bytes.
+
+    NumPy's reader takes in as many bytes as a header says that it is long, up to 4 GiB, before it looks at
+    them; so they are counted here first.
+    """
+    start = stream.read(8)
+    if start[:6] != b"\x93NUMPY" or len(start) < 8:
+        raise ImageError("not a .npy file")
+    version = (start[6], start[7])
+    if version not in ((1, 0), (2, 0)):
+        raise ImageError(f"version {start[6]}.{start[7]} of the .npy format, expected 1.0 or 2.0")
+    form = "<H" if version == (1, 0) else "<I"
+    prefix = stream.read(struct.calcsize(form))
+    (length,) = struct.unpack(form, prefix)
+    if length > NPY_HEADER:
+        raise ImageError(f"the .npy header declares {length:,} bytes, the limit is {NPY_HEADER:,}")
+    parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = parse(io.BytesIO(prefix + stream.read(length)))
+    if any(n < 0 for n in shape):
+        raise ImageError(f"shape {shape}")
+    return Header(tuple(map(int, shape)), dtype, fortran), len(start) + len(prefix) + length
+
+
+def _checked_header(stream: Stream, size: int) -> tuple[Header, Layout]:
+    """Read the header of a `.npy` file of `size` bytes; ImageError unless the two agree and it holds images."""
+    header, start = npy_header(stream)
+    layout = Layout.of(header)
+    check_size(header.size, size - start)
+    return header, layout
+
+
+def check_limit(size: int) -> None:
+    if size > LIMIT:
+        raise ImageError(f"declares {size:,} bytes unpacked, the limit is {LIMIT:,}")
+
+
+def check_size(declared: int, there: int) -> None:
+    if there != declared:
+        kind = "truncated" if there < declared else "corrupt"
+        raise ImageError(f"{kind}: the header declares {declared:,} bytes of data, the file holds {there:,}")
+
+
+def check_end(stream: Stream) -> None:
+    """Raise ImageError if data follow; reaching the end also makes gzip and zip compare their checksums."""
+    if stream.read(1):
+        raise ImageError("corrupt: data follow after those that the header declares")
+
+
+def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The arrays in a `.npz` file."""
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if not members:
+        raise ImageError("holds no arrays")
+    check_limit(sum(member.file_size for member in members))
+    if len(members) > 1:
+        images = [member for member in members if not _is_labels(archive, member)]
+        return images or members
+    return members
+
+
+def _is_labels(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    with contextlib.suppress(ImageError), reasons(), archive.open(member) as stream:
+        header = npy_header(stream)[0]
+        return len(header.shape) <= 1 and header.dtype.kind in "iu"
+    return False
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[Row]:
+    name = ":" + member.filename.removesuffix(".npy")
+    with contextlib.ExitStack() as stack:
+        try:
+            with reasons():
+                stream = stack.enter_context(archive.open(member))
+                header, layout = _checked_header(stream, member.file_size)
+        except ImageError as error:
+            yield name, error
+            return
+        yield from rows(stream, header, layout, name)
+
+
+def rows(stream: Stream, header: Header, layout: Layout, name: str) -> Iterator[Row]:
+    """Each row (H, W), uint8 or float; where the stream breaks, one error for all that is missing."""
+    size = header.size // layout.count
+    whole: np.ndarray | None = None
+    for index in range(layout.count):
+        label = name if layout.single else f"{name}[{index}]"
+        try:
+            with reasons():
+                if header.fortran and whole is None:
+                    whole = _whole(stream, header)
+                if whole is None:
+                    row = np.frombuffer(take(stream, size), header.dtype)
+                else:
+                    row = whole if layout.single else whole[index]
+        except ImageError as error:
+            yield label, ImageError(f"{error}; nothing is read from here on")
+            return
+        row = row.reshape(layout.height, layout.width)
+        yield label, row.astype(header.dtype.newbyteorder("="), copy=False)
+    try:
+        with reasons():
+            check_end(stream)
+    except ImageError as error:
+        yield name, error
+
+
+def _whole(stream: Stream, header: Header) -> np.ndarray:
+    """An array in Fortran's order, whose rows are spread over all of the file."""
+    check_limit(header.size)
+    return np.frombuffer(take(stream, header.size), header.dtype).reshape(header.shape, order="F")
+
+
+def take(stream: Stream, size: int) -> bytearray:
+    """Read exactly so many bytes; memory grows with what is there, not with what is promised."""
+    data = bytearray()
+    while len(data) < size:
+        part = stream.read(min(CHUNK, size - len(data)))
+        if not part:
+            raise ImageError(f"truncated: {len(data):,} of {size:,} bytes")
+        data += part
+    return data

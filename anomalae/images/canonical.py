@@ -1,0 +1,253 @@
+"""Bring a grey picture of a digit to the canonical form: uint8 (28, 28), light ink on black, as in MNIST.
+
+MNIST was made from clean black-and-white scans: each digit was scaled to fit a box of 20x20 with its
+aspect kept, and the box was laid into 28x28 so that the centre of mass comes to the middle
+(Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"). `preprocess(..., "mnist")`
+does the same with pictures that are not clean; `anomalae.images.ink` tells it what is ink.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from anomalae.errors import ConfigError, ImageError
+from anomalae.images.check import SIDE
+from anomalae.images.ink import (
+    Strokes,
+    contrast,
+    coordinates,
+    find_paper,
+    find_polarity,
+    find_strokes,
+    frame,
+    reduce,
+)
+
+PREPROCESSES = ("auto", "mnist", "resize", "none")
+POLARITIES = (
+    "auto",
+    "light",
+    "dark",
+)  # the tone of the ink: light ink on a dark ground, dark ink on light paper
+
+FIT = 20  # side of the box that MNIST's digits fill
+MIDDLE = SIDE / 2 + 0.5  # where MNIST's centres of mass lie, in pixels from the edge (measured: 14.0 to 15.0)
+PHASE = (
+    0.1  # MNIST's digits lie this far to the left (tall) or up (wide) of the middle of their box (measured)
+)
+SOFTENING = 0.3  # a centre of mass this near to the middle between two shifts gets a shift between them
+EDGE = 0.5  # a digit ends where its contrast falls to this share of a full stroke
+BLACK = 16  # a ground up to this grey level counts as black
+WORKING_SIDE = 512  # the digit is looked for in a picture reduced to this side
+DIGIT_SIDE = 120  # a digit is reduced to about this side before its edges are measured
+
+
+def preprocess(gray: np.ndarray, mode: str = "auto", polarity: str = "auto") -> np.ndarray:
+    """Bring a grey picture (H, W) of any size to uint8 (28, 28), light ink on black.
+
+    gray: uint8 in [0, 255], uint16 in [0, 65535], or float in [0, 1]; it is not modified.
+    mode: `none` takes 28x28 as it is; `resize` scales the whole picture so that its longer side is 28 and
+    pads the shorter one with the tone of its frame; `mnist` finds the digit and fits it as MNIST's were,
+    with its strokes at 255 on 0; `auto` is `none` where the picture is 28x28 and its ground is black
+    already, and `mnist` elsewhere.
+    polarity: the ink's tone, `light` or `dark`; `auto` finds it out (in mode `none` it means `light`).
+
+    A picture without ink gives zeros in mode `mnist`. Raises ImageError for a picture that is not usable,
+    ConfigError for an unknown mode or polarity.
+    """
+    check_choices(mode, polarity)
+    _check_gray(gray)
+    if mode == "none" and gray.shape != (SIDE, SIDE):
+        size = f"{gray.shape[1]}x{gray.shape[0]}"
+        raise ImageError(f"the picture is {size} pixels, preprocess 'none' takes {SIDE}x{SIDE} only")
+    if mode == "none":
+        levels = _levels(gray)
+        return 255 - levels if polarity == "dark" else levels
+    if mode == "auto" and polarity != "dark" and gray.shape == (SIDE, SIDE):
+        levels = _levels(gray)
+        if _on_black(levels):
+            return levels
+    return _resized(gray, polarity) if mode == "resize" else _fitted(gray, polarity)
+
+
+def check_choices(mode: str, polarity: str) -> None:
+    """Raise ConfigError unless both are known."""
+    if mode not in PREPROCESSES:
+        raise ConfigError(f"unknown preprocess {mode!r}; it is one of {', '.join(PREPROCESSES)}")
+    if polarity not in POLARITIES:
+        raise ConfigError(f"unknown polarity {polarity!r}; it is one of {', '.join(POLARITIES)}")
+
+
+def _check_gray(gray: np.ndarray) -> None:
+    if gray.ndim != 2 or gray.size == 0:
+        raise ImageError(f"a grey picture has shape (H, W) with at least one pixel, not {gray.shape}")
+    if gray.dtype.kind == "f":
+        if not np.isfinite(gray).all():
+            raise ImageError("the picture holds a value that is not finite")
+        if gray.min() < 0 or gray.max() > 1:
+            raise ImageError(f"float pixels lie in [0, 1], these in [{gray.min():g}, {gray.max():g}]")
+    elif gray.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"pixels are uint8, uint16 or float, not {gray.dtype}")
+
+
+def _tones(gray: np.ndarray) -> np.ndarray:
+    """Float32 in [0, 1]."""
+    full = {"uint8": 255, "uint16": 65535}.get(gray.dtype.name, 1)
+    return gray.astype(np.float32) / np.float32(full)
+
+
+def _levels(gray: np.ndarray) -> np.ndarray:
+    """Uint8, a copy."""
+    return gray.copy() if gray.dtype == np.uint8 else np.rint(_tones(gray) * 255).astype(np.uint8)
+
+
+def _on_black(levels: np.ndarray) -> bool:
+    """Whether the ground is black: most of the outermost pixels are, or three of the four corners.
+
+    Garments of Fashion-MNIST reach the edges and leave only corners to look at.
+    """
+    edges = np.concatenate([levels[0], levels[-1], levels[1:-1, 0], levels[1:-1, -1]])
+    corners = [
+        levels[rows, columns]
+        for rows in (slice(3), slice(-3, None))
+        for columns in (slice(3), slice(-3, None))
+    ]
+    return bool(np.median(edges) <= BLACK or sum(np.median(corner) <= BLACK for corner in corners) >= 3)
+
+
+def _resized(gray: np.ndarray, polarity: str) -> np.ndarray:
+    """Scale the whole picture, ink light."""
+    tones = reduce(_tones(gray), max(gray.shape) // WORKING_SIDE)
+    if polarity == "dark" or (polarity == "auto" and not _looks_light(tones)):
+        tones = 1 - tones
+    height, width = tones.shape
+    scale = SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    scaled = np.asarray(Image.fromarray(tones).resize(size, Image.Resampling.BICUBIC))
+    field = np.full((SIDE, SIDE), np.median(frame(tones)), np.float32)
+    top, left = (SIDE - size[1]) // 2, (SIDE - size[0]) // 2
+    field[top : top + size[1], left : left + size[0]] = scaled
+    return np.rint(np.clip(field, 0, 1) * 255).astype(np.uint8)
+
+
+def _looks_light(tones: np.ndarray) -> bool:
+    sheet = find_paper(tones).at(*(coordinates(0, n, n) for n in tones.shape))
+    return find_polarity(tones - sheet, "auto")[0]
+
+
+def _fitted(gray: np.ndarray, polarity: str) -> np.ndarray:
+    """Find the digit and fit it as MNIST's are; zeros where there is none."""
+    ink = _digit(gray, polarity)
+    strokes = None if ink is None else find_strokes(ink, 1.0)
+    if ink is None or strokes is None:
+        return np.zeros((SIDE, SIDE), np.uint8)
+    # Now that the digit's size is known, blur as much as the final pixels will: less noise, no lost detail.
+    per_pixel = max(_extent(strokes.mask)) / FIT
+    strokes = find_strokes(ink, max(0.3 * per_pixel, 0.4)) or strokes
+    grown = ndimage.binary_dilation(strokes.mask, iterations=max(1, round(0.6 * per_pixel)))
+    clean = np.where(grown, np.clip(ink, 0, strokes.strength), 0)
+    box = Box.around(strokes)
+    return _drawn(clean, box, *box.shift_to_middle(clean))
+
+
+def _digit(gray: np.ndarray, polarity: str) -> np.ndarray | None:
+    """The part of the picture that holds the digit, as a map of contrast with its side near DIGIT_SIDE at most."""
+    height, width = gray.shape
+    factor = math.ceil(max(height, width) / WORKING_SIDE)
+    tones = reduce(_tones(gray), factor)
+    paper = find_paper(tones)
+    sheet = paper.at(*(coordinates(0, n, n) for n in tones.shape))
+    least = 64 / (255 if gray.dtype == np.uint8 else 65535)
+    white = max(float(tones.max()), least)
+    light_ink, strokes = find_polarity((tones - sheet) / np.float32(white), polarity)
+    if strokes is None:
+        return None
+    rows, columns = (factor * np.flatnonzero(strokes.mask.any(axis)) for axis in (1, 0))
+    side = max(rows[-1] - rows[0], columns[-1] - columns[0]) + factor
+    margin = side // 4 + 4 * factor
+    top, bottom = max(0, rows[0] - margin), min(height, rows[-1] + factor + margin)
+    left, right = max(0, columns[0] - margin), min(width, columns[-1] + factor + margin)
+    finer = max(1, side // DIGIT_SIDE)
+    part = reduce(_tones(gray[top:bottom, left:right]), finer)
+    sheet = paper.at(coordinates(top, bottom, height, finer), coordinates(left, right, width, finer))
+    return contrast(part, sheet, light_ink, white, least)
+
+
+def _extent(mask: np.ndarray) -> tuple[int, int]:
+    """Height and width of what is True in (H, W)."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+
+
+@dataclass(frozen=True)
+class Box:
+    """The square around a digit that becomes FIT x FIT, in pixels from the corner of the map of contrast."""
+
+    top: float
+    left: float
+    side: float
+
+    @classmethod
+    def around(cls, strokes: Strokes) -> Box:
+        """The square with the digit in its middle, its edges found to a fraction of a pixel."""
+        reach = max(1, round(2 * max(_extent(strokes.mask)) / FIT))
+        top, bottom = _ends(strokes.smooth.max(axis=1), strokes.strength, reach)
+        left, right = _ends(strokes.smooth.max(axis=0), strokes.strength, reach)
+        height, width = bottom - top, right - left
+        side = max(height, width)
+        nudge = PHASE * side / FIT
+        middle_y = (top + bottom) / 2 + (nudge if height < width else 0)
+        middle_x = (left + right) / 2 + (nudge if width < height else 0)
+        return cls(middle_y - side / 2, middle_x - side / 2, side)
+
+    def shift_to_middle(self, clean: np.ndarray) -> tuple[float, float]:
+        """Down and right, in final pixels: where the box goes for the ink's centre of mass to be in the middle.
+
+        MNIST's shifts are whole pixels. Near the middle between two of them the least noise would decide,
+        so there the shift glides from one to the other.
+        """
+        mass = clean.sum()
+        y = (clean.sum(axis=1) @ (np.arange(clean.shape[0]) + 0.5)) / mass
+        x = (clean.sum(axis=0) @ (np.arange(clean.shape[1]) + 0.5)) / mass
+        scale = FIT / self.side
+        return _glide(MIDDLE - (y - self.top) * scale), _glide(MIDDLE - (x - self.left) * scale)
+
+
+def _ends(profile: np.ndarray, strength: float, reach: int) -> tuple[float, float]:
+    """Where ink begins and ends along a profile (n,) that is 0 beyond it; pixel i reaches from i to i + 1."""
+    return _begin(profile, strength, reach), len(profile) - _begin(profile[::-1], strength, reach)
+
+
+def _begin(profile: np.ndarray, strength: float, reach: int) -> float:
+    """Where a profile first rises to the share EDGE of a full stroke, or of the faint stroke that it begins with."""
+    first = int(np.argmax(profile > 0))
+    level = EDGE * min(strength, float(profile[first : first + reach].max()))
+    inside = first + int(np.argmax(profile[first:] >= level))
+    if inside == 0:
+        return 0.0
+    step = (profile[inside] - level) / (profile[inside] - profile[inside - 1])
+    return inside + 0.5 - float(step)
+
+
+def _glide(shift: float) -> float:
+    """Round, with a ramp in place of the jump."""
+    whole = math.floor(shift)
+    return whole + min(1.0, max(0.0, (shift - whole - 0.5) / SOFTENING + 0.5))
+
+
+def _drawn(clean: np.ndarray, box: Box, down: float, right: float) -> np.ndarray:
+    """Scale the box into the field of 28x28, shifted, and set the strokes to 255."""
+    pixel = box.side / FIT
+    top, left, side = box.top - down * pixel, box.left - right * pixel, SIDE * pixel
+    height, width = clean.shape
+    border = max(0, math.ceil(max(-top, -left, top + side - height, left + side - width)))
+    canvas = Image.fromarray(np.pad(clean.astype(np.float32), border))
+    window = (left + border, top + border, left + border + side, top + border + side)
+    drawn = np.asarray(canvas.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=window))
+    full = np.median(drawn[drawn >= 0.7 * drawn.max()])
+    return np.rint(np.clip(drawn / full, 0, 1) * 255).astype(np.uint8)

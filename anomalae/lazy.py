@@ -1,0 +1,26 @@
+"""Front doors of packages: a name is imported from its module when it is first asked for (PEP 562).
+
+So `anomalae --help` does not pay for torch, nor a p-value for scikit-learn.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def front_door(
+    package: str, homes: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` of a package whose public names live in other modules.
+
+    package: its `__name__`. homes: the full name of the module of each public name.
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(homes[name]), name)
+
+    return get, lambda: sorted(homes)

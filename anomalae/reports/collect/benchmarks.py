@@ -1,0 +1,77 @@
+"""Reading a benchmark's folder: its table, and its cells where they are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalae import files
+from anomalae.errors import BundleError
+from anomalae.reports.content import BenchmarkReport
+
+TABLE, CELLS = "table.json", "cells"
+
+
+def read_benchmark(folder: Path) -> BenchmarkReport:
+    """What `anomalae benchmark` left in a folder. BundleError, naming file and fault, where it is not that.
+
+    Without the cells there is the table alone, and `missing` says so.
+    """
+    path = folder / TABLE
+    if not path.is_file():
+        raise BundleError(f"{path}: no such file; a benchmark's folder is needed: anomalae benchmark")
+    table = files.read_json(path)
+    _check(table, path)
+    name = folder.resolve().name
+    baselines = table.get("baselines") or {}
+    side = table.get("side", "normal")
+    if side != "normal":  # each row has one anomalous class: there is no pair to show
+        return BenchmarkReport(name, table, baselines=baselines)
+    by_normal = _cells(table, folder / CELLS)
+    if by_normal is None:
+        gone = f"Not all cells are there ({folder / CELLS}), so each normal against each anomalous class is left out."
+        return BenchmarkReport(name, table, baselines=baselines, missing=(gone,))
+    matrix, columns = _matrix(by_normal)
+    return BenchmarkReport(name, table, matrix, columns, baselines)
+
+
+def _check(table: Any, path: Path) -> None:
+    if not isinstance(table, dict):
+        raise BundleError(f"{path}: expected an object, got {type(table).__name__}")
+    for key in ("dataset", "part", "alpha", "settings", "command", "score", "seeds", "rows", "mean", "worst"):
+        if key not in table:
+            raise BundleError(f"{path}: {key!r} is missing; measure the benchmark again")
+    side = table.get("side", "normal")
+    for key in (side, "roc_auc", "n_train", "false_alarm_rates", "false_alarm_band", "detection_rate"):
+        if not all(isinstance(row, dict) and key in row for row in table["rows"]):
+            raise BundleError(f"{path}: a row has no {key!r}; measure the benchmark again")
+
+
+def _cells(table: dict[str, Any], folder: Path) -> dict[str, list[dict[str, float | None]]] | None:
+    """ROC-AUC by anomalous class, a dict a seed, for each normal class; None where a cell is missing."""
+    found: dict[str, list[dict[str, float | None]]] = {str(row["normal"]): [] for row in table["rows"]}
+    for file in sorted(folder.glob("normal-*_seed-*.json")):
+        cell = files.read_json(file)
+        try:
+            if str(cell["normal"]) in found and cell["seed"] in table["seeds"]:
+                per_class = cell["scores"][table["score"]]["per_class"]
+                found[str(cell["normal"])].append({k: v["roc_auc"] for k, v in per_class.items()})
+        except (KeyError, TypeError):
+            raise BundleError(f"{file}: not a cell of this benchmark") from None
+    whole = all(len(seeds) == len(table["seeds"]) for seeds in found.values())
+    return found if whole else None
+
+
+def _matrix(by_normal: dict[str, list[dict[str, float | None]]]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Means over the seeds, (normal, anomalous class), NaN where a class is its own normal one."""
+    named = (name for seeds in by_normal.values() for one in seeds for name in one)
+    columns = tuple(dict.fromkeys([*by_normal, *named]))
+    matrix = np.full((len(by_normal), len(columns)), np.nan)
+    for row, seeds in enumerate(by_normal.values()):
+        for column, name in enumerate(columns):
+            values = [value for one in seeds if (value := one.get(name)) is not None]
+            if values:
+                matrix[row, column] = np.mean(values)
+    return matrix, columns

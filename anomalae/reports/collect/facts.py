@@ -1,0 +1,146 @@
+"""What a run is: its model in words and layers, its data, and what is needed to make it again."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from anomalae import plots
+from anomalae.datasets.load import DATASETS
+from anomalae.detectors.detector import Detector
+from anomalae.models import build, networks
+from anomalae.reports.content import EpochLine, Facts, Layer, Trained
+from anomalae.settings import DEFAULT_ALPHA, DENSITIES, Settings
+
+DRAWS = 25  # from the prior
+KINDS = {
+    "ae": "autoencoder",
+    "vae": "variational autoencoder",
+    "ladder-vae": "ladder variational autoencoder",
+    "adgm": "auxiliary deep generative model",
+}
+
+
+def describe(
+    folder: Path, detector: Detector, alpha: float = DEFAULT_ALPHA, rule: str | None = None
+) -> Trained:
+    """A run's model, data and facts, judging by `rule`; `alpha` sets the heatmaps' scale as in `score --heatmaps`."""
+    rule = detector.check_rule(rule)
+    data, settings = detector.data, detector.settings
+    drawn = detector.heatmap_rule(rule)
+    scale = plots.heat_scale(detector.heatmap_level(alpha, rule))
+    return Trained(
+        name=folder.resolve().name,
+        path=str(folder),
+        dataset=data.name or "arrays",
+        normal=tuple(str(name) for name in data.normal),
+        anomalous=tuple(str(name) for name in data.anomalous),
+        model=_words(settings),
+        rule=rule,
+        heat_rule=drawn,
+        heat_scale=scale,
+        n_calibration=detector.n_calibration,
+        layers=_layers(settings),
+        history=tuple(
+            EpochLine(line.epoch, line.loss, line.validation_loss, line.learning_rate)
+            for line in detector.history
+        ),
+        validation=detector.validation,
+        facts=_facts(folder, detector),
+        prior=detector.generate(DRAWS) if settings.model in DENSITIES else None,
+    )
+
+
+def _words(settings: Settings) -> str:
+    denoising = "denoising " if settings.noise > 0 else ""
+    words = f"{settings.architecture} {denoising}{KINDS[settings.model]}"
+    if settings.n_networks > 1:
+        words += f", {settings.n_networks} networks"
+    if settings.views != ("pixels",):
+        words += f", which sees {', '.join(settings.views)}"
+    if settings.neighbours:
+        words += f", and {settings.neighbours} nearest training images"
+    return words
+
+
+def _layers(settings: Settings) -> tuple[Layer, ...]:
+    layers = []
+    for one in networks(settings):
+        view = f"{one.views[0]}: " if settings.n_networks > 1 else ""
+        for part, module in build(one).named_children():
+            for layer in module.modules():
+                count = sum(p.numel() for p in layer.parameters(recurse=False))
+                if count:
+                    name = view + part.replace("_", " ")
+                    layers.append(Layer(name, type(layer).__name__, _size(layer), count))
+    return tuple(layers)
+
+
+def _size(layer: Any) -> str:
+    if hasattr(layer, "in_features"):
+        return f"{layer.in_features:,} → {layer.out_features:,}"
+    if hasattr(layer, "in_channels"):
+        return (
+            f"{layer.in_channels} → {layer.out_channels} channels, kernel {layer.kernel_size[0]}, "
+            f"stride {layer.stride[0]}"
+        )
+    return ""
+
+
+def _facts(folder: Path, detector: Detector) -> Facts:
+    data, environment = detector.data, detector.environment
+    counts = {
+        "training": data.n_train,
+        "validation": data.n_validation,
+        "calibration": data.n_calibration,
+        "test": data.n_test,
+    }
+    threads = f"{environment.threads} thread{'' if environment.threads == 1 else 's'}"
+    return Facts(
+        commands=(
+            f"{train_command(detector)} --name {shlex.quote(folder.resolve().name)}",
+            f"anomalae report {shlex.quote(folder.resolve().name)}",
+        ),
+        seed=detector.settings.seed,
+        settings=detector.settings.to_dict(),
+        versions=dict(environment.versions),
+        counts=counts,
+        hashes=dict(data.hashes),
+        verified=data.verified,
+        created=detector.created,
+        seconds=sum(line.seconds for line in detector.history),
+        machine=f"{environment.device} ({environment.processor}), {threads}, {environment.platform}",
+    )
+
+
+def train_command(detector: Detector) -> str:
+    """The command that trains this run again: what is not at its default, and always data, classes and seed."""
+    data, settings = detector.data, detector.settings
+    words = ["anomalae", "train", "--dataset", data.name or "arrays"]
+    if all(isinstance(name, int) for name in data.normal):
+        words += ["--normal", ",".join(map(str, data.normal))]
+    else:
+        words += [word for name in data.normal for word in ("--normal", str(name))]
+    if data.name not in DATASETS:
+        for option, value in (("preprocess", data.preprocess), ("polarity", data.polarity)):
+            words += [f"--{option}", value] if value != "auto" else []
+    for key, value in _unusual(settings, data.n_train).items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        words += [f"--{key.replace('_', '-')}", text]
+    words += ["--seed", str(settings.seed), "--threads", str(detector.environment.threads)]
+    if detector.environment.device != "cpu":
+        words += ["--device", detector.environment.device]
+    return shlex.join(words)
+
+
+def _unusual(settings: Settings, n_train: int) -> dict[str, Any]:
+    """The settings that must be named to get these ones again, for so many training images."""
+    found, model = settings.to_dict(), settings.model
+    bare = Settings.of(model=model).for_images(n_train).to_dict()
+    first = {key: found[key] for key in ("architecture", "batch_size", "noise") if found[key] != bare[key]}
+    usual = Settings.of(model=model, **first).for_images(n_train).to_dict()  # other defaults depend on those
+    rest = {key: value for key, value in found.items() if value != usual[key]}
+    named = {"model": model} if model != Settings().model else {}
+    unnamed = ("seed", "weight_decay")  # the one is always given, the other has no option
+    return {key: value for key, value in {**named, **first, **rest}.items() if key not in unnamed}

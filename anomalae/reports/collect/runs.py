@@ -1,0 +1,208 @@
+"""Everything about a finished run, and several runs side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalae import files, plots, runs
+from anomalae.datasets.load import Part
+from anomalae.detectors.detector import Detector
+from anomalae.errors import BundleError, DataError
+from anomalae.evaluation import conformal
+from anomalae.evaluation.intervals import delong_test
+from anomalae.evaluation.metrics import Evaluation, evaluate
+from anomalae.experiments import run as experiment
+from anomalae.reports.collect.facts import describe
+from anomalae.reports.collect.galleries import galleries
+from anomalae.reports.content import Baselines, ComparisonReport, Latent, Pair, RunReport, Trained
+from anomalae.reports.pages import words
+from anomalae.settings import DEFAULT_ALPHA
+
+CODES = 2000  # images whose codes are drawn
+
+Downloads = Callable[[str, int, int | None], None]
+
+
+def run_report(
+    folder: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    data_dir: str | None = None,
+    progress: Downloads | None = None,
+    pictures: bool = True,
+) -> RunReport:
+    """Everything about one finished run. A run not yet evaluated is evaluated first, and keeps the result.
+
+    Of a run that was evaluated while its data were there a report is made even when they are gone: `missing` says
+    what it lacks. Without `pictures` the data are not read at all unless the evaluation needs them.
+
+    Raises DataError where a run that was not evaluated has no data any more, BundleError for a broken run.
+    """
+    detector = Detector.load(folder, device=device, threads=threads)
+    if detector.data.name is None:
+        raise DataError(f"{folder}: was trained on arrays, so it has no test part to report on; see --scores")
+    evaluation, missing, test = experiment.read_evaluation(folder), [], None
+    if evaluation is None or pictures:
+        try:
+            test = experiment.reload_dataset(detector.data, data_dir, progress).test
+        except DataError as error:
+            if evaluation is None:
+                raise
+            missing.append(
+                f"The test images cannot be read any more, so there are no pictures of them: {error}."
+            )
+    if evaluation is None and test is not None:
+        evaluation = _evaluate(folder, detector, test)
+    if evaluation is None:
+        raise DataError(f"{folder}: neither evaluated nor are its data there")
+    if test is not None and not _same_labels(evaluation, test):
+        raise BundleError(f"{folder / runs.SCORES}: is not of this run's test part; evaluate the run again")
+    trained = describe(folder, detector, evaluation.alpha)
+    band = None
+    if evaluation.threshold is not None and evaluation.n_normal:
+        band = conformal.false_alarm_band(detector.n_calibration, evaluation.n_normal, evaluation.alpha)
+    baselines, fault = _baselines(folder, evaluation)
+    if fault:
+        missing.append(fault)
+    return RunReport(
+        trained=trained,
+        evaluation=evaluation,
+        metrics=_metrics(folder, detector, evaluation, trained, band),
+        scores_csv=experiment.scores_csv(evaluation),
+        rank=_rank(detector.n_calibration, evaluation.alpha),
+        band=band,
+        galleries=() if test is None else galleries(detector, evaluation, test),
+        latent=None if test is None else _latent(detector, evaluation, test),
+        baselines=baselines,
+        missing=tuple(missing),
+    )
+
+
+def compare(reports: list[RunReport]) -> ComparisonReport:
+    """Several runs side by side: in what their data differ, and paired tests where they do not."""
+    names = words.apart([report.trained.name for report in reports])
+    reports = [
+        dataclasses.replace(report, trained=dataclasses.replace(report.trained, name=name))
+        for report, name in zip(reports, names, strict=True)
+    ]
+    first, *others = reports
+    differences, pairs = [], []
+    for one in others:
+        found = _differences(first.trained, one.trained)
+        differences += found
+        if not found and first.evaluation.roc_auc is not None:
+            mine, theirs = one.evaluation, first.evaluation
+            test = delong_test(mine.scores, theirs.scores, mine.is_anomaly)
+            pairs.append(Pair(one.trained.name, test.difference, test.p_value))
+    missing = tuple(f"{one.trained.name}: {sentence}" for one in reports for sentence in one.missing)
+    return ComparisonReport(tuple(reports), tuple(differences), tuple(pairs), missing)
+
+
+def _evaluate(folder: Path, detector: Detector, test: Part) -> Evaluation:
+    evaluation = experiment.evaluate_part(detector, test, alpha=DEFAULT_ALPHA)
+    document = experiment.evaluation_document(
+        folder.name, detector, evaluation, dataset=detector.data.name or ""
+    )
+    experiment.keep_evaluation(folder, document, evaluation)
+    return evaluation
+
+
+def _same_labels(evaluation: Evaluation, test: Part) -> bool:
+    labels = evaluation.labels
+    return labels is not None and np.array_equal(labels.astype(str), test.labels.astype(str))
+
+
+def _rank(n: int, alpha: float) -> int | None:
+    """Which of the n calibration scores, counted from the largest, is the threshold at alpha."""
+    return int(np.searchsorted(np.arange(1, n + 1) / (n + 1), alpha, side="right")) or None
+
+
+def _metrics(
+    folder: Path,
+    detector: Detector,
+    evaluation: Evaluation,
+    trained: Trained,
+    band: tuple[float, float] | None,
+) -> dict[str, Any]:
+    document = experiment.evaluation_document(
+        trained.name, detector, evaluation, dataset=detector.data.name or ""
+    )
+    return {
+        **document,
+        "n_calibration": trained.n_calibration,
+        "false_alarm_band": None if band is None else list(band),
+        "parameters": trained.parameters,
+        "facts": dataclasses.asdict(trained.facts),
+    }
+
+
+def _latent(detector: Detector, evaluation: Evaluation, test: Part) -> Latent | None:
+    """Codes of at most CODES test images: as they are in one or two dimensions, else their principal components."""
+    if len(test) < 3:
+        return None
+    chosen = np.sort(np.random.default_rng(0).permutation(len(test))[:CODES])
+    codes = detector.encode(test.images[chosen]).astype(np.float64)
+    some = (
+        f"{len(chosen):,} of the {len(test):,} test images, picked at random. "
+        if len(chosen) < len(test)
+        else ""
+    )
+    dimensions = codes.shape[1]
+    points, axes = plots.principal_plane(codes)
+    what = f"The code has {dimensions} dimension{'' if dimensions == 1 else 's'}."
+    if dimensions > 2:
+        what = f"The first two principal components of the {dimensions} code dimensions."
+    return Latent(points, test.labels[chosen], evaluation.scores[chosen], axes, some + what)
+
+
+def _baselines(folder: Path, evaluation: Evaluation) -> tuple[Baselines | None, str]:
+    """What a comparison left in the run, or a sentence why it cannot be shown."""
+    path = folder / runs.COMPARISON
+    if not path.is_file():
+        return None, ""
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        document = files.read_json(path)
+        if (folder / runs.COMPARISON_SCORES).is_file():
+            arrays, _ = files.read_arrays(folder / runs.COMPARISON_SCORES)
+    except BundleError as error:
+        return None, f"The comparison with baselines is left out: {error}."
+    rows = document.get("rows") if isinstance(document, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "method" in row for row in rows):
+        return None, f"The comparison with baselines is left out: {path} is no comparison."
+    found = {
+        str(row["method"]): evaluate(
+            arrays[row["method"]], evaluation.is_anomaly, evaluation.labels, alpha=evaluation.alpha
+        )
+        for row in rows
+        if arrays.get(row["method"], np.empty(0)).shape == evaluation.scores.shape
+        and row["method"] != "anomalae"
+    }
+    return Baselines(tuple(rows), found), ""
+
+
+def _differences(first: Trained, other: Trained) -> list[str]:
+    """Sentences on how another run's data and classes differ from the first one's."""
+    found = []
+    for what, mine, theirs in (
+        ("Data set", first.dataset, other.dataset),
+        ("Normal classes", ", ".join(first.normal), ", ".join(other.normal)),
+        *(
+            (
+                f"SHA-256 of the {part} part",
+                first.facts.hashes.get(part, "-"),
+                other.facts.hashes.get(part, "-"),
+            )
+            for part in ("train", "test")
+        ),
+    ):
+        if mine != theirs:
+            cut = 12 if "SHA" in what else None
+            found.append(f"{what}: {first.name} has {mine[:cut]}, {other.name} has {theirs[:cut]}.")
+    return found

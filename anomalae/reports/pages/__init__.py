@@ -1,0 +1,1 @@
+"""Pages of reports: content written as HTML that needs nothing else. Knows Jinja; never torch."""

@@ -1,0 +1,209 @@
+"""The figures of a report: made once, written beside it, and put into its page with the page's own colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anomalae import plots
+from anomalae.evaluation.metrics import Evaluation, evaluate
+from anomalae.plots import style
+from anomalae.reports.content import (
+    BenchmarkReport,
+    ComparisonReport,
+    Picture,
+    RunReport,
+    ScoredReport,
+    Trained,
+)
+from anomalae.reports.pages import words
+from anomalae.settings import DENSITIES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_CURVES = 4  # of baselines in one figure, the best; the table has all
+COLOURS = {
+    style.INK: "ink",
+    style.MUTED: "muted",
+    style.GRID: "grid",
+    style.PAPER: "paper",
+    style.NORMAL: "normal",
+    style.ANOMALY: "anomaly",
+    style.MODEL: "model",
+}
+NARROW, WIDE = (
+    4.7,
+    6.5,
+)  # inches: figures between the two are made narrow, so that their text is read on a phone
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A figure of a report."""
+
+    name: str  # of its files, and in the page
+    title: str
+    alt: str  # what it shows, with its numbers
+    figure: Figure
+    svg: str = ""  # for the page; empty where it is not part of it
+    frames: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # where its panels lie, for what the page draws on it
+    wide: bool = False  # of two panels
+
+
+def of_run(report: RunReport) -> dict[str, Drawn]:
+    """The figures that this run's content gives."""
+    e, trained = report.evaluation, report.trained
+    found: list[tuple[str, str, str, Callable[[], Figure]]] = []
+    baselines = best(report.baselines.evaluations if report.baselines else {})
+    if e.roc_auc is not None:
+        at = ""
+        if e.threshold is not None:
+            at = (
+                f" At the threshold {words.percent(e.false_alarm_rate)} of the normal images are flagged and "
+            )
+            at += f"{words.percent(e.detection_rate)} of the anomalies."
+        auc = f"ROC curve: area {words.number(e.roc_auc)}, 95% interval {words.interval(e.roc_auc_interval)}."
+        found.append(("roc", "ROC curve", auc + at, lambda: plots.roc(e, baselines=baselines)))
+        alt = f"Precision-recall curve: average precision {words.number(e.average_precision)}; "
+        alt += f"{words.percent(e.prevalence)} of the test images are anomalies."
+        found.append(("pr", "Precision and recall", alt, lambda: plots.pr(e, baselines=baselines)))
+    alt = "Histogram of the scores of normal and anomalous test images."
+    found.append(("scores", "Scores", alt, lambda: plots.scores(e, rule=trained.rule)))
+    if e.p_values is not None and e.n_normal:
+        alt = (
+            "Share of normal test images with a p-value of at most alpha, at every alpha, with the 95% band."
+        )
+        draw = lambda: plots.calibration(e, n_calibration=trained.n_calibration)  # noqa: E731
+        found.append(("calibration", "p-values of normal images", alt, draw))
+    if e.labels is not None and (e.roc_auc is not None or e.threshold is not None):
+        alt = "ROC-AUC with interval of each anomalous class, and the share flagged of each class; the table has them."
+        found.append(("classes", "Each class", alt, lambda: plots.classes(e)))
+    if report.latent is not None:
+        latent = report.latent
+        alt = f"Codes of {len(latent.points):,} test images, by class and by score."
+        found.append(("latent", "Codes of test images", alt, lambda: plots.latent(
+            latent.points, latent.labels, scores=latent.scores, axes=latent.axes, rule=trained.rule)))  # fmt: skip
+    found += _of_model(trained)
+    drawn = dict(_draw(found))
+    if report.galleries:
+        drawn["reconstructions"] = _reconstructions(report)
+    return drawn
+
+
+def of_scores(report: ScoredReport) -> dict[str, Drawn]:
+    """The histogram of scores whose truth is not known, and the model's figures."""
+    alt = f"Histogram of the scores of {words.plural(report.scores.size, 'image')}."
+    found = [("scores", "Scores", alt, lambda: _unlabelled(report))]
+    return dict(_draw([*found, *_of_model(report.trained)]))
+
+
+def of_comparison(report: ComparisonReport) -> dict[str, Drawn]:
+    """The curves of all runs; the first one's stands out."""
+    names = words.apart(run.trained.name for run in report.runs)
+    named = zip(names, (run.evaluation for run in report.runs), strict=True)
+    rated = [(name, e) for name, e in named if e.roc_auc is not None]
+    found: list[tuple[str, str, str, Callable[[], Figure]]] = []
+    if rated:
+        (name, e), more = rated[0], dict(rated[1:])
+        aucs = ", ".join(f"{one} {words.number(other.roc_auc)}" for one, other in rated)
+        found = [
+            ("roc", "ROC curves", f"ROC curves; areas: {aucs}.", lambda: plots.roc(e, baselines=more, name=name)),
+            ("pr", "Precision and recall", "Precision-recall curves of the runs.",
+             lambda: plots.pr(e, baselines=more, name=name)),
+        ]  # fmt: skip
+    return dict(_draw(found))
+
+
+def of_benchmark(report: BenchmarkReport) -> dict[str, Drawn]:
+    """The matrix, where the cells were there."""
+    if report.matrix is None:
+        return {}
+    rows, values = [str(row["normal"]) for row in report.table["rows"]], report.matrix
+    alt = f"ROC-AUC of each normal class against each anomalous class; the lowest is {np.nanmin(values):.4f}."
+    draw = lambda: plots.matrix(values, rows, report.columns)  # noqa: E731
+    return dict(_draw([("matrix", "ROC-AUC, mean over seeds", alt, draw)]))
+
+
+def best(baselines: Mapping[str, Evaluation]) -> dict[str, Evaluation]:
+    """The baselines with the highest ROC-AUC, as many as a figure holds."""
+    rated = [(name, one) for name, one in baselines.items() if one.roc_auc is not None]
+    return dict(sorted(rated, key=lambda item: -(item[1].roc_auc or 0.0))[:MOST_CURVES])
+
+
+def paint(svg: str) -> str:
+    """The SVG with the style sheet's colours as variables of the page, so that it follows light and dark."""
+    return style.in_tags("|".join(COLOURS), lambda found: f"var(--{COLOURS[found[0].lower()]})", svg)
+
+
+def _of_model(trained: Trained) -> list[tuple[str, str, str, Callable[[], Figure]]]:
+    found: list[tuple[str, str, str, Callable[[], Figure]]] = []
+    if trained.prior is not None:
+        draws, alt = trained.prior, f"{len(trained.prior)} images drawn from the prior and decoded."
+        found.append(("samples", "Draws from the prior", alt, lambda: plots.samples(draws)))
+    if trained.history:
+        last = trained.history[-1]
+        alt = f"Loss after each of {words.plural(last.epoch, 'epoch')}; at the end {last.loss:.4g}"
+        alt += "." if last.validation_loss is None else f", on validation images {last.validation_loss:.4g}."
+        unit = "nats" if trained.facts.settings.get("model") in DENSITIES else ""
+        found.append(("history", "Loss", alt, lambda: plots.history(trained.history, unit=unit)))
+    return found
+
+
+def _draw(found: list[tuple[str, str, str, Callable[[], Figure]]]) -> Iterator[tuple[str, Drawn]]:
+    for name, title, alt, draw in found:
+        figure = draw()
+        width = figure.get_figwidth()
+        if NARROW < width < WIDE and name not in ("classes", "matrix"):
+            _narrow(figure)
+        svg = paint(plots.svg(figure, name))
+        svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title {name}-alt" ', 1)
+        yield name, Drawn(name, title, alt, figure, svg, plots.frames(figure), width > WIDE)
+
+
+@style.styled
+def _narrow(figure: Figure) -> None:
+    """Lay a figure of one panel out again, so narrow that its text can be read on a phone."""
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(NARROW, height * (NARROW / width) ** 0.5)
+    figure.set_layout_engine("constrained")
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def _unlabelled(report: ScoredReport) -> Figure:
+    scores = report.scores
+    normal = np.zeros(scores.shape, dtype=np.bool_)
+    e = evaluate(scores, normal, threshold=report.threshold, alpha=report.alpha or 0.05)
+    figure = plots.scores(e, rule=report.trained.rule)
+    for text in figure.legends[0].get_texts():  # whose truth is not known
+        text.set_text(text.get_text().replace(" normal image", " image"))
+        if report.alpha is None:
+            text.set_text(text.get_text().partition(" at alpha")[0])
+    figure.axes[0].set_ylabel("% of the images in a bin")
+    return figure
+
+
+def _reconstructions(report: RunReport) -> Drawn:
+    groups: dict[str, list[int]] = {}
+    shown: list[Picture] = []
+    for gallery in report.galleries:
+        some = [one for one in gallery.pictures[:8] if one.image is not None]
+        groups[gallery.title] = list(range(len(shown), len(shown) + len(some)))
+        shown += some
+    captions = [f"{style.label(one.label, 9)}\n{one.score:.3g}" for one in shown]
+    figure = plots.reconstructions(
+        np.stack([one.image for one in shown if one.image is not None]),
+        np.stack([one.reconstruction for one in shown if one.reconstruction is not None]),
+        np.stack([one.terms for one in shown if one.terms is not None]),
+        captions,
+        scale=report.trained.heat_scale,
+        groups=groups,
+        rule=report.trained.heat_rule,
+    )
+    return Drawn("reconstructions", "Pictures", "", figure)

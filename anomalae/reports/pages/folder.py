@@ -1,0 +1,71 @@
+"""The folder of a report: written so that nothing but an earlier report of ours is overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from anomalae import files, plots
+from anomalae.errors import BundleError
+from anomalae.reports.pages.figures import Drawn
+from anomalae.reports.pages.page import GENERATOR
+
+PAGE, METRICS, SCORES = "index.html", "metrics.json", "scores.csv"
+
+
+def write(
+    folder: Path,
+    page: str,
+    drawn: Mapping[str, Drawn],
+    metrics: Mapping[str, Any],
+    scores: str | None,
+) -> list[Path]:
+    """Write everything, the page first: it marks the folder as ours. What an earlier report left over is removed."""
+    names = [f"{name}{suffix}" for name in drawn for suffix in (".svg", ".png")]
+    names = [PAGE, METRICS, *([SCORES] if scores is not None else []), *names]
+    claim(folder, names)
+    earlier = files_of(folder)
+    files.write_bytes(folder / PAGE, page.encode("utf-8", "backslashreplace"))
+    files.write_json(folder / METRICS, {**metrics, "files": names})
+    if scores is not None:
+        files.write_bytes(folder / SCORES, scores.encode("utf-8", "backslashreplace"))
+    for name, one in drawn.items():
+        for suffix in (".svg", ".png"):
+            plots.save(one.figure, folder / f"{name}{suffix}")
+    for name in earlier:
+        if name not in names:
+            (folder / name).unlink(missing_ok=True)
+    return [folder / name for name in names]
+
+
+def files_of(folder: Path) -> list[str]:
+    """Names of the files that the report in this folder wrote; empty where there is no report of ours."""
+    if not is_ours(folder) or not (folder / METRICS).is_file():
+        return []
+    found = files.read_json(folder / METRICS)
+    names = found.get("files") if isinstance(found, dict) else None
+    return [name for name in names if isinstance(name, str) and Path(name).name == name] if names else []
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether the page in this folder is a report of ours."""
+    return (folder / PAGE).is_file() and GENERATOR in _start(folder / PAGE)
+
+
+def claim(folder: Path, names: list[str]) -> None:
+    """Make the folder, or check that nothing but an earlier report of ours would be overwritten; else BundleError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = [] if is_ours(folder) else [name for name in names if (folder / name).exists()]
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
+    if taken:
+        raise BundleError(
+            f"{folder / taken[0]}: exists already and is not of a report; choose another --output"
+        )
+
+
+def _start(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(1000)

@@ -1,0 +1,59 @@
+"""What the page needs to judge the images again at another threshold: the scores themselves, and a slider's stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from anomalae.evaluation.metrics import Evaluation
+
+STOPS = 1000  # of the slider
+
+
+def stops(
+    scores: np.ndarray, is_anomaly: np.ndarray | None = None, threshold: float | None = None
+) -> list[float]:
+    """Thresholds of the slider's positions, STOPS + 1 of them, ascending: from all images flagged to none.
+
+    They lie by rank, normal and anomalous images together having the same weight, so that each step changes the
+    rates by about as much, whatever the scale of the scores. `threshold` itself is one of them.
+    """
+    weights = np.ones(scores.shape)
+    if is_anomaly is not None:
+        for kind in (is_anomaly, ~is_anomaly):
+            weights[kind] /= max(int(kind.sum()), 1)
+    order = np.argsort(scores, kind="stable")
+    reached = np.cumsum(weights[order]) / weights.sum()
+    wanted = np.arange(1, STOPS + 1) / STOPS
+    places = np.minimum(np.searchsorted(reached, wanted - 1e-9), scores.size - 1)
+    found = np.concatenate([[np.nextafter(scores.min(), -np.inf)], scores[order][places]])
+    found[-1] = scores.max()
+    if threshold is not None and found[0] < threshold < found[-1]:
+        found[min(int(np.searchsorted(found, threshold)), STOPS - 1)] = (
+            threshold  # the last one flags nothing
+        )
+    return [float(value) for value in found]
+
+
+def of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    """For the page, JSON-able: the scores of each class, ascending, exactly as they are."""
+    labels = np.where(evaluation.is_anomaly, "anomalous", "normal")
+    if evaluation.labels is not None:
+        labels = evaluation.labels.astype(str)
+    groups = []
+    for name in dict.fromkeys(labels.tolist()):
+        own = evaluation.scores[labels == name]
+        anomalous = bool(evaluation.is_anomaly[labels == name][0])
+        groups.append({"name": name, "anomalous": anomalous, "scores": np.sort(own).tolist()})
+    return {
+        "threshold": evaluation.threshold,
+        "stops": stops(evaluation.scores, evaluation.is_anomaly, evaluation.threshold),
+        "groups": groups,
+    }
+
+
+def of_scores(scores: np.ndarray, threshold: float | None) -> dict[str, Any]:
+    """As `of_evaluation`, where the truth is not known: one group."""
+    group = {"name": "images", "anomalous": None, "scores": np.sort(scores).tolist()}
+    return {"threshold": threshold, "stops": stops(scores, None, threshold), "groups": [group]}

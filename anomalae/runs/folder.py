@@ -1,0 +1,194 @@
+"""Run folders as a whole: names, listing, the newest finished one, and the lock that keeps two trainings apart."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from anomalae import files
+from anomalae.errors import BundleError
+
+CONFIG = "config.json"  # written last: a folder without it is unfinished
+CHECKPOINT = "checkpoint.safetensors"  # there while training, removed when finished
+WEIGHTS = "weights.safetensors"
+CALIBRATION = "calibration.safetensors"
+NEIGHBOURS = "neighbours.safetensors"  # training images that others are set against
+PATHWAY = (
+    "pathway.safetensors"  # what the score `nap` has learned; a run without it has no hidden-layer scores
+)
+HISTORY = "history.jsonl"
+EVALUATION = "evaluation.json"
+SCORES = "scores.csv"
+COMPARISON = "comparison.json"
+COMPARISON_SCORES = "comparison.safetensors"  # of the run and each baseline, on the test part
+_LOCK = ".lock"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it can name a run: letters, digits, `.`, `_`, `+`, `-`, at most 100; else BundleError."""
+    if not _NAME.fullmatch(name):
+        raise BundleError(
+            f"run name {name!r}: must be at most 100 letters, digits, '.', '_', '+' or '-', "
+            "beginning with a letter or a digit"
+        )
+    return name
+
+
+def slug(text: str) -> str:
+    """The text made fit to name a run: other characters become `_`, and it is cut to 80."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", text).lstrip("._+-")[:80] or "run"
+
+
+def already_there(folder: Path) -> BundleError:
+    """The error for a name that is taken."""
+    return BundleError(f"{folder}: exists already; choose another --name")
+
+
+def create(runs_dir: Path, name: str | None, automatic: str) -> Path:
+    """Make and return a new run folder: `name`, refused if it exists, or `automatic`, `automatic-2`, ..."""
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        if name is not None:
+            folder = runs_dir / check_name(name)
+            folder.mkdir()
+            return folder
+        count = 1
+        while True:
+            folder = runs_dir / (automatic if count == 1 else f"{automatic}-{count}")
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                count += 1
+    except FileExistsError:
+        raise already_there(runs_dir / (name or automatic)) from None
+    except OSError as error:
+        raise BundleError(f"{runs_dir}: cannot be written: {error.strerror}") from None
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a run folder in which nothing but a lock was written."""
+    (folder / _LOCK).unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the folder holds a run that was trained to its end."""
+    return os.path.isfile(folder / CONFIG)  # noqa: PTH113 - false, not an error, for a name that is too long
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether the folder holds a training that was interrupted, or is still going on."""
+    return not is_finished(folder) and os.path.isfile(folder / CHECKPOINT)  # noqa: PTH113
+
+
+def list_runs(runs_dir: Path) -> list[Path]:
+    """Folders of runs, finished or not, newest first. Empty where `runs_dir` does not exist."""
+    if not os.path.isdir(runs_dir):  # noqa: PTH112
+        return []
+    found = [
+        folder
+        for folder in runs_dir.iterdir()
+        if folder.is_dir()
+        and not folder.name.startswith(".")
+        and (is_finished(folder) or is_unfinished(folder))
+    ]
+    return sorted(found, key=lambda folder: (-_age_key(folder), folder.name))
+
+
+def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:
+    """The folder of RUN: a name inside `runs_dir`, or a path; None is the newest finished run.
+
+    Raises BundleError if there is none, or if it is unfinished where a finished one is needed.
+    """
+    if run is None:
+        for folder in list_runs(runs_dir):
+            if is_finished(folder):
+                return folder
+        raise BundleError(f"{runs_dir}: no finished run here; train one first: anomalae train --normal 0")
+    path = Path(run)
+    for place in (runs_dir / run, path if path.name not in ("", "..") else path.resolve()):
+        if is_finished(place) or (is_unfinished(place) and not finished):
+            return place
+        if is_unfinished(place):
+            raise BundleError(f"{place}: not finished; go on with: anomalae train --resume {place.name}")
+    if os.path.isdir(runs_dir / run) and run:  # noqa: PTH112
+        raise BundleError(
+            f"{runs_dir / run}: half written or no run: it has neither {CONFIG} nor a checkpoint"
+        )
+    raise BundleError(f"{_shown(run, runs_dir)}: no such run; `anomalae runs` lists them")
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold the folder for one training; the kernel drops the lock with the process. BundleError if it is held."""
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BundleError(f"{folder}: another training is at work on this run") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a training is at work on this run right now."""
+    if not (folder / _LOCK).is_file():
+        return False
+    try:
+        with lock(folder):
+            return False
+    except BundleError:
+        return True
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Call `write(temporary)` on a new folder beside `folder`, then put it in its place.
+
+    If writing fails nothing has changed: an earlier run at `folder` stays whole.
+    """
+    if os.path.lexists(folder) and not (is_finished(folder) or is_unfinished(folder) or _is_empty(folder)):
+        raise BundleError(f"{folder}: is no run folder, so it is not replaced")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
+    old = temporary.with_suffix(".old")
+    try:
+        temporary.chmod(0o777 & ~files.umask())
+        write(temporary)
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)  # the new one could not take its place
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _age_key(folder: Path) -> float:
+    for name in (CONFIG, CHECKPOINT):  # a training may finish between two looks
+        with contextlib.suppress(FileNotFoundError):
+            return (folder / name).stat().st_mtime
+    return 0.0
+
+
+def _shown(run: str, runs_dir: Path) -> str:
+    return run if os.sep in run else str(runs_dir / run)

@@ -1,0 +1,140 @@
+"""`config.json` of a run: settings, data and environment as one strict record, also carried by checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalae import files, runs
+from anomalae.errors import BundleError, ConfigError
+from anomalae.runs.environment import Environment
+from anomalae.settings import FORMAT_VERSION, Settings, strict
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run was trained on. `name` is None where images were given as arrays."""
+
+    name: str | None = None  # of the data set that was really used
+    normal: tuple[int | str, ...] = ()  # classes
+    anomalous: tuple[int | str, ...] = ()
+    seed: int = 0  # of the one-class split
+    n_train: int = 0
+    n_validation: int = 0
+    n_calibration: int = 0
+    n_test: int = 0  # the whole test part, normal and anomalous
+    root: str | None = None  # folder where the data was found; None for bundled data
+    preprocess: str = "auto"  # how image files become canonical; inherited by `score`
+    polarity: str = "auto"
+    hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of each part's images and labels
+    verified: bool = False  # whether the hashes are those of the official files
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "normal", tuple(self.normal))
+        object.__setattr__(self, "anomalous", tuple(self.anomalous))
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything `config.json` holds."""
+
+    settings: Settings
+    data: Data
+    environment: Environment
+    created: str = ""  # ISO 8601, UTC, when the training began
+    seconds: float = 0.0  # of training, all epochs
+    validation: dict[str, float] = field(default_factory=dict)  # vae: ELBO, its two parts, active units
+    format_version: int = FORMAT_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able dict; `from_dict` reads it back."""
+        values = dataclasses.asdict(self) | {"settings": self.settings.to_dict()}
+        version = values.pop("format_version")
+        return {"format_version": version, **values}
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str) -> Record:
+        """Read strictly: unknown keys and newer format versions raise BundleError, missing keys take defaults."""
+        if not isinstance(values, dict):
+            raise BundleError(f"{where}: expected an object, got {type(values).__name__}")
+        version = values.get("format_version", FORMAT_VERSION)
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise BundleError(
+                f"{where}: format version {version!r} is newer than {FORMAT_VERSION}, the newest this anomalae reads"
+            )
+        _check_types(values, where)
+        try:
+            parts = {
+                "settings": Settings.from_dict(values.get("settings", {}), where),
+                "data": strict(Data, values.get("data", {}), where),
+                "environment": strict(Environment, values.get("environment", {}), where),
+            }
+            return strict(cls, {**values, **parts}, where)
+        except ConfigError as error:
+            raise BundleError(str(error)) from None
+
+
+_TYPES: dict[tuple[str, ...], type | tuple[type, ...]] = {
+    ("created",): str,
+    ("seconds",): (int, float),
+    ("validation",): dict,
+    ("environment", "versions"): dict,
+    ("data", "hashes"): dict,
+    ("data", "normal"): list,
+    ("data", "anomalous"): list,
+    **{("data", f"n_{part}"): int for part in ("train", "validation", "calibration", "test")},
+}
+
+
+def _check_types(values: dict[str, Any], where: str) -> None:
+    """Raise BundleError for a value that is not of the kind that others rely on."""
+    for keys, kind in _TYPES.items():
+        found: Any = values
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        if found is not None and (not isinstance(found, kind) or isinstance(found, bool)):
+            raise BundleError(f"{where}: {'.'.join(keys)} is {found!r}, of the wrong kind")
+    try:
+        datetime.fromisoformat(values.get("created") or "2000-01-01T00:00:00+00:00")
+    except ValueError:
+        raise BundleError(f"{where}: created is {values['created']!r}, which is no date") from None
+
+
+def read_record(folder: Path) -> Record:
+    """The record of a finished run. Raises BundleError for a folder that is none, or an unfinished one."""
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such run folder")
+    if not runs.is_finished(folder):
+        what = (
+            f"go on with: anomalae train --resume {folder.name}"
+            if runs.is_unfinished(folder)
+            else "not a run"
+        )
+        raise BundleError(f"{folder}: no {runs.CONFIG}, so it is unfinished; {what}")
+    return Record.from_dict(files.read_json(folder / runs.CONFIG), str(folder / runs.CONFIG))
+
+
+def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray], record: Record, epoch: int) -> None:
+    """Write the state after `epoch` epochs; the history must stand in the folder already.
+
+    It is made to outlive its process, not the machine: waiting for the disk would double the time of short epochs.
+    """
+    metadata = {"epoch": epoch, "record": record.to_dict()}
+    files.write_arrays(folder / runs.CHECKPOINT, arrays, metadata, durable=False)
+
+
+def read_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], list[dict[str, Any]], Record]:
+    """`(arrays, history up to the checkpoint's epoch, record)` of an unfinished run."""
+    path = folder / runs.CHECKPOINT
+    arrays, metadata = files.read_arrays(path)
+    if set(metadata) != {"epoch", "record"}:
+        raise BundleError(f"{path}: not a checkpoint of anomalae")
+    history = files.read_jsonl(folder / runs.HISTORY)[: metadata["epoch"]]
+    if len(history) < metadata["epoch"]:
+        raise BundleError(f"{folder / runs.HISTORY}: ends before epoch {metadata['epoch']} of the checkpoint")
+    return arrays, history, Record.from_dict(metadata["record"], str(path))

@@ -1,0 +1,1 @@
+"""How far an image is from what its network expects, float64 (N,), higher = more anomalous."""

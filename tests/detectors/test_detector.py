@@ -1,0 +1,293 @@
+"""The detector's contract, one property a test, and what a broken run folder says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anomalae import Detector, evaluate, files, runs
+from anomalae.errors import BundleError, ConfigError, ImageError
+from anomalae.settings import DENSITY_SCORES, HIDDEN_SCORES, RATIOS, RECONSTRUCTION_SCORES
+from tests.conftest import SMALL
+
+KINDS: dict[str, dict] = {
+    "dense": {},
+    "conv": {"architecture": "conv", "hidden": (4, 8)},
+    "vae": {"model": "vae", "samples": 2},
+    "ladder-vae": {"model": "ladder-vae", "samples": 2, "layers": 2},
+    "adgm": {"model": "adgm", "samples": 2, "auxiliary_dim": 4},
+    "ensemble": {"views": ("pixels", "deskewed", "edges")},
+    "neighbours": {"views": ("normalised",), "neighbours": 3},
+}
+RULES = (*RECONSTRUCTION_SCORES, *HIDDEN_SCORES, "elbo", "iwae", "llr-1")
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def detector(request, digits) -> Detector:
+    split = digits.one_class(normal=[0], seed=0)
+    settings = {**SMALL, **KINDS[request.param]}
+    return Detector(**settings).fit(split.train.images, split.validation.images, split.calibration.images)
+
+
+@pytest.fixture(params=RULES)
+def rule(request, detector) -> str:
+    if request.param not in detector.rules:
+        pytest.skip(f"{detector.settings.short} has no {request.param}")
+    return request.param
+
+
+class TestContract:
+    def test_scores_are_float64_one_an_image_and_finite(self, detector, images, rule):
+        scores = detector.score(images, rule)
+        assert scores.dtype == np.float64
+        assert scores.shape == (len(images),)
+        assert np.isfinite(scores).all()
+
+    def test_batch_size_order_and_neighbours_do_not_matter(self, detector, images, rule):
+        scores = detector.score(images, rule)
+        atol = 2e-3 if rule in (*DENSITY_SCORES, *RATIOS) else 1e-7  # single precision of some thousand nats
+        np.testing.assert_allclose(detector.score(images[::-1], rule)[::-1], scores, rtol=1e-4, atol=atol)
+        alone = np.concatenate([detector.score(image[None], rule) for image in images])
+        np.testing.assert_allclose(alone, scores, rtol=1e-4, atol=atol)
+
+    def test_images_are_left_as_they_were(self, detector, images, rule):
+        before = images.copy()
+        detector.score(images, rule)
+        detector.heatmap(images, rule)
+        assert np.array_equal(images, before)
+
+    def test_saved_and_loaded_is_equal(self, detector, images, rule, tmp_path):
+        detector.save(tmp_path / "run")
+        loaded = Detector.load(tmp_path / "run")
+        assert np.array_equal(loaded.score(images, rule), detector.score(images, rule))
+        assert loaded.threshold(0.1, rule) == detector.threshold(0.1, rule)
+        assert np.array_equal(loaded.p_values(images, rule), detector.p_values(images, rule))
+        assert (loaded.settings, loaded.data, loaded.history) == (
+            detector.settings,
+            detector.data,
+            detector.history,
+        )
+
+    def test_heatmap_sums_to_the_score(self, detector, images, rule):
+        heat = detector.heatmap(images, rule)
+        assert heat.shape == (len(images), 28, 28)
+        several = detector.settings.n_networks > 1 or detector.settings.neighbours
+        if several or rule != detector.heatmap_rule(rule):
+            return  # no sum over pixels: see test_ensemble.py and test_vae.py
+        np.testing.assert_allclose(np.abs(heat).sum((1, 2)), detector.score(images, rule), rtol=1e-9)
+
+    def test_threshold_p_values_and_flags_agree(self, detector, images, rule):
+        for alpha in (0.1, 0.2, 0.5):
+            flags = detector.flags(images, alpha, rule)
+            assert np.array_equal(flags, detector.p_values(images, rule) <= alpha)
+            assert np.array_equal(flags, detector.score(images, rule) > detector.threshold(alpha, rule))
+
+    def test_any_shape_and_dtype_of_the_same_images_scores_the_same(self, detector, images, rule):
+        scores = detector.score(images, rule)
+        floats = images / 255
+        for same in (images[:, None], images.reshape(-1, 784), floats, floats.astype(np.float32)):
+            np.testing.assert_allclose(detector.score(same, rule), scores, rtol=1e-5, atol=1e-8)
+
+
+def test_hidden_scores_need_two_training_images(images):
+    with pytest.raises(ConfigError, match="score 'nap': needs 2 training images"):
+        Detector(**SMALL, score="nap").fit(images[:1], None, images)
+    with pytest.raises(ConfigError, match="score 'nap'"):
+        Detector(**SMALL).fit(images[:1], None, images).score(images, "nap")
+
+
+def test_same_seed_same_scores_other_seed_others(digits, images):
+    train = digits.one_class(normal=[0], seed=0).train.images
+    one, two = (Detector(**SMALL, seed=4).fit(train).score(images) for _ in range(2))
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, Detector(**SMALL, seed=5).fit(train).score(images))
+
+
+def test_auc_is_above_chance_on_easy_images():
+    rng = np.random.default_rng(0)
+    bars = np.zeros((200, 28, 28), np.uint8)
+    for image in bars:
+        image[:, (column := int(rng.integers(6, 20))) : column + 3] = 255
+    detector = Detector(hidden=(64,), latent_dim=8, epochs=10, batch_size=16).fit(bars[:150])
+    lying = bars[150:].transpose(0, 2, 1)
+    scores = detector.score(np.concatenate([bars[150:], lying]))
+    assert evaluate(scores, np.repeat([False, True], 50)).roc_auc > 0.95
+
+
+def test_fit_with_images_alone_makes_the_split():
+    images = np.random.default_rng(0).integers(0, 256, (100, 28, 28), dtype=np.uint8)
+    detector = Detector(**SMALL).fit(images)
+    data = detector.data
+    assert (data.n_train, data.n_validation, data.n_calibration) == (62, 5, 33)
+    assert detector.n_calibration == 33
+    assert detector.threshold(0.02) is None
+    assert not detector.flags(images, 0.02).any()
+    with pytest.raises(ConfigError, match="calibration images are needed"):
+        Detector(**SMALL).fit(images, images)
+
+
+def test_reconstructions_and_embeddings(small, images):
+    rebuilt = small.reconstruct(images)
+    assert rebuilt.shape == images.shape
+    assert ((rebuilt >= 0) & (rebuilt <= 1)).all()
+    assert small.encode(images).shape == (len(images), 8)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((3, 27, 28), np.uint8),
+        np.zeros((3, 28, 28), np.int32),
+        np.full((3, 28, 28), 1.5),
+        np.full((3, 28, 28), np.nan),
+        np.full((3, 28, 28), -0.1),
+        np.zeros((0, 28, 28), np.uint8),
+        "images",
+        None,
+    ],
+)
+def test_unusable_images_are_refused(small, bad):
+    for call in (small.score, small.fit, small.heatmap):
+        with pytest.raises(ImageError):
+            call(bad)
+
+
+def test_passes_rebuild_the_reconstruction(digits, images):
+    train = digits.one_class(normal=[0], seed=0).train.images
+    once, twice = (Detector(**SMALL, passes=n).fit(train) for n in (1, 2))
+    assert Detector(**SMALL).settings.passes == 2
+    assert Detector(**SMALL, noise=0).settings.passes == 1
+    first = once.reconstruct(images)
+    np.testing.assert_allclose(twice.reconstruct(images), (first + once.reconstruct(first)) / 2, atol=1e-6)
+
+
+def test_unknown_rules_alphas_and_settings_are_refused(small, images):
+    with pytest.raises(ConfigError, match="score 'elbo': a run of model ae has mse, relative, smooth"):
+        small.score(images, "elbo")
+    for alpha in (0, 1, 1.5, float("nan")):
+        with pytest.raises(ConfigError, match="alpha"):
+            small.flags(images, alpha)
+        with pytest.raises(ConfigError, match="alpha"):
+            small.threshold(alpha)
+    with pytest.raises(ConfigError, match="unknown setting 'latent'"):
+        Detector(latent=3)
+    with pytest.raises(ConfigError, match="device 'tpu'"):
+        Detector(device="tpu")
+    with pytest.raises(ConfigError, match="not fitted yet"):
+        Detector().score(images)
+    with pytest.raises(ConfigError, match="not fitted yet"):
+        Detector().save("x")
+
+
+# --- run folders that are not whole and sound ------------------------------------------------------------------
+
+
+def _edit_config(change: Callable[[dict], None]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        change(config)
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return edit
+
+
+def _edit_weights(change: Callable[[dict[str, np.ndarray]], None]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        arrays, _ = files.read_arrays(folder / runs.WEIGHTS)
+        arrays = {name: array.copy() for name, array in arrays.items()}
+        change(arrays)
+        files.write_arrays(folder / runs.WEIGHTS, arrays)
+
+    return edit
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no config": (lambda f: (f / "config.json").unlink(), r"no config\.json, so it is unfinished"),
+    "config is no object": (lambda f: (f / "config.json").write_text("[]"), r"config\.json: expected an object"),
+    "config is no JSON": (lambda f: (f / "config.json").write_text("{"), r"config\.json: not valid JSON"),
+    "newer format": (_edit_config(lambda c: c.update(format_version=3)), r"format version 3 is newer than 2"),
+    "strange format": (_edit_config(lambda c: c.update(format_version="x")), r"format version 'x'"),
+    "unknown key": (_edit_config(lambda c: c.update(colour="red")), r"config\.json: unknown key 'colour'"),
+    "unknown setting": (
+        _edit_config(lambda c: c["settings"].update(latnet_dim=3)), r"config\.json: unknown key 'latnet_dim'"
+    ),
+    "setting out of range": (
+        _edit_config(lambda c: c["settings"].update(latent_dim=0)), r"config\.json: latent_dim 0: must be from 1"
+    ),
+    "wrong shape": (
+        _edit_weights(lambda w: w.update({"encoder.1.bias": np.zeros(5, np.float32)})),
+        r"weights\.safetensors: 'encoder.1.bias' has shape \[5\], expected \[32\]",
+    ),
+    "NaN weight": (
+        _edit_weights(lambda w: w["encoder.1.bias"].__setitem__(0, np.nan)),
+        r"weights\.safetensors: 'encoder.1.bias' holds 1 values that are not finite",
+    ),
+    "weight missing": (_edit_weights(lambda w: w.pop("encoder.1.bias")), r"'encoder.1.bias' is missing"),
+    "weights cut short": (
+        lambda f: (f / runs.WEIGHTS).write_bytes((f / runs.WEIGHTS).read_bytes()[:500]), r"weights\.safetensors: not a"
+    ),
+    "no weights": (lambda f: (f / runs.WEIGHTS).unlink(), r"weights\.safetensors: no such file"),
+    "no calibration": (lambda f: (f / runs.CALIBRATION).unlink(), r"calibration\.safetensors: no such file"),
+    "strange history": (
+        lambda f: (f / runs.HISTORY).write_text('{"epoch": 1, "foo": 2}\n'), r"history\.jsonl: unknown key 'foo'"
+    ),
+    "strange date": (_edit_config(lambda c: c.update(created="garbage")), r"created is 'garbage', which is no date"),
+    "strange counts": (_edit_config(lambda c: c["data"].update(n_train="x")), r"data\.n_train is 'x', of the wrong"),
+    "no history": (lambda f: (f / runs.HISTORY).unlink(), r"history\.jsonl: no such file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_run_folder_is_one_line(small, tmp_path, fault):
+    small.save(tmp_path / "run")
+    damage, message = BROKEN[fault]
+    damage(tmp_path / "run")
+    with pytest.raises(BundleError, match=message) as caught:
+        Detector.load(tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "run") in str(caught.value)
+
+
+def test_missing_keys_take_defaults(small, images, tmp_path):
+    small.save(tmp_path / "run")
+    _edit_config(lambda c: [c.pop("environment"), c.pop("created"), c["settings"].pop("noise")])(
+        tmp_path / "run"
+    )
+    assert np.array_equal(Detector.load(tmp_path / "run").score(images), small.score(images))
+
+
+def test_saving_over_a_run_replaces_it_whole(small, tmp_path):
+    small.save(tmp_path / "run")
+    (tmp_path / "run" / runs.EVALUATION).write_text("{}")
+    small.save(tmp_path / "run")
+    assert not (tmp_path / "run" / runs.EVALUATION).exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_what_is_no_run_is_not_replaced(small, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years")
+    (tmp_path / "file").write_text("x")
+    for name in ("precious", "file"):
+        with pytest.raises(BundleError, match="is no run folder, so it is not replaced"):
+            small.save(tmp_path / name)
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "years"
+    (tmp_path / "empty").mkdir()
+    small.save(tmp_path / "empty")
+
+
+def test_fitting_again_starts_from_the_settings_given(images):
+    detector = Detector(hidden=(8,), latent_dim=2).fit(images[:12])
+    first = detector.settings
+    assert detector.fit(np.concatenate([images] * 3)).settings.epochs < first.epochs
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(BundleError, match="no such run folder"):
+        Detector.load(tmp_path / "no")
+    with pytest.raises(BundleError, match="unfinished; not a run"):
+        Detector.load(tmp_path)

@@ -1,0 +1,108 @@
+"""Files of a run: atomic writing, strict reading, one line for each fault."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anomalae import files
+from anomalae.errors import BundleError
+
+ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(1.5)}
+
+
+def test_arrays_and_metadata_round_trip(tmp_path):
+    path = tmp_path / "x.safetensors"
+    files.write_arrays(path, ARRAYS, {"epoch": 3})
+    arrays, metadata = files.read_arrays(path, {"a": (2, 3), "b": ()})
+    assert metadata == {"epoch": 3}
+    for name, array in ARRAYS.items():
+        assert np.array_equal(arrays[name], array)
+        assert arrays[name].dtype == array.dtype
+
+
+def test_not_contiguous_arrays_are_saved_as_they_look(tmp_path):
+    files.write_arrays(tmp_path / "x", {"t": ARRAYS["a"].T})
+    assert np.array_equal(files.read_arrays(tmp_path / "x")[0]["t"], ARRAYS["a"].T)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"a": (2, 3)}, "unknown array 'b'"),
+        ({"a": (2, 3), "b": (), "c": (1,)}, "array 'c' is missing"),
+        ({"a": (3, 2), "b": ()}, r"'a' has shape \[2, 3\], expected \[3, 2\]"),
+    ],
+)
+def test_names_and_shapes_must_fit(tmp_path, shapes, message):
+    files.write_arrays(tmp_path / "x", ARRAYS)
+    with pytest.raises(BundleError, match=message):
+        files.read_arrays(tmp_path / "x", shapes)
+
+
+def test_numbers_must_be_finite(tmp_path):
+    files.write_arrays(tmp_path / "x", {"w": np.array([1.0, np.nan, np.inf])})
+    with pytest.raises(BundleError, match="'w' holds 2 values that are not finite"):
+        files.read_arrays(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"junk", struct.pack("<Q", 2**60) + b"{}", b"\x10\0\0\0\0\0\0\0{" + b" " * 20]
+)
+def test_broken_safetensors_are_one_line(tmp_path, content):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match="not a readable safetensors file") as caught:
+        files.read_arrays(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_broken_json(tmp_path):
+    with pytest.raises(BundleError, match="no such file"):
+        files.read_json(tmp_path / "no")
+    (tmp_path / "x").write_text("{")
+    with pytest.raises(BundleError, match="not valid JSON"):
+        files.read_json(tmp_path / "x")
+    (tmp_path / "x").write_bytes(b"\xff\xfe")
+    with pytest.raises(BundleError, match="cannot be read"):
+        files.read_json(tmp_path / "x")
+
+
+def test_a_full_disk_leaves_the_old_file_whole(tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    files.write_json(path, {"old": True})
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BundleError, match=r"x\.json: cannot be written: No space left on device"):
+        files.write_json(path, {"old": False})
+    assert json.loads(path.read_text()) == {"old": True}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_really_full_disk():
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises(BundleError, match="cannot be written"):
+        files.write_json(Path("/dev/full/x.json"), {})
+
+
+def test_nan_is_not_json(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "x", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_have_the_usual_permissions(tmp_path):
+    (tmp_path / "usual").write_text("")
+    files.write_bytes(tmp_path / "ours", b"")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
