@@ -1,0 +1,102 @@
+"""Nothing that a user has breaks: trainings give the numbers of before, and what was kept then is read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anomalae import Detector
+from anomalae.experiments.baselines.trials import versions
+from tests.before import BEFORE, MACHINE, SCORED, compare, found_for, of_detector, read, split_of_digits
+from tests.cli import ok, parsed
+
+RELATIVE = 1e-5  # of the largest number in a list: other processors round otherwise
+NUMBERS, EXPECTED = read("numbers"), read("expected")
+
+
+@pytest.fixture(scope="module")
+def split():
+    return split_of_digits()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """A copy of what was kept, for some of it is written to."""
+    shutil.copytree(BEFORE, tmp_path / "before")
+    return tmp_path / "before"
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_training_gives_the_numbers_of_before(name, split):
+    row = NUMBERS[name]
+    asked = {key: value for key, value in row.items() if key not in ("given", "table", "rows")}
+    if name.startswith("estimator-"):
+        del asked["settings"]
+    assert compare(found_for(name, row, split), asked, RELATIVE) == []
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_run_of_before_is_read(name, split):
+    detector = Detector.load(BEFORE / "runs" / name, **MACHINE)
+    expected = {key: value for key, value in EXPECTED[name].items() if key != "train_command"}
+    assert compare(of_detector(detector, split.test.images[:SCORED]), expected, RELATIVE) == []
+
+
+def test_an_interrupted_training_of_before_goes_on(kept, split):
+    ok("train", "--resume", "interrupted", "--runs-dir", kept / "runs", "--threads", "1", "--quiet")
+    detector = Detector.load(kept / "runs" / "interrupted", **MACHINE)
+    expected = {k: v for k, v in read("resumed")["interrupted"].items() if k != "train_command"}
+    assert compare(of_detector(detector, split.test.images[:SCORED]), expected, RELATIVE) == []
+
+
+def test_runs_of_before_are_listed_evaluated_and_reported(kept):
+    listed = {run["run"]: run for run in parsed("runs", "--runs-dir", kept / "runs", "--json")}
+    assert set(listed) == {*EXPECTED, "interrupted"}
+    assert {run["status"] for name, run in listed.items() if name != "interrupted"} == {"finished"}
+    for name in EXPECTED:
+        before = json.loads((BEFORE / "runs" / name / "evaluation.json").read_text())
+        again = parsed("evaluate", "--run", name, "--runs-dir", kept / "runs", "--json")
+        assert compare(again, {k: before[k] for k in ("roc_auc", "threshold", "score")}, RELATIVE) == []
+    ok("report", "ae", "--runs-dir", kept / "runs", "--output", kept / "report", "--threads", "1", "--quiet")
+    assert "pca (fair)" in (kept / "report" / "index.html").read_text()
+
+
+def test_baselines_kept_before_are_not_fitted_again(kept):
+    before = json.loads((BEFORE / "runs" / "ae" / "comparison.json").read_text())
+    here = versions()
+    if any(before["versions"].get(package, version) != version for package, version in here.items()):
+        pytest.skip("results are kept by version, and these are others")
+    done = ok(
+        "compare",
+        "--run",
+        "ae",
+        "--runs-dir",
+        kept / "runs",
+        "--baseline",
+        "pca (fair),knn",
+        "--threads",
+        "1",
+    )
+    assert done.stderr.count("(kept)") == 2
+
+
+def test_a_benchmark_of_before_goes_on(kept):
+    spec = json.loads((BEFORE / "benchmark" / "table.json").read_text())
+    words = spec["command"].split()[1:]
+    done = ok(*words, "--threads", "1", "--output", kept / "benchmark")
+    assert done.stderr.count("(kept)") >= 2
+    table = json.loads((kept / "benchmark" / "table.json").read_text())
+    assert table["rows"] == spec["rows"]
+    assert table["mean"] == spec["mean"]
+    ok("report", "--benchmark", kept / "benchmark", "--output", kept / "report", "--quiet")
+
+
+def test_two_trainings_of_one_seed_are_the_same_bit_for_bit(split):
+    row = NUMBERS["vae-ensemble"]
+    first, second = (found_for("vae-ensemble", row, split) for _ in range(2))
+    assert compare(first, {k: v for k, v in second.items() if k != "settings"}, relative=0.0) == []
+    assert np.isfinite(first["scores"]["elbo"]).all()
