@@ -1,15 +1,9 @@
-"""The corruption of a denoising autoencoder, and the one place where seeds become generators."""
+"""The one place where seeds become generators."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
-
-COARSE_SIGMA = 0.7  # of the normal field on a COARSE_GRID x COARSE_GRID grid
-PIXEL_SIGMA = 0.3  # of the normal noise on each pixel
-COARSE_GRID = 7
 
 # Streams of randomness within one training. A stream's generator depends on the seed, the stream and its index
 # alone, so that a resumed epoch draws what it would have drawn.
@@ -28,22 +22,3 @@ def member_seed(seed: int, index: int) -> int:
         return seed
     state = np.random.SeedSequence([seed, MEMBERS, index]).generate_state(1, np.uint64)[0]
     return int(state >> np.uint64(1))
-
-
-def corrupt(images: Tensor, strength: float, source: torch.Generator) -> Tensor:
-    """Add coarse and fine normal noise to `images` (N, 1, 28, 28); the result is not clipped.
-
-    `x + strength * (0.7 U n7 + 0.3 n28)`: n7 a standard normal 7x7 field, U bilinear upsampling to 28x28, n28
-    standard normal pixels. A strength of 0 returns the images themselves. The noise is drawn on the CPU whatever
-    the device of `images`, so that devices see the same noise.
-
-    Vincent et al., "Extracting and composing robust features with denoising autoencoders", ICML 2008; the coarse
-    part follows Kascenas et al., "Denoising autoencoders for unsupervised anomaly detection in brain MRI", MIDL 2022.
-    """
-    if strength == 0:
-        return images
-    n, _, height, width = images.shape
-    coarse = torch.randn(n, 1, COARSE_GRID, COARSE_GRID, generator=source)
-    noise = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False) * COARSE_SIGMA
-    noise += PIXEL_SIGMA * torch.randn(n, 1, height, width, generator=source)
-    return images + strength * noise.to(images.device)

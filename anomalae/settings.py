@@ -1,37 +1,31 @@
-"""Settings of a detector: a frozen dataclass, JSON in and out, unknown keys refused. Imports nothing heavy."""
+"""Settings of a detector, each described once: default, range, a sentence of help, which models have it.
+
+Checks, the command line's options, keys of a TOML file and the estimators' checks follow from these descriptions. JSON
+goes in and out, unknown keys are refused. Imports nothing heavy.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, TypeVar
 
 from anomalae.errors import ConfigError
+from anomalae.kinds import LIKELIHOODS, MODELS, Kind, owners
+from anomalae.plugins import SCORES, VIEWS
 
 T = TypeVar("T")
 
-FORMAT_VERSION = 2  # of a run folder; raised when an older anomalae could no longer read a newer run
 PIXELS = 28 * 28
+MOST_LAYERS = 6  # of a ladder; a seventh would have a unit or two
 
-MODELS = ("ae", "vae", "ladder-vae", "adgm")
-DENSITIES = MODELS[1:]  # models with an explicit density
 ARCHITECTURES = ("dense", "conv")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-RECONSTRUCTION_SCORES = ("mse", "relative", "smooth")
-DENSITY_SCORES = ("elbo", "iwae", "reconstruction-probability", "kl")
-LIKELIHOODS = ("smooth-direction", "smooth-gaussian", "gaussian", "bernoulli")
-HIDDEN_SCORES = ("sap", "nap")  # of hidden activations, see `anomalae.scores.hidden`
-MOST_LAYERS = 6  # of a ladder; a seventh would have a unit or two
-RATIOS = tuple(f"llr-{k}" for k in range(1, MOST_LAYERS))
-SCORES = (*RECONSTRUCTION_SCORES, *HIDDEN_SCORES, *DENSITY_SCORES, "elbo-excess", *RATIOS)
 PREPROCESSES = ("auto", "mnist", "resize", "none")
 POLARITIES = ("auto", "light", "dark")
-VIEWS = ("pixels", "deskewed", "normalised", "edges")  # described in `anomalae.models.views`
-MAPS = (
-    "edges",
-)  # those of which other maps are rebuilt than are seen: no second pass, no hidden-layer scores
 DEFAULT_ALPHA = 0.05
 
 # Named sets of settings; a setting given beside a preset wins.
@@ -53,111 +47,311 @@ PRESET_LINES = {
 }
 
 BATCH, LEAST_BATCH = 128, 32  # images a step, of many and of few training images
-SCHEDULE = {"ae": (30, 1200), **dict.fromkeys(DENSITIES, (40, 1600))}  # at least so many epochs, and steps
+CONV_HIDDEN = (32, 64)  # default of `hidden` where the architecture is conv
+
+
+# --- what a value may be ---
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from `least` to `most`, both included; without limit upwards where `most` is None."""
+
+    least: int
+    most: int | None = None
+
+    def check(self, name: str, value: Any) -> int:
+        """The value as an int. Raises ConfigError for anything else."""
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise ConfigError(f"{name} {value!r}: must be a whole number")
+        value = int(value)
+        if value < self.least or (self.most is not None and value > self.most):
+            limit = f"at least {self.least}" if self.most is None else f"from {self.least} to {self.most}"
+            raise ConfigError(f"{name} {value}: must be {limit}")
+        return value
+
+
+@dataclass(frozen=True)
+class Real:
+    """A finite number that is at least `least`, or above it where `open`."""
+
+    least: float
+    open: bool = False
+
+    def check(self, name: str, value: Any) -> Any:
+        """The value as it is. Raises ConfigError for one out of range."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ConfigError(f"{name} {value!r}: must be a finite number")
+        if value < self.least or (self.open and value == self.least):
+            raise ConfigError(
+                f"{name} {value}: must be {'above' if self.open else 'at least'} {self.least:g}"
+            )
+        return value
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several names."""
+
+    names: Callable[[], tuple[str, ...]]
+
+    def check(self, name: str, value: Any) -> str:
+        """The value as it is. Raises ConfigError for another name."""
+        if value not in self.names():
+            raise ConfigError(f"{name} {value!r}: must be one of {', '.join(self.names())}")
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Several whole numbers, each at least 1."""
+
+    def check(self, name: str, value: Any) -> tuple[int, ...]:
+        """The value as a tuple. Raises ConfigError for anything else."""
+        try:
+            widths = tuple(value)
+        except TypeError:
+            raise ConfigError(f"{name} {value!r}: must be several whole numbers, as in 1024, 512") from None
+        return tuple(Whole(1).check(name, width) for width in widths)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Several names of views, at least one, none twice."""
+
+    def check(self, name: str, value: Any) -> tuple[str, ...]:
+        """The value as a tuple. Raises ConfigError for an unknown view, and for one that is named twice."""
+        if isinstance(value, str) or not hasattr(value, "__iter__"):
+            raise ConfigError(f"{name} {value!r}: must be several names, as in ('pixels', 'edges')")
+        views = tuple(value)
+        for view in views:
+            if view not in VIEWS:
+                raise ConfigError(f"view {view!r}: must be one of {', '.join(VIEWS.names())}")
+            if views.count(view) > 1:
+                raise ConfigError(f"view {view!r}: named twice; for several networks of a view see members")
+        if not views:
+            raise ConfigError(f"{name}: at least one is needed")
+        return views
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The name of a score that the model has; which it has depends on the other settings."""
+
+    def check(self, name: str, value: Any) -> str:
+        """The value as it is: `Settings` checks it, once all of them are known."""
+        return str(value)
+
+
+Range = Whole | Real | Choice | Widths | Views | Rule
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is said of a setting, once.
+
+    help: a sentence on what it is.
+    range: what a value may be.
+    shown: the default in words, where the dataclass' own does not tell.
+    optional: whether None stands for a default that depends on the other settings or on the images.
+    """
+
+    help: str
+    range: Range
+    shown: str = ""
+    optional: bool = False
+
+
+def setting(default: Any, help: str, range: Range, shown: str = "") -> Any:
+    """A field of Settings with its description; a default of None makes it optional."""
+    description = Description(help, range, shown, optional=default is None)
+    return dataclasses.field(default=default, metadata={"description": description})
+
+
+def _schedules() -> str:
+    """The default epochs of our kinds, in words."""
+    ours = [kind for name in MODELS.names() if MODELS.is_ours(name) for kind in [MODELS[name]]]
+    return "; ".join(
+        f"{kind.name} {kind.schedule[0]}, more where {kind.schedule[1]:,} steps need them" for kind in ours
+    )
+
+
+def _of(name: str, help: str) -> str:
+    """Help of a setting that not all kinds have."""
+    names = owners(name)
+    whose = "all but the ae" if len(names) > 1 else f"{'an' if names[0][0] == 'a' else 'a'} {names[0]}"
+    return f"Of {whose}: {help}"
+
+
+def _own(name: str) -> str:
+    """The default of a setting that not all kinds have, in words."""
+    value = MODELS[owners(name)[0]].own[name]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a training takes, resolved for the images it has."""
+
+    epochs: int  # passes over the training images
+    batch_size: int  # images a step
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """What decides the weights of one network but for the schedule: one view, one seed.
+
+    Fields are as in Settings; those that its kind does not have are None.
+    """
+
+    model: str
+    architecture: str
+    latent_dim: int
+    hidden: tuple[int, ...]
+    learning_rate: float
+    weight_decay: float
+    noise: float
+    likelihood: str | None
+    beta: float | None
+    samples: int | None
+    layers: int | None
+    auxiliary_dim: int | None
+    passes: int
+    view: str = "pixels"
+    seed: int = 0
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of network."""
+        return MODELS[self.model]
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that decides which weights a training ends with, and the score it is judged by.
 
-    Raises ConfigError, naming the value and the limit, for any value out of its range.
+    Raises ConfigError, naming the value and the limit, for any value out of its range. `DESCRIPTIONS` has the range
+    and the meaning of each.
+
+    >>> Settings(model="vae", latent_dim=16).score
+    'elbo'
     """
 
-    model: str = "ae"  # one of MODELS
-    architecture: str = "dense"  # one of ARCHITECTURES
-    latent_dim: int = 64  # width of the embedding, 1 to 784
-    hidden: tuple[int, ...] = (1024, 512)  # dense: units a layer; conv: channels a layer (2); encoder order
-    epochs: int | None = None  # passes over the training images, at least 1; None: see `for_images`
-    batch_size: int | None = None  # images a step, at least 1; None: see `for_images`
-    learning_rate: float = 2e-3  # peak of the one-cycle schedule, above 0
-    weight_decay: float = 1e-4  # of AdamW, at least 0
-    noise: float = 1.0  # scale of the corruption: 1 as tuned, 0 = plain autoencoder with L2 loss
-    score: str | None = None  # rule by which images are judged; None: `smooth` of an ae, `elbo` of the others
-    likelihood: str | None = None  # not of an ae: one of LIKELIHOODS; None: the first of them
-    beta: float | None = None  # not of an ae: weight of the KL term in training, at least 0; None: 1
-    samples: int | None = None  # not of an ae: draws of z by which an image is scored, at least 1; None: 16
-    layers: int | None = None  # ladder-vae: layers of latents, each half as wide, 1 to MOST_LAYERS; None: 2
-    auxiliary_dim: int | None = None  # adgm: width of the auxiliary variable, at least 1; None: 32
-    passes: int | None = None  # successive rebuilds, averaged; at least 1; None: 2 of a denoising ae, else 1
-    views: tuple[str, ...] = ("pixels",)  # names of VIEWS, none twice: what the networks of an ensemble see
-    members: int = 1  # networks a view, at least 1
-    neighbours: int = 0  # nearest training images that an image is set against beside the networks; 0: none
-    seed: int = 0  # of the initial weights, the order of images and the noise; at least 0
+    model: str = setting("ae", "Kind of model.", Choice(MODELS.names))
+    architecture: str = setting("dense", "Kind of layers.", Choice(lambda: ARCHITECTURES))
+    latent_dim: int = setting(64, "Width of the embedding.", Whole(1, PIXELS))
+    hidden: tuple[int, ...] = setting(
+        (1024, 512),
+        "Units of the encoder's dense layers, or channels of its two conv layers; the decoder mirrors them.",
+        Widths(),
+        f"1024,512; conv: {','.join(map(str, CONV_HIDDEN))}",
+    )
+    epochs: int | None = setting(None, "Passes over the training images.", Whole(1), _schedules())
+    batch_size: int | None = setting(
+        None, "Images a step.", Whole(1), f"{BATCH}, down to {LEAST_BATCH} for few images"
+    )
+    learning_rate: float = setting(2e-3, "Peak of the one-cycle schedule.", Real(0, open=True))
+    weight_decay: float = setting(1e-4, "Share of AdamW's step by which weights shrink.", Real(0))
+    noise: float = setting(
+        1.0,
+        "Scale of the coarse and the pixel noise added in training; 0 is a plain autoencoder with L2 loss.",
+        Real(0),
+    )
+    score: str | None = setting(
+        None,
+        "Rule that judges images, as in mse, smooth, nap or elbo; `anomalae check --list` names all.",
+        Rule(),
+        f"ae {MODELS['ae'].score}, the others {MODELS['vae'].score}",
+    )
+    likelihood: str | None = setting(
+        None,
+        _of("likelihood", "the density of an image given its code."),
+        Choice(lambda: LIKELIHOODS),
+        _own("likelihood"),
+    )
+    beta: float | None = setting(
+        None, _of("beta", "weight of the KL term in training; scores use 1."), Real(0), _own("beta")
+    )
+    samples: int | None = setting(
+        None,
+        _of("samples", "draws of the code by which an image is scored, the same for all."),
+        Whole(1),
+        _own("samples"),
+    )
+    layers: int | None = setting(
+        None,
+        _of("layers", "layers of latents, each half as wide as the one below."),
+        Whole(1, MOST_LAYERS),
+        _own("layers"),
+    )
+    auxiliary_dim: int | None = setting(
+        None,
+        _of("auxiliary_dim", "width of the auxiliary variable."),
+        Whole(1, PIXELS),
+        _own("auxiliary_dim"),
+    )
+    passes: int | None = setting(
+        None,
+        "Times an image is rebuilt, the reconstruction rebuilt again; their mean is compared.",
+        Whole(1),
+        "2 of a denoising ae, else 1",
+    )
+    views: tuple[str, ...] = setting(
+        ("pixels",),
+        f"What the networks of an ensemble see, one a view and scored together: {', '.join(VIEWS.names())}.",
+        Views(),
+    )
+    members: int = setting(1, "Networks a view, of different seeds.", Whole(1))
+    neighbours: int = setting(
+        0,
+        "Beside the networks, set an image against so many training images most like it, and let them count as much "
+        "as all networks.",
+        Whole(0),
+        "0, none",
+    )
+    seed: int = setting(0, "Of the initial weights, the order of images and the noise.", Whole(0, 2**63 - 1))
 
     def __post_init__(self) -> None:
-        _choice("model", self.model, MODELS)
-        _choice("architecture", self.architecture, ARCHITECTURES)
-        _integer("latent_dim", self.latent_dim, 1, PIXELS)
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) is not None:
-                _integer(name, getattr(self, name), 1)
-        _integer("seed", self.seed, 0, 2**63 - 1)
-        _number("learning_rate", self.learning_rate, above=0.0)
-        _number("weight_decay", self.weight_decay, least=0.0)
-        _number("noise", self.noise, least=0.0)
-        if self.passes is None:
-            object.__setattr__(self, "passes", 2 if self.model == "ae" and self.noise > 0 else 1)
-        _integer("passes", self.passes, 1)
-        _integer("members", self.members, 1)
-        _integer("neighbours", self.neighbours, 0)
-        self._check_views()
-        self._complete_model()
-        names = self.rules
-        if self.score is None:
-            object.__setattr__(self, "score", "elbo" if self.model in DENSITIES else "smooth")
-        elif self.score not in names:
-            raise ConfigError(f"score {self.score!r}: {self._described()} has {', '.join(names)}")
-        try:
-            object.__setattr__(self, "hidden", tuple(self.hidden))
-        except TypeError:
-            raise ConfigError(
-                f"hidden {self.hidden!r}: must be several whole numbers, as in 1024, 512"
-            ) from None
-        for width in self.hidden:
-            _integer("hidden", width, 1)
-        if self.architecture == "conv" and len(self.hidden) != 2:
+        DESCRIPTIONS["model"].range.check("model", self.model)
+        self._complete()
+        for name, description in DESCRIPTIONS.items():
+            value = getattr(self, name)
+            if value is not None or not description.optional:
+                object.__setattr__(self, name, description.range.check(name, value))
+        if self.architecture == "conv" and len(self.hidden) != len(CONV_HIDDEN):
             raise ConfigError(f"hidden {list(self.hidden)}: the conv architecture has 2 layers")
+        if self.score is None:
+            object.__setattr__(self, "score", self.kind.score)
+        elif self.score != self.kind.score and self.score not in self.rules:
+            raise ConfigError(f"score {self.score!r}: {self._described()} has {', '.join(self.rules)}")
 
-    def _check_views(self) -> None:
-        given: Any = self.views
-        if isinstance(given, str) or not hasattr(given, "__iter__"):
-            raise ConfigError(f"views {given!r}: must be several names, as in ('pixels', 'edges')")
-        views = tuple(self.views)
-        for name in views:
-            if name not in VIEWS:
-                raise ConfigError(f"view {name!r}: must be one of {', '.join(VIEWS)}")
-            if views.count(name) > 1:
-                raise ConfigError(f"view {name!r}: named twice; for several networks of a view see members")
-        if not views:
-            raise ConfigError("views: at least one is needed")
-        object.__setattr__(self, "views", views)
-
-    def _complete_model(self) -> None:
-        """Fill in what some models have and others do not; ConfigError where it is given to one that has it not."""
-        for name, (models, default) in _OF_MODELS.items():
-            given = getattr(self, name)
-            if self.model in models and given is None:
-                object.__setattr__(self, name, default)
-            elif self.model not in models and given is not None:
-                owners = " or ".join([", ".join(models[:-1]), models[-1]] if models[1:] else models)
-                article = "an" if owners[0] == "a" else "a"
+    def _complete(self) -> None:
+        """Fill in what depends on the kind; ConfigError for what a kind does not have."""
+        for name in _OWN:
+            value = getattr(self, name)
+            if name in self.kind.own and value is None:
+                object.__setattr__(self, name, self.kind.own[name])
+            elif name not in self.kind.own and value is not None:
+                *names, last = owners(name)
+                whose = f"{', '.join(names)} or {last}" if names else last
+                article = "an" if whose[0] == "a" else "a"
                 raise ConfigError(
-                    f"{name} {given!r}: only {article} {owners} has one, and model is {self.model!r}"
+                    f"{name} {value!r}: only {article} {whose} has one, and model is {self.model!r}"
                 )
-        if self.model in DENSITIES:
-            _choice("likelihood", self.likelihood, LIKELIHOODS)
-            _number("beta", self.beta, least=0.0)
-            _integer("samples", self.samples, 1)
-        if self.layers is not None:
-            _integer("layers", self.layers, 1, MOST_LAYERS)
-        if self.auxiliary_dim is not None:
-            _integer("auxiliary_dim", self.auxiliary_dim, 1, PIXELS)
+        if self.passes is None:
+            noisy = Real(0).check("noise", self.noise) > 0
+            object.__setattr__(self, "passes", self.kind.denoising_passes if noisy else 1)
 
     def _described(self) -> str:
-        kind = f"{'an' if self.model[0] == 'a' else 'a'} {self.model}"
-        kind += f" of {self.layers} layers" if self.layers else ""
-        kind += f" with likelihood {self.likelihood}" if self.likelihood else ""
-        return kind if self.views == ("pixels",) else f"{kind} that sees {', '.join(self.views)}"
+        words = f"{'an' if self.model[0] == 'a' else 'a'} {self.model}"
+        words += f" of {self.layers} layers" if self.layers else ""
+        words += f" with likelihood {self.likelihood}" if self.likelihood else ""
+        return words if self.views == ("pixels",) else f"{words} that sees {', '.join(self.views)}"
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of network."""
+        return MODELS[self.model]
 
     @property
     def n_networks(self) -> int:
@@ -175,42 +369,48 @@ class Settings:
     @property
     def rule(self) -> str:
         """The score by which images are judged."""
-        return self.score or self.rules[0]
+        return self.score or self.kind.score
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """Names of the scores that a model of these settings has."""
-        errors: tuple[str, ...] = RECONSTRUCTION_SCORES
-        if not set(self.views) & set(MAPS):
-            errors += HIDDEN_SCORES
-        if self.model not in DENSITIES:
-            return errors
-        excess = ("elbo-excess",) if self.likelihood == "bernoulli" else ()
-        return (*DENSITY_SCORES, *excess, *RATIOS[: (self.layers or 1) - 1], *errors)
+        """Names of the scores that all networks of these settings have."""
+        networks = [self.network(view) for view in self.views]
+        return tuple(score.name for score in SCORES if all(score.fits(network) for network in networks))
 
     @classmethod
-    def of(cls, **given: Any) -> Settings:
-        """Settings with the measured defaults of the model and architecture for whatever is not given.
+    def of(cls, **asked: Any) -> Settings:
+        """Settings with the measured defaults of the model and architecture for whatever is not asked for.
 
-        A value of None counts as not given. Unknown names raise ConfigError.
+        A value of None counts as not asked for. Raises ConfigError for an unknown name.
         """
-        given = {key: value for key, value in given.items() if value is not None}
-        known = {field.name for field in dataclasses.fields(cls)}
-        for key in given:
-            if key not in known:
-                raise ConfigError(f"unknown setting {key!r}; known: {', '.join(sorted(known))}")
-        return cls(**{**_DEFAULTS.get(given.get("architecture", "dense"), {}), **given})
+        asked = {key: value for key, value in asked.items() if value is not None}
+        for key in asked:
+            if key not in DESCRIPTIONS:
+                raise ConfigError(f"unknown setting {key!r}; known: {', '.join(sorted(DESCRIPTIONS))}")
+        if asked.get("architecture") == "conv":
+            asked.setdefault("hidden", CONV_HIDDEN)
+        return cls(**asked)
 
-    def for_images(self, n: int) -> Settings:
-        """These settings with `batch_size` and `epochs` filled in for n training images where they are None.
+    def network(self, view: str, seed: int | None = None) -> NetworkSettings:
+        """The settings of one network that sees this view; `seed` is the settings' own where none is named."""
+        shared = {field.name for field in dataclasses.fields(NetworkSettings)} - {"view", "seed"}
+        values = {name: getattr(self, name) for name in shared}
+        return NetworkSettings(**values, view=view, seed=self.seed if seed is None else seed)
+
+    def schedule(self, n: int) -> Schedule:
+        """How long a training on n images takes, where epochs and batch size are not asked for.
 
         128 images a step and 30 epochs (40 of a vae) are what one MNIST class was tuned with, some 1,200 (1,600)
         steps. Fewer images get smaller batches, down to 32, and as many epochs as make so many steps.
         """
-        least, steps = SCHEDULE[self.model]
+        least, steps = self.kind.schedule
         batch = self.batch_size or max(LEAST_BATCH, min(BATCH, n // LEAST_BATCH))
         epochs = self.epochs or max(least, math.ceil(steps / math.ceil(n / batch)))
-        return dataclasses.replace(self, batch_size=batch, epochs=epochs)
+        return Schedule(epochs, batch)
+
+    def for_images(self, n: int) -> Settings:
+        """These settings with the epochs and the batch size of `schedule(n)`."""
+        return dataclasses.replace(self, **dataclasses.asdict(self.schedule(n)))
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dict, tuples as lists; `from_dict` reads it back."""
@@ -222,17 +422,12 @@ class Settings:
         return strict(cls, values, where)
 
 
-# Settings of some models only: which, and the default.
-_OF_MODELS: dict[str, tuple[tuple[str, ...], Any]] = {
-    "likelihood": (DENSITIES, LIKELIHOODS[0]),
-    "beta": (DENSITIES, 1.0),
-    "samples": (DENSITIES, 16),
-    "layers": (("ladder-vae",), 2),
-    "auxiliary_dim": (("adgm",), 32),
+# The description of each setting, by name.
+DESCRIPTIONS: dict[str, Description] = {
+    field.name: field.metadata["description"] for field in dataclasses.fields(Settings)
 }
-
-# What differs from the dataclass' defaults where the architecture is not dense.
-_DEFAULTS: dict[str, dict[str, Any]] = {"conv": {"hidden": (32, 64)}}
+# Settings that not all kinds have.
+_OWN = tuple(name for name in DESCRIPTIONS if owners(name))
 
 
 def _jsonable(value: Any) -> Any:
@@ -253,26 +448,3 @@ def strict(cls: type[T], values: Any, where: str) -> T:
         return cls(**values)
     except (TypeError, ConfigError) as error:
         raise ConfigError(f"{where}: {error}") from None
-
-
-def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} {value!r}: must be one of {', '.join(allowed)}")
-
-
-def _integer(name: str, value: Any, least: int, most: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ConfigError(f"{name} {value!r}: must be a whole number")
-    value = int(value)
-    if value < least or (most is not None and value > most):
-        limit = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise ConfigError(f"{name} {value}: must be {limit}")
-
-
-def _number(name: str, value: Any, *, above: float = -math.inf, least: float = -math.inf) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ConfigError(f"{name} {value!r}: must be a finite number")
-    if value <= above or value < least:
-        raise ConfigError(
-            f"{name} {value}: must be {f'above {above:g}' if value <= above else f'at least {least:g}'}"
-        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from anomalae.models.training.loop import Training
+    from anomalae.models.training.state import Training
 
 T = TypeVar("T")
 

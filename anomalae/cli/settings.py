@@ -1,4 +1,4 @@
-"""Options that become `Settings`, shared by the commands that train, and `--config FILE.toml`."""
+"""Options that become `Settings`, made from the settings' own descriptions, and `--config FILE.toml`."""
 
 from __future__ import annotations
 
@@ -14,32 +14,27 @@ import click
 from anomalae.cli import options as common
 from anomalae.errors import ConfigError
 from anomalae.settings import (
-    ARCHITECTURES,
-    BATCH,
-    LEAST_BATCH,
-    LIKELIHOODS,
-    MODELS,
-    MOST_LAYERS,
-    PIXELS,
+    DESCRIPTIONS,
     PRESET_LINES,
     PRESETS,
-    SCHEDULE,
-    SCORES,
-    VIEWS,
+    Choice,
+    Description,
+    Real,
     Settings,
+    Views,
+    Whole,
+    Widths,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_DEFAULT = Settings()
-_SCHEDULE = "; ".join(
-    f"{model} {least}, more where {steps:,} steps need them" for model, (least, steps) in SCHEDULE.items()
-)
-SETTINGS = (
-    "model", "architecture", "latent_dim", "hidden", "epochs", "batch_size", "learning_rate", "noise", "score",
-    "passes", "likelihood", "beta", "samples", "layers", "auxiliary_dim", "views",
-    "members", "neighbours",
-)  # fmt: skip
+# Each setting is an option; `--seed` is the commands' own, for it is of the split too.
+SETTINGS = tuple(name for name in DESCRIPTIONS if name != "seed")
+
+
+def flag(name: str) -> str:
+    """The option of a setting: `--latent-dim`."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -51,128 +46,59 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
         raise click.BadParameter(f"{value!r}: expected whole numbers with commas, as in 1024,512") from None
 
 
-def _word(value: Any) -> str:
-    """A value as it is typed."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _described(values: dict[str, Any]) -> str:
-    """A preset as the flags it stands for."""
-    return " ".join(f"--{name.replace('_', '-')} {_word(value)}" for name, value in values.items())
-
-
 def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     return None if value is None else tuple(name.strip() for name in value.split(","))
 
 
+def _word(value: Any) -> str:
+    """A value as it is typed."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _described(values: dict[str, Any]) -> str:
+    """A preset as the flags it stands for."""
+    return " ".join(f"{flag(name)} {_word(value)}" for name, value in values.items())
+
+
+def _typed(description: Description) -> dict[str, Any]:
+    """What Click must know to read the values of a setting."""
+    allowed = description.range
+    if isinstance(allowed, Whole):
+        return {"type": click.IntRange(allowed.least, allowed.most)}
+    if isinstance(allowed, Real):
+        return {"type": click.FloatRange(allowed.least, min_open=allowed.open)}
+    if isinstance(allowed, Choice):
+        return {"type": click.Choice(allowed.names())}
+    if isinstance(allowed, Widths):
+        return {"callback": _widths, "metavar": "N,N"}
+    if isinstance(allowed, Views):
+        return {"callback": _names, "metavar": "VIEW,VIEW"}
+    return {"metavar": "RULE"}
+
+
+def _option(name: str) -> Callable[[F], F]:
+    description = DESCRIPTIONS[name]
+    shown = description.shown or _word(getattr(_DEFAULT, name))
+    return click.option(
+        flag(name), help=f"{description.help}  [default: {shown}]", default=None, **_typed(description)
+    )
+
+
+_DEFAULT = Settings()
+
+
 def settings_options(function: F) -> F:
     """The options named in SETTINGS; each is None when not given, so that the measured default holds."""
-    hidden = ",".join(map(str, _DEFAULT.hidden))
-    options = [
-        click.option(
-            "--preset",
-            type=click.Choice(list(PRESETS)),
-            help="A set of settings: "
-            + "; ".join(f"{name}: {_described(PRESETS[name])} ({PRESET_LINES[name]})" for name in PRESETS)
-            + ". Any of them given as well wins.",
-        ),
-        click.option("--model", type=click.Choice(MODELS), help="Kind of model.  [default: ae]"),
-        click.option(
-            "--architecture", type=click.Choice(ARCHITECTURES), help="Kind of layers.  [default: dense]"
-        ),
-        click.option(
-            "--latent-dim",
-            type=click.IntRange(1, PIXELS),
-            help=f"Width of the embedding.  [default: {_DEFAULT.latent_dim}]",
-        ),
-        click.option(
-            "--hidden",
-            callback=_widths,
-            metavar="N,N",
-            help=f"Units of the encoder's dense layers, or channels of its two conv layers; the decoder mirrors "
-            f"them.  [default: {hidden}; conv: {','.join(map(str, Settings.of(architecture='conv').hidden))}]",
-        ),
-        click.option(
-            "--epochs",
-            type=click.IntRange(1),
-            help=f"Passes over the training images.  [default: {_SCHEDULE}]",
-        ),
-        click.option(
-            "--batch-size",
-            type=click.IntRange(1),
-            help=f"Images a step.  [default: {BATCH}, down to {LEAST_BATCH} for few images]",
-        ),
-        click.option(
-            "--learning-rate",
-            type=click.FloatRange(0, min_open=True),
-            help=f"Peak of the one-cycle schedule.  [default: {_DEFAULT.learning_rate:g}]",
-        ),
-        click.option(
-            "--noise",
-            type=click.FloatRange(0),
-            help="Scale of the coarse and the pixel noise added in training; 0 is a plain autoencoder with L2 loss.  "
-            f"[default: {_DEFAULT.noise:g}]",
-        ),
-        click.option(
-            "--score",
-            type=click.Choice(SCORES),
-            help=f"Rule that judges images.  [default: ae {Settings().rule}, the others {Settings(model='vae').rule}]",
-        ),
-        click.option(
-            "--passes",
-            type=click.IntRange(1),
-            help="Times an image is rebuilt, the reconstruction rebuilt again; their mean is compared.  "
-            "[default: 2 of a denoising ae, else 1]",
-        ),
-        click.option(
-            "--likelihood",
-            type=click.Choice(LIKELIHOODS),
-            help=f"Of all but the ae: the density of an image given its code.  [default: {LIKELIHOODS[0]}]",
-        ),
-        click.option(
-            "--beta",
-            type=click.FloatRange(0),
-            help="Of all but the ae: weight of the KL term in training; scores use 1.  [default: 1]",
-        ),
-        click.option(
-            "--samples",
-            type=click.IntRange(1),
-            help="Of all but the ae: draws of the code by which an image is scored, the same for all.  "
-            f"[default: {Settings(model='vae').samples}]",
-        ),
-        click.option(
-            "--layers",
-            type=click.IntRange(1, MOST_LAYERS),
-            help="Of a ladder-vae: layers of latents, each half as wide as the one below.  "
-            f"[default: {Settings(model='ladder-vae').layers}]",
-        ),
-        click.option(
-            "--auxiliary-dim",
-            type=click.IntRange(1, PIXELS),
-            help=f"Of an adgm: width of the auxiliary variable.  [default: {Settings(model='adgm').auxiliary_dim}]",
-        ),
-        click.option(
-            "--views",
-            callback=_names,
-            metavar="VIEW,VIEW",
-            help="What the networks of an ensemble see, one a view and scored together: "
-            f"{', '.join(VIEWS)}.  [default: {','.join(_DEFAULT.views)}]",
-        ),
-        click.option(
-            "--members",
-            type=click.IntRange(1),
-            help=f"Networks a view, of different seeds.  [default: {_DEFAULT.members}]",
-        ),
-        click.option(
-            "--neighbours",
-            type=click.IntRange(0),
-            help="Beside the networks, set an image against so many training images most like it, and let them count "
-            f"as much as all networks.  [default: {_DEFAULT.neighbours}, none]",
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+    presets = "; ".join(f"{name}: {_described(PRESETS[name])} ({PRESET_LINES[name]})" for name in PRESETS)
+    for name in reversed(SETTINGS):
+        function = _option(name)(function)
+    return click.option(
+        "--preset",
+        type=click.Choice(list(PRESETS)),
+        help=f"A set of settings: {presets}. Any of them given as well wins.",
+    )(function)
 
 
 def make_settings(given: dict[str, Any], **more: Any) -> Settings:
@@ -181,8 +107,8 @@ def make_settings(given: dict[str, Any], **more: Any) -> Settings:
     preset = dict(PRESETS.get(given["preset"], {}))
     for name in values:
         if name in preset and values[name] != preset[name]:
-            flag = f"--{name.replace('_', '-')} {_word(values[name])}"
-            common.warn(f"{flag} wins over {_word(preset[name])} of --preset {given['preset']}")
+            typed = f"{flag(name)} {_word(values[name])}"
+            common.warn(f"{typed} wins over {_word(preset[name])} of --preset {given['preset']}")
     if values.get("architecture") == "conv" and preset.pop("hidden", None):
         common.warn(f"--architecture conv wins over the hidden layers of --preset {given['preset']}")
     score = None if "score" in values else preset.pop("score", None)

@@ -1,138 +1,145 @@
-"""Members: trained networks with the view each sees, and how an ensemble makes one score of theirs."""
+"""An ensemble: members that score together, and how one score is made of theirs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from anomalae.detectors.member import Member, NetworkMember
 from anomalae.errors import ConfigError
-from anomalae.models import VariationalAutoencoder
-from anomalae.models.views import VIEWS
-from anomalae.scores import hidden as rapp
-from anomalae.scores import reconstruction as scoring
-from anomalae.scores.density import density_scores
-from anomalae.settings import HIDDEN_SCORES, Settings
+from anomalae.plugins import SCORES
+from anomalae.settings import Settings
 
-NEIGHBOURS = "neighbours"  # the name of the member that is no network
 LEAST_SPREAD = 1e-6  # of comparable scores; less is rounding, of images that are all the same
 LEAST_SCORE = 1e-12  # a perfect reconstruction has no logarithm; far below any score seen
 
+Arrays = dict[str, np.ndarray]
 
-class Member:
-    """One trained network. All images are canonical: float32 (N, 1, 28, 28) in [0, 1] on the network's device."""
 
-    def __init__(self, settings: Settings, model: nn.Module, nap: rapp.Nap | None = None) -> None:
-        self.settings, self.model, self.nap = settings, model, nap
-        self.view = VIEWS[settings.views[0]]
+@dataclass
+class Ensemble:
+    """Members that score together; of a single one its scores are left as they are.
 
-    def learn(self, images: Tensor) -> None:
-        """Learn from training images what the score `nap` needs; it takes two of them at least.
+    members: networks, then whatever is none.
+    standards: by rule, mean and standard deviation of each member's comparable scores of normal images, float64 (M, 2);
+        empty of a single member.
+    """
 
-        They are taken evenly from all, which may be in the order of their classes.
+    members: list[Member]
+    standards: Arrays = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The members' names, in their order."""
+        return [member.name for member in self.members]
+
+    @property
+    def networks(self) -> list[NetworkMember]:
+        """The members that are networks."""
+        return [member for member in self.members if isinstance(member, NetworkMember)]
+
+    @property
+    def first(self) -> NetworkMember:
+        """The first network, which stands for all where one must: its codes, its reconstructions."""
+        return self.networks[0]
+
+    def score_members(
+        self,
+        batches: Iterable[Tensor],
+        rules: Sequence[str],
+        on_scored: Callable[[int], None] = lambda done: None,
+    ) -> dict[str, np.ndarray]:
+        """Scores of each member in its own view, float64 (M, N) by rule.
+
+        batches: images, float32 (N, 1, 28, 28) in [0, 1] each. on_scored: called with the number done.
         """
-        if len(images) > 1:
-            count = min(len(images), rapp.IMAGES)
-            chosen = torch.linspace(0, len(images) - 1, count, dtype=torch.float64).round().long()
-            source = self.see(images[chosen.to(images.device)])[0]
-            self.nap = rapp.Nap.fit(self.pathway(source, self.rebuild(source)))
+        parts: dict[str, list[np.ndarray]] = {rule: [] for rule in rules}
+        done = 0
+        for images in batches:
+            scores = [member.score(images, rules) for member in self.members]
+            for rule in rules:
+                parts[rule].append(np.stack([by_rule[rule].numpy() for by_rule in scores]))
+            done += len(images)
+            on_scored(done)
+        return {rule: np.concatenate(arrays, axis=1) for rule, arrays in parts.items()}
 
-    def pathway(self, source: Tensor, rebuilt: Tensor) -> Tensor:
-        """Differences of hidden activations of what is seen and what is rebuilt, (N, D)."""
-        return rapp.pathway(self.model, source, rebuilt)  # type: ignore[arg-type]
+    def score_training(self, batches: Sequence[Tensor], rules: Sequence[str]) -> dict[str, np.ndarray]:
+        """Scores of each member of the training images themselves, float64 (M, N) by rule."""
+        scores = [member.score_training(batches, rules) for member in self.members]
+        return {rule: np.stack([by_rule[rule].numpy() for by_rule in scores]) for rule in rules}
 
-    def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network is shown (N, 1, 28, 28), and what it should make of it (N, C, 28, 28)."""
-        return self.view.see(images)
+    def standardise_by(self, scores: Mapping[str, np.ndarray]) -> None:
+        """Take the members' scores of normal images, float64 (M, N) by rule, for what is usual."""
+        if len(self.members) > 1:
+            self.standards = {rule: standard(rule, of_members) for rule, of_members in scores.items()}
 
-    def rebuild(self, source: Tensor) -> Tensor:
-        """What it makes of its view: the mean of `passes` successive reconstructions, one where maps are rebuilt."""
-        model: VariationalAutoencoder = self.model  # type: ignore[assignment]
-        rebuilt = [source]
-        with torch.no_grad():
-            for _ in range(self.settings.passes or 1 if self.view.again else 1):
-                rebuilt.append(model.reconstruct(rebuilt[-1]))
-        return torch.stack(rebuilt[1:]).mean(0)
+    def combine(self, rule: str, scores: np.ndarray, names: Sequence[str] | None = None) -> np.ndarray:
+        """One score of the members' (M, N): the mean of their standardised comparable scores, float64 (N,).
 
-    def scores(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
-        """Scores by these rules, float64 (N,) each, in the network's own view."""
-        source, target = self.see(images)
-        found: dict[str, Tensor] = {}
-        if not {*scoring.RULES, *HIDDEN_SCORES}.isdisjoint(rules):
-            rebuilt = self.rebuild(source)
-            found |= {rule: scoring.RULES[rule](target, rebuilt) for rule in rules if rule in scoring.RULES}
-            if not set(HIDDEN_SCORES).isdisjoint(rules):
-                differences = self.pathway(source, rebuilt)
-                found["sap"] = rapp.sap(differences)
-                if self.nap is not None:
-                    found["nap"] = self.nap.score(differences)
-        if not found.keys() >= set(rules):
-            found |= density_scores(self.density_model(), source, rules, target)
-        return {rule: found[rule] for rule in rules}
+        About 0 for a usual normal image, 1 for one as much above it as normals spread. The score of a single member is
+        left as it is.
 
-    def terms(self, rule: str, images: Tensor) -> Tensor:
-        """The score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score."""
-        source, target = self.see(images)
-        terms = scoring.terms(rule, target, self.rebuild(source))
-        return self.view.back(terms, images.cpu().double(), True)
+        names: those of the rows, where they are not all members; the weights of these then sum to 1.
+        """
+        names = self.names if names is None else names
+        if len(names) == 1:
+            return scores[0]
+        places = [self.names.index(name) for name in names]
+        standards = self.standards[rule][places]
+        standardised = (comparable(rule, scores) - standards[:, :1]) / standards[:, 1:]
+        weights = np.array([self.members[place].weight for place in places])
+        weights = weights if len(names) == len(self.members) else np.full(len(names), 1 / len(names))
+        return (weights[:, None] * standardised).sum(0)
 
-    def picture(self, images: Tensor) -> Tensor:
-        """What the network rebuilds, laid over the image: (N, 28, 28) in [0, 1]."""
-        rebuilt = self.rebuild(self.see(images)[0])
-        return self.view.back(rebuilt, images, False).clamp(0, 1)
+    def combine_named(self, rule: str, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+        """As `combine`, of scores (N,) by member; those of all members or of all networks. ConfigError otherwise."""
+        networks = [member.name for member in self.networks]
+        if set(scores) not in (set(self.names), set(networks)):
+            raise ConfigError(f"members {', '.join(scores)}: must be {', '.join(self.names)}")
+        names = [name for name in self.names if name in scores]
+        return self.combine(rule, np.stack([scores[name] for name in names]), names)
 
-    def density_model(self) -> VariationalAutoencoder:
-        """The network, if it has an explicit density; else ConfigError."""
-        if not isinstance(self.model, VariationalAutoencoder):
-            raise ConfigError(
-                f"model {self.settings.model!r}: an autoencoder rebuilds images but has no density to draw from "
-                "or to score by; train with --model vae, ladder-vae or adgm"
-            )
-        return self.model
+    def terms(self, rule: str, images: Tensor) -> np.ndarray:
+        """The mean of the members' heatmaps, weighed as their scores are, float64 (N, 28, 28).
+
+        Each is divided by what its member usually scores, so that a usual normal image sums to about 1.
+        """
+        shares = np.array([member.weight for member in self.members])
+        if len(shares) > 1:
+            shares = shares / np.exp(self.standards[rule][:, 0])
+        terms = [
+            share * member.terms(rule, images).numpy()
+            for member, share in zip(self.members, shares, strict=True)
+        ]
+        return np.asarray(np.sum(terms, axis=0))
+
+    def level(self, rule: str, score: float) -> float:
+        """What the absolute terms of a heatmap sum to, about, where the ensemble's score is `score`."""
+        if len(self.members) == 1:
+            return score
+        shares = np.array([member.weight for member in self.members])
+        return float(np.exp(score * (shares @ self.standards[rule][:, 1])))
 
 
-def names(settings: Settings) -> list[str]:
-    """What the members of an ensemble are called, in their order: by view, numbered where there are several of one."""
-    networks = [
+def network_names(settings: Settings) -> list[str]:
+    """What the networks of an ensemble are called: by view, numbered where there are several of one."""
+    return [
         view if settings.members == 1 else f"{view} {number}"
         for view in settings.views
         for number in range(1, settings.members + 1)
     ]
-    return [*networks, *([NEIGHBOURS] if settings.neighbours else [])]
 
 
 def comparable(rule: str, scores: np.ndarray) -> np.ndarray:
     """Scores on a scale on which members can be averaged: the logarithm of an error, nats as they are."""
-    error = rule in scoring.RULES or rule in HIDDEN_SCORES
-    return np.log(np.maximum(scores, LEAST_SCORE)) if error else scores
+    return np.log(np.maximum(scores, LEAST_SCORE)) if SCORES[rule].scale == "error" else scores
 
 
 def standard(rule: str, scores: np.ndarray) -> np.ndarray:
-    """Mean and standard deviation of each member's comparable scores (M, N) of held-out normals: float64 (M, 2)."""
+    """Mean and standard deviation of each member's comparable scores (M, N) of normal images: float64 (M, 2)."""
     values = comparable(rule, scores)
     spread = values.std(1)
     return np.stack([values.mean(1), np.where(spread > LEAST_SPREAD, spread, 1.0)], 1)
-
-
-def weights(count: int, neighbours: bool) -> np.ndarray:
-    """What each of so many members counts for, float64 (count,), 1 in all: networks alike, and the neighbours, last
-    where there are any, as much as all networks together."""
-    if not neighbours:
-        return np.full(count, 1 / count)
-    return np.array([0.5 / (count - 1)] * (count - 1) + [0.5])
-
-
-def combine(
-    rule: str, scores: np.ndarray, standards: np.ndarray | None, neighbours: bool = False
-) -> np.ndarray:
-    """One score of the members' (M, N): the mean of their standardised comparable scores, float64 (N,).
-
-    About 0 for a usual normal image, 1 for one as much above it as normals spread. `neighbours`: whether the last
-    member is no network; see `weights`. A single member's score is left as it is, and needs no `standards`.
-    """
-    if standards is None:
-        return scores[0]
-    standardised = (comparable(rule, scores) - standards[:, :1]) / standards[:, 1:]
-    return (weights(len(scores), neighbours)[:, None] * standardised).sum(0)

@@ -6,7 +6,7 @@ no training image looks like, it does not rebuild, where an autoencoder may.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -16,12 +16,11 @@ from torch.nn import functional as F
 from anomalae.errors import ConfigError
 from anomalae.models.blur import blur_matrix
 from anomalae.models.views import SETTLED, View, edges
-from anomalae.scores import reconstruction as scoring
-from anomalae.settings import HIDDEN_SCORES
+from anomalae.plugins import SCORES
 
-CANDIDATES = (
-    4  # times as many as count are compared closely: the ones nearest by the cosine of blurred images
-)
+NAME = "neighbours"
+# Times as many as count are compared closely: the ones nearest by the cosine of blurred images.
+CANDIDATES = 4
 SEARCH_SIGMA, SEARCH_CUT = 1.0, 3  # pixels, of that blur
 BEND = 1  # pixels that a neighbour's edges may move, each way
 PATCH = 3  # pixels a side, of what moves together
@@ -42,8 +41,15 @@ class Neighbours:
     for image recognition", IEEE Transactions on Pattern Analysis and Machine Intelligence 29, 2007, made symmetric.
     """
 
-    def __init__(self, kept: np.ndarray, count: int, view: View = SETTLED) -> None:
-        """`kept`: the settled training images, uint8 (n, 28, 28). ConfigError for none."""
+    name = NAME
+
+    def __init__(self, kept: np.ndarray, count: int, view: View = SETTLED, weight: float = 0.5) -> None:
+        """
+        kept: the settled training images, uint8 (n, 28, 28). ConfigError for none.
+        count: how many of the nearest are averaged, at least 1; all where there are fewer.
+        weight: what they count for in an ensemble: as much as all networks together.
+        """
+        self.weight = weight
         if kept.ndim != 3 or kept.shape[1:] != (28, 28) or not len(kept):
             raise ConfigError(f"neighbours: images of shape {kept.shape}: must be (n, 28, 28), n at least 1")
         self.kept, self.count = kept, min(count, len(kept))
@@ -58,12 +64,15 @@ class Neighbours:
         seen = view.source(images.cpu())[:, 0]
         return cls((seen * 255).round().byte().numpy(), count, view)
 
-    def scores(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
+    def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         """The score, float64 (N,), for each of these rules; beside scores in nats its logarithm."""
         return _by_rule(self._compare(images)[0], rules)
 
-    def own_scores(self, rules: Sequence[str]) -> dict[str, Tensor]:
-        """The scores of the training images kept, each set against the others; of a single one BLANK."""
+    def score_training(self, batches: Iterable[Tensor], rules: Sequence[str]) -> dict[str, Tensor]:
+        """The scores of the training images kept, each set against the others; of a single one BLANK.
+
+        An image is no neighbour of its own, so what is kept is compared, and `batches` are not looked at.
+        """
         if len(self.kept) == 1:
             return _by_rule(torch.full((1,), BLANK), rules)
         places = torch.arange(len(self.kept)).split(SEARCHED)
@@ -104,10 +113,10 @@ class Neighbours:
         likely = likeness.topk(candidates, 1).indices
         maps = _maps(source)
         parts = zip(*(p.split(max(1, PAIRS // candidates)) for p in (maps, likely)), strict=True)
-        found = [self._nearest(part, index) for part, index in parts]
-        if not found:
+        nearest = [self._nearest(part, index) for part, index in parts]
+        if not nearest:
             return source.new_zeros(0), source, likely[:, : self.count]
-        score, where, near = (torch.cat(part) for part in zip(*found, strict=True))
+        score, where, near = (torch.cat(part) for part in zip(*nearest, strict=True))
         blank = source.flatten(1).amax(1) <= 0
         return score.where(~blank, BLANK), where, near
 
@@ -121,9 +130,10 @@ class Neighbours:
 
 
 def _by_rule(scores: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
-    found = scores.double()
-    errors = (*scoring.RULES, *HIDDEN_SCORES)
-    return {rule: found if rule in errors else found.clamp_min(1e-12).log() for rule in rules}
+    scores = scores.double()
+    return {
+        rule: scores if SCORES[rule].scale == "error" else scores.clamp_min(1e-12).log() for rule in rules
+    }
 
 
 def bent(a: Tensor, b: Tensor) -> Tensor:
@@ -132,9 +142,8 @@ def bent(a: Tensor, b: Tensor) -> Tensor:
     At each pixel the least mean squared distance of a's patch there to b's patches at most BEND away, and b's to a's.
     """
     margin, rim = BEND, PATCH // 2
-    side = (
-        a.shape[-1] + 2 * margin
-    )  # where distances are needed: of b's patches to a's, shifted, on the rim too
+    # Where distances are needed: of b's patches to a's, shifted, on the rim too.
+    side = a.shape[-1] + 2 * margin
     wide, wider = F.pad(a, (margin + rim,) * 4), F.pad(b, (2 * margin + rim,) * 4)
     forth = back = a.new_full((), torch.inf)
     shifts = range(-margin, margin + 1)

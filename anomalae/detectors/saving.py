@@ -1,162 +1,239 @@
-"""What a detector keeps in its run folder: networks, what they learned beside, calibration scores; checkpoints in time.
+"""What a fitted detector keeps in its run folder: each file with its writer and its reader.
 
 The names of a single network's weights stand as they are; those of an ensemble begin with the network's number.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from anomalae import files, runs
-from anomalae.detectors.ensemble import Member
+from anomalae.detectors.ensemble import Ensemble, network_names
+from anomalae.detectors.member import Member, NetworkMember
 from anomalae.detectors.neighbours import Neighbours
 from anomalae.errors import BundleError, ConfigError
-from anomalae.models import build, networks
-from anomalae.models.training import loop as training
-from anomalae.runs.record import Record
-from anomalae.scores import hidden as rapp
-from anomalae.settings import HIDDEN_SCORES
+from anomalae.models.base import Network, build, networks
+from anomalae.models.training.state import Epoch, history_lines
+from anomalae.plugins import SCORES
+from anomalae.runs.record import Record, read_record
+from anomalae.settings import Settings, strict
 
 Arrays = dict[str, np.ndarray]
 
 IMAGES = "images"  # the array in the file of neighbours
-STANDARD = "standard."  # before a rule, in the file of calibration scores: `members.standard` of an ensemble
+STANDARD = "standard."  # before a rule, in the file of calibration scores: the standards of an ensemble
 
 
-class Checkpoints:
-    """Writes a checkpoint after each epoch, unless that would take more than a tenth of the time.
+@dataclass
+class Fitted:
+    """What fitting leaves, and what a run folder holds.
 
-    An epoch that was passed over is remembered, and written when the training breaks off.
+    ensemble: the networks, and the training images where they are neighbours.
+    calibration: scores of the calibration images by rule, float64 (n,) each.
+    record: what `config.json` holds; its settings have epochs and batch size filled in.
+    history: a line an epoch.
     """
 
-    def __init__(self, write: Callable[[Arrays, list[training.Epoch]], None]) -> None:
-        self.write = write
-        self.cost = self.written = 0.0
-        self.pending: tuple[Arrays, list[training.Epoch]] | None = None
-
-    def now(self, arrays: Arrays, history: list[training.Epoch]) -> None:
-        """Write this state."""
-        begun = time.perf_counter()
-        self.write(arrays, history)
-        self.pending = None
-        self.written = time.perf_counter()
-        self.cost = self.written - begun
-
-    def after_epoch(self, state: training.Training) -> None:
-        """Write the state, or remember it."""
-        if time.perf_counter() - self.written >= 9 * self.cost:
-            self.now(state.arrays(), state.history)
-        else:  # copied, for the weights go on moving
-            self.pending = {name: array.copy() for name, array in state.arrays().items()}, list(state.history)
-
-    def broken_off(self) -> None:
-        """Write what was remembered."""
-        if self.pending is not None:
-            self.now(*self.pending)
+    ensemble: Ensemble
+    calibration: Arrays
+    record: Record
+    history: list[Epoch]
 
 
-def write(
-    folder: Path,
-    members: Sequence[Member],
-    neighbours: Neighbours | None,
-    calibration: Arrays,
-    standards: Arrays,
-) -> None:
-    """Write networks, what `nap` learned, training images kept, and the scores by rule of the calibration images."""
+def assemble(
+    settings: Settings, trained: Sequence[Network], neighbours: Neighbours | None = None
+) -> Ensemble:
+    """The ensemble of trained networks, and of neighbours where there are some.
+
+    Networks weigh alike; neighbours as much as all networks together.
+    """
+    share = 0.5 if neighbours is not None else 1.0
+    weight = share / len(trained)
+    named = zip(network_names(settings), networks(settings), trained, strict=True)
+    members: list[Member] = [NetworkMember(name, weight, own, network) for name, own, network in named]
+    return Ensemble([*members, *([neighbours] if neighbours is not None else [])])
+
+
+def write(folder: Path, fitted: Fitted) -> None:
+    """Write a fitted detector's files into an existing folder, `config.json` last, and drop its checkpoint."""
+    _write_weights(folder / runs.WEIGHTS, fitted.ensemble.networks)
+    _write_learned(folder / runs.PATHWAY, fitted.ensemble.networks)
+    for member in fitted.ensemble.members:
+        if isinstance(member, Neighbours):
+            files.write_arrays(folder / runs.NEIGHBOURS, {IMAGES: member.kept})
+    standards = {f"{STANDARD}{rule}": array for rule, array in fitted.ensemble.standards.items()}
+    files.write_arrays(folder / runs.CALIBRATION, {**fitted.calibration, **standards})
+    write_history(folder, fitted.history)
+    files.write_json(folder / runs.CONFIG, fitted.record.to_dict())
+    (folder / runs.CHECKPOINT).unlink(missing_ok=True)
+
+
+def read(folder: Path, device: torch.device) -> Fitted:
+    """Read what `write` left. Raises BundleError, naming file and fault, for a run that is not whole and sound."""
+    record = read_record(folder)
+    ensemble = assemble(
+        record.settings, _read_networks(folder, record, device), _read_neighbours(folder, record)
+    )
+    rules = _kept_rules(folder, record)
+    learning = [rule for rule in rules if SCORES[rule].learned]
+    if learning:
+        _read_learned(folder / runs.PATHWAY, ensemble.networks, learning)
+    calibration, ensemble.standards = _read_calibration(folder, record, rules, len(ensemble.members))
+    return Fitted(ensemble, calibration, record, read_history(folder))
+
+
+# --- history.jsonl ---
+
+
+def write_history(folder: Path, history: list[Epoch], *, durable: bool = True) -> None:
+    """Write a line an epoch."""
+    files.write_jsonl(folder / runs.HISTORY, history_lines(history), durable=durable)
+
+
+def read_history(folder: Path) -> list[Epoch]:
+    """The history of a run. Raises BundleError for a line that is none."""
+    path = folder / runs.HISTORY
+    try:
+        return [strict(Epoch, line, str(path)) for line in files.read_jsonl(path)]
+    except ConfigError as error:
+        raise BundleError(str(error)) from None
+
+
+# --- weights.safetensors ---
+
+
+def _write_weights(path: Path, members: Sequence[NetworkMember]) -> None:
     weights = {
         prefix + name: tensor.detach().cpu().numpy()
         for prefix, member in zip(_prefixes(len(members)), members, strict=True)
-        for name, tensor in member.model.state_dict().items()
+        for name, tensor in member.network.state_dict().items()
     }
-    files.write_arrays(folder / runs.WEIGHTS, weights)
-    learned = [member.nap.arrays() for member in members if member.nap is not None]
-    if learned:
-        named = {f"{place}.{key}": array for place, one in enumerate(learned) for key, array in one.items()}
-        files.write_arrays(folder / runs.PATHWAY, named)
-    if neighbours is not None:
-        files.write_arrays(folder / runs.NEIGHBOURS, {IMAGES: neighbours.kept})
-    apart = {f"{STANDARD}{rule}": array for rule, array in standards.items()}
-    files.write_arrays(folder / runs.CALIBRATION, {**calibration, **apart})
+    files.write_arrays(path, weights)
 
 
-def read(
-    folder: Path, record: Record, device: torch.device
-) -> tuple[list[Member], Neighbours | None, Arrays, Arrays]:
-    """Networks, neighbours, calibration scores and standards by rule, as `write` left them. BundleError names file
-    and fault."""
-    neighbours = _read_neighbours(folder / runs.NEIGHBOURS, record) if record.settings.neighbours else None
-    members = _read_networks(folder, record, device)
-    rules = _read_pathway(folder, members, record.settings.rules)
-    expected: dict[str, tuple[int, ...]] = dict.fromkeys(rules, (record.data.n_calibration,))
-    count = len(members) + (neighbours is not None)
-    if count > 1:
-        expected |= dict.fromkeys((STANDARD + rule for rule in rules), (count, 2))
-    kept, _ = files.read_arrays(folder / runs.CALIBRATION, expected)
-    standards = {rule: kept[STANDARD + rule] for rule in rules if STANDARD + rule in kept}
-    for rule, standard in standards.items():
-        if not (standard[:, 1] > 0).all():
-            name = f"{STANDARD}{rule}"
-            raise BundleError(f"{folder / runs.CALIBRATION}: {name!r}: spreads must be above 0")
-    return members, neighbours, {rule: kept[rule] for rule in rules}, standards
+def _read_networks(folder: Path, record: Record, device: torch.device) -> list[Network]:
+    try:
+        built: list[Any] = [build(own) for own in networks(record.settings)]
+    except (RuntimeError, MemoryError):
+        raise BundleError(f"{folder / runs.CONFIG}: settings ask for more memory than there is") from None
+    prefixes = _prefixes(len(built))
+    shapes = {
+        prefix + name: tuple(tensor.shape)
+        for prefix, network in zip(prefixes, built, strict=True)
+        for name, tensor in network.state_dict().items()
+    }
+    weights, _ = files.read_arrays(folder / runs.WEIGHTS, shapes)
+    for prefix, network in zip(prefixes, built, strict=True):
+        network.load_state_dict(
+            {name: torch.from_numpy(weights[prefix + name]) for name in network.state_dict()}
+        )
+    return [network.to(device).eval() for network in built]
 
 
-def without_hidden(rules: tuple[str, ...]) -> tuple[str, ...]:
-    """The rules but those of hidden activations."""
-    return tuple(rule for rule in rules if rule not in HIDDEN_SCORES)
+def _prefixes(count: int) -> list[str]:
+    return [f"{place}." for place in range(count)] if count > 1 else [""]
 
 
-def _read_neighbours(path: Path, record: Record) -> Neighbours:
+# --- pathway.safetensors: what scores have learned ---
+
+
+def _learned_names(score: str, place: int) -> dict[str, str]:
+    """What the arrays that a score learned of a network are called in the file. `nap` was there first."""
+    prefix = f"{place}." if score == "nap" else f"{place}.{score}."
+    return {name: prefix + name for name in SCORES[score].learned}
+
+
+def _write_learned(path: Path, members: Sequence[NetworkMember]) -> None:
+    arrays = {
+        _learned_names(score, place)[name]: array
+        for place, member in enumerate(members)
+        for score, learned in member.learned.items()
+        for name, array in learned.items()
+    }
+    if arrays:
+        files.write_arrays(path, arrays)
+
+
+def _read_learned(path: Path, members: Sequence[NetworkMember], scores: Sequence[str]) -> None:
+    arrays, _ = files.read_arrays(path)
+    wanted = [name for i in range(len(members)) for s in scores for name in _learned_names(s, i).values()]
+    strangers = {name for name in arrays if name not in wanted and not _of_missing_score(name)}
+    if (
+        strangers
+        or not set(wanted) <= set(arrays)
+        or any(arrays[name].dtype != np.float32 for name in wanted)
+    ):
+        raise BundleError(f"{path}: does not fit the run: it should hold float32 {', '.join(sorted(wanted))}")
+    blank = torch.zeros(1, 1, 28, 28)
+    for place, member in enumerate(members):
+        for score in scores:
+            names = _learned_names(score, place)
+            member.learned[score] = {name: arrays[stored] for name, stored in names.items()}
+        try:
+            member.score(blank, scores)
+        except (ConfigError, RuntimeError, ValueError) as error:
+            raise BundleError(f"{path}: does not fit the run: {str(error).splitlines()[0]}") from None
+
+
+def _of_missing_score(name: str) -> bool:
+    """Whether an array was learned by a score that is not installed here."""
+    parts = name.split(".")
+    return len(parts) == 3 and parts[1] not in SCORES
+
+
+# --- neighbours.safetensors ---
+
+
+def _read_neighbours(folder: Path, record: Record) -> Neighbours | None:
+    if not record.settings.neighbours:
+        return None
+    path = folder / runs.NEIGHBOURS
     arrays, _ = files.read_arrays(path, {IMAGES: (record.data.n_train, 28, 28)})
     if arrays[IMAGES].dtype != np.uint8:
         raise BundleError(f"{path}: {IMAGES!r} holds {arrays[IMAGES].dtype}, expected uint8")
     return Neighbours(arrays[IMAGES], record.settings.neighbours)
 
 
-def _read_networks(folder: Path, record: Record, device: torch.device) -> list[Member]:
-    try:
-        built = [(one, build(one)) for one in networks(record.settings)]
-    except (RuntimeError, MemoryError):
-        raise BundleError(f"{folder / runs.CONFIG}: settings ask for more memory than there is") from None
-    prefixes = _prefixes(len(built))
-    shapes = {
-        prefix + name: tuple(tensor.shape)
-        for prefix, (_, model) in zip(prefixes, built, strict=True)
-        for name, tensor in model.state_dict().items()
-    }
-    weights, _ = files.read_arrays(folder / runs.WEIGHTS, shapes)
-    for prefix, (_, model) in zip(prefixes, built, strict=True):
-        model.load_state_dict({name: torch.from_numpy(weights[prefix + name]) for name in model.state_dict()})
-    return [Member(one, model.to(device).eval()) for one, model in built]
+# --- calibration.safetensors ---
 
 
-def _read_pathway(folder: Path, members: Sequence[Member], rules: tuple[str, ...]) -> tuple[str, ...]:
-    """Take up what `nap` has learned, and return the scores that the run has: older ones lack those of `rapp`."""
-    path = folder / runs.PATHWAY
-    if "nap" not in rules:
-        return rules
-    if not path.is_file() and "nap" not in files.names(folder / runs.CALIBRATION):
-        return without_hidden(rules)
-    arrays, _ = files.read_arrays(path)
-    keys = ("mean", "projection")
-    wanted = {f"{place}.{key}" for place in range(len(members)) for key in keys}
-    if set(arrays) != wanted or any(array.dtype != np.float32 for array in arrays.values()):
-        raise BundleError(f"{path}: does not fit the run: it should hold float32 {', '.join(sorted(wanted))}")
-    blank = torch.zeros(1, 1, 28, 28)
-    for place, member in enumerate(members):
-        try:
-            nap = rapp.Nap.from_arrays({key: arrays[f"{place}.{key}"] for key in keys})
-            device = next(member.model.parameters()).device
-            nap.score(member.pathway(blank.to(device), blank.to(device)))
-        except ConfigError as error:
-            raise BundleError(f"{path}: does not fit the run: {error}") from None
-        member.nap = nap
-    return rules
+def _kept_rules(folder: Path, record: Record) -> tuple[str, ...]:
+    """The scores that a run has: those its networks have, but for what did not exist when it was made.
+
+    Ours that are missing in the file are a fault, but for the scores of hidden activations, which older runs lack as a
+    whole; a score of one's own is missing where it was installed later.
+    """
+    kept = files.names(folder / runs.CALIBRATION)
+    rules = record.settings.rules
+    older = "nap" not in kept and not (folder / runs.PATHWAY).is_file()
+    return tuple(
+        rule
+        for rule in rules
+        if rule in kept or (SCORES.is_ours(rule) and not (older and rule in ("sap", "nap")))
+    )
 
 
-def _prefixes(count: int) -> list[str]:
-    return [f"{place}." for place in range(count)] if count > 1 else [""]
+def _read_calibration(
+    folder: Path, record: Record, rules: Sequence[str], n_members: int
+) -> tuple[Arrays, Arrays]:
+    """Calibration scores by rule, and the ensemble's standards by rule."""
+    path = folder / runs.CALIBRATION
+    expected: dict[str, tuple[int, ...]] = dict.fromkeys(rules, (record.data.n_calibration,))
+    if n_members > 1:
+        expected |= dict.fromkeys((STANDARD + rule for rule in rules), (n_members, 2))
+    missing = {name for name in files.names(path) if name.removeprefix(STANDARD) not in SCORES}
+    if missing and set(record.parts):
+        arrays, _ = files.read_arrays(path)
+        expected |= {name: arrays[name].shape for name in missing}
+    kept, _ = files.read_arrays(path, expected)
+    standards = {rule: kept[STANDARD + rule] for rule in rules if STANDARD + rule in kept}
+    for rule, of_members in standards.items():
+        if not (of_members[:, 1] > 0).all():
+            raise BundleError(f"{path}: '{STANDARD}{rule}': spreads must be above 0")
+    return {rule: kept[rule] for rule in rules}, standards

@@ -235,15 +235,16 @@ def _run_cell(
         on_batch=callbacks[1],
     )
     part = scored_part(grid, split)
-    apart = detector.score_members(part.images)
+    by_name = detector.score_members(part.images)
     evaluations = {
         rule: experiment.evaluate_scores(detector, scores, part.labels, rule, alpha=grid.alpha)
-        for rule, scores in detector.combine(apart).items()
+        for rule, scores in detector.combine(by_name).items()
     }
     arrays = {rule: evaluation.scores for rule, evaluation in evaluations.items()}
-    by_member = apart[settings.rule] if len(apart[settings.rule]) > 1 else {}
+    by_member = by_name[settings.rule] if len(by_name[settings.rule]) > 1 else {}
     if settings.neighbours and settings.n_networks > 1:
-        by_member |= {"all networks": detector.combine(apart, neighbours=False)[settings.rule]}
+        networks = {name: by_member[name] for name in detector.network_names}
+        by_member |= {"all networks": detector.combine({settings.rule: networks})[settings.rule]}
     arrays |= {f"{settings.rule} of {name}": scores for name, scores in by_member.items()}
     anomalous = experiment.truth(part.labels, split.normal)
     files.write_arrays(base.with_suffix(".safetensors"), arrays)

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from anomalae.models.layers import decoder, encoder
+from anomalae.settings import NetworkSettings
 
 
 class Autoencoder(nn.Module):
     """x -> z = e(x) -> y = sigmoid(d(z)); trained on the squared error of y and the clean x.
 
-    `channels`: of what is rebuilt, see `anomalae.models.views`.
     With corrupted inputs it is the denoising autoencoder of Vincent et al. (ICML 2008).
+    `channels`: of what is rebuilt, see `anomalae.models.views`.
     """
 
     def __init__(
@@ -38,6 +39,16 @@ class Autoencoder(nn.Module):
         """Embeddings (N, latent_dim) -> images (N, channels, 28, 28), in (0, 1)."""
         return torch.sigmoid(self.decoder(codes))
 
+    def hidden(self, images: Tensor) -> list[Tensor]:
+        """The pixels, the output of every nonlinearity of the encoder, and the embedding, flat (N, ...) each."""
+        activations, codes = self.encoder.activations(images)
+        return [images.flatten(1), *activations, codes]
+
     def loss(self, corrupted: Tensor, clean: Tensor, source: torch.Generator, warmth: float) -> Tensor:
         """Squared error summed over pixels, an image each: (N,). Neither chance nor warm-up plays a part."""
         return (self(corrupted) - clean).square().flatten(1).sum(1)
+
+
+def make(settings: NetworkSettings, channels: int) -> Autoencoder:
+    """The autoencoder of these settings."""
+    return Autoencoder(settings.architecture, settings.hidden, settings.latent_dim, channels)

@@ -7,9 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from anomalae.models.base import LogTerms
+from anomalae.models.gaussians import GaussianLatents, gaussian, kl_units
 from anomalae.models.layers import SLOPE
 from anomalae.models.likelihoods import LOG_2PI
-from anomalae.models.vae import LogTerms, VariationalAutoencoder, gaussian, kl_units, scoring_draws
+from anomalae.models.vae import check_prior_below, densities
+from anomalae.settings import NetworkSettings
 
 WIDTH = 256  # units of the two networks that tie a and z to each other
 
@@ -26,7 +29,7 @@ class Latents(NamedTuple):
     guess_log_variance: Tensor
 
 
-class AuxiliaryVAE(VariationalAutoencoder):
+class AuxiliaryVAE(GaussianLatents):
     """p(x, z) = p(x | z) p(z) as in the VAE; q(z | x) = integral of q(z | a, x) q(a | x) over a, no longer Gaussian.
 
     The bound needs a guess p(a | x, z) of which a led to z, and changes nothing in what the model says of x:
@@ -52,19 +55,17 @@ class AuxiliaryVAE(VariationalAutoencoder):
         seed: int,
         channels: int = 1,
     ) -> None:
-        super().__init__(architecture, hidden, latent_dim, likelihood, beta, samples, seed, channels)
+        shape, width = (architecture, hidden, latent_dim), latent_dim + auxiliary_dim
+        super().__init__(*shape, likelihood, beta, samples, seed, channels, width=width)
         self.auxiliary_dim = auxiliary_dim
-        self.bank = scoring_draws(seed, samples, latent_dim + auxiliary_dim)
-        head = self.encoder[-1]
-        assert isinstance(head, nn.Linear)
-        features = head.in_features
+        features = self.encoder.width
         self.auxiliary = nn.Linear(features, 2 * auxiliary_dim)
         self.to_latent = _bridge(features + auxiliary_dim, 2 * latent_dim)
         self.to_auxiliary = _bridge(features + latent_dim, 2 * auxiliary_dim)
 
     def infer(self, images: Tensor) -> tuple[Tensor, ...]:
         """What x alone says: features h(x), and parameters of z's and of a's Gaussians, (N, 2 units)."""
-        features = self.encoder[:-1](images)
+        features = self.encoder.features(images)
         return features, self.encoder[-1](features), self.auxiliary(features)
 
     def descend(self, inferred: tuple[Tensor, ...], draws: Tensor) -> Latents:
@@ -85,17 +86,21 @@ class AuxiliaryVAE(VariationalAutoencoder):
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z | a, x) where a is at its own mean, (N, latent_dim) each."""
-        found = self.descend(self.infer(images), torch.zeros_like(self.bank[0]))
-        return found.z_mean, found.z_log_variance
+        latents = self.descend(self.infer(images), torch.zeros_like(self.bank[0]))
+        return latents.z_mean, latents.z_log_variance
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (N, 1, 28, 28) -> means of q(z | a, x) where a is at its own mean, (N, latent_dim)."""
+        return self.posterior(images)[0]
 
     def sample(self, draws: Tensor) -> Tensor:
         """Standard normal draws (N, width) -> new images, (N, channels, 28, 28): those of a have no part in them."""
         return self.decode(self.parts(draws)[0])
 
     def unit_means(self, images: Tensor) -> Tensor:
-        """Posterior means of the units that `kl` counts, (N, width)."""
-        found = self.descend(self.infer(images), torch.zeros_like(self.bank[0]))
-        return torch.cat([found.z_mean, found.a], dim=1)
+        """Posterior means of the units that `kl_units` counts, (N, width)."""
+        latents = self.descend(self.infer(images), torch.zeros_like(self.bank[0]))
+        return torch.cat([latents.z_mean, latents.a], dim=1)
 
     def loss(self, corrupted: Tensor, clean: Tensor, source: torch.Generator, warmth: float) -> Tensor:
         """Minus the ELBO with one sample an image, all of it but the likelihood times `beta * warmth`, (N,).
@@ -103,44 +108,56 @@ class AuxiliaryVAE(VariationalAutoencoder):
         KL(q(z | a, x) || p(z)) is in closed form given a; the rest is sampled.
         """
         draws = torch.randn(len(corrupted), self.width, generator=source).to(corrupted.device)
-        found = self.descend(self.infer(corrupted), draws)
-        kl = kl_units(found.z_mean, found.z_log_variance).sum(1)
-        kl = kl + cost_of_auxiliary(found, self.parts(draws)[1]).sum(1)
-        return self.minus_bound(clean, self.logits(found.z), kl, warmth)
+        latents = self.descend(self.infer(corrupted), draws)
+        kl = kl_units(latents.z_mean, latents.z_log_variance).sum(1)
+        kl = kl + cost_of_auxiliary(latents, self.parts(draws)[1]).sum(1)
+        return self.minus_bound(clean, self.logits(latents.z), kl, warmth)
 
-    def log_terms(self, images: Tensor, draw: Tensor, inferred: tuple[Tensor, ...] | None = None) -> LogTerms:
-        """log p(x | z), log p(z) + log p(a | x, z), log q(a | x) + log q(z | a, x), by one draw (width,)."""
-        found = self.descend(inferred or self.infer(images), draw)
-        likelihood = self.likelihood(images.flatten(1), self.logits(found.z)).cpu().double()
-        found, draw = Latents(*(part.cpu().double() for part in found)), draw.cpu().double()
+    def log_terms(
+        self, target: Tensor, inferred: tuple[Tensor, ...], draw: Tensor, prior_below: int = 0
+    ) -> LogTerms:
+        """log p(x | z), log p(z) + log p(a | x, z), log q(a | x) + log q(z | a, x), by one draw (width,).
+
+        Raises ConfigError for `prior_below` other than 0: there is one layer.
+        """
+        check_prior_below(prior_below, 1)
+        latents = self.descend(inferred, draw)
+        likelihood = self.likelihood(target.flatten(1), self.logits(latents.z)).cpu().double()
+        latents, draw = Latents(*(part.cpu().double() for part in latents)), draw.cpu().double()
         half = self.width / 2 * LOG_2PI
-        distance = (found.a - found.guess).square() * torch.exp(-found.guess_log_variance)
-        exponents = found.z.square().sum(1) + (distance + found.guess_log_variance).sum(1)
-        spread = found.z_log_variance.sum(1) + found.a_log_variance.sum(1)
+        distance = (latents.a - latents.guess).square() * torch.exp(-latents.guess_log_variance)
+        exponents = latents.z.square().sum(1) + (distance + latents.guess_log_variance).sum(1)
+        spread = latents.z_log_variance.sum(1) + latents.a_log_variance.sum(1)
         return LogTerms(likelihood, -exponents / 2 - half, -draw.square().sum() / 2 - spread / 2 - half)
 
-    def kl(self, images: Tensor, inferred: tuple[Tensor, ...] | None = None) -> Tensor:
-        """E_q[log q - log p] a unit, z's first, then a's, in nats, float64 (N, width): a mean over the bank.
+    def kl_units(self, inferred: tuple[Tensor, ...]) -> Tensor:
+        """E_q[log q - log p] of each unit, z's first, then a's, in nats, float64 (N, width): a mean over the bank.
 
         Summed it is KL(q(a, z | x) || p(z) p(a | x, z)), sampled throughout, so that an image's ELBO is the mean of
         its log weights, and never above its importance-weighted bound.
         """
-        inferred, total = inferred or self.infer(images), None
+        total = None
         for draw in self.bank:
-            found = Latents(*(part.cpu().double() for part in self.descend(inferred, draw)))
+            latents = Latents(*(part.cpu().double() for part in self.descend(inferred, draw)))
             of_z, of_a = self.parts(draw.cpu().double())
-            cost = (found.z.square() - of_z.square() - found.z_log_variance) / 2
-            units = torch.cat([cost, cost_of_auxiliary(found, of_a)], dim=1)
+            cost = (latents.z.square() - of_z.square() - latents.z_log_variance) / 2
+            units = torch.cat([cost, cost_of_auxiliary(latents, of_a)], dim=1)
             total = units if total is None else total + units
         assert total is not None
         return total / len(self.bank)
 
 
-def cost_of_auxiliary(found: Latents, draws: Tensor) -> Tensor:
+def cost_of_auxiliary(latents: Latents, draws: Tensor) -> Tensor:
     """log q(a | x) - log p(a | x, z) of each unit of a, which the draws (..., auxiliary_dim) led to, in nats."""
-    distance = (found.a - found.guess).square() * torch.exp(-found.guess_log_variance)
-    return (distance + found.guess_log_variance - draws.square() - found.a_log_variance) / 2
+    distance = (latents.a - latents.guess).square() * torch.exp(-latents.guess_log_variance)
+    return (distance + latents.guess_log_variance - draws.square() - latents.a_log_variance) / 2
 
 
 def _bridge(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, WIDTH), nn.LeakyReLU(SLOPE), nn.Linear(WIDTH, outputs))
+
+
+def make(settings: NetworkSettings, channels: int) -> AuxiliaryVAE:
+    """The auxiliary deep generative model of these settings."""
+    shared = densities(settings, channels)
+    return AuxiliaryVAE(latent_dim=settings.latent_dim, auxiliary_dim=settings.auxiliary_dim or 1, **shared)

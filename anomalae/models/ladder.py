@@ -8,10 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from anomalae.errors import ConfigError
+from anomalae.models.base import LogTerms
+from anomalae.models.gaussians import GaussianLatents, gaussian, kl_units
 from anomalae.models.layers import SLOPE
 from anomalae.models.likelihoods import LOG_2PI
-from anomalae.models.vae import LogTerms, VariationalAutoencoder, gaussian, scoring_draws
+from anomalae.models.vae import check_prior_below, densities
+from anomalae.settings import NetworkSettings
 
 WIDTH = 8  # units of the networks between two layers of latents, for each unit of the upper one
 
@@ -26,7 +28,7 @@ class Layer(NamedTuple):
     prior_log_variance: Tensor
 
 
-class LadderVAE(VariationalAutoencoder):
+class LadderVAE(GaussianLatents):
     """p(x, z) = p(x | z_1) p(z_1 | z_2) ... p(z_L), q(z | x) = q(z_L | x) q(z_{L-1} | z_L, x) ... q(z_1 | z_2, x).
 
     A deterministic pass upwards gives each layer a Gaussian N(m_l(x), v_l(x)); the pass downwards multiplies it by
@@ -50,15 +52,13 @@ class LadderVAE(VariationalAutoencoder):
         seed: int,
         channels: int = 1,
     ) -> None:
-        super().__init__(architecture, hidden, latent_dims[0], likelihood, beta, samples, seed, channels)
+        shape = (architecture, hidden, latent_dims[0])
+        super().__init__(*shape, likelihood, beta, samples, seed, channels, width=sum(latent_dims))
         self.latent_dims = tuple(latent_dims)
-        self.bank = scoring_draws(seed, samples, sum(latent_dims))
-        head = self.encoder[-1]
-        assert isinstance(head, nn.Linear)
         inner = [WIDTH * units for units in latent_dims[1:]]
         self.climbs = nn.ModuleList(
             nn.Sequential(nn.Linear(below, here), nn.LeakyReLU(SLOPE))
-            for below, here in pairwise([head.in_features, *inner])
+            for below, here in pairwise([self.encoder.width, *inner])
         )
         self.heads = nn.ModuleList(
             nn.Linear(width, 2 * units) for width, units in zip(inner, latent_dims[1:], strict=True)
@@ -75,17 +75,18 @@ class LadderVAE(VariationalAutoencoder):
 
     def infer(self, images: Tensor) -> tuple[Tensor, ...]:
         """The pass upwards: mean and log variance of z_1's Gaussian, then of z_2's, ... (N, units) each."""
-        features = self.encoder[:-1](images)
-        found: tuple[Tensor, ...] = gaussian(self.encoder[-1](features))
+        features = self.encoder.features(images)
+        gaussians: tuple[Tensor, ...] = gaussian(self.encoder[-1](features))
         for climb, head in zip(self.climbs, self.heads, strict=True):
             features = climb(features)
-            found += gaussian(head(features))
-        return found
+            gaussians += gaussian(head(features))
+        return gaussians
 
-    def descend(self, draws: Tensor, inferred: tuple[Tensor, ...] = (), above: int = 0) -> list[Layer]:
+    def descend(self, draws: Tensor, inferred: tuple[Tensor, ...] = (), prior_below: int = 0) -> list[Layer]:
         """The pass downwards by standard normal draws (N, width) or (width,); layers of the result, z_1 first.
 
-        The lowest `above` layers are drawn from the prior. Of `above = layers` images, `inferred`, have no part.
+        The lowest `prior_below` layers are drawn from the prior. Where that is all of them, images, `inferred`, have
+        no part.
         """
         noise = draws.split(self.latent_dims, dim=-1)
         below: list[Layer] = []
@@ -93,7 +94,7 @@ class LadderVAE(VariationalAutoencoder):
             top = i == self.layers - 1
             prior = (torch.zeros_like(noise[i]),) * 2 if top else gaussian(self.priors[i](below[-1].codes))
             mean, log_variance = prior
-            if i >= above:
+            if i >= prior_below:
                 upward = inferred[2 * i], inferred[2 * i + 1]
                 mean, log_variance = upward if top else multiply(*upward, *prior)
             codes = mean + torch.exp(log_variance / 2) * noise[i]
@@ -102,14 +103,19 @@ class LadderVAE(VariationalAutoencoder):
 
     def sample(self, draws: Tensor) -> Tensor:
         """Standard normal draws (N, width) -> new images: the decoded means they lead to, (N, channels, 28, 28)."""
-        return self.decode(self.descend(draws, above=self.layers)[0].codes)
+        return self.decode(self.descend(draws, prior_below=self.layers)[0].codes)
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z_1 | z_2, x) where the layers above are at their means, (N, latent_dim) each."""
+        lowest = self._means(images)[0]
+        return lowest.mean, lowest.log_variance
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (N, 1, 28, 28) -> means of q(z_1 | z_2, x) where the layers above are at theirs, (N, latent_dim)."""
-        return self._means(images)[0].mean
+        return self.posterior(images)[0]
 
     def unit_means(self, images: Tensor) -> Tensor:
-        """Posterior means of the units that `kl` counts, (N, width)."""
+        """Posterior means of the units that `kl_units` counts, (N, width)."""
         return torch.cat([layer.mean for layer in self._means(images)], dim=1)
 
     def _means(self, images: Tensor) -> list[Layer]:
@@ -123,20 +129,19 @@ class LadderVAE(VariationalAutoencoder):
         return self.minus_bound(clean, self.logits(layers[0].codes), kl, warmth)
 
     def log_terms(
-        self, images: Tensor, draw: Tensor, inferred: tuple[Tensor, ...] | None = None, above: int = 0
+        self, target: Tensor, inferred: tuple[Tensor, ...], draw: Tensor, prior_below: int = 0
     ) -> LogTerms:
         """As of the VAE, by one draw (width,), prior and posterior summed over layers.
 
-        With `above = k` the layers up to k are drawn from the prior, and their densities, which cancel, left out:
-        the terms of Havtorn's bound L^{>k}. ConfigError unless 0 <= k < layers.
+        With `prior_below = k` the layers up to k are drawn from the prior, and their densities, which cancel, left
+        out: the terms of Havtorn's bound L^{>k}. Raises ConfigError unless 0 <= k < layers.
         """
-        if not 0 <= above < self.layers:
-            raise ConfigError(f"llr-{above}: a ladder of {self.layers} layers has {ratios(self.layers)}")
-        layers = self.descend(draw, inferred or self.infer(images), above)
-        likelihood = self.likelihood(images.flatten(1), self.logits(layers[0].codes)).cpu().double()
+        check_prior_below(prior_below, self.layers)
+        layers = self.descend(draw, inferred, prior_below)
+        likelihood = self.likelihood(target.flatten(1), self.logits(layers[0].codes)).cpu().double()
         noise = draw.cpu().double().split(self.latent_dims)
         prior, posterior = torch.zeros_like(likelihood), torch.zeros_like(likelihood)
-        for units, layer in list(zip(noise, layers, strict=True))[above:]:
+        for units, layer in list(zip(noise, layers, strict=True))[prior_below:]:
             codes, _, spread, mean, prior_spread = (part.cpu().double() for part in layer)
             half = len(units) / 2 * LOG_2PI
             distance = (codes - mean).square() * torch.exp(-prior_spread)
@@ -144,14 +149,14 @@ class LadderVAE(VariationalAutoencoder):
             posterior += -units.square().sum() / 2 - spread.sum(1) / 2 - half
         return LogTerms(likelihood, prior, posterior)
 
-    def kl(self, images: Tensor, inferred: tuple[Tensor, ...] | None = None) -> Tensor:
-        """KL(q || p(z_l | z_{l+1})) a latent unit, z_1's units first, in nats, float64 (N, width).
+    def kl_units(self, inferred: tuple[Tensor, ...]) -> Tensor:
+        """KL(q || p(z_l | z_{l+1})) of each latent unit, z_1's units first, in nats, float64 (N, width).
 
         Each in closed form given the layer above; below the top, its mean over the bank's draws.
         """
-        inferred = inferred or self.infer(images)
         if self.layers == 1:
-            return super().kl(images, inferred)
+            mean, log_variance = (part.cpu().double() for part in inferred)
+            return kl_units(mean, log_variance)
         draws = [self.descend(draw, inferred) for draw in self.bank]
         parts = [
             torch.stack([kl_of_layer(layer, double=True) for layer in layers]).mean(0)
@@ -180,6 +185,7 @@ def layer_widths(latent_dim: int, layers: int) -> tuple[int, ...]:
     return tuple(max(1, latent_dim >> layer) for layer in range(layers))
 
 
-def ratios(layers: int) -> str:
-    """The likelihood ratios of a ladder of so many layers, for messages."""
-    return ", ".join(f"llr-{k}" for k in range(1, layers)) or "no llr"
+def make(settings: NetworkSettings, channels: int) -> LadderVAE:
+    """The ladder of these settings."""
+    latent_dims = layer_widths(settings.latent_dim, settings.layers or 1)
+    return LadderVAE(latent_dims=latent_dims, **densities(settings, channels))

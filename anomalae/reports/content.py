@@ -101,6 +101,7 @@ class Trained:
     history: tuple[EpochLine, ...]
     validation: Mapping[str, float]  # of a vae: ELBO, its two parts, active units
     facts: Facts
+    loss_unit: str = ""  # of the history
     prior: np.ndarray | None = None  # of a vae: draws from the prior, decoded, (N, 28, 28)
 
     @property

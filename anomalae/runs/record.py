@@ -12,8 +12,16 @@ import numpy as np
 
 from anomalae import files, runs
 from anomalae.errors import BundleError, ConfigError
+from anomalae.kinds import MODELS
+from anomalae.plugins import SCORES, VIEWS, Registry
 from anomalae.runs.environment import Environment
-from anomalae.settings import FORMAT_VERSION, Settings, strict
+from anomalae.settings import Settings, strict
+
+# Of a run folder; raised when an older anomalae could no longer read a newer run. Runs with parts of one's own have
+# the second: an older anomalae knows of none.
+FORMAT_VERSION, VERSION_WITH_PARTS = 2, 3
+
+_REGISTRIES: dict[str, Registry] = {registry.sort: registry for registry in (MODELS, SCORES, VIEWS)}
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,16 @@ class Record:
     created: str = ""  # ISO 8601, UTC, when the training began
     seconds: float = 0.0  # of training, all epochs
     validation: dict[str, float] = field(default_factory=dict)  # vae: ELBO, its two parts, active units
+    # Of those that do not come with anomalae, as in {"model convnet": "my-package 1.0"}: where each comes from.
+    parts: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dict; `from_dict` reads it back."""
         values = dataclasses.asdict(self) | {"settings": self.settings.to_dict()}
-        version = values.pop("format_version")
+        version = max(values.pop("format_version"), VERSION_WITH_PARTS if self.parts else 0)
+        if not self.parts:
+            del values["parts"]
         return {"format_version": version, **values}
 
     @classmethod
@@ -63,11 +75,13 @@ class Record:
         if not isinstance(values, dict):
             raise BundleError(f"{where}: expected an object, got {type(values).__name__}")
         version = values.get("format_version", FORMAT_VERSION)
-        if not isinstance(version, int) or version > FORMAT_VERSION:
+        if not isinstance(version, int) or version > VERSION_WITH_PARTS:
             raise BundleError(
-                f"{where}: format version {version!r} is newer than {FORMAT_VERSION}, the newest this anomalae reads"
+                f"{where}: format version {version!r} is newer than {VERSION_WITH_PARTS}, the newest this anomalae "
+                "reads"
             )
         _check_types(values, where)
+        _check_parts(values, where)
         try:
             parts = {
                 "settings": Settings.from_dict(values.get("settings", {}), where),
@@ -83,6 +97,7 @@ _TYPES: dict[tuple[str, ...], type | tuple[type, ...]] = {
     ("created",): str,
     ("seconds",): (int, float),
     ("validation",): dict,
+    ("parts",): dict,
     ("environment", "versions"): dict,
     ("data", "hashes"): dict,
     ("data", "normal"): list,
@@ -103,6 +118,35 @@ def _check_types(values: dict[str, Any], where: str) -> None:
         datetime.fromisoformat(values.get("created") or "2000-01-01T00:00:00+00:00")
     except ValueError:
         raise BundleError(f"{where}: created is {values['created']!r}, which is no date") from None
+
+
+def used_parts(settings: Settings, rules: tuple[str, ...]) -> dict[str, str]:
+    """Where those parts of a run come from that do not come with anomalae: `Record.parts`."""
+    used: list[tuple[Registry, tuple[str, ...]]] = [
+        (MODELS, (settings.model,)),
+        (VIEWS, settings.views),
+        (SCORES, rules),
+    ]
+    return {
+        f"{registry.sort} {name}": registry.origin(name)
+        for registry, names in used
+        for name in names
+        if not registry.is_ours(name)
+    }
+
+
+def _check_parts(values: dict[str, Any], where: str) -> None:
+    """Raise BundleError where the run cannot do without a part that is not installed.
+
+    It can do without a score that is not the one it judges by.
+    """
+    settings = values.get("settings", {})
+    for part, origin in values.get("parts", {}).items():
+        sort, _, name = part.partition(" ")
+        registry = _REGISTRIES.get(sort)
+        optional = sort == "score" and isinstance(settings, dict) and settings.get("score") != name
+        if registry is not None and not optional and name not in registry:
+            raise BundleError(f"{where}: needs the {part}, from {origin}, which is not installed here")
 
 
 def read_record(folder: Path) -> Record:

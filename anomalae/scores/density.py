@@ -1,83 +1,141 @@
-"""Scores of a model with an explicit density, in nats, float64 (N,), higher = more anomalous.
+"""Scores of networks with an explicit density, in nats; each is negated once, here.
 
-Each is negated once, here. All images share the model's bank of draws, so neither order nor neighbours matter, and
-equal images score the same.
+All images share the network's bank of K draws, so neither order nor the images beside matter, and equal images score
+the same. Of a hierarchy the KL is a mean over the draws too: see `kl_units` of the networks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from typing import Literal
 
-import torch
-from torch import Tensor
+from torch import Tensor, logsumexp
 
-from anomalae.models.ladder import LadderVAE
 from anomalae.models.likelihoods import Bernoulli
-from anomalae.models.vae import VariationalAutoencoder
+from anomalae.scores.base import Arrays, Bound, Evidence, Score
+from anomalae.settings import MOST_LAYERS, NetworkSettings
 
 
-def density_scores(
-    model: VariationalAutoencoder,
-    images: Tensor,
-    rules: Collection[str] | None = None,
-    target: Tensor | None = None,
-) -> dict[str, Tensor]:
-    """All density scores of images (N, 1, 28, 28), from one pass over the bank's K draws.
+class DensityScore(Score):
+    """A score of networks with an explicit density."""
 
-    `target` (N, C, 28, 28): what the density is of, where it is a view of the images and not themselves.
+    scale: Literal["error", "nats"] = "nats"
 
-    - `elbo`: minus the ELBO, `KL(q || p) - mean_k log p(x | z_k)`; the KL in closed form, beta 1 whatever the
-      training used.
-    - `iwae`: minus the importance-weighted bound `log mean_k p(x | z_k) p(z_k) / q(z_k | x)`, which rises with K in
-      expectation towards log p(x) (Burda, Grosse and Salakhutdinov 2016).
-    - `reconstruction-probability`: `-mean_k log p(x | z_k)` (An and Cho 2015).
-    - `kl`: KL(q(z | x) || p(z)).
-    - `elbo-excess`, Bernoulli only: `elbo` plus the best log-likelihood any decoder could give the image. It takes
-      out what gray pixels cost whatever the model does. Not a bound on anything.
-    - `llr-1` to `llr-(L-1)`, of a ladder of L layers: the likelihood ratio `LLR^{>k}_K = L_K - L^{>k}` of Havtorn et
-      al., "Hierarchical VAEs know what they don't know", ICML 2021. L_K is the importance-weighted bound (the
-      paper's better choice, beside the ELBO); L^{>k} the ELBO of the layers above k, those up to k being drawn
-      from their prior: the score is how many nats the image needs its own lower layers for, and high where the
-      upper ones do not explain it. Each costs K more decodings: `rules`, where given, says which are wanted.
+    def fits(self, network: NetworkSettings) -> bool:
+        """Whether the network's kind has an explicit density."""
+        return network.kind.density
 
-    Of a hierarchy the KL is a mean over the draws too: see `kl` of the models.
+
+def elbo(bound: Bound) -> Tensor:
+    """Minus the ELBO, `KL(q || p) - mean_k log p(x | z_k)`, float64 (N,)."""
+    return bound.kl - bound.log_likelihood
+
+
+def iwae(bound: Bound) -> Tensor:
+    """Minus the importance-weighted bound, `-log mean_k p(x | z_k) p(z_k) / q(z_k | x)`, float64 (N,)."""
+    return math.log(len(bound.log_weights)) - logsumexp(bound.log_weights, 0)
+
+
+class Elbo(DensityScore):
+    """Minus the ELBO; the KL in closed form where there is one, beta 1 whatever the training used."""
+
+    name = "elbo"
+    line = "minus the evidence lower bound"
+
+    def score(self, seen: Evidence, learned: Arrays) -> Tensor:
+        """Scores in nats, float64 (N,)."""
+        return elbo(seen.bound)
+
+
+class ImportanceWeightedBound(DensityScore):
+    """Minus the importance-weighted bound, which rises with K in expectation towards log p(x).
+
+    Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", ICLR 2016.
     """
-    target = images if target is None else target
-    with torch.no_grad():
-        inferred = model.infer(images)
-        units = model.kl(images, inferred)
-        kl = units.sum(1)
-        terms = [model.log_terms(target, draw, inferred) for draw in model.bank]
-        likelihood = torch.stack([term.likelihood for term in terms])
-        weights = torch.stack([term.likelihood + term.prior - term.posterior for term in terms])
-        rebuilt = likelihood.mean(0)
-        scores = {
-            "elbo": kl - rebuilt,
-            "iwae": math.log(len(weights)) - torch.logsumexp(weights, 0),
-            "reconstruction-probability": -rebuilt,
-            "kl": kl,
-        }
-        if isinstance(model.likelihood, Bernoulli):
-            scores["elbo-excess"] = scores["elbo"] + Bernoulli.best(target.flatten(1).cpu().double())
-        if isinstance(model, LadderVAE):
-            for k in range(1, model.layers):
-                if rules is None or f"llr-{k}" in rules:
-                    from_prior = [
-                        model.log_terms(target, draw, inferred, k).likelihood for draw in model.bank
-                    ]
-                    upper = units[:, sum(model.latent_dims[:k]) :].sum(1)
-                    scores[f"llr-{k}"] = upper - torch.stack(from_prior).mean(0) - scores["iwae"]
-    return scores
+
+    name = "iwae"
+    line = "minus the importance-weighted bound"
+
+    def score(self, seen: Evidence, learned: Arrays) -> Tensor:
+        """Scores in nats, float64 (N,)."""
+        return iwae(seen.bound)
 
 
-ACTIVE = 0.01  # variance over images of a unit's posterior mean above which the unit counts as active
+class ReconstructionProbability(DensityScore):
+    """`-mean_k log p(x | z_k)`.
 
-
-def unit_terms(model: VariationalAutoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Posterior means and KLs in nats of each latent unit, float64 (N, width) each.
-
-    A unit is active if its posterior mean varies over images by more than ACTIVE (Burda et al. 2016).
+    An and Cho, "Variational autoencoder based anomaly detection using reconstruction probability", 2015.
     """
-    with torch.no_grad():
-        return model.unit_means(images).cpu().double(), model.kl(images)
+
+    name = "reconstruction-probability"
+    line = "minus the expected log-likelihood"
+
+    def score(self, seen: Evidence, learned: Arrays) -> Tensor:
+        """Scores in nats, float64 (N,)."""
+        return -seen.bound.log_likelihood
+
+
+class KullbackLeibler(DensityScore):
+    """KL(q(z | x) || p(z)), a part of the ELBO: it is not made to tell anomalies."""
+
+    name = "kl"
+    line = "KL divergence of posterior and prior, a part of the ELBO"
+    judges = False
+
+    def score(self, seen: Evidence, learned: Arrays) -> Tensor:
+        """Scores in nats, float64 (N,), at least 0 where the KL is in closed form."""
+        return seen.bound.kl
+
+
+class ElboExcess(DensityScore):
+    """`elbo` plus the best log-likelihood that any decoder could give the image; of Bernoulli likelihoods only.
+
+    It takes out what gray pixels cost whatever the network does. Not a bound on anything.
+    """
+
+    name = "elbo-excess"
+    line = "elbo beyond what gray pixels cost in any case"
+
+    def fits(self, network: NetworkSettings) -> bool:
+        """Whether the likelihood is Bernoulli."""
+        return super().fits(network) and network.likelihood == "bernoulli"
+
+    def score(self, seen: Evidence, learned: Arrays) -> Tensor:
+        """Scores in nats, float64 (N,)."""
+        return elbo(seen.bound) + Bernoulli.best(seen.target.flatten(1).cpu().double())
+
+
+class LikelihoodRatio(DensityScore):
+    """The likelihood ratio `LLR^{>k}_K = L_K - L^{>k}` of a ladder of more than k layers.
+
+    L_K is the importance-weighted bound (the paper's better choice, beside the ELBO); L^{>k} the ELBO of the layers
+    above k, those up to k being drawn from their prior. The score is how many nats the image needs its own lower
+    layers for, and high where the upper ones do not explain it. It costs K more decodings.
+
+    Havtorn, Frellsen, Hauberg and Maaløe, "Hierarchical VAEs know what they don't know", ICML 2021.
+    """
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.name = f"llr-{k}"
+        self.line = f"likelihood ratio that leaves out what the lowest {k} layer{'s' * (k > 1)} explain"
+
+    def fits(self, network: NetworkSettings) -> bool:
+        """Whether the network is a hierarchy of more than k layers."""
+        return super().fits(network) and self.k < (network.layers or 1)
+
+    def score(self, seen: Evidence, learned: Arrays) -> Tensor:
+        """Scores in nats, float64 (N,)."""
+        lowest = sum(seen.density.latent_dims[: self.k])
+        upper = seen.bound.kl_units[:, lowest:].sum(1)
+        return upper - seen.log_likelihood_above(self.k) - iwae(seen.bound)
+
+
+SCORES = (
+    Elbo(),
+    ImportanceWeightedBound(),
+    ReconstructionProbability(),
+    KullbackLeibler(),
+    ElboExcess(),
+    *(LikelihoodRatio(k) for k in range(1, MOST_LAYERS)),
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 import textwrap
@@ -14,11 +15,11 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomalae import Detector, files
-from anomalae import settings as config
 from anomalae.datasets.load import Dataset
 from anomalae.evaluation.intervals import delong_interval, delong_test
 from anomalae.experiments.baselines import registry as baselines
 from anomalae.experiments.baselines import trials
+from anomalae.kinds import MODELS
 from tests.cli import QUICK, fails, ok, parsed, run
 
 ROW = [
@@ -172,7 +173,8 @@ def test_a_time_limit_is_a_row(trained: Path, odd: None):
 
 
 def test_normal_trains_a_run_first(odd: None, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(config.SCHEDULE, "ae", (1, 1))
+    short = dataclasses.replace(MODELS["ae"], schedule=(1, 1))
+    monkeypatch.setitem(MODELS._ours, "ae", short)
     document = parsed("compare", "--baseline", "norm", "--normal", "0", "--dataset", "digits", "--json", "--quiet",
                       "--seed", "2")  # fmt: skip
     assert document["run"] == "digits-0-ae"

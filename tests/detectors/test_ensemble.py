@@ -9,15 +9,18 @@ import torch
 
 from anomalae import Detector, files
 from anomalae.detectors import ensemble as members
+from anomalae.detectors.member import NetworkMember
 from anomalae.detectors.neighbours import BLANK, Neighbours, bent
 from anomalae.errors import BundleError, ConfigError
 from anomalae.models import networks
-from anomalae.models.views import SPREAD, VIEWS, _moments, deskewed, edges, normalised, settled
+from anomalae.models.frames import SPREAD, moments
+from anomalae.models.views import deskewed, edges, normalised, settled
+from anomalae.plugins import VIEWS
 from anomalae.runs.record import read_checkpoint
-from anomalae.settings import VIEWS as NAMES
 from anomalae.settings import Settings
 from tests.conftest import SMALL
 
+NAMES = VIEWS.names()
 THREE = {**SMALL, "views": NAMES, "seed": 3}  # one network a view
 NEAR = {**SMALL, "views": ("normalised", "edges"), "neighbours": 5, "seed": 3}
 
@@ -25,6 +28,16 @@ NEAR = {**SMALL, "views": ("normalised", "edges"), "neighbours": 5, "seed": 3}
 @pytest.fixture(scope="module")
 def split(digits):
     return digits.one_class(normal=[0], seed=0)
+
+
+def apart_by(detector: Detector, images: np.ndarray, rule: str) -> np.ndarray:
+    """Scores of each member, (M, N)."""
+    return np.stack(list(detector.score_members(images)[rule].values()))
+
+
+def networks_of(detector: Detector, by_member: dict) -> dict:
+    """The scores of the networks alone."""
+    return {rule: {n: scores[n] for n in detector.network_names} for rule, scores in by_member.items()}
 
 
 def fitted(split, **settings) -> Detector:
@@ -39,8 +52,8 @@ def three(split) -> Detector:
 # --- views --------------------------------------------------------------------------------------------------------
 
 
-def test_every_view_has_a_name_in_the_settings():
-    assert tuple(VIEWS) == NAMES
+def test_every_view_is_known_by_its_name():
+    assert [view.name for view in VIEWS] == list(NAMES) == ["pixels", "deskewed", "normalised", "edges"]
 
 
 def bar(slope: float, x: float = 13.5, y: float = 13.5) -> torch.Tensor:
@@ -67,7 +80,7 @@ def test_normalising_leaves_an_upright_digit_of_its_spread_alone():
 
 @pytest.mark.parametrize(("across", "down", "x", "y"), [(3.0, 4.0, 12.5, 15.0), (4.8, 5.0, 13.5, 13.5)])
 def test_normalising_undoes_a_scale_and_a_shift(across, down, x, y):
-    centre, slope, *variances = _moments(normalised(blob(across, down, x, y)))
+    centre, slope, *variances = moments(normalised(blob(across, down, x, y)))
     torch.testing.assert_close(centre, torch.full((1, 2), 13.5), atol=0.02, rtol=0)
     torch.testing.assert_close(slope, torch.zeros(1), atol=0.01, rtol=0)
     torch.testing.assert_close(torch.cat(variances).sqrt(), torch.tensor(SPREAD), atol=0, rtol=0.02)
@@ -82,7 +95,7 @@ def test_a_speck_does_not_move_a_settled_digit():
 
 
 def test_normalising_scales_no_further_than_it_says():
-    *_, across, down = _moments(normalised(blob(1.0, 1.0)))
+    *_, across, down = moments(normalised(blob(1.0, 1.0)))
     torch.testing.assert_close(torch.stack([across, down]).sqrt(), torch.full((2, 1), 2.0), atol=0.4, rtol=0)
 
 
@@ -96,10 +109,11 @@ def blob(across: float, down: float, x: float = 13.5, y: float = 13.5) -> torch.
 
 def test_a_blank_image_stays_blank():
     blank = torch.zeros(1, 1, 28, 28)
-    for view in VIEWS.values():
-        assert (view.target(blank) == 0).all()
-        assert (view.back(view.target(blank), blank, True) == 0).all()
-        assert (view.back(view.target(blank), blank, False) == 0).all()
+    for view in VIEWS:
+        target = view.see(blank)[1]
+        assert (target == 0).all()
+        assert (view.back(target, blank, True) == 0).all()
+        assert (view.back(target, blank, False) == 0).all()
 
 
 def test_edges_are_sobels_in_four_directions():
@@ -118,11 +132,11 @@ def test_edges_are_sobels_in_four_directions():
 @pytest.mark.parametrize("name", NAMES)
 def test_views_take_an_image_at_a_time_and_stay_in_range(name, images):
     x = torch.from_numpy(images[:, None].astype(np.float32) / 255)
-    maps = VIEWS[name].target(x)
+    maps = VIEWS[name].see(x)[1]
     assert maps.shape == (len(x), VIEWS[name].channels, 28, 28)
     assert maps.min() >= 0
     assert maps.max() <= 1 + 1e-6
-    alone = torch.cat([VIEWS[name].target(one[None]) for one in x])
+    alone = torch.cat([VIEWS[name].see(one[None])[1] for one in x])
     torch.testing.assert_close(maps, alone, atol=1e-5, rtol=0)
 
 
@@ -141,7 +155,7 @@ def test_laid_back_it_lies_over_the_image(view, images):
 
 def test_each_network_has_a_view_and_a_seed_of_its_own():
     found = networks(Settings(views=("pixels", "edges"), members=2, seed=5))
-    assert [one.views for one in found] == [("pixels",), ("pixels",), ("edges",), ("edges",)]
+    assert [one.view for one in found] == ["pixels", "pixels", "edges", "edges"]
     assert found[0].seed == 5
     assert len({one.seed for one in found}) == 4
     assert [one.seed for one in networks(Settings(members=3, seed=5))][1] == found[1].seed
@@ -149,15 +163,15 @@ def test_each_network_has_a_view_and_a_seed_of_its_own():
 
 def test_one_member_scores_as_its_network(split, images, three):
     alone = fitted(split, **SMALL, seed=3)
-    first = three._members[0].scores(three._batches(images)[0], three.rules)
+    first = three._ensemble.first.score(tensor(images), three.rules)
     for rule in three.rules:
         np.testing.assert_array_equal(first[rule].numpy(), alone.score(images, rule))
 
 
 def test_the_score_is_the_mean_of_standardised_logs(split, images, three):
     for rule in three.rules:
-        apart = three._apart(images, (rule,))[rule]
-        held_out = np.log(three._apart(split.validation.images, (rule,))[rule])
+        apart = apart_by(three, images, rule)
+        held_out = np.log(apart_by(three, split.validation.images, rule))
         expected = np.mean(
             [(np.log(s) - v.mean()) / v.std() for s, v in zip(apart, held_out, strict=True)], axis=0
         )
@@ -166,8 +180,10 @@ def test_the_score_is_the_mean_of_standardised_logs(split, images, three):
 
 def test_densities_are_averaged_in_nats():
     scores = np.array([[-3.0, 1.0], [5.0, 9.0]])
-    standards = members.standard("elbo", scores)
-    np.testing.assert_allclose(members.combine("elbo", scores, standards), [-1.0, 1.0])
+    two = [NetworkMember(name, 0.5, Settings().network("pixels"), None) for name in ("a", "b")]
+    ensemble = members.Ensemble(two)
+    ensemble.standardise_by({"elbo": scores})
+    np.testing.assert_allclose(ensemble.combine("elbo", scores), [-1.0, 1.0])
 
 
 def test_saved_and_loaded_it_scores_the_same(tmp_path, images, three):
@@ -196,12 +212,12 @@ def test_resumed_it_is_bit_for_bit_the_same(tmp_path, split, images, three):
 def test_heatmaps_of_an_ensemble_lie_over_the_image(images, three):
     heat = three.heatmap(images)
     assert heat.shape == images.shape
-    apart = three._apart(images, ("smooth",))["smooth"]
-    usual = np.exp(three._standards["smooth"][:, 0])
+    apart = apart_by(three, images, "smooth")
+    usual = np.exp(three._ensemble.standards["smooth"][:, 0])
     assert (np.abs(heat).sum((1, 2)) <= (apart / usual[:, None]).mean(0) * (1 + 1e-6)).all()
-    for member in three._members:
-        terms = member.terms("smooth", three._batches(images)[0])
-        scores = member.scores(three._batches(images)[0], ("smooth",))["smooth"]
+    for member in three._ensemble.members:
+        terms = member.terms("smooth", tensor(images))
+        scores = member.score(tensor(images), ("smooth",))["smooth"]
         torch.testing.assert_close(terms.abs().sum((1, 2)), scores, rtol=1e-6, atol=1e-9)
     assert three.heatmap_level() > 0
 
@@ -216,8 +232,8 @@ def test_an_ensemble_of_vaes_is_scored_by_its_density(split, images):
 
 def test_without_validation_images_training_images_standardise(split, images):
     detector = Detector(**THREE).fit(split.train.images, None, split.calibration.images)
-    apart = np.log(detector._apart(split.train.images, ("mse",))["mse"])
-    np.testing.assert_allclose(detector._standards["mse"][:, 0], apart.mean(1))
+    apart = np.log(apart_by(detector, split.train.images, "mse"))
+    np.testing.assert_allclose(detector._ensemble.standards["mse"][:, 0], apart.mean(1))
 
 
 @pytest.mark.parametrize("name", ["deskewed", "normalised", "edges"])
@@ -241,7 +257,7 @@ def test_neighbours_are_found_as_a_plain_search_finds_them(split, images):
     some, x = tensor(split.train.images[:12]), tensor(images[:3])
     found = Neighbours.fit(some, 4)
     np.testing.assert_allclose(
-        found.scores(x, ("smooth",))["smooth"].numpy(), by_hand(x, found.kept, 4), rtol=1e-4
+        found.score(x, ("smooth",))["smooth"].numpy(), by_hand(x, found.kept, 4), rtol=1e-4
     )
 
 
@@ -285,17 +301,17 @@ def tensor(images: np.ndarray) -> torch.Tensor:
 
 def test_an_image_that_was_kept_is_its_own_nearest(split):
     kept = Neighbours.fit(tensor(split.train.images), 1)
-    own = kept.scores(torch.from_numpy(kept.kept[:, None]) / 255, ("mse",))["mse"]
-    assert kept.scores(tensor(split.train.images), ("mse",))["mse"].median() < 0.01
+    own = kept.score(torch.from_numpy(kept.kept[:, None]) / 255, ("mse",))["mse"]
+    assert kept.score(tensor(split.train.images), ("mse",))["mse"].median() < 0.01
     assert own.min() >= 0
-    assert kept.own_scores(("mse",))["mse"].min() > 0.01
+    assert kept.score_training([], ("mse",))["mse"].min() > 0.01
 
 
 def test_none_of_few_training_images_is_its_own_neighbour(split):
     for n in (2, 5, 19):
         kept = Neighbours.fit(tensor(split.train.images[:n]), 5)
-        assert kept.own_scores(("mse",))["mse"].min() > 0.01
-    assert Neighbours.fit(tensor(split.train.images[:1]), 5).own_scores(("mse",))["mse"] == BLANK
+        assert kept.score_training([], ("mse",))["mse"].min() > 0.01
+    assert Neighbours.fit(tensor(split.train.images[:1]), 5).score_training([], ("mse",))["mse"] == BLANK
 
 
 def test_a_bend_of_a_pixel_costs_little():
@@ -313,14 +329,14 @@ def test_a_blank_image_has_no_neighbours(near):
 
 
 def test_neighbours_count_as_much_as_all_networks(near, images):
-    apart = near._apart(images, ("smooth",))["smooth"]
-    mean, spread = near._standards["smooth"].T
+    apart = apart_by(near, images, "smooth")
+    mean, spread = near._ensemble.standards["smooth"].T
     z = (np.log(apart) - mean[:, None]) / spread[:, None]
     np.testing.assert_allclose(near.score(images), (z[0] + z[1]) / 4 + z[2] / 2)
     members_ = near.score_members(images)
     assert list(members_["smooth"]) == ["normalised", "edges", "neighbours"]
     np.testing.assert_array_equal(near.combine(members_)["smooth"], near.score(images))
-    np.testing.assert_allclose(near.combine(members_, neighbours=False)["smooth"], (z[0] + z[1]) / 2)
+    np.testing.assert_allclose(near.combine(networks_of(near, members_))["smooth"], (z[0] + z[1]) / 2)
 
 
 def test_members_are_combined_by_name_and_none_may_miss(near, images):
@@ -361,7 +377,7 @@ def test_what_nap_learned_must_fit(tmp_path, small):
 def test_the_networks_beside_neighbours_are_those_without(split, near, images):
     alone = fitted(split, **{**NEAR, "neighbours": 0})
     np.testing.assert_array_equal(
-        alone.score(images), near.combine(near.score_members(images), neighbours=False)["smooth"]
+        alone.score(images), near.combine(networks_of(near, near.score_members(images)))["smooth"]
     )
 
 
@@ -381,11 +397,11 @@ def test_scores_by_neighbours_do_not_hang_on_the_batch(near, images):
 
 
 def test_heatmaps_and_pictures_of_neighbours_lie_over_the_image(near, images):
-    x = near._batches(images)[0]
-    terms = near._neighbours.terms("smooth", x)
-    scores = near._neighbours.scores(x, ("smooth",))["smooth"]
+    x = tensor(images)
+    terms = near._ensemble.members[-1].terms("smooth", x)
+    scores = near._ensemble.members[-1].score(x, ("smooth",))["smooth"]
     torch.testing.assert_close(terms.abs().sum((1, 2)), scores, rtol=1e-5, atol=1e-9)
-    picture = near._neighbours.picture(x)
+    picture = near._ensemble.members[-1].picture(x)
     assert picture.shape == images.shape
     assert ((picture >= 0) & (picture <= 1)).all()
 
@@ -394,7 +410,7 @@ def test_neighbours_stand_beside_a_single_network_and_a_vae(split, images):
     single = fitted(split, **SMALL, neighbours=3)
     assert single.heatmap(images).shape == images.shape
     assert single.heatmap_level() > 0
-    assert set(single.combine(single.score_members(images), neighbours=False)) == set(single.rules)
+    assert set(single.combine(networks_of(single, single.score_members(images)))) == set(single.rules)
     vae = fitted(split, **SMALL, model="vae", samples=2, neighbours=3)
     apart = vae.score_members(images)
     np.testing.assert_allclose(apart["elbo"]["neighbours"], np.log(apart["smooth"]["neighbours"]))
@@ -402,7 +418,7 @@ def test_neighbours_stand_beside_a_single_network_and_a_vae(split, images):
 
 def test_without_validation_images_a_training_image_is_no_neighbour_of_its_own(split):
     detector = Detector(**NEAR).fit(split.train.images, None, split.calibration.images)
-    usual = np.exp(detector._standards["smooth"][-1, 0])
+    usual = np.exp(detector._ensemble.standards["smooth"][-1, 0])
     held_out = detector.score_members(split.validation.images)["smooth"]["neighbours"]
     assert 0.5 * usual < np.median(held_out) < 2 * usual
 
@@ -410,7 +426,7 @@ def test_without_validation_images_a_training_image_is_no_neighbour_of_its_own(s
 def test_fewer_training_images_than_neighbours_are_all_taken(images):
     few = Neighbours.fit(tensor(images[:2]), 5)
     assert few.count == 2
-    assert few.scores(tensor(images), ("smooth",))["smooth"].shape == (len(images),)
+    assert few.score(tensor(images), ("smooth",))["smooth"].shape == (len(images),)
     with pytest.raises(ConfigError, match="n at least 1"):
         Neighbours(np.zeros((0, 28, 28), np.uint8), 5)
 

@@ -10,11 +10,11 @@ import torch
 from torch.distributions import Normal
 
 from anomalae import seeds
+from anomalae.kinds import LIKELIHOODS
 from anomalae.models.auxiliary import AuxiliaryVAE
 from anomalae.models.layers import initialise
 from anomalae.models.vae import VariationalAutoencoder
-from anomalae.scores import density
-from anomalae.settings import LIKELIHOODS
+from tests.models.densities import density_scores
 
 SHAPE = ("dense", (16,))
 
@@ -65,25 +65,25 @@ def test_terms_equal_torch_distributions(images):
     costs = []
     for draw in model.bank:
         z, a, q_z, q_a, p_a = gaussians(model, images, draw)
-        term, p_z = model.log_terms(images, draw), Normal(0.0, 1.0)
+        term, p_z = model.log_terms(images, model.infer(images), draw), Normal(0.0, 1.0)
         torch.testing.assert_close(term.prior, p_z.log_prob(z).sum(1) + p_a.log_prob(a).sum(1))
         torch.testing.assert_close(term.posterior, q_z.log_prob(z).sum(1) + q_a.log_prob(a).sum(1))
         torch.testing.assert_close(term.likelihood, model.likelihood(images.flatten(1), model.logits(z)))
         cost = [q_z.log_prob(z) - p_z.log_prob(z), q_a.log_prob(a) - p_a.log_prob(a)]
         costs.append(torch.cat(cost, dim=1))
-    torch.testing.assert_close(model.kl(images), torch.stack(costs).mean(0))
+    torch.testing.assert_close(model.kl_units(model.infer(images)), torch.stack(costs).mean(0))
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_elbo_is_the_mean_log_weight_and_never_above_iwae(likelihood, images):
     model = stirred(tiny((3, 2), likelihood, samples=7))
-    scores = density.density_scores(model, images)
-    terms = [model.log_terms(images, draw) for draw in model.bank]
+    scores = density_scores(model, images)
+    terms = [model.log_terms(images, model.infer(images), draw) for draw in model.bank]
     weights = torch.stack([t.likelihood + t.prior - t.posterior for t in terms])
     torch.testing.assert_close(scores["elbo"], -weights.mean(0))
     torch.testing.assert_close(scores["iwae"], math.log(7) - torch.logsumexp(weights, 0))
     assert (scores["elbo"] >= scores["iwae"]).all()
-    single = density.density_scores(tiny((3, 2), likelihood, samples=1), images)
+    single = density_scores(tiny((3, 2), likelihood, samples=1), images)
     torch.testing.assert_close(single["elbo"], single["iwae"])
 
 
@@ -102,10 +102,10 @@ def test_iwae_rises_to_log_p(likelihood, images):
         for samples in (1, 4, 32, 256):  # each the mean over the bank in groups of so many draws
             groups = []
             for model.bank in bank.split(samples):
-                groups.append(-density.density_scores(model, images)["iwae"])
+                groups.append(-density_scores(model, images)["iwae"])
             bounds.append(torch.stack(groups).mean(0))
         exact = log_marginal(model, images)
-        assert (-density.density_scores(model, images)["elbo"] < bounds[1]).all()
+        assert (-density_scores(model, images)["elbo"] < bounds[1]).all()
     assert (bounds[0] < bounds[1]).all()
     assert (bounds[1] < bounds[2]).all()
     assert (bounds[2] < bounds[3]).all()
@@ -128,7 +128,7 @@ def test_elbo_equals_a_quadrature(images):
             value = model.likelihood(image.flatten()[None], model.logits(z))
             cost = q_z.log_prob(z) - Normal(0, 1).log_prob(z) + q_a.log_prob(a) - p_a.log_prob(a)
             found.append((weights[:, None] * weights).flatten() @ (value - cost[:, 0]))
-        elbo = -density.density_scores(model, images)["elbo"]
+        elbo = -density_scores(model, images)["elbo"]
     torch.testing.assert_close(elbo, torch.stack(found), rtol=0, atol=0.1)
 
 
@@ -142,7 +142,7 @@ def test_where_a_says_nothing_it_is_the_vae(likelihood, images):
             network[-1].bias.zero_()
     shared = {name: value for name, value in model.state_dict().items() if name in vae.state_dict()}
     vae.load_state_dict(shared | {"bank": model.bank[:, :3]})
-    found, expected = density.density_scores(model, images), density.density_scores(vae, images)
+    found, expected = density_scores(model, images), density_scores(vae, images)
     for name in ("iwae", "reconstruction-probability"):
         torch.testing.assert_close(found[name], expected[name])
     assert torch.equal(model.reconstruct(images), vae.reconstruct(images))
@@ -166,7 +166,7 @@ def test_loss_is_minus_the_elbo_in_the_mean(images):
         many = images[:1].expand(2000, 1, 28, 28)
         losses = model.loss(many, many, torch.Generator().manual_seed(0), 1.0)
         cold = model.loss(many, many, torch.Generator().manual_seed(0), 0.0)
-        scores = density.density_scores(model, images[:1])
+        scores = density_scores(model, images[:1])
     assert losses.mean().item() == pytest.approx(scores["elbo"].item(), abs=0.25)
     assert (losses - cold).mean().item() == pytest.approx(scores["kl"].item(), abs=0.15)
 
@@ -182,14 +182,14 @@ def test_same_seed_same_weights_and_bank():
 def test_conv_trunks_and_shapes(images):
     model, x = AuxiliaryVAE("conv", (2, 3), 4, 2, "bernoulli", 1.0, 2, 0), images.float()
     assert model.encode(x).shape == (4, 4)
-    assert model.unit_means(x).shape == model.kl(x).shape == (4, 6)
+    assert model.unit_means(x).shape == model.kl_units(model.infer(x)).shape == (4, 6)
     assert model.sample(torch.randn(3, 6)).shape == model.reconstruct(x[:3]).shape == (3, 1, 28, 28)
 
 
 def test_same_scores_whatever_batch_size_and_order(images):
     model, x = tiny((4, 2), "smooth-direction", samples=8).float(), images.float()
-    together, backwards = density.density_scores(model, x), density.density_scores(model, x.flip(0))
-    alone = [density.density_scores(model, image[None]) for image in x]
+    together, backwards = density_scores(model, x), density_scores(model, x.flip(0))
+    alone = [density_scores(model, image[None]) for image in x]
     for name, scores in together.items():
         torch.testing.assert_close(torch.cat([a[name] for a in alone]), scores, rtol=1e-5, atol=1e-3)
         torch.testing.assert_close(backwards[name].flip(0), scores, rtol=1e-5, atol=1e-3)

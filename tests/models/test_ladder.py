@@ -13,11 +13,13 @@ from torch.distributions import Normal, kl_divergence
 
 from anomalae import seeds
 from anomalae.errors import ConfigError
+from anomalae.kinds import LIKELIHOODS
+from anomalae.models.base import LogTerms
 from anomalae.models.ladder import LadderVAE, kl_of_layer, layer_widths, multiply
-from anomalae.models.layers import initialise
-from anomalae.models.vae import LogTerms, VariationalAutoencoder
-from anomalae.scores import density
-from anomalae.settings import LIKELIHOODS
+from anomalae.models.layers import Encoder, initialise
+from anomalae.models.training.corruption import corrupt
+from anomalae.models.vae import VariationalAutoencoder
+from tests.models.densities import density_scores
 from tests.models.test_vae import Identity
 
 SHAPE = ("dense", (16,))
@@ -50,18 +52,24 @@ def test_one_layer_is_the_vae(likelihood, images):
     weights = vae.state_dict()
     assert ladder.state_dict().keys() == weights.keys()
     assert all(torch.equal(value, weights[name]) for name, value in ladder.state_dict().items())
-    found, expected = (density.density_scores(model, images) for model in (ladder, vae))
+    found, expected = (density_scores(model, images) for model in (ladder, vae))
     assert found.keys() == expected.keys()
     for name, scores in expected.items():
         assert torch.equal(found[name], scores), name
     for name in LogTerms._fields:
-        a, b = (getattr(model.log_terms(images, vae.bank[1]), name) for model in (ladder, vae))
+        a, b = (
+            getattr(model.log_terms(images, model.infer(images), vae.bank[1]), name)
+            for model in (ladder, vae)
+        )
         assert torch.equal(a, b), name
-    for method in ("reconstruct", "encode", "unit_means", "kl"):
+    for method in ("reconstruct", "encode", "unit_means"):
         assert torch.equal(getattr(ladder, method)(images), getattr(vae, method)(images)), method
+    for ours, theirs in zip(ladder.posterior(images), vae.posterior(images), strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(ladder.kl_units(ladder.infer(images)), vae.kl_units(vae.infer(images)))
     assert torch.equal(ladder.sample(vae.bank), vae.sample(vae.bank))
     for model in (ladder, vae):
-        corrupted = seeds.corrupt(images, 1.0, seeds.generator(0, seeds.EPOCH))
+        corrupted = corrupt(images, 1.0, seeds.generator(0, seeds.EPOCH))
         model.loss(corrupted, images, seeds.generator(1, seeds.EPOCH), 0.7).mean().backward()
     for (name, a), b in zip(ladder.named_parameters(), vae.parameters(), strict=True):
         assert torch.equal(a.grad, b.grad), name
@@ -107,7 +115,7 @@ def test_terms_equal_torch_distributions(dims, images):
     kls = []
     for draw in model.bank:
         parts = distributions(model, images, draw)
-        term = model.log_terms(images, draw)
+        term = model.log_terms(images, model.infer(images), draw)
         expected = sum(p.log_prob(codes).sum(1) for codes, _, p in parts)
         torch.testing.assert_close(term.prior, expected)
         expected = sum(q.log_prob(codes).sum(1) for codes, q, _ in parts)
@@ -117,8 +125,8 @@ def test_terms_equal_torch_distributions(dims, images):
         kls.append(torch.cat([kl_divergence(q, p) for _, q, p in parts], dim=1))
         layers = model.descend(draw, model.infer(images))
         torch.testing.assert_close(kls[-1], torch.cat([kl_of_layer(layer) for layer in layers], dim=1))
-    torch.testing.assert_close(model.kl(images), torch.stack(kls).mean(0))
-    scores = density.density_scores(model, images)
+    torch.testing.assert_close(model.kl_units(model.infer(images)), torch.stack(kls).mean(0))
+    scores = density_scores(model, images)
     torch.testing.assert_close(scores["elbo"], scores["kl"] + scores["reconstruction-probability"])
 
 
@@ -151,7 +159,7 @@ def test_conv_trunks_and_shapes(images):
     model = LadderVAE("conv", (2, 3), (4, 2), "bernoulli", 1.0, 2, 0)
     x = images.float()
     assert model.encode(x).shape == (4, 4)
-    assert model.unit_means(x).shape == model.kl(x).shape == (4, 6)
+    assert model.unit_means(x).shape == model.kl_units(model.infer(x)).shape == (4, 6)
     assert model.sample(torch.randn(3, 6)).shape == (3, 1, 28, 28)
     torch.testing.assert_close(model.reconstruct(x), model.decode(model.unit_means(x)[:, :4]))
     assert layer_widths(64, 3) == (64, 32, 16)
@@ -191,10 +199,10 @@ def test_elbo_below_iwae_below_log_p(likelihood, images):
         for samples in (1, 4, 32, 256):  # each the mean over the bank in groups of so many draws
             groups = []
             for model.bank in bank.split(samples):
-                groups.append(-density.density_scores(model, images, ())["iwae"])
+                groups.append(-density_scores(model, images, ("iwae",))["iwae"])
             bounds.append(torch.stack(groups).mean(0))
         exact = log_marginal(model, images)
-        assert (-density.density_scores(model, images, ())["elbo"] < bounds[1]).all()
+        assert (-density_scores(model, images, ("elbo",))["elbo"] < bounds[1]).all()
     assert (bounds[0] < bounds[1]).all()
     assert (bounds[1] < bounds[2]).all()
     assert (bounds[2] < bounds[3]).all()
@@ -215,7 +223,7 @@ def test_elbo_and_ratio_equal_a_quadrature(images):
     model.bank = torch.cartesian_prod(quantiles, quantiles)
     with torch.no_grad():
         model.encoder[-1].bias[1] -= 5.0  # so that z_1's posterior is far from its prior
-        scores = density.density_scores(model, images)
+        scores = density_scores(model, images)
         nodes, weights = hermite()
         upward = model.infer(images)
         z2 = upward[2] + (upward[3] / 2).exp() * nodes  # (N, points)
@@ -262,13 +270,13 @@ def test_in_a_linear_model_every_weight_is_p_of_x(images):
         prior.weight.copy_(torch.tensor([[a], [0.0]]))
         prior.bias.copy_(torch.tensor([0.0, 2 * math.log(s)]))
     model.decoder = nn.Sequential(decode, nn.Unflatten(1, (1, 28, 28)))
-    model.encoder = nn.Sequential(nn.Flatten(), encode)
+    model.encoder = Encoder(nn.Flatten(), encode)
     model.climbs, model.heads = nn.ModuleList([nn.Identity()]), nn.ModuleList([head])
     model.priors, model.likelihood = nn.ModuleList([prior]), Identity(t)
     covariance = (a**2 + s**2) * torch.outer(w, w) + t**2 * torch.eye(784, dtype=torch.float64)
     exact = stats.multivariate_normal.logpdf(images.flatten(1).numpy(), m.numpy(), covariance.numpy())
     for draw in model.bank:
-        term = model.log_terms(images, draw)
+        term = model.log_terms(images, model.infer(images), draw)
         weight = (term.likelihood + term.prior - term.posterior).detach().numpy()
         np.testing.assert_allclose(weight, exact, rtol=1e-9)
 
@@ -278,17 +286,19 @@ def test_in_a_linear_model_every_weight_is_p_of_x(images):
 
 def test_ratios_are_differences_of_bounds(images):
     model = tiny((4, 3, 2), samples=6)
-    scores = density.density_scores(model, images)
+    scores = density_scores(model, images)
     assert list(scores)[-2:] == ["llr-1", "llr-2"]
     for k, above in ((1, 5), (2, 2)):
-        rebuilt = torch.stack([model.log_terms(images, e, above=k).likelihood for e in model.bank]).mean(0)
-        bound = rebuilt - model.kl(images)[:, -above:].sum(1)
+        rebuilt = torch.stack(
+            [model.log_terms(images, model.infer(images), e, prior_below=k).likelihood for e in model.bank]
+        ).mean(0)
+        bound = rebuilt - model.kl_units(model.infer(images))[:, -above:].sum(1)
         torch.testing.assert_close(scores[f"llr-{k}"], -scores["iwae"] - bound)
-    term = model.log_terms(images, model.bank[0], above=2)  # only z_3 is inferred
+    term = model.log_terms(images, model.infer(images), model.bank[0], prior_below=2)  # only z_3 is inferred
     _, _, (codes, q, p) = distributions(model, images, model.bank[0])
     torch.testing.assert_close(term.posterior, q.log_prob(codes).sum(1))
     torch.testing.assert_close(term.prior, p.log_prob(codes).sum(1))
-    wanted = density.density_scores(model, images, ("elbo", "llr-2"))
+    wanted = density_scores(model, images, ("elbo", "llr-2"))
     assert "llr-1" not in wanted
     assert torch.equal(wanted["llr-2"], scores["llr-2"])
 
@@ -296,15 +306,17 @@ def test_ratios_are_differences_of_bounds(images):
 def test_ratios_beyond_the_layers_are_refused(images):
     model = tiny((3, 2))
     with pytest.raises(ConfigError, match=r"llr-2: a ladder of 2 layers has llr-1$"):
-        model.log_terms(images, model.bank[0], above=2)
+        model.log_terms(images, model.infer(images), model.bank[0], prior_below=2)
+    one_layer = tiny((3,))
+    inferred = one_layer.infer(images)
     with pytest.raises(ConfigError, match="llr-1: a ladder of 1 layers has no llr"):
-        tiny((3,)).log_terms(images, torch.zeros(3), above=1)
+        one_layer.log_terms(images, inferred, torch.zeros(3), prior_below=1)
 
 
 def test_same_scores_whatever_batch_size_and_order(images):
     model, x = tiny((4, 2), "smooth-direction", samples=8).float(), images.float()
-    together, backwards = density.density_scores(model, x), density.density_scores(model, x.flip(0))
-    alone = [density.density_scores(model, image[None]) for image in x]
+    together, backwards = density_scores(model, x), density_scores(model, x.flip(0))
+    alone = [density_scores(model, image[None]) for image in x]
     for name, scores in together.items():
         torch.testing.assert_close(torch.cat([a[name] for a in alone]), scores, rtol=1e-5, atol=1e-3)
         torch.testing.assert_close(backwards[name].flip(0), scores, rtol=1e-5, atol=1e-3)

@@ -12,12 +12,13 @@ from scipy import stats
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
+from anomalae.kinds import LIKELIHOODS
 from anomalae.models import VariationalAutoencoder, build
 from anomalae.models import likelihoods as lik
 from anomalae.models.blur import SmoothMetric
-from anomalae.models.vae import kl_to_standard
-from anomalae.scores import density
-from anomalae.settings import LIKELIHOODS, Settings
+from anomalae.models.gaussians import kl_to_standard
+from anomalae.settings import Settings
+from tests.models.densities import density_scores
 
 D = 784
 
@@ -33,7 +34,7 @@ def tiny(
             hidden=(16,),
             samples=samples,
             seed=seed,
-        )
+        ).network("pixels")
     )
     assert isinstance(model, VariationalAutoencoder)
     return model.double()
@@ -225,11 +226,14 @@ def test_elbo_below_iwae_below_log_p(likelihood, images):
         model = tiny(likelihood, samples=samples)
         with torch.no_grad():  # a posterior that is off, so that the bounds lie apart
             model.encoder[-1].bias[1] -= 1.0
-        scores = density.density_scores(model, images)
+        scores = density_scores(model, images)
         exact = log_marginal(model, images).detach()
         by_samples.append(-scores["iwae"].mean())
         error = (
-            4 * torch.stack([t.likelihood for t in (model.log_terms(images, e) for e in model.bank)]).std()
+            4
+            * torch.stack(
+                [model.log_terms(images, model.infer(images), e).likelihood for e in model.bank]
+            ).std()
             if (samples > 1)
             else torch.tensor(math.inf)
         )
@@ -243,9 +247,9 @@ def test_elbo_below_iwae_below_log_p(likelihood, images):
 
 def test_elbo_is_its_two_parts_and_iwae_of_one_sample_is_the_log_weight(images):
     model = tiny(samples=1)
-    scores = density.density_scores(model, images)
+    scores = density_scores(model, images)
     torch.testing.assert_close(scores["elbo"], scores["reconstruction-probability"] + scores["kl"])
-    term = model.log_terms(images, model.bank[0])
+    term = model.log_terms(images, model.infer(images), model.bank[0])
     torch.testing.assert_close(scores["iwae"], -(term.likelihood + term.prior - term.posterior))
     mean, log_variance = model.posterior(images)
     z = mean + torch.exp(log_variance / 2) * model.bank[0]
@@ -289,7 +293,7 @@ def test_a_linear_gaussian_vae_equals_probabilistic_pca(images):
     model.likelihood = Identity(sigma)
     covariance = (w @ w.T + sigma**2 * torch.eye(D, dtype=torch.float64)).numpy()
     exact = stats.multivariate_normal.logpdf(images.flatten(1).numpy(), m.numpy(), covariance)
-    scores = density.density_scores(model, images)
+    scores = density_scores(model, images)
     np.testing.assert_allclose(-scores["iwae"].numpy(), exact, rtol=1e-9)  # every weight is p(x)
     np.testing.assert_allclose(-scores["elbo"].numpy(), exact, atol=0.5)
 
@@ -298,10 +302,10 @@ def test_a_linear_gaussian_vae_equals_probabilistic_pca(images):
 def test_same_scores_whatever_batch_size_and_order(likelihood, images):
     model = tiny(likelihood, latent_dim=4).float()
     x = images.float()
-    together = density.density_scores(model, x)
+    together = density_scores(model, x)
     for name, scores in together.items():
-        alone = torch.cat([density.density_scores(model, image[None])[name] for image in x])
-        backwards = density.density_scores(model, x.flip(0))[name].flip(0)
+        alone = torch.cat([density_scores(model, image[None])[name] for image in x])
+        backwards = density_scores(model, x.flip(0))[name].flip(0)
         torch.testing.assert_close(alone, scores, rtol=1e-5, atol=1e-3)
         torch.testing.assert_close(backwards, scores, rtol=1e-5, atol=1e-3)
 
@@ -310,7 +314,7 @@ def test_loss_is_minus_the_elbo_and_warms_up(images):
     model = tiny(latent_dim=3)
     draw = lambda: torch.Generator().manual_seed(5)  # noqa: E731
     cold, warm = (model.loss(images, images, draw(), warmth) for warmth in (0.0, 1.0))
-    torch.testing.assert_close(warm - cold, model.kl(images).sum(1))
+    torch.testing.assert_close(warm - cold, model.kl_units(model.infer(images)).sum(1))
     assert warm.shape == (5,)
     guided = tiny("smooth-direction", latent_dim=3)
     mean, log_variance = guided.posterior(images)
@@ -318,7 +322,11 @@ def test_loss_is_minus_the_elbo_and_warms_up(images):
     logits = guided.logits(mean + torch.exp(log_variance / 2) * noise)
     x = images.flatten(1)
     error = (torch.sigmoid(logits) - x).square().sum(1)
-    expected = guided.kl(images).sum(1) - guided.likelihood(x, logits) + guided.likelihood.GUIDE * error
+    expected = (
+        guided.kl_units(guided.infer(images)).sum(1)
+        - guided.likelihood(x, logits)
+        + guided.likelihood.GUIDE * error
+    )
     torch.testing.assert_close(guided.loss(images, images, draw(), 1.0), expected)
 
 

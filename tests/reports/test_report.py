@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +35,9 @@ from anomalae.reports.collect.scores_file import flag_threshold
 from anomalae.reports.content import ComparisonReport, ScoredReport, ScoredRow
 from anomalae.reports.pages import figures, render, tuner, words
 from anomalae.reports.pages.page import inline_json
+from anomalae.runs.environment import Environment
 from anomalae.runs.record import Data
+from anomalae.settings import Settings
 from tests.cli import QUICK, fails, ok, parsed, run
 from tests.reports.pages import Page, run_report, scored
 
@@ -564,14 +568,14 @@ def test_words_of_the_command(place: Path, monkeypatch: pytest.MonkeyPatch):
     ],
 )
 def test_the_command_makes_the_run_again(settings: dict[str, object]):
-    detector = Detector(**settings)
-    detector.settings = detector.settings.for_images(80)
-    detector.data = Data(name="odd name/", normal=("a,b", "c d"), n_train=80)
+    asked = Settings.of(**settings).for_images(80)
+    data = Data(name="odd name/", normal=("a,b", "c d"), n_train=80)
+    detector: Any = SimpleNamespace(settings=asked, data=data, environment=Environment())
     words = shlex.split(train_command(detector))
     given = train.make_context("train", words[2:]).params
     assert given["normal"] == ("a,b", "c d")
     assert given["dataset"] == "odd name/"
-    assert make_settings(given, seed=given["seed"]).for_images(80) == detector.settings
+    assert make_settings(given, seed=given["seed"]).for_images(80) == asked
 
 
 def test_reports_never_import_torch():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,26 @@ import torch
 from anomalae.errors import ConfigError
 from anomalae.models import Autoencoder, VariationalAutoencoder
 from anomalae.models.ladder import LadderVAE
-from anomalae.scores.hidden import DIRECTIONS, Nap, pathway, sap
+from anomalae.models.views import PIXELS
+from anomalae.plugins import SCORES
+from anomalae.scores.base import Evidence
+from anomalae.scores.hidden import DIRECTIONS, whitened, whitening
 
 
 @pytest.fixture
 def images() -> torch.Tensor:
     return torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+def pathway(model, images: torch.Tensor, rebuilt: torch.Tensor) -> torch.Tensor:
+    """Differences of hidden activations of images and given reconstructions."""
+    seen = Evidence(model, None, images, PIXELS)
+    seen.rebuilt = rebuilt
+    return seen.pathway
+
+
+def sap(pathway: torch.Tensor) -> torch.Tensor:
+    return SCORES["sap"].score(SimpleNamespace(pathway=pathway), {})
 
 
 def differences(n: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -77,51 +93,51 @@ def test_nap_equals_numpy(n, width):
     _, s, vt = np.linalg.svd(train.numpy() - mean, full_matrices=False)
     s, vt = s[s > 1e-3 * s[0]], vt[s > 1e-3 * s[0]]
     expected = n * (((test.numpy() - mean) @ vt.T / s) ** 2).sum(1)
-    nap = Nap.fit(train)
-    scores = nap.score(test)
+    learned = whitening(train)
+    scores = whitened(test, learned)
     assert scores.dtype == torch.float64
-    assert nap.mean.dtype == nap.projection.dtype == np.float32
-    assert nap.projection.shape == (width, len(s)) == (width, min(width, n - 1))
+    assert set(learned) == set(SCORES["nap"].learned)
+    assert learned["mean"].dtype == learned["projection"].dtype == np.float32
+    assert learned["projection"].shape == (width, len(s)) == (width, min(width, n - 1))
     np.testing.assert_allclose(scores.numpy(), expected, rtol=2e-4)
-    assert nap.score(train).mean().item() == pytest.approx(len(s), rel=1e-4)
+    assert whitened(train, learned).mean().item() == pytest.approx(len(s), rel=1e-4)
 
 
 def test_nap_does_not_mind_rotations_nor_the_unit():
     train, test = differences(50, 8), differences(7, 8, seed=1)
     turn, _ = torch.linalg.qr(torch.randn(8, 8, dtype=torch.float64))
-    plain = Nap.fit(train).score(test)
-    torch.testing.assert_close(Nap.fit(train @ turn).score(test @ turn), plain, rtol=1e-4, atol=0)
-    torch.testing.assert_close(Nap.fit(100 * train + 5).score(100 * test + 5), plain, rtol=1e-4, atol=0)
+    plain = whitened(test, whitening(train))
+    torch.testing.assert_close(whitened(test @ turn, whitening(train @ turn)), plain, rtol=1e-4, atol=0)
+    scaled = whitened(100 * test + 5, whitening(100 * train + 5))
+    torch.testing.assert_close(scaled, plain, rtol=1e-4, atol=0)
 
 
 def test_nap_cuts_small_and_surplus_directions():
     train = differences(50, 8)
-    assert Nap.fit(train, directions=3).projection.shape == (8, 3)
-    assert Nap.fit(torch.randn(300, 100)).projection.shape == (100, DIRECTIONS)
+    assert whitening(train, directions=3)["projection"].shape == (8, 3)
+    assert whitening(torch.randn(300, 100))["projection"].shape == (100, DIRECTIONS)
     flat = train.clone()
     flat[:, 5:] = flat[:, :3] + 1e-9 * train[:, 5:]  # three directions of next to no spread
-    nap = Nap.fit(flat)
-    assert nap.projection.shape == (8, 5)
-    assert nap.score(flat).mean().item() == pytest.approx(5, rel=1e-4)
+    learned = whitening(flat)
+    assert learned["projection"].shape == (8, 5)
+    assert whitened(flat, learned).mean().item() == pytest.approx(5, rel=1e-4)
     same = train[:1].expand(4, 8)
-    assert (Nap.fit(same).score(train) == 0).all()  # nothing was learned, nothing is blown up
+    assert (whitened(train, whitening(same)) == 0).all()  # nothing was learned, nothing is blown up
 
 
-def test_nap_from_its_arrays_scores_the_same():
-    nap, test = Nap.fit(differences(50, 8)), differences(7, 8, seed=1)
-    again = Nap.from_arrays(nap.arrays())
-    assert torch.equal(again.score(test), nap.score(test))
-    assert torch.equal(nap.score(test[:1]), nap.score(test)[:1])
+def test_nap_takes_an_image_at_a_time_and_refuses_arrays_that_do_not_fit():
+    learned, test = whitening(differences(50, 8)), differences(7, 8, seed=1)
+    assert torch.equal(whitened(test[:1], learned), whitened(test, learned)[:1])
     for arrays in (
-        {"mean": nap.mean[:3], "projection": nap.projection},
-        {"mean": nap.mean, "projection": nap.mean},
+        {**learned, "mean": learned["mean"][:3]},
+        {**learned, "projection": learned["mean"]},
     ):
         with pytest.raises(ConfigError, match="nap: mean"):
-            Nap.from_arrays(arrays)
+            whitened(test, arrays)
 
 
 def test_nap_refuses_too_few_images_and_other_widths():
     with pytest.raises(ConfigError, match="nap: 1 training images: must be at least 2"):
-        Nap.fit(differences(1, 8))
+        whitening(differences(1, 8))
     with pytest.raises(ConfigError, match="nap: differences 5 wide, learned from 8"):
-        Nap.fit(differences(20, 8)).score(differences(3, 5))
+        whitened(differences(3, 5), whitening(differences(20, 8)))

@@ -10,7 +10,6 @@ import click
 
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
-from anomalae.settings import DENSITIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -185,12 +184,12 @@ def _samples(run: _Run) -> Figure:
 
 
 def _history(run: _Run) -> Figure:
-    from anomalae import plots, runs
-    from anomalae.models.training.loop import read_history
+    from anomalae import plots
+    from anomalae.detectors.saving import read_history
     from anomalae.runs.record import read_record
 
-    unit = "nats" if read_record(run.folder).settings.model in DENSITIES else "squared error"
-    epochs = read_history(run.folder / runs.HISTORY)
+    unit = read_record(run.folder).settings.kind.loss_unit
+    epochs = read_history(run.folder)
     return plots.history(epochs, title=f"{run.name}: training", unit=unit)
 
 

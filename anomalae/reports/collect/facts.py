@@ -11,15 +11,9 @@ from anomalae.datasets.load import DATASETS
 from anomalae.detectors.detector import Detector
 from anomalae.models import build, networks
 from anomalae.reports.content import EpochLine, Facts, Layer, Trained
-from anomalae.settings import DEFAULT_ALPHA, DENSITIES, Settings
+from anomalae.settings import DEFAULT_ALPHA, Settings
 
 DRAWS = 25  # from the prior
-KINDS = {
-    "ae": "autoencoder",
-    "vae": "variational autoencoder",
-    "ladder-vae": "ladder variational autoencoder",
-    "adgm": "auxiliary deep generative model",
-}
 
 
 def describe(
@@ -48,13 +42,14 @@ def describe(
         ),
         validation=detector.validation,
         facts=_facts(folder, detector),
-        prior=detector.generate(DRAWS) if settings.model in DENSITIES else None,
+        loss_unit=settings.kind.loss_unit,
+        prior=detector.generate(DRAWS) if settings.kind.density else None,
     )
 
 
 def _words(settings: Settings) -> str:
     denoising = "denoising " if settings.noise > 0 else ""
-    words = f"{settings.architecture} {denoising}{KINDS[settings.model]}"
+    words = f"{settings.architecture} {denoising}{settings.kind.title}"
     if settings.n_networks > 1:
         words += f", {settings.n_networks} networks"
     if settings.views != ("pixels",):
@@ -67,7 +62,7 @@ def _words(settings: Settings) -> str:
 def _layers(settings: Settings) -> tuple[Layer, ...]:
     layers = []
     for one in networks(settings):
-        view = f"{one.views[0]}: " if settings.n_networks > 1 else ""
+        view = f"{one.view}: " if settings.n_networks > 1 else ""
         for part, module in build(one).named_children():
             for layer in module.modules():
                 count = sum(p.numel() for p in layer.parameters(recurse=False))

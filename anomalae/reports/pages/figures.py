@@ -20,7 +20,6 @@ from anomalae.reports.content import (
     Trained,
 )
 from anomalae.reports.pages import words
-from anomalae.settings import DENSITIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -150,8 +149,7 @@ def _of_model(trained: Trained) -> list[tuple[str, str, str, Callable[[], Figure
         last = trained.history[-1]
         alt = f"Loss after each of {words.plural(last.epoch, 'epoch')}; at the end {last.loss:.4g}"
         alt += "." if last.validation_loss is None else f", on validation images {last.validation_loss:.4g}."
-        unit = "nats" if trained.facts.settings.get("model") in DENSITIES else ""
-        found.append(("history", "Loss", alt, lambda: plots.history(trained.history, unit=unit)))
+        found.append(("history", "Loss", alt, lambda: plots.history(trained.history, unit=trained.loss_unit)))
     return found
 
 

@@ -8,11 +8,12 @@ import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
 from anomalae.errors import BundleError, TrainingError
-from anomalae.models import build
-from anomalae.models.training import loop as training
+from anomalae.models import build, networks
+from anomalae.models.training import loop
+from anomalae.models.training.schedule import one_cycle
+from anomalae.models.training.state import Training, history_lines
 from anomalae.settings import Settings
 
-CPU = torch.device("cpu")
 SETTINGS = Settings(hidden=(16,), latent_dim=4, epochs=3, batch_size=8, seed=1)
 
 
@@ -21,9 +22,13 @@ def images() -> torch.Tensor:
     return torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
 
-def trained(settings: Settings, images: torch.Tensor, **more) -> training.Training:
-    state = training.Training.start(settings, CPU)
-    training.run(state, images, images[:5], **more)
+def started(settings: Settings, n: int = 20) -> Training:
+    return Training.start(networks(settings), settings.schedule(n))
+
+
+def trained(settings: Settings, images: torch.Tensor, **more) -> Training:
+    state = started(settings)
+    loop.run(state, images, images[:5], **more)
     return state
 
 
@@ -34,7 +39,7 @@ def test_one_cycle_equals_pytorchs():
         schedule = OneCycleLR(optimizer, 0.1, total_steps=total)
         for step in range(total):
             group = optimizer.param_groups[0]
-            assert training.one_cycle(step, total, 0.1) == pytest.approx((group["lr"], group["betas"][0]))
+            assert one_cycle(step, total, 0.1) == pytest.approx((group["lr"], group["betas"][0]))
             optimizer.step()
             if step + 1 < total:
                 schedule.step()
@@ -43,7 +48,7 @@ def test_one_cycle_equals_pytorchs():
 @pytest.mark.parametrize("total", [1, 2, 3, 4])
 def test_one_cycle_of_a_few_steps_stays_in_range(total):
     for step in range(total):
-        rate, beta = training.one_cycle(step, total, 0.1)
+        rate, beta = one_cycle(step, total, 0.1)
         assert 0 < rate <= 0.1
         assert 0.85 <= beta <= 0.95
 
@@ -67,22 +72,22 @@ def test_same_seed_same_weights_other_seed_others(images):
 @pytest.mark.parametrize("stop_after", [0, 1, 2])
 def test_resumed_training_is_bit_for_bit_the_same(stop_after, images):
     whole = trained(SETTINGS, images)
-    first = training.Training.start(SETTINGS, CPU)
+    first = started(SETTINGS)
     saved: list = [first.arrays(), []]
 
     def stop(state):
         if state.epoch == stop_after:
             saved[:] = [
                 {k: v.copy() for k, v in state.arrays().items()},
-                training.history_lines(state.history),
+                history_lines(state.history),
             ]
 
-    training.run(first, images, images[:5], on_epoch=stop)
+    loop.run(first, images, images[:5], on_epoch=stop)
     if stop_after == 0:
-        saved = [training.Training.start(SETTINGS, CPU).arrays(), []]
-    second = training.Training.start(SETTINGS, CPU)
+        saved = [started(SETTINGS).arrays(), []]
+    second = started(SETTINGS)
     second.restore(*saved)
-    training.run(second, images, images[:5])
+    loop.run(second, images, images[:5])
     for name, array in whole.arrays().items():
         assert np.array_equal(array, second.arrays()[name]), name
     losses = [(line.epoch, line.loss, line.validation_loss, line.learning_rate) for line in whole.history]
@@ -107,7 +112,7 @@ def test_an_interrupted_training_keeps_epochs_that_were_passed_over(tmp_path, im
 
 def test_a_checkpoint_from_before_there_were_ensembles_goes_on(images):
     arrays = trained(SETTINGS, images).arrays()
-    second = training.Training.start(SETTINGS, CPU)
+    second = started(SETTINGS)
     second.restore({name.removeprefix("0."): array for name, array in arrays.items()}, [])
     for name, array in second.arrays().items():
         assert np.array_equal(array, arrays[name]), name
@@ -115,7 +120,7 @@ def test_a_checkpoint_from_before_there_were_ensembles_goes_on(images):
 
 def test_restore_refuses_what_does_not_fit(images):
     arrays = trained(SETTINGS, images).arrays()
-    other = training.Training.start(Settings(hidden=(8,), latent_dim=4, epochs=1, batch_size=8), CPU)
+    other = started(Settings(hidden=(8,), latent_dim=4, epochs=1, batch_size=8))
     with pytest.raises(BundleError, match="does not fit"):
         other.restore(arrays, [])
 
@@ -123,21 +128,21 @@ def test_restore_refuses_what_does_not_fit(images):
 def test_loss_that_is_no_number_names_epoch_and_setting():
     images = torch.rand(8, 1, 28, 28)
     settings = Settings(hidden=(16,), latent_dim=4, epochs=3, batch_size=8)
-    state = training.Training.start(settings, CPU)
+    state = started(settings)
 
     def spoil(state):
         with torch.no_grad():
-            next(state.networks[0].model.parameters())[0, 0] = float("nan")
+            next(state.learners[0].network.parameters())[0, 0] = float("nan")
 
     with pytest.raises(
-        TrainingError, match=r"became nan in epoch 2: lower --learning-rate.*epoch 1 was the last good one"
+        TrainingError, match=r"became nan in epoch 2: lower learning_rate.*epoch 1 was the last good one"
     ):
-        training.run(state, images, None, on_epoch=spoil)
+        loop.run(state, images, None, on_epoch=spoil)
 
 
 @pytest.mark.parametrize("architecture", ["dense", "conv"])
 def test_models_map_images_to_images_and_codes(architecture):
-    model = build(Settings.of(architecture=architecture, latent_dim=7))
+    model = build(Settings.of(architecture=architecture, latent_dim=7).network("pixels"))
     x = torch.rand(3, 1, 28, 28)
     assert model(x).shape == x.shape
     assert model.encode(x).shape == (3, 7)
@@ -146,7 +151,7 @@ def test_models_map_images_to_images_and_codes(architecture):
 
 
 def test_loss_is_the_squared_error_summed_over_pixels():
-    model = build(Settings(hidden=(16,), latent_dim=4))
+    model = build(Settings(hidden=(16,), latent_dim=4).network("pixels"))
     noisy, clean = torch.rand(3, 1, 28, 28), torch.rand(3, 1, 28, 28)
     rebuilt = model(noisy).detach().numpy()
     expected = ((rebuilt - clean.numpy()) ** 2).reshape(3, -1).sum(1)
@@ -158,5 +163,5 @@ def test_loss_is_the_squared_error_summed_over_pixels():
 def test_building_leaves_the_global_random_state_alone():
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    build(SETTINGS)
+    build(SETTINGS.network("pixels"))
     assert torch.equal(before, torch.get_rng_state())

@@ -1,0 +1,143 @@
+"""Members of an ensemble: what each must do, and the one that is a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anomalae import seeds
+from anomalae.errors import ConfigError
+from anomalae.models.base import DensityNetwork, Network
+from anomalae.plugins import SCORES, VIEWS
+from anomalae.scores.base import LEARNED_FROM, Evidence, Score
+from anomalae.settings import NetworkSettings
+
+ACTIVE = 0.01  # variance over images of a unit's posterior mean above which the unit counts as active
+
+
+class Member(Protocol):
+    """One of those that score together. Images are float32 (N, 1, 28, 28) in [0, 1].
+
+    name: by which its scores are told from the others'.
+    weight: what it counts for; those of an ensemble sum to 1.
+    """
+
+    name: str
+    weight: float
+
+    def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
+        """Scores by these rules, float64 (N,) each, on the CPU."""
+        ...
+
+    def score_training(self, batches: Iterable[Tensor], rules: Sequence[str]) -> dict[str, Tensor]:
+        """Scores of the training images themselves, which come in batches, float64 (N,) each."""
+        ...
+
+    def terms(self, rule: str, images: Tensor) -> Tensor:
+        """The score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score."""
+        ...
+
+    def picture(self, images: Tensor) -> Tensor:
+        """What the member expects of the images, laid over them: (N, 28, 28) in [0, 1]."""
+        ...
+
+
+class NetworkMember:
+    """One trained network with what its scores have learned."""
+
+    def __init__(self, name: str, weight: float, settings: NetworkSettings, network: Network) -> None:
+        self.name, self.weight = name, weight
+        self.settings, self.network = settings, network
+        self.view = VIEWS[settings.view]
+        self.learned: dict[str, Mapping[str, np.ndarray]] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(iter(self.network.parameters())).device
+
+    def look(self, images: Tensor) -> Evidence:
+        """What the network makes of images, each part found when it is asked for."""
+        return Evidence(self.network, self.settings, images.to(self.device), self.view)
+
+    def learn(self, images: Tensor, scores: Iterable[Score]) -> None:
+        """Let scores learn from training images, up to LEARNED_FROM of them.
+
+        They are taken evenly from all, which may be in the order of their classes.
+        """
+        learning = [score for score in scores if score.learned]
+        if not learning:
+            return
+        count = min(len(images), LEARNED_FROM)
+        chosen = torch.linspace(0, len(images) - 1, count, dtype=torch.float64).round().long()
+        seen = self.look(images[chosen])
+        self.learned = {score.name: score.learn(seen) for score in learning}
+
+    def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
+        """Scores by these rules, float64 (N,) each, in the network's own view."""
+        seen = self.look(images)
+        return {rule: SCORES[rule].score(seen, self.learned.get(rule, {})) for rule in rules}
+
+    def score_training(self, batches: Iterable[Tensor], rules: Sequence[str]) -> dict[str, Tensor]:
+        """Scores of the training images, float64 (N,) each."""
+        parts = [self.score(images, rules) for images in batches]
+        return {rule: torch.cat([part[rule] for part in parts]) for rule in rules}
+
+    def terms(self, rule: str, images: Tensor) -> Tensor:
+        """The score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score."""
+        terms = SCORES[rule].terms(self.look(images))
+        if terms is None:
+            raise ConfigError(f"score {rule!r}: is no sum over pixels, so it has no terms")
+        return self.view.back(terms, images.cpu().double(), True)
+
+    def picture(self, images: Tensor) -> Tensor:
+        """What the network rebuilds, laid over the image: (N, 28, 28) in [0, 1]."""
+        images = images.to(self.device)
+        return self.view.back(self.look(images).rebuilt, images, False).clamp(0, 1)
+
+    # --- the latent space ---
+
+    @property
+    def density(self) -> DensityNetwork:
+        """The network, if it has an explicit density; else ConfigError."""
+        if not self.settings.kind.density:
+            raise ConfigError(
+                f"model {self.settings.model!r}: an autoencoder rebuilds images but has no density to draw from "
+                "or to score by; see model vae, ladder-vae or adgm"
+            )
+        density: DensityNetwork = self.network  # type: ignore[assignment]
+        return density
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes (N, latent_dim) of images, on the CPU."""
+        with torch.no_grad():
+            return self.network.encode(self.look(images).source).cpu()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Pictures (N, 28, 28) in [0, 1] of codes (N, latent_dim), in the network's own view."""
+        with torch.no_grad():
+            return self._flat(self.network.decode(codes.to(self.device)))
+
+    def generate(self, count: int, seed: int) -> Tensor:
+        """New pictures, (count, 28, 28) in [0, 1]: decoded means of draws from the prior."""
+        draws = np.random.default_rng([seed, seeds.PRIOR]).standard_normal((count, self.density.width))
+        with torch.no_grad():
+            return self._flat(self.density.sample(torch.from_numpy(draws.astype(np.float32)).to(self.device)))
+
+    def unit_terms(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior means and KLs in nats of each latent unit, float64 (N, width) each.
+
+        A unit is active if its posterior mean varies over images by more than ACTIVE (Burda et al. 2016).
+        """
+        source = self.look(images).source
+        with torch.no_grad():
+            means = self.density.unit_means(source).cpu().double()
+            return means, self.density.kl_units(self.density.infer(source))
+
+    def _flat(self, maps: Tensor) -> Tensor:
+        """Decoded maps (N, C, 28, 28) as pictures (N, 28, 28)."""
+        return (maps[:, 0] if self.view.again else maps.sum(1).clamp(0, 1)).cpu()

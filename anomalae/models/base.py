@@ -1,0 +1,134 @@
+"""What a network is to the rest: two contracts, and the one way to get a network.
+
+By contract, not by inheritance: whatever has these methods is trained, scored, saved and reported like our own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from anomalae import seeds
+from anomalae.models.layers import initialise
+from anomalae.plugins import VIEWS
+from anomalae.settings import NetworkSettings, Settings
+
+Inferred = Any  # what a posterior needs of images, as the network itself likes it
+
+
+class Network(Protocol):
+    """A network of one kind, an `nn.Module` besides (`state_dict`, `parameters`, `train`, `to` and so on).
+
+    Images are float32 (N, 1, 28, 28) in [0, 1]; what is rebuilt has as many maps as the view asks for, C.
+    """
+
+    def loss(self, corrupted: Tensor, clean: Tensor, source: torch.Generator, warmth: float) -> Tensor:
+        """The loss of each image, (N,), that training brings down.
+
+        corrupted: what the network is shown, (N, 1, 28, 28), disturbed and not clipped.
+        clean: what it should make of it, (N, C, 28, 28).
+        source: of all randomness; nothing else may be drawn from.
+        warmth: rises from 0 to 1 in the first part of a training; a KL term may be weighted by it.
+        """
+        ...
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Images (N, 1, 28, 28) -> what is made of them, (N, C, 28, 28) in [0, 1]; the same each time."""
+        ...
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (N, 1, 28, 28) -> codes (N, latent_dim)."""
+        ...
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (N, latent_dim) -> images (N, C, 28, 28) in [0, 1]."""
+        ...
+
+    def hidden(self, images: Tensor) -> list[Tensor]:
+        """What is compared for `sap` and `nap`, flat (N, ...): the pixels, hidden activations, the code.
+
+        Only networks of a kind with `hidden=True` need it.
+        """
+        ...
+
+    # Of nn.Module.
+    def parameters(self) -> Any: ...
+    def state_dict(self) -> dict[str, Tensor]: ...
+    def load_state_dict(self, state: dict[str, Tensor]) -> Any: ...
+    def named_children(self) -> Any: ...
+    def train(self) -> Any: ...
+    def eval(self) -> Any: ...
+    def to(self, device: Any) -> Any: ...
+
+
+class LogTerms(NamedTuple):
+    """Of one sample of z an image, in nats, float64 (N,) each: log p(x | z), log p(z) and log q(z | x)."""
+
+    likelihood: Tensor
+    prior: Tensor
+    posterior: Tensor
+
+
+class DensityNetwork(Network, Protocol):
+    """A network with an explicit density: of a kind with `density=True`.
+
+    `bank` (samples, width) holds the standard normal draws by which every image is scored, so that neither order nor
+    the images beside it matter; it is saved with the weights. `likelihood(x, logits)` is log p(x | z).
+    """
+
+    bank: Tensor
+    likelihood: Any
+    # Units of each layer of latents, the lowest first; only hierarchies have it, for the scores `llr-k`.
+    latent_dims: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """Number of units in all layers of latents: what a draw is made of."""
+        ...
+
+    def infer(self, images: Tensor) -> Inferred:
+        """All that the posterior needs of the images: found once, then used for every draw."""
+        ...
+
+    def log_terms(self, target: Tensor, inferred: Inferred, draw: Tensor, prior_below: int = 0) -> LogTerms:
+        """The three log-densities of `target` (N, C, 28, 28) by one draw (width,) for all images.
+
+        prior_below: of a hierarchy, how many of its lowest layers are drawn from the prior instead.
+        """
+        ...
+
+    def kl_units(self, inferred: Inferred) -> Tensor:
+        """KL(q(z | x) || p(z)) of each latent unit, in nats, float64 (N, width)."""
+        ...
+
+    def unit_means(self, images: Tensor) -> Tensor:
+        """Posterior means of the units that `kl_units` counts, (N, width)."""
+        ...
+
+    def sample(self, draws: Tensor) -> Tensor:
+        """Standard normal draws (N, width) -> new images, (N, C, 28, 28) in [0, 1]."""
+        ...
+
+
+def networks(settings: Settings) -> list[NetworkSettings]:
+    """The settings of each network of an ensemble: one view and a seed of its own each, view by view."""
+    views = [view for view in settings.views for _ in range(settings.members)]
+    return [
+        settings.network(view, seeds.member_seed(settings.seed, index)) for index, view in enumerate(views)
+    ]
+
+
+def build(settings: NetworkSettings) -> Any:
+    """The network of these settings, freshly initialised; its weights depend on the settings' seed alone.
+
+    Linear and convolutional layers are drawn by `initialise`; whatever else a kind of one's own draws as it is made
+    comes from the global generator, which is seeded for it and put back.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(seeds.generator(settings.seed, seeds.WEIGHTS).get_state())
+        network: Any = settings.kind.make(settings, VIEWS[settings.view].channels)
+    assert isinstance(network, nn.Module)
+    initialise(network, seeds.generator(settings.seed, seeds.WEIGHTS))
+    return network

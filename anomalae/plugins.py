@@ -1,0 +1,183 @@
+"""Parts that are known by a name: kinds of network, scores and views; ours, one's own, and those of installed packages.
+
+A part is found in this order: ours; registered in Python (`anomalae.register_model` and its siblings); brought by an
+installed package as an entry point of the group `anomalae.models`, `anomalae.scores` or `anomalae.views`. Nothing is
+imported because a run folder names it: a name is looked up among these, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from anomalae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from anomalae.models.views import View
+    from anomalae.scores.base import Score
+
+Part = TypeVar("Part")
+
+OURS = "anomalae"
+
+
+class Registry(Generic[Part]):
+    """The parts of one sort, by name."""
+
+    def __init__(self, sort: str, ours: Mapping[str, Any] | str, needs: tuple[str, ...]) -> None:
+        """
+        sort: what such a part is called: model, score, view.
+        ours: the parts that come with anomalae by name, each itself or as "module:NAME", which is imported on use; or
+            "module:NAME" of a mapping of all, where even their names are not needed before use.
+        needs: attributes that a part must have.
+        """
+        self.sort, self.group, self.needs = sort, f"anomalae.{sort}s", needs
+        self._ours, self._own = ours, dict[str, Part]()
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all parts: ours first, then those registered in Python, then those of installed packages."""
+        return tuple(dict.fromkeys((*self._all_ours(), *self._own, *_entry_points(self.group))))
+
+    def __iter__(self) -> Iterator[Part]:
+        return (self[name] for name in self.names())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
+
+    def __getitem__(self, name: str) -> Part:
+        """The part of this name. Raises ConfigError for an unknown one, and for one that its package cannot give."""
+        if name in self._all_ours():
+            return _imported(self._all_ours()[name])
+        if name in self._own:
+            return self._own[name]
+        points = _entry_points(self.group).get(name, ())
+        if not points:
+            raise ConfigError(f"{self.sort} {name!r}: must be one of {', '.join(self.names())}")
+        if len(points) > 1:
+            raise ConfigError(f"{self.sort} {name!r}: brought by {' and by '.join(map(_package, points))}")
+        return self._loaded(name, points[0])
+
+    def register(self, part: Part) -> Part:
+        """Make a part of one's own known by its `name`, and return it.
+
+        A part registered before under this name is replaced, so that a notebook's cell can be run again. Raises
+        ConfigError for a name that is ours or an installed package's, and for a part that lacks what it needs.
+        """
+        fault = self._fault(part)
+        name = getattr(part, "name", "")
+        if not fault and (name in self._all_ours() or name in _entry_points(self.group)):
+            fault = f"is taken by {self.origin(name)}"
+        if fault:
+            raise ConfigError(f"{self.sort} {name!r}: {fault}")
+        self._own[name] = part
+        return part
+
+    def origin(self, name: str) -> str:
+        """Where a part comes from: anomalae, a package with its version, or a module; "" for an unknown one."""
+        if name in self._all_ours():
+            return OURS
+        if name in self._own:
+            return f"module {_module(self._own[name])}"
+        return " and ".join(map(_package, _entry_points(self.group).get(name, ())))
+
+    def is_ours(self, name: str) -> bool:
+        """Whether the part comes with anomalae."""
+        return name in self._all_ours()
+
+    def _all_ours(self) -> Mapping[str, Any]:
+        return _imported(self._ours) if isinstance(self._ours, str) else self._ours
+
+    def _loaded(self, name: str, point: metadata.EntryPoint) -> Part:
+        """What an entry point gives. Whatever goes wrong there is that package's, and said in one line."""
+        try:
+            part: Part = _load(point)
+        except Exception as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise ConfigError(
+                f"{self.sort} {name!r}: {_package(point)} cannot give it: {type(error).__name__}: {reason}"
+            ) from None
+        fault = self._fault(part) or ("" if part.name == name else f"calls itself {part.name!r}")  # type: ignore[attr-defined]
+        if fault:
+            raise ConfigError(f"{self.sort} {name!r}: of {_package(point)}: {fault}")
+        return part
+
+    def _fault(self, part: Any) -> str:
+        lacking = [need for need in ("name", *self.needs) if not hasattr(part, need)]
+        if lacking:
+            return f"{type(part).__name__} has no {', '.join(lacking)}"
+        name = part.name
+        if not isinstance(name, str) or not name or not name.replace("-", "").replace("_", "").isalnum():
+            return "a name must be letters, digits, '-' or '_'"
+        return ""
+
+
+def _imported(part: Any) -> Any:
+    """The part itself, or what "module:NAME" stands for."""
+    if not isinstance(part, str):
+        return part
+    module, _, name = part.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@functools.cache
+def _entry_points(group: str) -> dict[str, tuple[metadata.EntryPoint, ...]]:
+    """Entry points of a group by name, none of them imported; several where packages use the same name."""
+    points: dict[str, tuple[metadata.EntryPoint, ...]] = {}
+    for point in metadata.entry_points(group=group):
+        if point not in points.get(point.name, ()):
+            points[point.name] = (*points.get(point.name, ()), point)
+    return points
+
+
+@functools.cache
+def _load(point: metadata.EntryPoint) -> Any:
+    return point.load()
+
+
+def _package(point: metadata.EntryPoint) -> str:
+    """The package of an entry point, with its version."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def _module(part: Any) -> str:
+    """The module in which a part was written."""
+    for maker in (getattr(part, "maker", None), getattr(part, "source", None), type(part)):
+        if maker is not None:
+            return maker.partition(":")[0] if isinstance(maker, str) else str(maker.__module__)
+    return ""
+
+
+SCORES: Registry[Score] = Registry(
+    "score",
+    "anomalae.scores:SCORES",
+    ("line", "scale", "judges", "learned", "least_images", "has_terms", "fits", "learn", "score", "terms"),
+)
+VIEWS: Registry[View] = Registry(
+    "view",
+    {
+        "pixels": "anomalae.models.views:PIXELS",
+        "deskewed": "anomalae.models.views:DESKEWED",
+        "normalised": "anomalae.models.views:NORMALISED",
+        "edges": "anomalae.models.views:EDGES",
+    },
+    ("line", "source", "channels", "see", "again", "back"),
+)
+
+
+def register_score(score: Score) -> Score:
+    """Make a score of one's own known by its name; returns it. See `anomalae.scores.base.Score`.
+
+    Raises ConfigError for a name that is taken and for a score that lacks something.
+    """
+    return SCORES.register(score)
+
+
+def register_view(view: View) -> View:
+    """Make a view of one's own known by its name; returns it. See `anomalae.models.views.View`.
+
+    Raises ConfigError for a name that is taken and for a view that lacks something.
+    """
+    return VIEWS.register(view)
