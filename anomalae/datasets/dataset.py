@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from anomalae.errors import ConfigError, DataError
-from anomalae.images.check import printable
+from anomalae.text import printable
 
 SHARES = (85, 5, 10)  # percent of the normal images in the train, validation and calibration part
 LEAST_CALIBRATION = 40  # images at least, unless that is more than a third of the normal ones

@@ -31,8 +31,8 @@ from anomalae.datasets.download import Progress, UnavailableError
 from anomalae.datasets.folders import export, load_folder
 from anomalae.datasets.official import SOURCES, Official, acquire, can_unpack, survey
 from anomalae.errors import ConfigError, DataError
-from anomalae.images.check import printable
 from anomalae.settings import POLARITIES, PREPROCESSES
+from anomalae.text import printable
 
 __all__ = [
     "DATASETS",

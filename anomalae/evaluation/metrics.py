@@ -3,7 +3,6 @@
 Knows no model and no file. Anomalies are the positives throughout, and a higher score is more anomalous.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +23,7 @@ from anomalae.evaluation.intervals import (
     disjoint_pairs,
     real_array,
 )
+from anomalae.text import natural_order
 
 
 @dataclass(frozen=True)
@@ -182,18 +182,11 @@ def _per_class(
     scores: Floats, truth: Bools, names: npt.NDArray[np.str_], level: float
 ) -> dict[str, ClassResult]:
     results = {}
-    for name in sorted(set(names[truth].tolist()), key=_natural_order):
+    for name in natural_order(names[truth].tolist()):
         chosen = ~truth | (names == name)
         n = int((truth & chosen).sum())
         results[name] = ClassResult(n, *_auc_and_interval(scores[chosen], truth[chosen], level))
     return results
-
-
-def _natural_order(name: str) -> tuple[bool, float, list[str | int], str]:
-    """Sort key: numbers first, by value; then names with the numbers in them by value (a2 before a10)."""
-    number = re.fullmatch(r"[-+]?\d+(\.\d+)?", name)
-    parts: list[str | int] = [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
-    return number is None, float(name) if number else 0.0, parts, name
 
 
 def _as_list(interval: Interval | None) -> list[float] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalae import files, runs
+from anomalae import files, runs, text
 from anomalae.datasets.load import Dataset, Part
 from anomalae.detectors.detector import Detector
 from anomalae.errors import DataError
@@ -240,12 +240,11 @@ def _cells(row: dict[str, Any], document: dict[str, Any], top: dict[str, Any]) -
         is_best = row["status"] == OK and value is not None and value == top.get(key)
         return ("-" if value is None else format(value * scale, form)), is_best
 
-    interval = row["roc_auc_interval"]
     return [
         (row["method"], row["method"] == document["best"]),
         (row["settings"], False),
         shown("roc_auc", ".4f"),
-        ("-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}", False),
+        (text.interval(row["roc_auc_interval"], missing="-"), False),
         shown("average_precision", ".4f"),
         shown("fpr_at_95_tpr", ".4f"),
         shown("fit_seconds", ".2f"),
@@ -284,8 +283,8 @@ def markdown(document: dict[str, Any]) -> str:
     """The table for people, the best of each column bold, with what is needed to measure it again."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for row in cells(document):
-        texts = [text.replace("|", "\\|").replace("\n", " ") for text, _ in row]
-        marked = [f"**{text}**" if bold else text for text, (_, bold) in zip(texts, row, strict=True)]
+        texts = [text.table_cell(cell) for cell, _ in row]
+        marked = [f"**{cell}**" if bold else cell for cell, (_, bold) in zip(texts, row, strict=True)]
         lines.append("| " + " | ".join(marked) + " |")
     again = f"Measure it again: `{document['command']}`"
     return "\n".join(lines) + "\n\n" + "\n\n".join([*notes(document), again]) + "\n"

@@ -18,9 +18,9 @@ from anomalae.errors import ImageError
 from anomalae.images.arrays import count_npy, count_npz, read_npy, read_npz
 from anomalae.images.canonical import check_choices
 from anomalae.images.canonical import preprocess as to_canonical
-from anomalae.images.check import printable
 from anomalae.images.idx import count_idx, is_gzip, is_idx, is_idx_name, read_idx_array, read_idx_rows
 from anomalae.images.pictures import FORMATS, decode
+from anomalae.text import printable
 
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from anomalae.errors import ImageError
-from anomalae.images.check import printable
+from anomalae.text import printable
 
 FORMATS = {  # Pillow's name of a format: the suffixes of its files
     "PNG": (".png",),

@@ -20,8 +20,8 @@ from anomalae.experiments import run as experiment
 from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.galleries import galleries
 from anomalae.reports.content import Baselines, ComparisonReport, Latent, Pair, RunReport, Trained
-from anomalae.reports.pages import words
 from anomalae.settings import DEFAULT_ALPHA
+from anomalae.text import distinct_names
 
 CODES = 2000  # images whose codes are drawn
 
@@ -86,7 +86,7 @@ def run_report(
 
 def compare(reports: list[RunReport]) -> ComparisonReport:
     """Several runs side by side: in what their data differ, and paired tests where they do not."""
-    names = words.apart([report.trained.name for report in reports])
+    names = distinct_names([report.trained.name for report in reports])
     reports = [
         dataclasses.replace(report, trained=dataclasses.replace(report.trained, name=name))
         for report, name in zip(reports, names, strict=True)

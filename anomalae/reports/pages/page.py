@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anomalae import plots
-from anomalae.images.check import printable
 from anomalae.reports.pages import words
+from anomalae.text import printable
 from anomalae.version import __version__
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ def _environment() -> Environment:
         "exact": lambda value: repr(float(value)),
         "gray_png": lambda image: _png(plots.gray(image)[..., 0]),
         "markup": Markup,
-        "spread": _spread,
         "tail": lambda path: "/".join(PurePath(path).parts[-2:]),
     }
     return environment
@@ -107,8 +106,3 @@ def _png(pixels: np.ndarray) -> str:
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
-
-
-def _spread(spread: Mapping[str, Any]) -> str:
-    deviation = "" if spread["sd"] is None else f" ± {spread['sd']:.4f}"
-    return words.number(spread["mean"]) + deviation

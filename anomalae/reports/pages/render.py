@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from anomalae import files
-from anomalae.images.check import printable
 from anomalae.reports.content import BenchmarkReport, ComparisonReport, RunReport, ScoredReport
-from anomalae.reports.pages import figures, page, tuner, words
+from anomalae.reports.pages import figures, page, tuner
 from anomalae.reports.pages.folder import METRICS, PAGE, claim, write
+from anomalae.text import natural_order, printable
 
 SHOWN = 500  # rows of the table of scored images
 _MEASURES = (
@@ -101,7 +101,7 @@ def write_comparison(report: ComparisonReport, folder: Path) -> list[Path]:
     claim(folder, [PAGE, METRICS])
     drawn = figures.of_comparison(report)
     aucs = [run.evaluation.roc_auc for run in report.runs if run.evaluation.roc_auc is not None]
-    names = words.in_order(name for run in report.runs for name in run.evaluation.per_class)
+    names = natural_order(name for run in report.runs for name in run.evaluation.per_class)
     rows = [{"name": name, "aucs": [_auc_of(run, name) for run in report.runs]} for name in names]
     content = {
         "report": report,
@@ -177,7 +177,7 @@ def _class_rows(report: RunReport) -> list[dict[str, Any]]:
         return []
     names = e.labels.astype(str)
     groups = {name: place for place, name in enumerate(dict.fromkeys(names.tolist()))}
-    normal = words.in_order(names[~e.is_anomaly].tolist())
+    normal = natural_order(names[~e.is_anomaly].tolist())
     rows = []
     for name in [*normal, *e.per_class]:
         own, found = names == name, e.per_class.get(name)
