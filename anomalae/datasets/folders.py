@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Sequence
@@ -10,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from anomalae import files
 from anomalae.datasets.dataset import Classes, Dataset, Part, make_dataset, parse_classes, stratified
-from anomalae.datasets.download import reason, written
+from anomalae.datasets.download import reason
 from anomalae.errors import ConfigError, DataError
 from anomalae.text import natural_order, printable
 
@@ -96,19 +96,19 @@ def export(
         of_class = np.flatnonzero(part.labels == label)
         picked += [(rank, place, int(index)) for rank, index in enumerate(of_class)]
     chosen = sorted((place, index) for _, place, index in sorted(picked)[:limit])
-    files = {
+    pictures = {
         Path(folder) / str(wanted[place]) / f"{index:05d}.png": part.images[index] for place, index in chosen
     }
     try:
-        new = [path for path in files if not _holds(path, files[path])]
+        new = [path for path in pictures if not _holds(path, pictures[path])]
         for path in new:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Not synced to the disk one by one: thousands would take minutes, and can be exported again.
-            with written(path, sync=False) as file:
-                file.write(_png(files[path]))
+            with files.part_file(path, durable=False) as file:
+                file.write(files.png_bytes(pictures[path]))
     except OSError as error:
         raise DataError(f"{printable(folder)}: cannot be written: {reason(error)}") from None
-    return list(files)
+    return list(pictures)
 
 
 def _holds(path: Path, image: np.ndarray) -> bool:
@@ -124,11 +124,3 @@ def _holds(path: Path, image: np.ndarray) -> bool:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         pass
     raise DataError(f"{printable(path)}: exists already with another content")
-
-
-def _png(image: np.ndarray) -> bytes:
-    from PIL import Image
-
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, format="PNG")
-    return content.getvalue()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import io
 import json
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomalae import plots
+from anomalae import files, plots
 from anomalae.reports.pages import words
 from anomalae.text import printable
 from anomalae.version import __version__
@@ -101,8 +100,4 @@ def heat_png(scale: float) -> Callable[[np.ndarray], str]:
 
 def _png(pixels: np.ndarray) -> str:
     """Pixels (H, W) or (H, W, 3) as a data URI."""
-    from PIL import Image
-
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(files.png_bytes(pixels, optimize=True)).decode()
