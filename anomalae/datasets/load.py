@@ -30,7 +30,7 @@ from anomalae.datasets.dataset import (
 from anomalae.datasets.download import Progress, UnavailableError
 from anomalae.datasets.folders import export, load_folder
 from anomalae.datasets.official import SOURCES, Official, acquire, can_unpack, survey
-from anomalae.errors import ConfigError, DataError
+from anomalae.errors import ConfigError, DataError, ImageError
 from anomalae.settings import POLARITIES, PREPROCESSES
 from anomalae.text import printable
 
@@ -201,14 +201,11 @@ def _where_to_put(name: str, data_dir: str | Path | None) -> str:
     return f"put {', '.join(source.sizes)} (or {packed}) into {_root(name, data_dir) / source.folder}"
 
 
-def _torchvision(name: str) -> Any:
+def _official(name: str) -> Official:
+    """Mirrors and MD5s of the packed files, as torchvision knows them."""
     import torchvision.datasets
 
-    return getattr(torchvision.datasets, _TORCHVISION[name])
-
-
-def _official(name: str) -> Official:
-    loader = _torchvision(name)
+    loader = getattr(torchvision.datasets, _TORCHVISION[name])
     if name == "emnist-digits":
         mirror, _, file = loader.url.rpartition("/")
         return Official((f"{mirror}/",), {file: loader.md5})
@@ -226,20 +223,25 @@ def _load_idx(
     verified = acquire(SOURCES[name], root, lambda: _official(name), download=download, progress=progress)
     if not verified:
         warn(f"{root / SOURCES[name].folder}: no official hash to compare all files with; taken as they are")
-    train, test = (_idx_part(name, root, train) for train in (True, False))
+    train, test = (_idx_part(name, root, part) for part in (0, 1))
     return make_dataset(name, train, test, tuple(range(10)), str(root.absolute()), verified)
 
 
-def _idx_part(name: str, root: Path, train: bool) -> Part:
-    loader = _torchvision(name)
-    # torchvision prefers pickled files of its old versions, which nobody has checked: look past them.
-    checked = type(loader.__name__, (loader,), {"_check_legacy_exist": lambda self: False})
-    data = checked(root, train=train, **({"split": "digits"} if name == "emnist-digits" else {}))
-    images, labels = data.data.numpy(), data.targets.numpy().astype(np.int64)
+def _idx_part(name: str, root: Path, part: int) -> Part:
+    """The train part (0) or the test part (1) of a data set whose files lie below `root`, images upright."""
+    from anomalae.images.inputs import read_idx
+
+    raw = root / SOURCES[name].folder
+    images_file, labels_file = list(SOURCES[name].sizes)[2 * part : 2 * part + 2]
+    try:
+        images, labels = read_idx(raw / images_file), read_idx(raw / labels_file).astype(np.int64)
+    except ImageError as error:
+        raise DataError(str(error)) from None
     if name == "emnist-digits":
-        images = np.ascontiguousarray(images.transpose(0, 2, 1))  # they are stored lying on their side
+        # they are stored lying on their side
+        images = np.ascontiguousarray(images.transpose(0, 2, 1))
     if len(labels) and labels.max() > 9:
-        raise DataError(f"{root / SOURCES[name].folder}: label {labels.max()}, expected 0 to 9")
+        raise DataError(f"{raw}: label {labels.max()}, expected 0 to 9")
     return Part(images, labels)
 
 

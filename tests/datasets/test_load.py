@@ -300,8 +300,24 @@ def test_torchvision_stays_away_where_it_is_not_needed() -> None:
         "import sys; from anomalae.datasets.load import load_dataset, locate; load_dataset('digits');"
         "locate('mnist', 'nowhere'); assert not {'torch', 'torchvision'} & set(sys.modules)"
     )
-    root = Path(datasets.__file__).parents[1]
+    root = Path(datasets.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(root)})
+
+
+@pytest.mark.mnist
+def test_mnist_is_loaded_without_torchvision_as_torchvision_does() -> None:
+    code = (
+        "import sys; from anomalae.datasets.load import load_dataset; data = load_dataset('mnist');"
+        "assert not {'torch', 'torchvision'} & set(sys.modules)"
+    )
+    root = Path(datasets.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(root)})
+    import torchvision.datasets
+
+    data = load_dataset("mnist", download=False, warn=quiet)
+    theirs = torchvision.datasets.MNIST(data.provenance["root"], train=False)
+    np.testing.assert_array_equal(data.test.images, theirs.data.numpy())
+    np.testing.assert_array_equal(data.test.labels, theirs.targets.numpy())
 
 
 @pytest.mark.mnist
