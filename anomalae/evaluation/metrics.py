@@ -11,18 +11,18 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from anomalae.errors import ConfigError, DataError
-from anomalae.evaluation.intervals import (
+from anomalae.evaluation.checks import (
     Bools,
     Floats,
-    Interval,
     check_counts,
     check_fraction,
+    check_probabilities,
     check_truth,
     class_names,
-    delong_interval,
-    disjoint_pairs,
     real_array,
 )
+from anomalae.evaluation.delong import disjoint_pairs
+from anomalae.evaluation.intervals import Interval, delong_interval
 from anomalae.text import natural_order
 
 
@@ -197,7 +197,5 @@ def _probabilities(p_values: npt.ArrayLike, shape: tuple[int, ...]) -> Floats:
     array = real_array("p_values", p_values, ndim=1)
     if array.shape != shape:
         raise DataError(f"p_values: shape {array.shape}, must be {shape} as the scores")
-    outside = np.flatnonzero((array < 0) | (array > 1))
-    if outside.size:
-        raise DataError(f"p_values[{outside[0]}] is {array[outside[0]]:g}: must be between 0 and 1")
+    check_probabilities("p_values", array, DataError)
     return array

@@ -15,8 +15,8 @@ from anomalae import files, runs, text
 from anomalae.datasets.load import Dataset, Part
 from anomalae.detectors.detector import Detector
 from anomalae.errors import DataError
-from anomalae.evaluation.intervals import delong_test
 from anomalae.evaluation.metrics import Evaluation, evaluate
+from anomalae.evaluation.significance import delong_test, holm
 from anomalae.experiments import run as experiment
 from anomalae.experiments.baselines.trials import OK, Trial, versions
 from anomalae.runs.record import read_record
@@ -133,22 +133,6 @@ def _numbers(
 def _scores(trial: Trial) -> np.ndarray:
     assert trial.scores is not None
     return trial.scores
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of several p-values, in their order: the family-wise error rate is held.
-
-    Reference: S. Holm, Scandinavian Journal of Statistics 6 (1979).
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = largest
-    return corrected
 
 
 def best(table: Sequence[Row]) -> str | None:

@@ -109,7 +109,7 @@ def calibration(evaluation: Evaluation, *, n_calibration: int, title: str = "") 
     """The share of normal test images with a p-value of at most alpha, at every alpha: the false-alarm rate.
 
     For images like the `n_calibration` calibration images it is alpha, within the 95% band of
-    `calibration.false_alarm_band` at each alpha: wider than for independent p-values, since these share a calibration
+    `conformal.false_alarm_band` at each alpha: wider than for independent p-values, since these share a calibration
     set. Raises DataError without p-values or without normal images, ConfigError if n_calibration is below 1.
     """
     if evaluation.p_values is None:

@@ -24,8 +24,8 @@ from anomalae.cli.commands.train import command as train
 from anomalae.cli.settings import make_settings
 from anomalae.datasets.load import Dataset
 from anomalae.errors import BundleError
-from anomalae.evaluation.intervals import delong_test
 from anomalae.evaluation.metrics import evaluate
+from anomalae.evaluation.significance import delong_test
 from anomalae.experiments import run as experiment
 from anomalae.reports import collect as gather
 from anomalae.reports.collect.facts import train_command

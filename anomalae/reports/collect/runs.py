@@ -14,8 +14,8 @@ from anomalae.datasets.load import Part
 from anomalae.detectors.detector import Detector
 from anomalae.errors import BundleError, DataError
 from anomalae.evaluation import conformal
-from anomalae.evaluation.intervals import delong_test
 from anomalae.evaluation.metrics import Evaluation, evaluate
+from anomalae.evaluation.significance import delong_test
 from anomalae.experiments import run as experiment
 from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.galleries import galleries
