@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from anomalae import files
-from anomalae.datasets.dataset import Classes, Dataset, Part, make_dataset, parse_classes, stratified
+from anomalae.datasets.classes import Classes, parse_classes
+from anomalae.datasets.dataset import Dataset, Part, make_dataset
 from anomalae.datasets.download import reason
+from anomalae.datasets.splits import stratified_indices
 from anomalae.errors import ConfigError, DataError
 from anomalae.text import natural_order, printable
 
@@ -34,7 +36,9 @@ def load_folder(folder: Path, preprocess: str, polarity: str) -> Dataset:
     numbered = all(map(_is_number, names))
     classes = tuple(natural_order([int(name) if numbered else name for name in names]))
     parts = [_labelled(part, classes) for part in named]
-    train, test = parts if all(divided) else stratified(parts[0], TEST_SHARE)
+    if not all(divided):
+        parts = [parts[0].take(indices) for indices in stratified_indices(parts[0].labels, TEST_SHARE)]
+    train, test = parts
     return make_dataset(
         str(folder), train, test, classes, str(folder), False, preprocess=preprocess, polarity=polarity
     )
