@@ -63,6 +63,11 @@ class Evaluation:
             return np.zeros(self.scores.shape, dtype=np.bool_)
         return np.asarray(self.scores > self.threshold)
 
+    @property
+    def names(self) -> npt.NDArray[np.str_] | None:
+        """Class of each image as text (N,), as `per_class` calls it; None without labels."""
+        return None if self.labels is None else class_names(self.labels, self.scores.size)
+
     def roc_curve(self) -> tuple[Floats, Floats, Floats]:
         """False-positive rates, true-positive rates and thresholds (the first is inf), every distinct score.
 

@@ -38,9 +38,9 @@ def classes(evaluation: Evaluation, *, title: str = "") -> Figure:
     A panel the data cannot give (one kind of image, no threshold) is left out. Of more than 40 classes the 40 with
     the lowest ROC-AUC are drawn. Raises DataError without labels, or when neither panel can be drawn.
     """
-    if evaluation.labels is None:
+    names = evaluation.names
+    if names is None:
         raise DataError("this evaluation has no labels, so it does not know the classes")
-    names = np.array([str(one) for one in evaluation.labels.tolist()])
     normal = natural_order(names[~evaluation.is_anomaly].tolist())
     anomalous = list(evaluation.per_class)
     rated = evaluation.roc_auc is not None

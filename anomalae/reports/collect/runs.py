@@ -21,7 +21,7 @@ from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.galleries import galleries
 from anomalae.reports.content import Baselines, ComparisonReport, Latent, Pair, RunReport, Trained
 from anomalae.settings import DEFAULT_ALPHA
-from anomalae.text import distinct_names
+from anomalae.text import count, distinct_names
 
 CODES = 2000  # images whose codes are drawn
 
@@ -149,7 +149,7 @@ def _latent(detector: Detector, evaluation: Evaluation, test: Part) -> Latent | 
     chosen = np.sort(np.random.default_rng(0).permutation(len(test))[:CODES])
     codes = detector.encode(test.images[chosen]).astype(np.float64)
     some = (
-        f"{len(chosen):,} of the {len(test):,} test images, picked at random. "
+        f"{count(len(chosen))} of the {count(len(test))} test images, picked at random. "
         if len(chosen) < len(test)
         else ""
     )
