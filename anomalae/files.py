@@ -1,12 +1,13 @@
-"""Files of a run folder: named arrays and JSON, written atomically, read strictly. Knows no model, never pickles."""
+"""Files: named arrays, JSON, CSV and pictures, written atomically, read strictly. Knows no model, never pickles."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,43 +18,75 @@ from anomalae.errors import BundleError
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """Open a file beside `path` for writing; on success it takes the place of `path`, on failure it is removed.
+def part_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a hidden `.part` file beside `path`; it takes the place of `path` on success and is removed on failure.
 
-    `durable` waits until the disk has it, against a loss of power; a killed process loses nothing either way.
-    Raises BundleError, naming `path`, when the disk is full or the folder not writable; what stood at `path`
-    is then untouched.
+    A link is followed, and a pipe or a device, which has nothing to be replaced, is written into.
+
+    path: file that appears whole or not at all; what stood there is untouched until then.
+    durable: wait until the disk has it, against a loss of power; a killed process loses nothing either way.
+
+    Raises OSError when the disk is full or the folder not writable.
     """
     path = path.resolve() if path.is_symlink() else path
-    if (
-        path.exists() and not path.is_file() and not path.is_dir()
-    ):  # a pipe or a device has nothing to be replaced
+    if path.exists() and not path.is_file() and not path.is_dir():
         with path.open("wb") as file:
             yield file
         return
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be written: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("xb") as file:
             yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~umask())
-        Path(name).replace(path)
+        part.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` as `part_file` does.
+
+    Raises BundleError, naming `path`, when the disk is full or the folder not writable.
+    """
+    try:
+        with part_file(path, durable=durable) as file:
+            yield file
+    except BrokenPipeError:
+        # whoever reads the pipe has seen enough
+        raise
     except OSError as error:
         raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write a whole file atomically."""
     with replacing(path, durable=durable) as file:
         file.write(content)
+
+
+def png_bytes(pixels: np.ndarray, *, optimize: bool = False) -> bytes:
+    """Return uint8 pixels, gray (H, W) or RGB (H, W, 3), as a PNG file; `optimize` makes it smaller, in more time."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, format="PNG", optimize=optimize)
+    return content.getvalue()
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 pixels, gray (H, W) or RGB (H, W, 3), as a PNG file, atomically."""
+    write_bytes(path, png_bytes(pixels))
+
+
+def write_npy(path: Path, array: np.ndarray) -> None:
+    """Write an array as an NPY file, atomically, never pickled."""
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    write_bytes(path, content.getvalue())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anomalae import files
 from anomalae.errors import BundleError
@@ -106,3 +107,42 @@ def test_files_have_the_usual_permissions(tmp_path):
     (tmp_path / "usual").write_text("")
     files.write_bytes(tmp_path / "ours", b"")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_failure_between_leaves_nothing_and_the_old_file(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+
+    def interrupted() -> None:
+        with files.part_file(path) as file:
+            file.write(b"new")
+            (part,) = (each for each in tmp_path.iterdir() if each != path)
+            assert (part.name[0], part.suffix) == (".", ".part")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_links_are_followed_and_devices_written_into(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    files.write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    files.write_bytes(Path(os.devnull), b"new")
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (5, 7, 3)])
+def test_pictures_and_arrays_come_back(tmp_path, shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    files.write_png(tmp_path / "a.png", pixels)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), pixels)
+    assert len(files.png_bytes(pixels, optimize=True)) <= (tmp_path / "a.png").stat().st_size
+    files.write_npy(tmp_path / "a.npy", pixels)
+    assert np.array_equal(np.load(tmp_path / "a.npy"), pixels)
+    with pytest.raises(BundleError, match="cannot be written: No such file or directory"):
+        files.write_png(tmp_path / "gone" / "a.png", pixels)

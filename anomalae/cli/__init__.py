@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from anomalae.errors import AnomalaeError
+from anomalae.text import printable
 from anomalae.version import __version__
 
 COMMANDS = (
@@ -60,23 +61,16 @@ class _Lazy(click.Group):
         try:
             return super().invoke(ctx)
         except AnomalaeError as error:
-            click.echo(f"Error: {one_line(str(error))}", err=True)
+            click.echo(f"Error: {printable(str(error))}", err=True)
             sys.exit(1)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(1)
         except OSError as error:
             click.echo(
-                f"Error: {one_line(str(error.filename or 'output'))}: {error.strerror or error}", err=True
+                f"Error: {printable(str(error.filename or 'output'))}: {error.strerror or error}", err=True
             )
             sys.exit(1)
-
-
-def one_line(text: str) -> str:
-    """The text with control characters, line breaks and undecodable bytes shown as escapes."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
 
 
 @click.group(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from anomalae.settings import DEFAULT_ALPHA, DEVICES, POLARITIES, PREPROCESSES
+from anomalae.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -204,31 +205,7 @@ def watched() -> bool:
 
 def warn(message: str) -> None:
     """Print a warning line on standard error."""
-    from anomalae.cli import one_line
-
-    click.echo(f"Warning: {one_line(message)}", err=True)
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number for a table; a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def percent(value: float | None) -> str:
-    """A rate as percent; a dash where there is none."""
-    return "-" if value is None else f"{100 * value:.1f}%"
-
-
-def interval(value: Any) -> str:
-    """An interval for a table."""
-    return "" if value is None else f"[{value[0]:.4f}, {value[1]:.4f}]"
-
-
-def classes(names: Any) -> str:
-    """Class names for a line of text."""
-    from anomalae.cli import one_line
-
-    return ",".join(one_line(str(name)) for name in names)
+    click.echo(f"Warning: {printable(message)}", err=True)
 
 
 def shell_word(path: Path | str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from anomalae.errors import BundleError
+from anomalae.text import printable
 
 TEXT_FORMATS = ("csv", "json", "jsonl")
 FORMATS = (*TEXT_FORMATS, "parquet")
@@ -96,8 +97,6 @@ def show(scored: Scored, blank: set[str], console: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from anomalae.cli import one_line
-
     table = Table(box=None, pad_edge=False)
     table.add_column("path", overflow="fold")
     for title in ("score", "p-value"):
@@ -110,11 +109,11 @@ def show(scored: Scored, blank: set[str], console: Any) -> None:
     for row in ranked[:SHOWN]:
         note = " no ink" if row.path in blank else ""
         verdict = "[bold red]flagged[/bold red]" if row.flagged else ""
-        name = escape(one_line(row.path))
+        name = escape(printable(row.path))
         table.add_row(name, f"{row.score:.5f}", f"{row.p_value:.4f}", verdict + note)
     for row in failed[:SHOWN]:
         table.add_row(
-            escape(one_line(row.path)), "-", "-", f"[yellow]{escape(one_line(row.error or ''))}[/yellow]"
+            escape(printable(row.path)), "-", "-", f"[yellow]{escape(printable(row.error or ''))}[/yellow]"
         )
     console.print(table)
     hidden = max(len(ranked) - SHOWN, 0) + max(len(failed) - SHOWN, 0)

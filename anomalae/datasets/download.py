@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
-import os
-import secrets
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from anomalae.errors import DataError
+from anomalae.files import part_file
 
 TIMEOUT = 15.0  # seconds that connecting, and each read, may take
 ATTEMPTS = 2  # transfers begun from one address, the first included
@@ -32,7 +31,7 @@ class UnavailableError(DataError):
 def download_file(
     urls: Sequence[str], target: Path, md5: str, progress: Progress | None = None, *, timeout: float = TIMEOUT
 ) -> None:
-    """Bring the first of `urls` that answers with a content of this MD5 to `target`, through a `.part` file.
+    """Bring the first of `urls` that answers with a content of this MD5 to `target`, whole or not at all.
 
     An address that cannot be reached or has another content is left for the next one; a transfer that breaks
     off is begun again, ATTEMPTS in all. Raises UnavailableError, naming each address and its failure.
@@ -41,7 +40,7 @@ def download_file(
     for url in urls:
         for _ in range(ATTEMPTS):
             try:
-                with written(target) as file:
+                with part_file(target) as file:
                     _transfer(url, file, target.name, md5, progress, timeout)
                 return
             except _TransferError as failure:
@@ -98,21 +97,6 @@ def _chunks(url: str, timeout: float) -> Generator[tuple[bytes, int | None], Non
         if isinstance(error, urllib.error.HTTPError):
             error.close()
         raise _TransferError(reason(error), again=answered) from None
-
-
-@contextlib.contextmanager
-def written(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
-    """Open a `.part` file beside `path`; at the end it takes the place of `path`, on failure it is removed."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def reason(error: BaseException) -> str:

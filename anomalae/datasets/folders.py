@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from anomalae.datasets.dataset import Classes, Dataset, Part, make_dataset, parse_classes, stratified
-from anomalae.datasets.download import reason, written
+from anomalae import files
+from anomalae.datasets.classes import Classes, parse_classes
+from anomalae.datasets.dataset import Dataset, Part, make_dataset
+from anomalae.datasets.download import reason
+from anomalae.datasets.splits import stratified_indices
 from anomalae.errors import ConfigError, DataError
-from anomalae.images.check import printable
+from anomalae.text import natural_order, printable
 
 TEST_SHARE = 20  # percent of each class in the test part where no split is given
 
@@ -32,9 +34,11 @@ def load_folder(folder: Path, preprocess: str, polarity: str) -> Dataset:
     named = [_read_classes(each, preprocess, polarity) for each in folders]
     names = [name for part in named for name in part]
     numbered = all(map(_is_number, names))
-    classes = _natural_order([int(name) if numbered else name for name in names])
+    classes = tuple(natural_order([int(name) if numbered else name for name in names]))
     parts = [_labelled(part, classes) for part in named]
-    train, test = parts if all(divided) else stratified(parts[0], TEST_SHARE)
+    if not all(divided):
+        parts = [parts[0].take(indices) for indices in stratified_indices(parts[0].labels, TEST_SHARE)]
+    train, test = parts
     return make_dataset(
         str(folder), train, test, classes, str(folder), False, preprocess=preprocess, polarity=polarity
     )
@@ -52,7 +56,7 @@ def _read_classes(folder: Path, preprocess: str, polarity: str) -> dict[str, np.
         expected = "FOLDER/CLASS/*.png or FOLDER/{train,test}/CLASS/*.png"
         raise DataError(f"{printable(folder)}: no class folders; expected {expected}")
     found = {}
-    for name in map(str, _natural_order(names)):
+    for name in natural_order(names):
         images = []
         for item in read_inputs([folder / name], preprocess, polarity):
             if item.image is None:
@@ -72,16 +76,6 @@ def _is_number(name: str) -> bool:
     return re.fullmatch(r"0|[1-9][0-9]{0,17}", name) is not None
 
 
-def _natural_order(names: Iterable[int | str]) -> Classes:
-    """Each name once, numbers within names by their value: 2 before 10, a2 before a10."""
-
-    def key(name: int | str) -> tuple[list[str | int], str]:
-        pieces = re.split(r"([0-9]+)", str(name))
-        return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)], str(name)
-
-    return tuple(sorted(set(names), key=key))
-
-
 def export(
     part: Part,
     folder: str | Path,
@@ -97,7 +91,7 @@ def export(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit {limit}: must be at least 1")
-    present = _natural_order(part.labels.tolist())
+    present = natural_order(part.labels.tolist())
     wanted = (
         present if classes is None else parse_classes([str(label) for label in classes], present, "this part")
     )
@@ -106,19 +100,19 @@ def export(
         of_class = np.flatnonzero(part.labels == label)
         picked += [(rank, place, int(index)) for rank, index in enumerate(of_class)]
     chosen = sorted((place, index) for _, place, index in sorted(picked)[:limit])
-    files = {
+    pictures = {
         Path(folder) / str(wanted[place]) / f"{index:05d}.png": part.images[index] for place, index in chosen
     }
     try:
-        new = [path for path in files if not _holds(path, files[path])]
+        new = [path for path in pictures if not _holds(path, pictures[path])]
         for path in new:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Not synced to the disk one by one: thousands would take minutes, and can be exported again.
-            with written(path, sync=False) as file:
-                file.write(_png(files[path]))
+            with files.part_file(path, durable=False) as file:
+                file.write(files.png_bytes(pictures[path]))
     except OSError as error:
         raise DataError(f"{printable(folder)}: cannot be written: {reason(error)}") from None
-    return list(files)
+    return list(pictures)
 
 
 def _holds(path: Path, image: np.ndarray) -> bool:
@@ -134,11 +128,3 @@ def _holds(path: Path, image: np.ndarray) -> bool:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         pass
     raise DataError(f"{printable(path)}: exists already with another content")
-
-
-def _png(image: np.ndarray) -> bytes:
-    from PIL import Image
-
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, format="PNG")
-    return content.getvalue()

@@ -1,4 +1,4 @@
-"""Labelled images: MNIST and its relatives, the bundled digits, folders of pictures; and the one-class split.
+"""Data sets by name or path: MNIST and its relatives, the bundled digits, folders of pictures.
 
 A data set is looked for in `data_dir` alone if that is given, else in the folder that the environment variable
 ANOMALAE_DATA names and in `data/`, in torchvision's layout (`MNIST/raw/train-images-idx3-ubyte`, ...). What is
@@ -7,7 +7,6 @@ missing is downloaded to the first of these.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import warnings
 from collections.abc import Callable
@@ -17,22 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from anomalae.datasets.dataset import (
-    Dataset,
-    OneClassSplit,
-    Part,
-    content_hash,
-    make_dataset,
-    parse_classes,
-    split_indices,
-    stratified,
-)
+from anomalae.datasets.classes import parse_classes
+from anomalae.datasets.dataset import Dataset, OneClassSplit, Part, make_dataset
+from anomalae.datasets.digits import digits_folder, load_bundled_digits
 from anomalae.datasets.download import Progress, UnavailableError
 from anomalae.datasets.folders import export, load_folder
 from anomalae.datasets.official import SOURCES, Official, acquire, can_unpack, survey
-from anomalae.errors import ConfigError, DataError
-from anomalae.images.check import printable
+from anomalae.datasets.splits import split_indices
+from anomalae.errors import ConfigError, DataError, ImageError
 from anomalae.settings import POLARITIES, PREPROCESSES
+from anomalae.text import printable
 
 __all__ = [
     "DATASETS",
@@ -55,13 +48,6 @@ DATASETS = {
     "emnist-digits": "handwritten digits by other hands, 240,000 to train and 40,000 to test",
     "digits": "small scanned digits that come with scikit-learn, 1,258 to train and 539 to test; no download",
 }
-DIGITS_TEST = 30  # percent of each class in the test part
-DIGITS_SHA256 = (
-    "65e5b4619795efb40c1082f4c350c049e4ad552200d369b6ae99e21eef5e72c5"  # of scikit-learn's images and labels
-)
-
-CENTRE = 14.5  # of mass of MNIST's digits, in pixels from the edge
-RINGING = 10  # grey levels; overshoot of the spline stays below, soft edges of strokes mostly above
 
 _TORCHVISION = {
     "mnist": "MNIST",
@@ -102,7 +88,7 @@ def load_dataset(
             raise ConfigError(f"{option} {value!r}: must be one of {', '.join(allowed)}")
     warn = warn or (lambda message: warnings.warn(message, stacklevel=3))
     if name == "digits":
-        return _load_digits()
+        return load_bundled_digits()
     if name is None or (isinstance(name, str) and name in SOURCES):
         try:
             return _load_idx(name or "mnist", data_dir, download, progress, warn)
@@ -110,7 +96,7 @@ def load_dataset(
             if name is not None:
                 raise DataError(f"{name}: {error}; {_where_to_put(name, data_dir)}") from None
             warn(f"MNIST cannot be had ({error}): using the bundled digits instead")
-            return _load_digits()
+            return load_bundled_digits()
     if not str(name) or not os.path.isdir(name):  # noqa: PTH112 - false for a name that is too long
         raise DataError(f"data set {printable(name)}: neither a folder nor one of {', '.join(DATASETS)}")
     return load_folder(Path(name).absolute(), preprocess, polarity)
@@ -135,7 +121,7 @@ class Status:
 def locate(name: str, data_dir: str | Path | None = None) -> Status:
     """Look for a data set of DATASETS and check its files, without loading, unpacking or downloading them."""
     if name == "digits":
-        return Status(name, DATASETS[name], "present", _bundled(), True)
+        return Status(name, DATASETS[name], "present", digits_folder(), True)
     source, root = SOURCES[_known(name)], _root(name, data_dir)
     where = root / source.folder
     try:
@@ -164,7 +150,7 @@ def fetch(name: str, data_dir: str | Path | None = None, progress: Progress | No
     Raises DataError as `load_dataset` does.
     """
     if name == "digits":
-        return _bundled()
+        return digits_folder()
     root = _root(_known(name), data_dir)
     try:
         acquire(SOURCES[name], root, lambda: _official(name), progress=progress)
@@ -201,14 +187,11 @@ def _where_to_put(name: str, data_dir: str | Path | None) -> str:
     return f"put {', '.join(source.sizes)} (or {packed}) into {_root(name, data_dir) / source.folder}"
 
 
-def _torchvision(name: str) -> Any:
+def _official(name: str) -> Official:
+    """Mirrors and MD5s of the packed files, as torchvision knows them."""
     import torchvision.datasets
 
-    return getattr(torchvision.datasets, _TORCHVISION[name])
-
-
-def _official(name: str) -> Official:
-    loader = _torchvision(name)
+    loader = getattr(torchvision.datasets, _TORCHVISION[name])
     if name == "emnist-digits":
         mirror, _, file = loader.url.rpartition("/")
         return Official((f"{mirror}/",), {file: loader.md5})
@@ -226,55 +209,23 @@ def _load_idx(
     verified = acquire(SOURCES[name], root, lambda: _official(name), download=download, progress=progress)
     if not verified:
         warn(f"{root / SOURCES[name].folder}: no official hash to compare all files with; taken as they are")
-    train, test = (_idx_part(name, root, train) for train in (True, False))
+    train, test = (_idx_part(name, root, part) for part in (0, 1))
     return make_dataset(name, train, test, tuple(range(10)), str(root.absolute()), verified)
 
 
-def _idx_part(name: str, root: Path, train: bool) -> Part:
-    loader = _torchvision(name)
-    # torchvision prefers pickled files of its old versions, which nobody has checked: look past them.
-    checked = type(loader.__name__, (loader,), {"_check_legacy_exist": lambda self: False})
-    data = checked(root, train=train, **({"split": "digits"} if name == "emnist-digits" else {}))
-    images, labels = data.data.numpy(), data.targets.numpy().astype(np.int64)
+def _idx_part(name: str, root: Path, part: int) -> Part:
+    """The train part (0) or the test part (1) of a data set whose files lie below `root`, images upright."""
+    from anomalae.images.inputs import read_idx
+
+    raw = root / SOURCES[name].folder
+    images_file, labels_file = list(SOURCES[name].sizes)[2 * part : 2 * part + 2]
+    try:
+        images, labels = read_idx(raw / images_file), read_idx(raw / labels_file).astype(np.int64)
+    except ImageError as error:
+        raise DataError(str(error)) from None
     if name == "emnist-digits":
-        images = np.ascontiguousarray(images.transpose(0, 2, 1))  # they are stored lying on their side
+        # they are stored lying on their side
+        images = np.ascontiguousarray(images.transpose(0, 2, 1))
     if len(labels) and labels.max() > 9:
-        raise DataError(f"{root / SOURCES[name].folder}: label {labels.max()}, expected 0 to 9")
+        raise DataError(f"{raw}: label {labels.max()}, expected 0 to 9")
     return Part(images, labels)
-
-
-def _bundled() -> Path:
-    spec = importlib.util.find_spec("sklearn")
-    return Path(spec.origin if spec and spec.origin else "").parent / "datasets" / "data"
-
-
-def _load_digits() -> Dataset:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    small, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.int64)
-    verified = content_hash(Part(small, labels)) == DIGITS_SHA256
-    everything = Part(_enlarge(small), labels)
-    train, test = stratified(everything, DIGITS_TEST)
-    return make_dataset("digits", train, test, tuple(range(10)), None, verified)
-
-
-def _enlarge(small: np.ndarray) -> np.ndarray:
-    """Draw 8x8 digits with ink 0 to 16, (N, 8, 8), as MNIST would: uint8 (N, 28, 28).
-
-    A cubic spline brings them to 20x20, with a margin for the soft edges, and its faint ringing is cleared;
-    then they are moved by whole pixels until their centre of mass lies where MNIST has it.
-    """
-    from scipy.ndimage import zoom
-
-    spline = zoom(np.eye(10), (2.5, 1), order=3, grid_mode=True, mode="grid-constant")  # (25, 10), linear
-    padded = np.pad(small / 16.0, ((0, 0), (1, 1), (1, 1)))
-    drawn = np.clip(np.einsum("ri,nij,cj->nrc", spline, padded, spline), 0, 1)
-    drawn = np.rint(np.round(drawn, 6) * 255).astype(np.uint8)  # rounded twice: the same on every machine
-    drawn[drawn < RINGING] = 0
-    profiles = np.stack([drawn.sum(2), drawn.sum(1)], 1)  # (N, 2, 25): ink by row, ink by column
-    shifts = np.rint(CENTRE - (profiles @ (np.arange(25) + 0.5)) / profiles.sum(2)).astype(int)
-    canvas = np.zeros((len(small), 28 + 2 * 8, 28 + 2 * 8), np.uint8)  # its margin is cut off below
-    for image, picture, (top, left) in zip(canvas, drawn, shifts + 8, strict=True):
-        image[top : top + 25, left : left + 25] = picture
-    return np.ascontiguousarray(canvas[:, 8:36, 8:36])

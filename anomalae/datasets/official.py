@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from anomalae.datasets.download import CHUNK, Progress, UnavailableError, download_file, reason, written
+from anomalae.datasets.download import CHUNK, Progress, UnavailableError, download_file, reason
 from anomalae.errors import DataError
+from anomalae.files import part_file
 
 HASHES = "anomalae-hashes.json"  # SHA-256 of files unpacked from an archive that was not kept
 
@@ -204,7 +205,7 @@ def _bring_archive(
         for name in names:
             with archive.open(f"gzip/{name}.gz") as stream:
                 _unpack(stream, raw / name, source.sizes[name])
-    with written(raw / HASHES) as file:
+    with part_file(raw / HASHES) as file:
         file.write(json.dumps({"sha256": hashes}, indent=1).encode() + b"\n")
     if fetched:
         packed.unlink(missing_ok=True)  # half a gigabyte of which a fifth is used; its hashes are kept
@@ -279,7 +280,7 @@ def _sha256(stream: IO[bytes], size: int, packed: Path) -> str:
 
 
 def _unpack(stream: IO[bytes], target: Path, size: int) -> None:
-    with written(target) as file:
+    with part_file(target) as file:
         for chunk in _unpacked(stream, size, target):
             file.write(chunk)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from anomalae import runs
-from anomalae.datasets.dataset import split_indices
+from anomalae.datasets.splits import split_indices
 from anomalae.detectors import saving
 from anomalae.detectors.ensemble import Ensemble
 from anomalae.detectors.member import ACTIVE, NetworkMember

@@ -9,7 +9,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from anomalae.datasets.dataset import split_indices
+from anomalae.datasets.splits import split_indices
 from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation import conformal
 from anomalae.models.tabular import build_for_table, corrupt_rows

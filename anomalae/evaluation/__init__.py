@@ -7,14 +7,40 @@ from typing import TYPE_CHECKING
 from anomalae.lazy import front_door
 
 if TYPE_CHECKING:
+    from anomalae.evaluation.conformal import benjamini_hochberg as benjamini_hochberg
+    from anomalae.evaluation.conformal import calibration_warning as calibration_warning
+    from anomalae.evaluation.conformal import false_alarm_band as false_alarm_band
+    from anomalae.evaluation.conformal import p_values as p_values
+    from anomalae.evaluation.conformal import threshold as threshold
+    from anomalae.evaluation.delong import delong_covariance as delong_covariance
+    from anomalae.evaluation.intervals import bootstrap_interval as bootstrap_interval
+    from anomalae.evaluation.intervals import delong_interval as delong_interval
+    from anomalae.evaluation.intervals import mean_auc_interval as mean_auc_interval
+    from anomalae.evaluation.intervals import roc_band as roc_band
     from anomalae.evaluation.metrics import ClassResult as ClassResult
     from anomalae.evaluation.metrics import Evaluation as Evaluation
     from anomalae.evaluation.metrics import evaluate as evaluate
+    from anomalae.evaluation.significance import DelongTest as DelongTest
+    from anomalae.evaluation.significance import delong_test as delong_test
+    from anomalae.evaluation.significance import holm as holm
 
 _HOMES = {
     "ClassResult": "anomalae.evaluation.metrics",
+    "DelongTest": "anomalae.evaluation.significance",
     "Evaluation": "anomalae.evaluation.metrics",
+    "benjamini_hochberg": "anomalae.evaluation.conformal",
+    "bootstrap_interval": "anomalae.evaluation.intervals",
+    "calibration_warning": "anomalae.evaluation.conformal",
+    "delong_covariance": "anomalae.evaluation.delong",
+    "delong_interval": "anomalae.evaluation.intervals",
+    "delong_test": "anomalae.evaluation.significance",
     "evaluate": "anomalae.evaluation.metrics",
+    "false_alarm_band": "anomalae.evaluation.conformal",
+    "holm": "anomalae.evaluation.significance",
+    "mean_auc_interval": "anomalae.evaluation.intervals",
+    "p_values": "anomalae.evaluation.conformal",
+    "roc_band": "anomalae.evaluation.intervals",
+    "threshold": "anomalae.evaluation.conformal",
 }
 
 __all__ = list(_HOMES)

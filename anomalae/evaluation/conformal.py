@@ -10,12 +10,12 @@ S. Bates et al., "Testing for outliers with conformal p-values", Annals of Stati
 
 import math
 from decimal import ROUND_CEILING, Context
-from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalae.errors import ConfigError
+from anomalae.evaluation.checks import check_fraction, check_probabilities, ordered_vector
 
 MIN_CALIBRATION = 40  # images; with fewer a p-value moves in steps of more than 0.025
 
@@ -34,7 +34,7 @@ def p_values(scores: npt.ArrayLike, calibration: npt.ArrayLike) -> npt.NDArray[n
     >>> p_values([0.5, 2.5, 9.0], calibration=[1.0, 2.0, 3.0]).tolist()
     [1.0, 0.5, 0.25]
     """
-    values = _real_vector("scores", scores)
+    values = ordered_vector("scores", scores)
     held_out = np.sort(_calibration_scores(calibration))
     at_least = held_out.size - np.searchsorted(held_out, values, side="left")
     return np.asarray((1 + at_least) / (held_out.size + 1), dtype=np.float64)
@@ -63,7 +63,7 @@ def threshold(calibration: npt.ArrayLike, alpha: float) -> float | None:
 
 def check_alpha(alpha: float) -> None:
     """Raise ConfigError unless `alpha` is a number in the open interval (0, 1)."""
-    _check_fraction("alpha", alpha)
+    check_fraction("alpha", alpha)
 
 
 def smallest_alpha(n: int) -> float:
@@ -102,11 +102,9 @@ def benjamini_hochberg(p: npt.ArrayLike, fdr: float) -> npt.NDArray[np.bool_]:
     >>> benjamini_hochberg([0.01, 0.9, 0.04, 0.02], fdr=0.1).tolist()
     [True, False, True, True]
     """
-    _check_fraction("fdr", fdr)
-    values = _real_vector("p", p)
-    outside = np.flatnonzero((values < 0) | (values > 1))
-    if outside.size:
-        raise ConfigError(f"p[{outside[0]}] is {values[outside[0]]:g}: must be between 0 and 1")
+    check_fraction("fdr", fdr)
+    values = ordered_vector("p", p)
+    check_probabilities("p", values, ConfigError)
     ordered = np.sort(values)
     limits = float(fdr) * np.arange(1, values.size + 1) / max(values.size, 1)
     # Conformal p-values are fractions that often meet the limit exactly; rounding must not decide then.
@@ -128,7 +126,7 @@ def false_alarm_band(
     """
     from scipy.stats import betabinom  # a slow import, which scoring does without
 
-    _check_fraction("level", level)
+    check_fraction("level", level)
     for name, count in (("n_calibration", n_calibration), ("n_test", n_test)):
         if count < 1:
             raise ConfigError(f"{name} {count}: must be at least 1")
@@ -155,26 +153,8 @@ def _rank(n: int, alpha: float) -> int:
     return k
 
 
-def _check_fraction(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise ConfigError(f"{name} {value}: must be above 0 and below 1")
-
-
 def _calibration_scores(calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    held_out = _real_vector("calibration", calibration)
+    held_out = ordered_vector("calibration", calibration)
     if held_out.size == 0:
         raise ConfigError("calibration: 0 scores, at least 1 is needed")
     return held_out
-
-
-def _real_vector(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iuf":
-        raise ConfigError(
-            f"{name}: must be real numbers of shape (N,), not {array.dtype} of shape {array.shape}"
-        )
-    array = array.astype(np.float64)
-    missing = np.flatnonzero(np.isnan(array))
-    if missing.size:
-        raise ConfigError(f"{name}[{missing[0]}] is nan: must be a number")
-    return array

@@ -1,41 +1,28 @@
-"""Intervals and tests of the ROC-AUC (DeLong's covariance; the bootstrap for means over problems), bands of the curve.
+"""Intervals of the ROC-AUC (DeLong's variance; the bootstrap for means over problems), bands of the curve.
 
 Anomalies are the positives throughout, and a higher score is more anomalous.
 """
 
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betainc, expit, logit, ndtri_exp
-from scipy.stats import binom, norm, rankdata
+from scipy.special import betainc, expit, logit
+from scipy.stats import binom, norm
 
 from anomalae.errors import ConfigError, DataError
+from anomalae.evaluation.checks import (
+    Bools,
+    Floats,
+    check_counts,
+    check_fraction,
+    check_truth,
+    class_names,
+    real_array,
+)
+from anomalae.evaluation.delong import disjoint_pairs, structural_components, variance_of_mean
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 Interval = tuple[float, float]
-
-
-def delong_covariance(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """ROC-AUC of M detectors on the same N images, and the covariance of the M estimates.
-
-    Parameters: `scores` (M, N), finite; `is_anomaly` (N,), with at least two images of each kind.
-    Returns AUCs (M,) and their covariance (M, M), in O(M N log N) by midranks.
-
-    Raises DataError as `evaluate`, or with fewer than two images of a kind.
-
-    References: E. DeLong, D. DeLong, D. Clarke-Pearson, Biometrics 44 (1988);
-    X. Sun, W. Xu, IEEE Signal Processing Letters 21 (2014).
-    """
-    values = real_array("scores", scores, ndim=2)
-    truth = check_truth(is_anomaly, values.shape[1:])
-    check_counts(truth, least=2)
-    over_anomalies, over_normals = _components(values, truth)
-    return over_anomalies.mean(axis=1), _covariance_of_mean(over_anomalies) + _covariance_of_mean(
-        over_normals
-    )
 
 
 def delong_interval(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike, level: float = 0.95) -> Interval:
@@ -61,51 +48,15 @@ def delong_interval(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike, level: flo
     values = real_array("scores", scores, ndim=1)
     truth = check_truth(is_anomaly, values.shape)
     check_counts(truth, least=1)
-    over_anomalies, over_normals = _components(values[None], truth)
+    over_anomalies, over_normals = structural_components(values[None], truth)
     auc, pairs, tail = float(over_anomalies.mean()), disjoint_pairs(truth), (1 - level) / 2
-    variance = _variance_of_mean(over_anomalies, over_normals) if pairs > 1 else 0.0
+    variance = variance_of_mean(over_anomalies, over_normals) if pairs > 1 else 0.0
     if variance == 0:
         q = tail ** (1 / pairs)
         return auc * q, 1 - (1 - auc) * q
     half_width = norm.isf(tail) * np.sqrt(variance) / (auc * (1 - auc))
     lo, hi = expit(logit(auc) + half_width * np.array([-1.0, 1.0]))
     return float(lo), float(hi)
-
-
-class DelongTest(NamedTuple):
-    """The answer of `delong_test`."""
-
-    difference: float  # AUC of a minus AUC of b, in [-1, 1]
-    z: float  # standard normal if the AUCs are equal
-    p_value: float  # two-sided, in [0, 1]
-
-
-def delong_test(scores_a: npt.ArrayLike, scores_b: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> DelongTest:
-    """Test whether two detectors have the same ROC-AUC, scored on the same images (paired, two-sided).
-
-    Parameters: `scores_a`, `scores_b` and `is_anomaly`, each (N,), with at least one image of each kind.
-
-    Where the variance of the difference is 0 (two rankings alike, or one perfect and one constant) or
-    undefined (one image of a kind), p is Hoeffding's bound for a two-sample U-statistic in [-1, 1] (1963),
-    `2 exp(-r difference**2 / 2)` with r = min(anomalies, normals), at most 1, and z the normal deviate of it.
-
-    Raises DataError as `delong_interval`.
-    """
-    a = real_array("scores_a", scores_a, ndim=1)
-    b = real_array("scores_b", scores_b, ndim=1)
-    if a.shape != b.shape:
-        raise DataError(f"scores_a and scores_b: {a.size} and {b.size} values, must be as many")
-    truth = check_truth(is_anomaly, a.shape)
-    check_counts(truth, least=1)
-    over_anomalies, over_normals = (v[:1] - v[1:] for v in _components(np.stack([a, b]), truth))
-    difference, pairs = float(over_anomalies.mean()), disjoint_pairs(truth)
-    variance = _variance_of_mean(over_anomalies, over_normals) if pairs > 1 else 0.0
-    if variance == 0:
-        log_tail = min(np.log(0.5), -pairs * difference**2 / 2)  # as a logarithm, so that z stays finite
-        z = float(np.copysign(ndtri_exp(log_tail), difference))
-        return DelongTest(difference, z, 2 * float(np.exp(log_tail)))
-    z = difference / float(np.sqrt(variance))
-    return DelongTest(difference, z, 2 * float(norm.sf(abs(z))))
 
 
 def bootstrap_interval(
@@ -255,82 +206,3 @@ def _resample(strata: npt.NDArray[np.intp], rng: np.random.Generator) -> Floats:
     first = np.repeat(np.cumsum(sizes) - sizes, sizes)
     drawn = order[first + rng.integers(0, np.repeat(sizes, sizes))]
     return np.bincount(drawn, minlength=strata.size).astype(np.float64)
-
-
-def _components(scores: Floats, truth: Bools) -> tuple[Floats, Floats]:
-    """DeLong's structural components: the AUC seen from each anomaly (M, m) and from each normal (M, n)."""
-    anomalies, normals = scores[:, truth], scores[:, ~truth]
-    ranks = rankdata(scores, axis=1)
-    over_anomalies = (ranks[:, truth] - rankdata(anomalies, axis=1)) / normals.shape[1]
-    over_normals = 1 - (ranks[:, ~truth] - rankdata(normals, axis=1)) / anomalies.shape[1]
-    return over_anomalies, over_normals
-
-
-def _covariance_of_mean(components: Floats) -> Floats:
-    centred = components - components.mean(axis=1, keepdims=True)
-    count = components.shape[1]
-    return np.asarray(centred @ centred.T / (count * (count - 1)))
-
-
-def _variance_of_mean(over_anomalies: Floats, over_normals: Floats) -> float:
-    variance = float((_covariance_of_mean(over_anomalies) + _covariance_of_mean(over_normals))[0, 0])
-    # One swapped pair among 10 million images of each kind gives 1e-29; less is rounding of equal components.
-    return variance if variance > 1e-30 else 0.0
-
-
-def disjoint_pairs(truth: Bools) -> int:
-    """The number of disjoint pairs of an anomaly and a normal."""
-    return int(min(truth.sum(), (~truth).sum()))
-
-
-def check_fraction(name: str, value: object) -> None:
-    """Raise ConfigError unless the value is a number in the open interval (0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise ConfigError(f"{name} {value}: must be above 0 and below 1")
-
-
-def check_counts(truth: Bools, least: int) -> None:
-    """Raise DataError unless there are at least so many images of each kind."""
-    anomalous, normal = int(truth.sum()), int((~truth).sum())
-    if min(anomalous, normal) < least:
-        raise DataError(
-            f"{anomalous} anomalous and {normal} normal scores: at least {least} of each are needed"
-        )
-
-
-def class_names(labels: npt.ArrayLike, n: int) -> npt.NDArray[np.str_]:
-    """The labels (N,) as text; DataError for another shape."""
-    array = np.asarray(labels)
-    if array.shape != (n,):
-        raise DataError(f"labels: shape {array.shape}, must be ({n},) as the scores")
-    return np.array([str(label) for label in array.tolist()])
-
-
-def check_truth(is_anomaly: npt.ArrayLike, shape: tuple[int, ...]) -> Bools:
-    """`is_anomaly` as bool of this shape; DataError for anything but bool or integers 0 and 1."""
-    array = np.asarray(is_anomaly)
-    if array.shape != shape:
-        raise DataError(f"is_anomaly: shape {array.shape}, must be {shape} as the scores")
-    if array.dtype.kind not in "biu":
-        raise DataError(f"is_anomaly: must be bool or integers 0 and 1, not {array.dtype}")
-    bad = np.argwhere((array != 0) & (array != 1))
-    if bad.size:
-        raise DataError(f"is_anomaly{bad[0].tolist()} is {array[tuple(bad[0])]}: must be 0 or 1")
-    return array.astype(np.bool_)
-
-
-def real_array(name: str, values: npt.ArrayLike, ndim: int) -> Floats:
-    """The values as float64; DataError, naming the first bad place, unless real, finite and not empty."""
-    array = np.asarray(values)
-    if array.ndim != ndim or array.dtype.kind not in "iuf":
-        wanted = "(N,)" if ndim == 1 else "(M, N)"
-        raise DataError(
-            f"{name}: must be real numbers of shape {wanted}, not {array.dtype} of shape {array.shape}"
-        )
-    if array.size == 0:
-        raise DataError(f"{name}: shape {array.shape}, at least 1 value is needed")
-    array = array.astype(np.float64)
-    bad = np.argwhere(~np.isfinite(array))
-    if bad.size:
-        raise DataError(f"{name}{bad[0].tolist()} is {array[tuple(bad[0])]}: must be finite")
-    return array

@@ -3,7 +3,6 @@
 Knows no model and no file. Anomalies are the positives throughout, and a higher score is more anomalous.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,18 +11,19 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from anomalae.errors import ConfigError, DataError
-from anomalae.evaluation.intervals import (
+from anomalae.evaluation.checks import (
     Bools,
     Floats,
-    Interval,
     check_counts,
     check_fraction,
+    check_probabilities,
     check_truth,
     class_names,
-    delong_interval,
-    disjoint_pairs,
     real_array,
 )
+from anomalae.evaluation.delong import disjoint_pairs
+from anomalae.evaluation.intervals import Interval, delong_interval
+from anomalae.text import natural_order
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ class Evaluation:
         if self.threshold is None:
             return np.zeros(self.scores.shape, dtype=np.bool_)
         return np.asarray(self.scores > self.threshold)
+
+    @property
+    def names(self) -> npt.NDArray[np.str_] | None:
+        """Class of each image as text (N,), as `per_class` calls it; None without labels."""
+        return None if self.labels is None else class_names(self.labels, self.scores.size)
 
     def roc_curve(self) -> tuple[Floats, Floats, Floats]:
         """False-positive rates, true-positive rates and thresholds (the first is inf), every distinct score.
@@ -182,18 +187,11 @@ def _per_class(
     scores: Floats, truth: Bools, names: npt.NDArray[np.str_], level: float
 ) -> dict[str, ClassResult]:
     results = {}
-    for name in sorted(set(names[truth].tolist()), key=_natural_order):
+    for name in natural_order(names[truth].tolist()):
         chosen = ~truth | (names == name)
         n = int((truth & chosen).sum())
         results[name] = ClassResult(n, *_auc_and_interval(scores[chosen], truth[chosen], level))
     return results
-
-
-def _natural_order(name: str) -> tuple[bool, float, list[str | int], str]:
-    """Sort key: numbers first, by value; then names with the numbers in them by value (a2 before a10)."""
-    number = re.fullmatch(r"[-+]?\d+(\.\d+)?", name)
-    parts: list[str | int] = [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
-    return number is None, float(name) if number else 0.0, parts, name
 
 
 def _as_list(interval: Interval | None) -> list[float] | None:
@@ -204,7 +202,5 @@ def _probabilities(p_values: npt.ArrayLike, shape: tuple[int, ...]) -> Floats:
     array = real_array("p_values", p_values, ndim=1)
     if array.shape != shape:
         raise DataError(f"p_values: shape {array.shape}, must be {shape} as the scores")
-    outside = np.flatnonzero((array < 0) | (array > 1))
-    if outside.size:
-        raise DataError(f"p_values[{outside[0]}] is {array[outside[0]]:g}: must be between 0 and 1")
+    check_probabilities("p_values", array, DataError)
     return array

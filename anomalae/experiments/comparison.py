@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from anomalae import files, runs
+from anomalae import files, runs, text
 from anomalae.datasets.load import Dataset, Part
 from anomalae.detectors.detector import Detector
 from anomalae.errors import DataError
-from anomalae.evaluation.intervals import delong_test
 from anomalae.evaluation.metrics import Evaluation, evaluate
+from anomalae.evaluation.significance import delong_test, holm
 from anomalae.experiments import run as experiment
 from anomalae.experiments.baselines.trials import OK, Trial, versions
 from anomalae.runs.record import read_record
@@ -135,22 +135,6 @@ def _scores(trial: Trial) -> np.ndarray:
     return trial.scores
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of several p-values, in their order: the family-wise error rate is held.
-
-    Reference: S. Holm, Scandinavian Journal of Statistics 6 (1979).
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = largest
-    return corrected
-
-
 def best(table: Sequence[Row]) -> str | None:
     """The method with the highest ROC-AUC among those that are ok; the first of equals."""
     there = [row for row in table if row.status == OK and row.roc_auc is not None]
@@ -240,12 +224,11 @@ def _cells(row: dict[str, Any], document: dict[str, Any], top: dict[str, Any]) -
         is_best = row["status"] == OK and value is not None and value == top.get(key)
         return ("-" if value is None else format(value * scale, form)), is_best
 
-    interval = row["roc_auc_interval"]
     return [
         (row["method"], row["method"] == document["best"]),
         (row["settings"], False),
         shown("roc_auc", ".4f"),
-        ("-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}", False),
+        (text.interval(row["roc_auc_interval"], missing="-"), False),
         shown("average_precision", ".4f"),
         shown("fpr_at_95_tpr", ".4f"),
         shown("fit_seconds", ".2f"),
@@ -284,8 +267,8 @@ def markdown(document: dict[str, Any]) -> str:
     """The table for people, the best of each column bold, with what is needed to measure it again."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for row in cells(document):
-        texts = [text.replace("|", "\\|").replace("\n", " ") for text, _ in row]
-        marked = [f"**{text}**" if bold else text for text, (_, bold) in zip(texts, row, strict=True)]
+        texts = [text.table_cell(cell) for cell, _ in row]
+        marked = [f"**{cell}**" if bold else cell for cell, (_, bold) in zip(texts, row, strict=True)]
         lines.append("| " + " | ".join(marked) + " |")
     again = f"Measure it again: `{document['command']}`"
     return "\n".join(lines) + "\n\n" + "\n\n".join([*notes(document), again]) + "\n"

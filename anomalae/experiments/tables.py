@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalae import files
+from anomalae import files, text
 from anomalae.experiments.comparison import WORDING
 
 NORMAL = "normal"
@@ -31,37 +31,39 @@ def markdown(table: dict[str, Any]) -> str:
     for row in table["rows"]:
         low, high = row["false_alarm_band"]
         cells = [
-            _text(row[side]),
+            text.table_cell(row[side]),
             str(row["n_train"]),
-            _plus_minus(row["roc_auc"][main]),
-            *(_plus_minus(row["roc_auc"][rule]) for rule in others),
-            _percent(row["detection_rate"]["mean"]),
-            " ".join(_percent(rate) for rate in row["false_alarm_rates"]),
+            text.spread(row["roc_auc"][main]),
+            *(text.spread(row["roc_auc"][rule]) for rule in others),
+            text.percent(row["detection_rate"]["mean"]),
+            " ".join(text.percent(rate) for rate in row["false_alarm_rates"]),
             f"{100 * low:.1f} to {100 * high:.1f}%",
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    means = [f"**{_plus_minus(table['mean'][rule])}**" for rule in (main, *others)]
+    means = [f"**{text.spread(table['mean'][rule])}**" for rule in (main, *others)]
     lines.append("| " + " | ".join(["**mean**", "", *means, "", "", ""]) + " |")
     interval = table["mean"][main]["interval"]
     roles = "anomalies are all other classes" if side == NORMAL else "all other classes are normal"
     images = "test part" if table["part"] == "test" else "development images"
     notes = [
         f"Data: {table['dataset']}, {images}; "
-        f"{roles}. Seeds: {_list(table['seeds'])}. "
+        f"{roles}. Seeds: {text.setting(table['seeds'], ',')}. "
         f"Values are means{' ± standard deviation' if seeds > 1 else ''} over seeds"
         + (f"; in the last row over the {seeds} seeds' means." if seeds > 1 else "."),
     ]
     if interval:
         notes.append(
             f"95% bootstrap interval of the mean ({main}), test images resampled once for all cells: "
-            f"{interval[0]:.4f} to {interval[1]:.4f}."
+            f"{text.interval(interval)}."
         )
     notes.append(
         f"False alarms: share of normal images flagged at alpha {table['alpha']:g}, a value a seed; the band is where "
         "one such rate lies 95 times in 100 for exchangeable images (beta-binomial)."
     )
     given = {key: value for key, value in settings.items() if value is not None}
-    notes.append("Settings: " + ", ".join(f"{key} {_list(value)}" for key, value in given.items()) + ".")
+    notes.append(
+        "Settings: " + ", ".join(f"{key} {text.setting(value, ',')}" for key, value in given.items()) + "."
+    )
     if len(given) < len(settings):
         notes[-1] += " Epochs and batch size by the number of images, see `Settings.for_images`."
     notes.append(f"Measure it again: `{table['command']}`")
@@ -79,13 +81,13 @@ def markdown(table: dict[str, Any]) -> str:
 def members_markdown(table: dict[str, Any]) -> str:
     """What each member of an ensemble does alone, for people: a row a normal class, a column a member."""
     main, side = table["score"], table.get("side", NORMAL)
-    head = [side, *map(_text, table["members"]), "together"]
+    head = [side, *map(text.table_cell, table["members"]), "together"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in table["rows"]:
         values = [*row["members"].values(), row["roc_auc"][main]]
-        lines.append("| " + " | ".join([_text(row[side]), *map(_plus_minus, values)]) + " |")
+        lines.append("| " + " | ".join([text.table_cell(row[side]), *map(text.spread, values)]) + " |")
     means = [*table["members"].values(), table["mean"][main]]
-    lines.append("| " + " | ".join(["**mean**", *(f"**{_plus_minus(value)}**" for value in means)]) + " |")
+    lines.append("| " + " | ".join(["**mean**", *(f"**{text.spread(value)}**" for value in means)]) + " |")
     return f"ROC-AUC ({main}) of each member alone:\n\n" + "\n".join(lines) + "\n"
 
 
@@ -108,18 +110,6 @@ def csv_table(table: dict[str, Any]) -> str:
     return writer.text()
 
 
-def _plus_minus(spread: dict[str, Any]) -> str:
-    return f"{spread['mean']:.4f}" + (f" ± {spread['sd']:.4f}" if spread["sd"] is not None else "")
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{100 * rate:.1f}%"
-
-
-def _list(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
 def baselines_markdown(table: dict[str, Any]) -> str:
     """The baselines of a benchmark's table for people: a row a method, a column a normal class, the best in bold."""
     normals = [str(row[table["side"]]) for row in table["rows"]]
@@ -133,7 +123,7 @@ def baselines_markdown(table: dict[str, Any]) -> str:
     top = max(mean for _, mean, *_ in methods.values() if mean is not None)
     head = [
         "method",
-        *map(_text, normals),
+        *map(text.table_cell, normals),
         "mean",
         "95% interval",
         "better / worse",
@@ -144,7 +134,7 @@ def baselines_markdown(table: dict[str, Any]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---|" * (len(head) - 1)]
     for label, (rows, mean, interval, found) in methods.items():
         cells = [_cell(rows[n], best[n], found, n) for n in normals]
-        span = "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+        span = text.interval(interval, missing="-")
         lines.append("| " + " | ".join([label, *cells, _cell(mean, top), span, *_cost(found, table)]) + " |")
     seen = ", ".join(f"{name} {version}" for name, version in table["baseline_versions"].items())
     notes = [
@@ -163,25 +153,22 @@ def baselines_markdown(table: dict[str, Any]) -> str:
 
 def _cost(found: dict[str, Any] | None, table: dict[str, Any]) -> list[str]:
     if found is None:
-        return ["", _number(float(np.median([row["seconds"]["mean"] for row in table["rows"]])), 1), "", ""]
+        seconds = float(np.median([row["seconds"]["mean"] for row in table["rows"]]))
+        return ["", text.number(seconds, 1), "", ""]
     better = sum(t["p_value"] < 0.05 and t["difference"] > 0 for t in found["tests"].values())
     worse = sum(t["p_value"] < 0.05 and t["difference"] < 0 for t in found["tests"].values())
     micro = None if found["score_seconds"] is None else found["score_seconds"] * 1e6
     peak = None if found["peak_memory_bytes"] is None else found["peak_memory_bytes"] / 1e6
-    return [f"{better} / {worse}", _number(found["fit_seconds"], 1), _number(micro, 0), _number(peak, 0)]
+    return [
+        f"{better} / {worse}",
+        text.number(found["fit_seconds"], 1),
+        text.number(micro, 0),
+        text.number(peak, 0),
+    ]
 
 
 def _cell(value: float | None, best: float, found: dict[str, Any] | None = None, chosen: str = "") -> str:
     """A ROC-AUC, bold where it is the best, with "=" where the test does not tell it from ours."""
-    text = f"**{value:.4f}**" if value is not None and value == best else _number(value)
+    shown = f"**{text.number(value)}**" if value is not None and value == best else text.number(value)
     test = found["tests"].get(chosen) if found else None
-    return text + " =" if test and test["p_value"] >= 0.05 else text
-
-
-def _text(name: Any) -> str:
-    """A name fit for a cell of a table."""
-    return " ".join(str(name).split()).replace("|", "\\|")
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return shown + " =" if test and test["p_value"] >= 0.05 else shown

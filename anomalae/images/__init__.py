@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from anomalae.images.check import PIXELS as PIXELS
     from anomalae.images.check import SIDE as SIDE
     from anomalae.images.check import check_images as check_images
-    from anomalae.images.check import printable as printable
+    from anomalae.text import printable as printable
 
 _HOMES = {
     "PIXELS": "anomalae.images.check",
     "SIDE": "anomalae.images.check",
     "check_images": "anomalae.images.check",
-    "printable": "anomalae.images.check",
+    "printable": "anomalae.text",
 }
 
 __all__ = list(_HOMES)

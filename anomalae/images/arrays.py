@@ -7,20 +7,21 @@ before anything is read; nothing is unpickled. Errors raised here do not name th
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import math
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from anomalae.errors import ImageError
 from anomalae.images.check import PIXELS, SIDE
-from anomalae.images.pictures import MAX_PIXELS, reasons
+from anomalae.images.pictures import MAX_PIXELS, reasons, too_large
 
 LIMIT = 2**30  # bytes that a compressed file may hold when unpacked
 NPY_HEADER = 10_000  # bytes; NumPy's own limit
@@ -31,6 +32,9 @@ class Stream(Protocol):
     """A file open for reading, or a part of an archive being unpacked."""
 
     def read(self, size: int, /) -> bytes: ...
+
+
+S = TypeVar("S", bound=Stream)
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,7 @@ class Layout:
         if 0 in shape:
             raise ImageError(f"no images: shape {shape}")
         if layout.height * layout.width > MAX_PIXELS:
-            size = f"{layout.width:,} x {layout.height:,} pixels"
-            raise ImageError(f"too large: {size}, the limit is {MAX_PIXELS:,} pixels")
+            raise too_large(f"{layout.width:,} x {layout.height:,} pixels")
         return layout
 
 
@@ -86,16 +89,10 @@ Row = tuple[str, "np.ndarray | ImageError"]  # what follows the path in the row'
 
 
 def read_npy(path: Path) -> Iterator[Row]:
-    """Each image of a `.npy` file."""
-    with contextlib.ExitStack() as stack:
-        try:
-            with reasons():
-                stream = stack.enter_context(path.open("rb"))
-                header, layout = _checked_header(stream, path.stat().st_size)
-        except ImageError as error:
-            yield "", error
-            return
-        yield from rows(stream, header, layout, "")
+    """Read each image of a `.npy` file."""
+    return read_rows(
+        lambda: path.open("rb"), lambda stream: _checked_header(stream, path.stat().st_size), name=""
+    )
 
 
 def read_npz(path: Path) -> Iterator[Row]:
@@ -109,7 +106,11 @@ def read_npz(path: Path) -> Iterator[Row]:
             yield "", error
             return
         for member in members:
-            yield from _read_member(archive, member)
+            yield from read_rows(
+                functools.partial(archive.open, member),
+                functools.partial(_checked_header, size=member.file_size),
+                name=":" + member.filename.removesuffix(".npy"),
+            )
 
 
 def count_npy(path: Path) -> int:
@@ -198,21 +199,25 @@ def _is_labels(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
     return False
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[Row]:
-    name = ":" + member.filename.removesuffix(".npy")
+def read_rows(
+    open_stream: Callable[[], contextlib.AbstractContextManager[S]],
+    read_header: Callable[[S], tuple[Header, Layout]],
+    name: str,
+) -> Iterator[Row]:
+    """Open an array and read each row of it; one error where it cannot be opened, or its header is broken."""
     with contextlib.ExitStack() as stack:
         try:
             with reasons():
-                stream = stack.enter_context(archive.open(member))
-                header, layout = _checked_header(stream, member.file_size)
+                stream = stack.enter_context(open_stream())
+                header, layout = read_header(stream)
         except ImageError as error:
             yield name, error
             return
-        yield from rows(stream, header, layout, name)
+        yield from _rows(stream, header, layout, name)
 
 
-def rows(stream: Stream, header: Header, layout: Layout, name: str) -> Iterator[Row]:
-    """Each row (H, W), uint8 or float; where the stream breaks, one error for all that is missing."""
+def _rows(stream: Stream, header: Header, layout: Layout, name: str) -> Iterator[Row]:
+    """Read each row (H, W), uint8 or float; where the stream breaks, one error for all that is missing."""
     size = header.size // layout.count
     whole: np.ndarray | None = None
     for index in range(layout.count):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 
 from anomalae.errors import ImageError
+from anomalae.text import printable
 
 SIDE = 28
 PIXELS = SIDE * SIDE
@@ -57,15 +57,3 @@ def _check_range(rows: np.ndarray, what: str) -> None:
     value = float(rows[index][np.argmax(bad[index])])
     problem = "lies outside [0, 1]" if np.isfinite(value) else "is not finite"
     raise ImageError(f"{what}[{index}]: the value {value:g} {problem}")
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """A path, or any text, as one line that is safe to print.
-
-    Line breaks, control characters, and bytes that are no text (surrogate escapes) are shown as escapes.
-
-    >>> print(printable("new\\nline"))
-    new\\nline
-    """
-    text = os.fspath(path)
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

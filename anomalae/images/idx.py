@@ -6,7 +6,6 @@ often gzipped. Errors raised here do not name the path.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import io
 import struct
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from anomalae.errors import ImageError
-from anomalae.images.arrays import Header, Layout, Row, check_end, check_limit, check_size, rows, take
+from anomalae.images.arrays import Header, Layout, Row, check_end, check_limit, check_size, read_rows, take
 from anomalae.images.pictures import reasons
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -24,17 +23,13 @@ DIMENSIONS = 4  # at most
 
 
 def read_idx_rows(path: Path) -> Iterator[Row]:
-    """Each image of an IDX file, gzipped or not."""
-    with contextlib.ExitStack() as stack:
-        try:
-            with reasons():
-                stream = stack.enter_context(_open(path))
-                header = _checked_header(path, stream)
-                layout = Layout.of(header)
-        except ImageError as error:
-            yield "", error
-            return
-        yield from rows(stream, header, layout, "")
+    """Read each image of an IDX file, gzipped or not."""
+
+    def read_header(stream: io.BufferedIOBase) -> tuple[Header, Layout]:
+        header = _checked_header(path, stream)
+        return header, Layout.of(header)
+
+    return read_rows(lambda: _open(path), read_header, name="")
 
 
 def read_idx_array(path: Path) -> np.ndarray:

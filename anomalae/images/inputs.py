@@ -6,6 +6,7 @@ or an error.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -18,9 +19,9 @@ from anomalae.errors import ImageError
 from anomalae.images.arrays import count_npy, count_npz, read_npy, read_npz
 from anomalae.images.canonical import check_choices
 from anomalae.images.canonical import preprocess as to_canonical
-from anomalae.images.check import printable
 from anomalae.images.idx import count_idx, is_gzip, is_idx, is_idx_name, read_idx_array, read_idx_rows
 from anomalae.images.pictures import FORMATS, decode
+from anomalae.text import printable
 
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
@@ -31,7 +32,7 @@ class Input:
     """One image to be judged, or why there is none.
 
     name: the path as given, with the row of an array (`file.npy[17]`, `file.npz:name[3]`); it may hold anything
-    that a file name may, so show `images.printable(name)`.
+    that a file name may, so show `text.printable(name)`.
     image: uint8 (28, 28), light ink on black; None where `error` says why, in one printable line with the path.
     blank: whether the image holds no ink at all.
     """
@@ -96,11 +97,9 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     Raises ImageError, one line with the path, for what is no image, is broken, has no pixels, or more pixels
     than `decode.MAX_PIXELS`; that is known from the header, before memory is taken.
     """
-    try:
+    with _named(path):
         _kind(Path(path))
         return decode(Path(path))
-    except ImageError as error:
-        raise ImageError(f"{printable(path)}: {error}") from None
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
@@ -109,9 +108,16 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Raises ImageError, one line with the path, for what is no IDX file, and for one whose header does not agree
     with its size or, if gzipped, declares more than `arrays.LIMIT` bytes.
     """
-    try:
+    with _named(path):
         _kind(Path(path))
         return read_idx_array(Path(path))
+
+
+@contextlib.contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Put the path before what an ImageError says."""
+    try:
+        yield
     except ImageError as error:
         raise ImageError(f"{printable(path)}: {error}") from None
 

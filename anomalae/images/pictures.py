@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from anomalae.errors import ImageError
-from anomalae.images.check import printable
+from anomalae.text import printable
 
 FORMATS = {  # Pillow's name of a format: the suffixes of its files
     "PNG": (".png",),
@@ -42,7 +42,7 @@ def reasons() -> Iterator[None]:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         found = re.search(r"\((\d+) pixels\)", str(error))
-        raise _too_large(f"{int(found[1]):,} pixels" if found else "too many pixels") from None
+        raise too_large(f"{int(found[1]):,} pixels" if found else "too many pixels") from None
     except UnidentifiedImageError:
         raise ImageError(f"not an image ({', '.join(FORMATS)})") from None
     except MemoryError:
@@ -63,12 +63,13 @@ def decode(path: Path) -> np.ndarray:
             if not width or not height:
                 raise ImageError(f"no pixels: {width} x {height}")
             if width * height > MAX_PIXELS:
-                raise _too_large(f"{width:,} x {height:,} pixels")
+                raise too_large(f"{width:,} x {height:,} pixels")
             image.load()
             return _gray(_upright(image))
 
 
-def _too_large(size: str) -> ImageError:
+def too_large(size: str) -> ImageError:
+    """Return the error for a picture or array of more than MAX_PIXELS."""
     return ImageError(f"too large: {size}, the limit is {MAX_PIXELS:,} pixels")
 
 

@@ -18,12 +18,11 @@ from anomalae.plots.style import (
     PAPER,
     WIDTH,
     close_up,
-    label,
     legend_below,
     mark,
     new,
-    percent,
 )
+from anomalae.text import interval, number, percent, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +68,7 @@ def roc(
         for (one, other), look in zip(baselines.items(), _looks(), strict=False):
             fpr, tpr, _ = others[one]
             panel.plot(
-                *_thinned(fpr, tpr, tolerance), **look, label=f"{label(one)}: AUC {_number(other.roc_auc)}"
+                *_thinned(fpr, tpr, tolerance), **look, label=f"{shortened(one)}: AUC {number(other.roc_auc)}"
             )
         panel.plot(own[0], own[1], color=MODEL, label=_auc(name, evaluation))
         if evaluation.false_alarm_rate is not None and evaluation.detection_rate is not None:
@@ -106,10 +105,10 @@ def pr(
     axes.axhline(evaluation.prevalence, color=MUTED, linewidth=0.8, label=f"chance: {share} are anomalies")
     for (one, other), look in zip(baselines.items(), _looks(), strict=False):
         precision, recall, _ = others[one]
-        text = f"{label(one)}: average precision {_number(other.average_precision)}"
+        text = f"{shortened(one)}: average precision {number(other.average_precision)}"
         axes.plot(*_thinned(recall, precision, 0.002, 1 - bottom), **look, drawstyle="steps-post", label=text)
     precision, recall, _ = own
-    text = f"{label(name)}: average precision {_number(evaluation.average_precision)}"
+    text = f"{shortened(name)}: average precision {number(evaluation.average_precision)}"
     axes.plot(recall, precision, color=MODEL, drawstyle="steps-post", label=text)
     flagged = evaluation.flagged
     if evaluation.detection_rate is not None and flagged.any():
@@ -168,11 +167,10 @@ def _upper_left(axes: Axes, side: float) -> Axes:
 
 
 def _auc(name: str, evaluation: Evaluation) -> str:
-    text = f"{label(name)}: AUC {_number(evaluation.roc_auc)}"
+    text = f"{shortened(name)}: AUC {number(evaluation.roc_auc)}"
     if evaluation.roc_auc_interval is None:
         return text
-    low, high = evaluation.roc_auc_interval
-    return f"{text}, 95% interval {low:.4f} to {high:.4f}"
+    return f"{text}, 95% interval {interval(evaluation.roc_auc_interval)}"
 
 
 def _operating(evaluation: Evaluation) -> str:
@@ -182,7 +180,3 @@ def _operating(evaluation: Evaluation) -> str:
         f"threshold at alpha {evaluation.alpha:g}: {percent(evaluation.false_alarm_rate)} false alarms, "
         f"{percent(evaluation.detection_rate)} detected"
     )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -21,8 +21,8 @@ from anomalae.plots.style import (
     legend_below,
     log_axis,
     new,
-    percent,
 )
+from anomalae.text import percent, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ def scores(evaluation: Evaluation, *, rule: str = "", title: str = "") -> Figure
         n = int(among.sum())
         if n == 0:
             continue
-        text = f"{n:,} {kind} image{'' if n == 1 else 's'}"
+        text = plural(n, f"{kind} image")
         if evaluation.threshold is not None:
             text += f", {percent(float(flagged[among].mean()))} flagged"
         heights = 100 * np.histogram(values[among], edges)[0] / n
@@ -109,7 +109,7 @@ def calibration(evaluation: Evaluation, *, n_calibration: int, title: str = "") 
     """The share of normal test images with a p-value of at most alpha, at every alpha: the false-alarm rate.
 
     For images like the `n_calibration` calibration images it is alpha, within the 95% band of
-    `calibration.false_alarm_band` at each alpha: wider than for independent p-values, since these share a calibration
+    `conformal.false_alarm_band` at each alpha: wider than for independent p-values, since these share a calibration
     set. Raises DataError without p-values or without normal images, ConfigError if n_calibration is below 1.
     """
     if evaluation.p_values is None:
@@ -138,9 +138,7 @@ def calibration(evaluation: Evaluation, *, n_calibration: int, title: str = "") 
             levels, low, high, step=step, color=MUTED, alpha=0.25, linewidth=0, label=_words(n_calibration)
         )
         panel.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, label="alpha itself")
-        panel.ecdf(
-            found, color=NORMAL, label=f"{found.size:,} normal test image{'' if found.size == 1 else 's'}"
-        )
+        panel.ecdf(found, color=NORMAL, label=plural(found.size, "normal test image"))
         if evaluation.threshold is not None and evaluation.false_alarm_rate is not None:
             text = f"at alpha {evaluation.alpha:g}: {percent(evaluation.false_alarm_rate)} false alarms"
             panel.plot(
@@ -159,8 +157,7 @@ def calibration(evaluation: Evaluation, *, n_calibration: int, title: str = "") 
 
 
 def _words(n_calibration: int) -> str:
-    images = f"{n_calibration:,} calibration image{'' if n_calibration == 1 else 's'}"
-    return f"95% band, at each alpha, for {images}"
+    return f"95% band, at each alpha, for {plural(n_calibration, 'calibration image')}"
 
 
 def _band(n_calibration: int, n_test: int) -> tuple[Floats, Floats, Floats]:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from anomalae.errors import DataError
 from anomalae.plots import style
-from anomalae.plots.style import INK, MUTED, label, new
+from anomalae.plots.style import INK, MUTED, new
+from anomalae.text import distinct_numbers, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -191,11 +192,11 @@ def walk(
     figure = new(0.62 * across + 1.4, 0.62 * count + 0.9)
     axes = figure.subplots()
     _mosaic(axes, [np.stack([gray(image) for image in line]) for line in images], across)
-    axes.set_xticks(np.arange(across) * _STEP + 14, style.distinct(values))
+    axes.set_xticks(np.arange(across) * _STEP + 14, distinct_numbers(values))
     axes.set_yticks(
-        np.arange(count) * _STEP + 14, style.distinct(rows) if isinstance(rows, np.ndarray) else list(rows)
+        np.arange(count) * _STEP + 14, distinct_numbers(rows) if isinstance(rows, np.ndarray) else list(rows)
     )
     axes.tick_params(colors=INK)
-    figure.suptitle(label(title, 60), x=0.01, ha="left")
+    figure.suptitle(shortened(title, 60), x=0.01, ha="left")
     figure.supxlabel(note, fontsize=8)
     return figure

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from anomalae.errors import DataError
 from anomalae.plots import style
-from anomalae.plots.style import CLASSES, HEIGHT, MUTED, WIDTH, in_order, label, new, percent
+from anomalae.plots.style import CLASSES, HEIGHT, MUTED, WIDTH, new
+from anomalae.text import natural_order, percent, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +88,7 @@ def _by_class(panel: Axes, places: Floats, names: npt.NDArray[np.str_], axes: Se
     if len(known) > len(CLASSES):
         largest = known[np.argsort(-counts, kind="stable")[: len(CLASSES) - 1]]
         names = np.where(np.isin(names, largest), names, OTHER)
-    order = in_order(set(names.tolist()))
+    order = natural_order(names.tolist())
     rows = np.random.default_rng(0).uniform(
         -0.35, 0.35, len(places)
     )  # so that points of a line do not hide others
@@ -102,12 +103,12 @@ def _by_class(panel: Axes, places: Floats, names: npt.NDArray[np.str_], axes: Se
             marker=marker,
             alpha=0.7,
             linewidths=0,
-            label=label(name, 16),
+            label=shortened(name, 16),
             rasterized=True,
         )
     panel.set(xlabel=axes[0], ylabel=axes[1] if places.shape[1] == 2 else "class")
     if places.shape[1] == 1:
-        panel.set_yticks(range(len(order)), [label(name, 16) for name in order])
+        panel.set_yticks(range(len(order)), [shortened(name, 16) for name in order])
         panel.invert_yaxis()
     panel.set_title("by class", fontweight="normal", fontsize=9)
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import functools
 import io
-import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -165,14 +164,6 @@ def mark(axes: Axes, inside: Axes) -> None:
         line.set_visible(False)
 
 
-def label(text: object, most: int = 24) -> str:
-    """A name from data on one line of at most so many characters; what cannot be printed is shown as an escape."""
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text)
-    )
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
-
-
 def log_axis(axis: Axis, span: float) -> None:
     """Ticks at 1, 2, 5, 10, ... of a logarithmic axis as far as there is room, written out."""
     from matplotlib.ticker import LogLocator, NullLocator
@@ -180,27 +171,6 @@ def log_axis(axis: Axis, span: float) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1e3 else (1,), numticks=12))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: f"{value:g}")
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Names of classes as one counts: numbers by value, then the others by name."""
-    return sorted(names, key=lambda name: (not name.isdecimal(), len(name) if name.isdecimal() else 0, name))
-
-
-def distinct(values: Iterable[float]) -> list[str]:
-    """Numbers with one decimal, or with as many more as it takes that neighbours differ; zero has no sign."""
-    numbers = [float(value) for value in values]
-    for digits in (1, 2, 3, 4, 5, 6):
-        texts = [f"{value:z.{digits}f}" for value in numbers]
-        neighbours = zip(itertools.pairwise(numbers), itertools.pairwise(texts), strict=True)
-        if all(a == b or one != other for (a, b), (one, other) in neighbours):
-            return texts
-    return [f"{value:.2g}" for value in numbers]
-
-
-def percent(share: float) -> str:
-    """A share in [0, 1] as percent."""
-    return f"{100 * share:.1f}%"
 
 
 @styled

@@ -17,11 +17,9 @@ from anomalae.plots.style import (
     NORMAL,
     PAPER,
     WIDTH,
-    in_order,
-    label,
     new,
-    percent,
 )
+from anomalae.text import natural_order, percent, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,10 +38,10 @@ def classes(evaluation: Evaluation, *, title: str = "") -> Figure:
     A panel the data cannot give (one kind of image, no threshold) is left out. Of more than 40 classes the 40 with
     the lowest ROC-AUC are drawn. Raises DataError without labels, or when neither panel can be drawn.
     """
-    if evaluation.labels is None:
+    names = evaluation.names
+    if names is None:
         raise DataError("this evaluation has no labels, so it does not know the classes")
-    names = np.array([str(one) for one in evaluation.labels.tolist()])
-    normal = in_order(set(names[~evaluation.is_anomaly].tolist()))
+    normal = natural_order(names[~evaluation.is_anomaly].tolist())
     anomalous = list(evaluation.per_class)
     rated = evaluation.roc_auc is not None
     judged = evaluation.threshold is not None
@@ -62,7 +60,7 @@ def classes(evaluation: Evaluation, *, title: str = "") -> Figure:
     if judged:
         _shares(panels[-1], evaluation, rows, names)
     panels[0].set_yticks(
-        range(len(rows)), [label(name) + ("" if kind else " (normal)") for name, kind in rows]
+        range(len(rows)), [shortened(name) + ("" if kind else " (normal)") for name, kind in rows]
     )
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     panels[0].set_title(title)
@@ -154,9 +152,9 @@ def matrix(
     mesh = axes.pcolormesh(
         np.ma.masked_invalid(table), cmap="cividis", vmin=low, vmax=1, edgecolors=PAPER, linewidth=1
     )
-    axes.set_xticks(np.arange(len(columns)) + 0.5, [label(name, 12) for name in columns])
-    axes.set_yticks(np.arange(len(rows)) + 0.5, [label(name) for name in rows])
-    if max((len(label(name, 12)) for name in columns), default=0) > 4 or not written:
+    axes.set_xticks(np.arange(len(columns)) + 0.5, [shortened(name, 12) for name in columns])
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [shortened(name) for name in rows])
+    if max((len(shortened(name, 12)) for name in columns), default=0) > 4 or not written:
         axes.tick_params(axis="x", labelrotation=90)
     axes.invert_yaxis()
     axes.grid(visible=False)

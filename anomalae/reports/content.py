@@ -136,6 +136,10 @@ class RunReport:
     missing: tuple[str, ...] = ()  # sentences: what the report lacks, and why
 
 
+# What `anomalae score --output FILE.csv` writes of an image, and a report beside its page.
+SCORED_COLUMNS = ("path", "score", "p_value", "flagged", "error")
+
+
 @dataclass(frozen=True)
 class ScoredRow:
     """A line of what `anomalae score` wrote: a verdict, or the error that there was instead."""

@@ -16,7 +16,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomalae import Detector, files
 from anomalae.datasets.load import Dataset
-from anomalae.evaluation.intervals import delong_interval, delong_test
+from anomalae.evaluation.intervals import delong_interval
+from anomalae.evaluation.significance import delong_test
 from anomalae.experiments.baselines import registry as baselines
 from anomalae.experiments.baselines import trials
 from anomalae.kinds import MODELS

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from click.testing import Result
@@ -245,19 +247,20 @@ def _killed(self: Detector, folder: Path) -> None:
 
 
 def test_a_full_disk_stops_with_one_line(monkeypatch):
-    real = os.fdopen
+    real = files.part_file
     written = []
 
-    def full(handle: int, *args: object) -> object:
-        written.append(handle)
+    @contextlib.contextmanager
+    def full(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+        written.append(path)
         if len(written) > 4:
-            os.close(handle)
             raise OSError(28, "No space left on device")
-        return real(handle, *args)
+        with real(path, durable=durable) as file:
+            yield file
 
-    monkeypatch.setattr(os, "fdopen", full)
+    monkeypatch.setattr(files, "part_file", full)
     assert "No space left on device" in fails(1, "train", "--normal", "0", *QUICK)
-    monkeypatch.setattr(os, "fdopen", real)
+    monkeypatch.setattr(files, "part_file", real)
     ok("train", "--resume", "digits-0-ae", "--quiet")  # the epochs done were kept
     assert files.read_json(Path("runs/digits-0-ae/evaluation.json"))["run"] == "digits-0-ae"
 

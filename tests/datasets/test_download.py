@@ -10,6 +10,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import struct
 import threading
 import urllib.request
@@ -255,7 +256,7 @@ def test_disk_that_cannot_be_written_is_not_the_servers_fault(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(downloads.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UnavailableError, match=r"a: cannot be written: No space left on device"):
         download_file([server.url + "a"], tmp_path / "a", md5(b"right"))
     assert len(server.asked) == 1

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anomalae.errors import ImageError
-from anomalae.images.check import PIXELS, SIDE, check_images, printable
+from anomalae.images.check import PIXELS, SIDE, check_images
 
 
 @pytest.fixture
@@ -86,11 +86,3 @@ def test_what_is_no_array_is_refused() -> None:
         check_images(None)
     with pytest.raises(ImageError, match="not an array"):
         check_images(torch.zeros((2, 28, 28), dtype=torch.bfloat16))
-
-
-def test_printable_is_one_line_whatever_the_name() -> None:
-    assert printable("a b/ü/数.png") == "a b/ü/数.png"
-    assert printable("a\nb\t\x1b[31m\x7f\u2028\u202e") == r"a\nb\t\x1b[31m\x7f\u2028\u202e"
-    assert printable("\udcff.png") == r"\udcff.png"
-    assert printable("[red]x[/red]") == "[red]x[/red]"
-    assert printable("\U000e0001") == r"\U000e0001"

@@ -640,7 +640,6 @@ def test_names_from_data_are_text(found: Evaluation):
     ]
     assert "<script>$x^2$</script>" in shown
     assert "line\\nbreak & \\x07 (normal)" in shown
-    assert style.label("a class with a name", 8) == "a class…"
 
 
 def test_names_that_look_like_marks_of_an_svg_stay_what_they_are(found: Evaluation):
@@ -667,20 +666,6 @@ def test_any_script_is_written_without_a_word(
         plots.save(drawn, tmp_path / f"a.{suffix}")
     assert "\u65e5\u672c\u8a9e" in (tmp_path / "a.svg").read_text(encoding="utf-8")
     assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("values", "texts"),
-    [
-        (range(-1, 2), ["-1.0", "0.0", "1.0"]),
-        ([-0.06, -0.02, -0.0, 0.04], ["-0.06", "-0.02", "0.00", "0.04"]),
-        ([-0.04, 0.4], ["0.0", "0.4"]),
-        ([0.25, 0.25], ["0.2", "0.2"]),
-        ([1e-9, 2e-9], ["1e-09", "2e-09"]),
-    ],
-)
-def test_ticks_differ(values: list[float], texts: list[str]):
-    assert style.distinct(values) == texts
 
 
 def test_frames_say_where_a_point_is(found: Evaluation):

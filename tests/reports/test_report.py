@@ -21,13 +21,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from anomalae import Detector, files, plots, runs
+from anomalae import Detector, files, plots, runs, text
 from anomalae.cli.commands.train import command as train
 from anomalae.cli.settings import make_settings
 from anomalae.datasets.load import Dataset
 from anomalae.errors import BundleError
-from anomalae.evaluation.intervals import delong_test
 from anomalae.evaluation.metrics import evaluate
+from anomalae.evaluation.significance import delong_test
 from anomalae.experiments import run as experiment
 from anomalae.reports import collect as gather
 from anomalae.reports.collect.facts import train_command
@@ -108,7 +108,7 @@ def test_the_numbers_are_the_evaluations(place: Path, page: Page):
     assert (place / "ae" / "scores.csv").read_bytes() == (place / "runs/digits-3-ae/scores.csv").read_bytes()
     for shown in (
         words.number(evaluation.roc_auc),
-        words.interval(evaluation.roc_auc_interval),
+        text.interval(evaluation.roc_auc_interval),
         words.percent(evaluation.false_alarm_rate),
         words.percent(evaluation.detection_rate),
         words.short(evaluation.threshold),
@@ -324,7 +324,6 @@ def test_runs_of_one_name_keep_their_curves(tmp_path: Path):
         assert any(text.startswith(f"{name}: AUC {report.evaluation.roc_auc:.4f}") for text in texts)
     page = Page(render.write_comparison(ComparisonReport(reports, (), ()), tmp_path / "r")[0])
     assert "d0, d0 (2), d0 (3)" in page.text
-    assert words.apart(["a", "a", "a (2)", "a"]) == ["a", "a (2)", "a (2) (2)", "a (3)"]
 
 
 def test_captions_of_long_names_do_not_touch():
@@ -610,22 +609,5 @@ def test_colours_become_variables():
     )
 
 
-def test_words():
-    assert [words.duration(s) for s in (0.08, 4.21, 59.6, 3599.6, 7300)] == [
-        "80 ms",
-        "4.2 s",
-        "1 min 0 s",
-        "1 h 0 min",
-        "2 h 1 min",
-    ]
-    assert [words.ordinal(n) for n in (1, 2, 3, 11, 22, 113)] == [
-        "1st",
-        "2nd",
-        "3rd",
-        "11th",
-        "22nd",
-        "113th",
-    ]
-    assert words.in_order(["10", "b", "9", "a", "9"]) == ["9", "10", "a", "b"]
-    assert [words.digits(v, 3) for v in (0.1, 123.0, 2908.4)] == ["0.100", "123", "2.91e+03"]
-    assert words.percent(None) == words.number(None) == "–"
+def test_what_is_not_there_is_an_en_dash_on_pages():
+    assert words.percent(None) == words.number(None) == words.moment("") == "–"

@@ -11,6 +11,7 @@ import click
 from anomalae.cli import options as common
 from anomalae.cli.progress import TrainingDisplay
 from anomalae.cli.settings import config_option, make_settings, settings_options
+from anomalae.text import number
 
 if TYPE_CHECKING:
     from anomalae.experiments.baselines.registry import Baseline
@@ -118,7 +119,7 @@ def command(**given: Any) -> None:
         while displays:
             displays.pop().__exit__()
         if not quiet:
-            auc = common.number(cell["scores"][settings.rule]["roc_auc"])
+            auc = number(cell["scores"][settings.rule]["roc_auc"])
             how = f"trained in {cell['seconds']:.0f} s" if new else "kept"
             click.echo(f"[{len(done)}/{total}] {name}: ROC-AUC {auc} ({how})", err=True)
 

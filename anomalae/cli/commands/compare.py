@@ -11,6 +11,7 @@ import click
 
 from anomalae.cli import options as common
 from anomalae.settings import DEFAULT_ALPHA, PIXELS
+from anomalae.text import number, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -271,7 +272,7 @@ class _Display:
 
         if not trial.ok or trial.scores is None:
             return trial.status
-        auc = common.number(evaluate(trial.scores, self.is_anomaly).roc_auc)
+        auc = number(evaluate(trial.scores, self.is_anomaly).roc_auc)
         how = "kept" if trial.kept else f"fitted in {trial.fit_seconds:.1f} s"
         return f"ROC-AUC {auc} ({how})"
 
@@ -283,9 +284,7 @@ class _Display:
 def _escaped(text: str) -> str:
     from rich.markup import escape
 
-    from anomalae.cli import one_line
-
-    return escape(one_line(text))
+    return escape(printable(text))
 
 
 def _table(document: dict[str, Any], folder: Path | None) -> None:

@@ -10,6 +10,7 @@ import click
 
 from anomalae.cli import options as common
 from anomalae.cli.progress import counting, downloads
+from anomalae.text import interval, listed, number, percent, printable
 
 
 @click.command("evaluate")
@@ -99,7 +100,7 @@ def _table(found: dict[str, Any], detector: Any, kept: Path | None) -> None:
     from anomalae.evaluation.conformal import false_alarm_band
 
     console = common.out_console()
-    normal = common.classes(found["normal"])
+    normal = listed(found["normal"], ",")
     console.print(
         escape(
             f"{found['run']}: {found['dataset']}, normal {normal}, score {found['score']}; "
@@ -110,18 +111,18 @@ def _table(found: dict[str, Any], detector: Any, kept: Path | None) -> None:
     band = ""
     if found["threshold"] is not None and found["n_normal"]:
         low, high = false_alarm_band(detector.n_calibration, found["n_normal"], found["alpha"])
-        band = f"  expected {common.percent(low)} to {common.percent(high)} for images like the training ones"
+        band = f"  expected {percent(low)} to {percent(high)} for images like the training ones"
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in (
-        ("ROC-AUC", f"{common.number(found['roc_auc'])}  {common.interval(found['roc_auc_interval'])}"),
+        ("ROC-AUC", f"{number(found['roc_auc'])}  {interval(found['roc_auc_interval'], brackets=True)}"),
         (
             "average precision",
-            f"{common.number(found['average_precision'])}  at {common.percent(found['prevalence'])} anomalies",
+            f"{number(found['average_precision'])}  at {percent(found['prevalence'])} anomalies",
         ),
-        ("FPR at 95% TPR", common.number(found["fpr_at_95_tpr"])),
-        (f"threshold at alpha {found['alpha']:g}", common.number(found["threshold"], 6)),
-        ("false-alarm rate", common.percent(found["false_alarm_rate"]) + band),
-        ("detection rate", common.percent(found["detection_rate"])),
+        ("FPR at 95% TPR", number(found["fpr_at_95_tpr"])),
+        (f"threshold at alpha {found['alpha']:g}", number(found["threshold"], 6)),
+        ("false-alarm rate", percent(found["false_alarm_rate"]) + band),
+        ("detection rate", percent(found["detection_rate"])),
     ):
         table.add_row(name, escape(value))
     console.print(table)
@@ -143,9 +144,9 @@ def _class_table(per_class: dict[str, Any]) -> Any:
         table.add_column(title, justify="right")
     for name, one in per_class.items():
         table.add_row(
-            escape(common.classes([name])),
+            escape(printable(name)),
             str(one["n"]),
-            common.number(one["roc_auc"]),
-            escape(common.interval(one["roc_auc_interval"])),
+            number(one["roc_auc"]),
+            escape(interval(one["roc_auc_interval"], brackets=True)),
         )
     return table

@@ -42,16 +42,15 @@ def command(
     Example:
       anomalae generate --count 64 --output grid.png
     """
-    from anomalae import plots, runs
+    from anomalae import files, plots, runs
     from anomalae.detectors.detector import Detector
-    from anomalae.images import png as pictures
 
     common.check_suffix(output, ".png", ".npy")
     folder = runs.resolve(run, runs_dir)
     images = Detector.load(folder, device=device, threads=threads).generate(count, seed)
     if output.suffix.lower() == ".npy":
-        pictures.write_npy(output, images)
+        files.write_npy(output, images)
     else:
-        pictures.write_png(output, plots.grid(images))
+        files.write_png(output, plots.grid(images))
     if not quiet:
         click.echo(f"{count} images drawn from {folder.name}: {output}")

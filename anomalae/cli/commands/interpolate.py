@@ -50,10 +50,9 @@ def command(
     """
     import numpy as np
 
-    from anomalae import plots, runs
+    from anomalae import files, plots, runs
     from anomalae.detectors.detector import Detector
     from anomalae.errors import ImageError
-    from anomalae.images import png as pictures
     from anomalae.images.inputs import read_inputs
 
     common.check_suffix(output, ".png")
@@ -72,6 +71,6 @@ def command(
     way = np.linspace(0, 1, steps)[:, None]
     between = detector.decode((1 - way) * codes[0] + way * codes[1])
     strip = np.concatenate([ends[0][None] / 255, between, ends[1][None] / 255])
-    pictures.write_png(output, plots.grid(strip, columns=len(strip)))
+    files.write_png(output, plots.grid(strip, columns=len(strip)))
     if not quiet:
         click.echo(f"{steps} steps by {folder.name}: {output}")

@@ -10,6 +10,7 @@ import click
 
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
+from anomalae.text import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -165,11 +166,9 @@ def _reconstructions(run: _Run) -> Figure:
 
 
 def _caption(evaluation: Evaluation, index: int) -> str:
-    from anomalae.plots.style import label
-
     lines = [f"score {evaluation.scores[index]:.4g}"]
     if evaluation.labels is not None:
-        lines.insert(0, f"class {label(evaluation.labels[index], 9)}")
+        lines.insert(0, f"class {shortened(evaluation.labels[index], 9)}")
     if evaluation.p_values is not None:
         lines.append(f"p {evaluation.p_values[index]:.2g}")
     if evaluation.threshold is not None:

@@ -10,6 +10,7 @@ import click
 
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
+from anomalae.text import interval, number, printable
 
 if TYPE_CHECKING:
     from anomalae.reports.content import RunReport
@@ -137,7 +138,6 @@ def _refuse_other_source(output: Path, scores: Path) -> None:
     """Two files of the same name, from different folders, must not share a report."""
     from anomalae import files as bundle
     from anomalae.errors import BundleError
-    from anomalae.images.check import printable
     from anomalae.reports.pages import folder
 
     if not folder.is_ours(output) or not (output / folder.METRICS).is_file():
@@ -182,16 +182,14 @@ def _numbers(one: RunReport) -> dict[str, Any]:
 def _summary(done: dict[str, Any]) -> None:
     from rich.markup import escape
 
-    from anomalae.cli import one_line
-
     console = common.out_console()
     for one in done.get("runs", ()):
-        line = f"{one['run']}: ROC-AUC {common.number(one['roc_auc'])} {common.interval(one['roc_auc_interval'])}"
-        console.print(escape(one_line(line.rstrip())))
+        line = f"{one['run']}: ROC-AUC {number(one['roc_auc'])} {interval(one['roc_auc_interval'], brackets=True)}"
+        console.print(escape(printable(line.rstrip())))
     if "n_flagged" in done:
-        console.print(escape(one_line(f"{done['n_flagged']} of {done['n']} flagged by {done['run']}")))
+        console.print(escape(printable(f"{done['n_flagged']} of {done['n']} flagged by {done['run']}")))
     if "benchmark" in done:
-        console.print(f"mean ROC-AUC {common.number(done['roc_auc'])} by {done['score']}")
+        console.print(f"mean ROC-AUC {number(done['roc_auc'])} by {done['score']}")
     for note in done["notes"]:
-        console.print(escape(one_line(note)), style="yellow")
-    console.print(escape(one_line(f"report: {done['report']}")), style="bold")
+        console.print(escape(printable(note)), style="yellow")
+    console.print(escape(printable(f"report: {done['report']}")), style="bold")

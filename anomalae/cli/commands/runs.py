@@ -10,6 +10,7 @@ import click
 
 from anomalae.cli import options as common
 from anomalae.settings import Settings
+from anomalae.text import interval, listed, number, setting
 
 
 @click.command("runs")
@@ -94,10 +95,10 @@ def _table(found: list[dict[str, Any]]) -> Any:
         table.add_row(
             escape(one["run"]),
             escape(str(data["name"] or "arrays")),
-            escape(common.classes(data["normal"])),
+            escape(listed(data["normal"], ",")),
             Settings.from_dict(settings).short,
             settings["score"],
-            common.number(one.get("evaluation", {}).get("roc_auc")),
+            number(one.get("evaluation", {}).get("roc_auc")),
             _age(one["created"]),
             _status(one),
         )
@@ -117,10 +118,10 @@ def _show(one: dict[str, Any], as_json: bool) -> None:
         ("run", one["path"]),
         ("status", _status(one)),
         ("data", f"{data['name'] or 'arrays'}" + (f" in {data['root']}" if data["root"] else "")),
-        ("normal", common.classes(data["normal"])),
+        ("normal", listed(data["normal"], ",")),
         ("images", f"{data['n_train']} training, {data['n_validation']} validation, "
                    f"{data['n_calibration']} calibration, {data['n_test']} test"),
-        *((key.replace("_", " "), _plain(v)) for key, v in one["settings"].items() if v is not None),
+        *((key.replace("_", " "), setting(v, ",")) for key, v in one["settings"].items() if v is not None),
     ]  # fmt: skip
     if one["history"]:
         last = one["history"][-1]
@@ -130,10 +131,10 @@ def _show(one: dict[str, Any], as_json: bool) -> None:
         rows.append(("on validation images", _elbo_parts(one["validation"])))
     if evaluation:
         rows += [
-            ("threshold", f"{common.number(evaluation['threshold'], 6)} at alpha {evaluation['alpha']:g}"),
+            ("threshold", f"{number(evaluation['threshold'], 6)} at alpha {evaluation['alpha']:g}"),
             (
                 "test ROC-AUC",
-                f"{common.number(evaluation['roc_auc'])} {common.interval(evaluation['roc_auc_interval'])}",
+                f"{number(evaluation['roc_auc'])} {interval(evaluation['roc_auc_interval'], brackets=True)}",
             ),
         ]
     environment = one["environment"]
@@ -148,10 +149,6 @@ def _show(one: dict[str, Any], as_json: bool) -> None:
 def _elbo_parts(found: dict[str, float]) -> str:
     parts = f"log-likelihood {found['log_likelihood']:.2f} - KL {found['kl']:.2f}"
     return f"ELBO {found['elbo']:.2f} nats = {parts}; {found['active_units']:.0f} active latent units"
-
-
-def _plain(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else f"{value}"
 
 
 def _status(one: dict[str, Any]) -> str:

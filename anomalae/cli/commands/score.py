@@ -157,10 +157,9 @@ def _heatmaps(
     """Write `00017_name.png`: the row's number keeps apart what has the same name in different folders."""
     import numpy as np
 
-    from anomalae import plots
+    from anomalae import files, plots
     from anomalae.errors import BundleError
     from anomalae.images.inputs import IMAGE_SUFFIXES
-    from anomalae.images.png import write_png
     from anomalae.runs.folder import slug
 
     try:
@@ -178,7 +177,7 @@ def _heatmaps(
                 strip = plots.heat_strip(images[place], rebuilt[place], terms[place], scale)
                 name = Path(one.name).name
                 name = Path(name).stem if name.lower().endswith(tuple(IMAGE_SUFFIXES)) else name
-                write_png(folder / f"{index:05d}_{slug(name)}.png", strip)
+                files.write_png(folder / f"{index:05d}_{slug(name)}.png", strip)
             done(start + len(some))
 
 

@@ -13,6 +13,7 @@ import click
 from anomalae.cli import options as common
 from anomalae.cli.progress import TrainingDisplay, counting, downloads
 from anomalae.cli.settings import config_option, make_settings, settings_options
+from anomalae.text import interval, listed, number, percent
 
 if TYPE_CHECKING:
     from anomalae.datasets.load import Dataset, OneClassSplit
@@ -162,7 +163,7 @@ def _train(
     if not quiet:
         verb = f"going on after epoch {done}" if resume else "training"
         click.echo(
-            f"{verb}: {folder}  ({dataset.name}, normal {common.classes(split.normal)}, "
+            f"{verb}: {folder}  ({dataset.name}, normal {listed(split.normal, ',')}, "
             f"{len(split.train)} training images)",
             err=True,
         )
@@ -211,16 +212,16 @@ def _summary(given: dict[str, Any], folder: Path, detector: Detector, found: dic
 
     data, settings = detector.data, detector.settings
     table = Table(show_header=False, box=None, pad_edge=False)
-    threshold = common.number(found["threshold"], 6)
+    threshold = number(found["threshold"], 6)
     rows = [
         ("run", str(folder)),
         ("data", f"{data.name}: {data.n_train} training, {data.n_validation} validation, "
-                 f"{data.n_calibration} calibration images of {common.classes(data.normal)}"),
+                 f"{data.n_calibration} calibration images of {listed(data.normal, ',')}"),
         ("model", f"{settings.short}, latent {settings.latent_dim}, {settings.epochs} epochs"),
         ("threshold", f"{threshold} on the {settings.rule} score, at alpha {found['alpha']:g}"),
-        ("test ROC-AUC", f"{common.number(found['roc_auc'])} {common.interval(found['roc_auc_interval'])}"),
-        ("false alarms", f"{common.percent(found['false_alarm_rate'])} of {found['n_normal']} normal test images"),
-        ("detected", f"{common.percent(found['detection_rate'])} of {found['n_anomalous']} anomalous ones"),
+        ("test ROC-AUC", f"{number(found['roc_auc'])} {interval(found['roc_auc_interval'], brackets=True)}"),
+        ("false alarms", f"{percent(found['false_alarm_rate'])} of {found['n_normal']} normal test images"),
+        ("detected", f"{percent(found['detection_rate'])} of {found['n_anomalous']} anomalous ones"),
     ]  # fmt: skip
     for name, value in rows:
         table.add_row(f"[bold]{name}[/bold]", escape(value))

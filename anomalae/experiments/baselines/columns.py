@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from anomalae import files
-from anomalae.evaluation.intervals import delong_test, mean_auc_interval
+from anomalae.evaluation.intervals import mean_auc_interval
 from anomalae.evaluation.metrics import evaluate
+from anomalae.evaluation.significance import delong_test, holm
 from anomalae.experiments import run as experiment
 from anomalae.experiments.baselines.registry import BASELINES, Baseline
 from anomalae.experiments.baselines.trials import OK, Trial, run_trials, versions
-from anomalae.experiments.comparison import holm
 from anomalae.experiments.grid import CELLS, Grid, cell_name, command_line, scored_part, spread
 
 OnTrial = Callable[[str, Trial], None]

@@ -28,7 +28,8 @@ import numpy as np
 from anomalae import files
 from anomalae.errors import AnomalaeError, BundleError, ConfigError
 from anomalae.experiments.baselines.registry import Baseline, BaselineDetector, check_components
-from anomalae.images.check import PIXELS, check_images, printable
+from anomalae.images.check import PIXELS, check_images
+from anomalae.text import printable
 
 OK = "ok"
 CACHE = ".baselines"  # folder among the runs

@@ -12,6 +12,7 @@ from anomalae.detectors.detector import Detector
 from anomalae.models import build, networks
 from anomalae.reports.content import EpochLine, Facts, Layer, Trained
 from anomalae.settings import DEFAULT_ALPHA, Settings
+from anomalae.text import count, plural
 
 DRAWS = 25  # from the prior
 
@@ -65,16 +66,16 @@ def _layers(settings: Settings) -> tuple[Layer, ...]:
         view = f"{one.view}: " if settings.n_networks > 1 else ""
         for part, module in build(one).named_children():
             for layer in module.modules():
-                count = sum(p.numel() for p in layer.parameters(recurse=False))
-                if count:
+                n_parameters = sum(p.numel() for p in layer.parameters(recurse=False))
+                if n_parameters:
                     name = view + part.replace("_", " ")
-                    layers.append(Layer(name, type(layer).__name__, _size(layer), count))
+                    layers.append(Layer(name, type(layer).__name__, _size(layer), n_parameters))
     return tuple(layers)
 
 
 def _size(layer: Any) -> str:
     if hasattr(layer, "in_features"):
-        return f"{layer.in_features:,} → {layer.out_features:,}"
+        return f"{count(layer.in_features)} → {count(layer.out_features)}"
     if hasattr(layer, "in_channels"):
         return (
             f"{layer.in_channels} → {layer.out_channels} channels, kernel {layer.kernel_size[0]}, "
@@ -91,7 +92,7 @@ def _facts(folder: Path, detector: Detector) -> Facts:
         "calibration": data.n_calibration,
         "test": data.n_test,
     }
-    threads = f"{environment.threads} thread{'' if environment.threads == 1 else 's'}"
+    threads = plural(environment.threads, "thread")
     return Facts(
         commands=(
             f"{train_command(detector)} --name {shlex.quote(folder.resolve().name)}",

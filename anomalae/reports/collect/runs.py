@@ -14,14 +14,14 @@ from anomalae.datasets.load import Part
 from anomalae.detectors.detector import Detector
 from anomalae.errors import BundleError, DataError
 from anomalae.evaluation import conformal
-from anomalae.evaluation.intervals import delong_test
 from anomalae.evaluation.metrics import Evaluation, evaluate
+from anomalae.evaluation.significance import delong_test
 from anomalae.experiments import run as experiment
 from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.galleries import galleries
 from anomalae.reports.content import Baselines, ComparisonReport, Latent, Pair, RunReport, Trained
-from anomalae.reports.pages import words
 from anomalae.settings import DEFAULT_ALPHA
+from anomalae.text import count, distinct_names
 
 CODES = 2000  # images whose codes are drawn
 
@@ -86,7 +86,7 @@ def run_report(
 
 def compare(reports: list[RunReport]) -> ComparisonReport:
     """Several runs side by side: in what their data differ, and paired tests where they do not."""
-    names = words.apart([report.trained.name for report in reports])
+    names = distinct_names([report.trained.name for report in reports])
     reports = [
         dataclasses.replace(report, trained=dataclasses.replace(report.trained, name=name))
         for report, name in zip(reports, names, strict=True)
@@ -149,7 +149,7 @@ def _latent(detector: Detector, evaluation: Evaluation, test: Part) -> Latent | 
     chosen = np.sort(np.random.default_rng(0).permutation(len(test))[:CODES])
     codes = detector.encode(test.images[chosen]).astype(np.float64)
     some = (
-        f"{len(chosen):,} of the {len(test):,} test images, picked at random. "
+        f"{count(len(chosen))} of the {count(len(test))} test images, picked at random. "
         if len(chosen) < len(test)
         else ""
     )

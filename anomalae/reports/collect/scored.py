@@ -12,13 +12,13 @@ import numpy as np
 from anomalae.detectors.detector import Detector
 from anomalae.errors import DataError
 from anomalae.evaluation import conformal
-from anomalae.images.check import printable
 from anomalae.images.inputs import read_inputs
 from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.galleries import PICTURES, pictures
 from anomalae.reports.collect.scores_file import flag_threshold, read_scores
 from anomalae.reports.content import Gallery, Picture, ScoredReport, ScoredRow
 from anomalae.settings import DEFAULT_ALPHA
+from anomalae.text import printable
 
 HIGHEST = 24  # pictures of the highest scores
 _ROW = re.compile(r"(.+?)(?::[^/\\]+)?\[\d+\]")  # of an array: file.npy[17], file.npz:name[3]

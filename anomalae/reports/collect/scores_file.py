@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anomalae.errors import DataError
-from anomalae.reports.content import ScoredRow
-
-HEADER = ["path", "score", "p_value", "flagged", "error"]
+from anomalae.reports.content import SCORED_COLUMNS, ScoredRow
 
 
 def read_scores(file: Path) -> tuple[ScoredRow, ...]:
@@ -30,8 +28,10 @@ def read_scores(file: Path) -> tuple[ScoredRow, ...]:
     rows, lines = [], []
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        if next(reader, None) != HEADER:
-            raise DataError(f"{file}: line 1: must be {','.join(HEADER)}, as `anomalae score` writes it")
+        if next(reader, None) != [*SCORED_COLUMNS]:
+            raise DataError(
+                f"{file}: line 1: must be {','.join(SCORED_COLUMNS)}, as `anomalae score` writes it"
+            )
         for cells in reader:
             if cells:
                 rows.append(_row(cells, f"{file}: line {reader.line_num}"))
@@ -54,8 +54,8 @@ def flag_threshold(rows: tuple[ScoredRow, ...]) -> float | None:
 
 
 def _row(cells: list[str], where: str) -> ScoredRow:
-    if len(cells) != len(HEADER):
-        raise DataError(f"{where}: {len(cells)} columns, expected {len(HEADER)}")
+    if len(cells) != len(SCORED_COLUMNS):
+        raise DataError(f"{where}: {len(cells)} columns, expected {len(SCORED_COLUMNS)}")
     path, score, p_value, flagged, error = cells
     if error:
         if score or p_value or flagged:

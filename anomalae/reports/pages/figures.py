@@ -20,6 +20,7 @@ from anomalae.reports.content import (
     Trained,
 )
 from anomalae.reports.pages import words
+from anomalae.text import count, distinct_names, interval, plural, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +68,7 @@ def of_run(report: RunReport) -> dict[str, Drawn]:
                 f" At the threshold {words.percent(e.false_alarm_rate)} of the normal images are flagged and "
             )
             at += f"{words.percent(e.detection_rate)} of the anomalies."
-        auc = f"ROC curve: area {words.number(e.roc_auc)}, 95% interval {words.interval(e.roc_auc_interval)}."
+        auc = f"ROC curve: area {words.number(e.roc_auc)}, 95% interval {interval(e.roc_auc_interval)}."
         found.append(("roc", "ROC curve", auc + at, lambda: plots.roc(e, baselines=baselines)))
         alt = f"Precision-recall curve: average precision {words.number(e.average_precision)}; "
         alt += f"{words.percent(e.prevalence)} of the test images are anomalies."
@@ -85,7 +86,7 @@ def of_run(report: RunReport) -> dict[str, Drawn]:
         found.append(("classes", "Each class", alt, lambda: plots.classes(e)))
     if report.latent is not None:
         latent = report.latent
-        alt = f"Codes of {len(latent.points):,} test images, by class and by score."
+        alt = f"Codes of {count(len(latent.points))} test images, by class and by score."
         found.append(("latent", "Codes of test images", alt, lambda: plots.latent(
             latent.points, latent.labels, scores=latent.scores, axes=latent.axes, rule=trained.rule)))  # fmt: skip
     found += _of_model(trained)
@@ -97,14 +98,14 @@ def of_run(report: RunReport) -> dict[str, Drawn]:
 
 def of_scores(report: ScoredReport) -> dict[str, Drawn]:
     """The histogram of scores whose truth is not known, and the model's figures."""
-    alt = f"Histogram of the scores of {words.plural(report.scores.size, 'image')}."
+    alt = f"Histogram of the scores of {plural(report.scores.size, 'image')}."
     found = [("scores", "Scores", alt, lambda: _unlabelled(report))]
     return dict(_draw([*found, *_of_model(report.trained)]))
 
 
 def of_comparison(report: ComparisonReport) -> dict[str, Drawn]:
     """The curves of all runs; the first one's stands out."""
-    names = words.apart(run.trained.name for run in report.runs)
+    names = distinct_names(run.trained.name for run in report.runs)
     named = zip(names, (run.evaluation for run in report.runs), strict=True)
     rated = [(name, e) for name, e in named if e.roc_auc is not None]
     found: list[tuple[str, str, str, Callable[[], Figure]]] = []
@@ -147,7 +148,7 @@ def _of_model(trained: Trained) -> list[tuple[str, str, str, Callable[[], Figure
         found.append(("samples", "Draws from the prior", alt, lambda: plots.samples(draws)))
     if trained.history:
         last = trained.history[-1]
-        alt = f"Loss after each of {words.plural(last.epoch, 'epoch')}; at the end {last.loss:.4g}"
+        alt = f"Loss after each of {plural(last.epoch, 'epoch')}; at the end {last.loss:.4g}"
         alt += "." if last.validation_loss is None else f", on validation images {last.validation_loss:.4g}."
         found.append(("history", "Loss", alt, lambda: plots.history(trained.history, unit=trained.loss_unit)))
     return found
@@ -194,7 +195,7 @@ def _reconstructions(report: RunReport) -> Drawn:
         some = [one for one in gallery.pictures[:8] if one.image is not None]
         groups[gallery.title] = list(range(len(shown), len(shown) + len(some)))
         shown += some
-    captions = [f"{style.label(one.label, 9)}\n{one.score:.3g}" for one in shown]
+    captions = [f"{shortened(one.label, 9)}\n{one.score:.3g}" for one in shown]
     figure = plots.reconstructions(
         np.stack([one.image for one in shown if one.image is not None]),
         np.stack([one.reconstruction for one in shown if one.reconstruction is not None]),

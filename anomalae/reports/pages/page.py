@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import io
 import json
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomalae import plots
-from anomalae.images.check import printable
+from anomalae import files, plots
 from anomalae.reports.pages import words
+from anomalae.text import printable
 from anomalae.version import __version__
 
 if TYPE_CHECKING:
@@ -72,7 +71,6 @@ def _environment() -> Environment:
         "exact": lambda value: repr(float(value)),
         "gray_png": lambda image: _png(plots.gray(image)[..., 0]),
         "markup": Markup,
-        "spread": _spread,
         "tail": lambda path: "/".join(PurePath(path).parts[-2:]),
     }
     return environment
@@ -102,13 +100,4 @@ def heat_png(scale: float) -> Callable[[np.ndarray], str]:
 
 def _png(pixels: np.ndarray) -> str:
     """Pixels (H, W) or (H, W, 3) as a data URI."""
-    from PIL import Image
-
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
-
-
-def _spread(spread: Mapping[str, Any]) -> str:
-    deviation = "" if spread["sd"] is None else f" ± {spread['sd']:.4f}"
-    return words.number(spread["mean"]) + deviation
+    return "data:image/png;base64," + base64.b64encode(files.png_bytes(pixels, optimize=True)).decode()

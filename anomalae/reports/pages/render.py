@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 
 from anomalae import files
-from anomalae.images.check import printable
-from anomalae.reports.content import BenchmarkReport, ComparisonReport, RunReport, ScoredReport
-from anomalae.reports.pages import figures, page, tuner, words
+from anomalae.reports.content import (
+    SCORED_COLUMNS,
+    BenchmarkReport,
+    ComparisonReport,
+    RunReport,
+    ScoredReport,
+)
+from anomalae.reports.pages import figures, page, tuner
 from anomalae.reports.pages.folder import METRICS, PAGE, claim, write
+from anomalae.text import natural_order, printable
 
 SHOWN = 500  # rows of the table of scored images
 _MEASURES = (
@@ -101,7 +107,7 @@ def write_comparison(report: ComparisonReport, folder: Path) -> list[Path]:
     claim(folder, [PAGE, METRICS])
     drawn = figures.of_comparison(report)
     aucs = [run.evaluation.roc_auc for run in report.runs if run.evaluation.roc_auc is not None]
-    names = words.in_order(name for run in report.runs for name in run.evaluation.per_class)
+    names = natural_order(name for run in report.runs for name in run.evaluation.per_class)
     rows = [{"name": name, "aucs": [_auc_of(run, name) for run in report.runs]} for name in names]
     content = {
         "report": report,
@@ -173,11 +179,11 @@ def _frames(drawn: Mapping[str, figures.Drawn]) -> dict[str, Any]:
 def _class_rows(report: RunReport) -> list[dict[str, Any]]:
     """Each class of the test part, the normal ones first: what the table shows, `group` as in the page's data."""
     e = report.evaluation
-    if e.labels is None:
+    names = e.names
+    if names is None:
         return []
-    names = e.labels.astype(str)
     groups = {name: place for place, name in enumerate(dict.fromkeys(names.tolist()))}
-    normal = words.in_order(names[~e.is_anomaly].tolist())
+    normal = natural_order(names[~e.is_anomaly].tolist())
     rows = []
     for name in [*normal, *e.per_class]:
         own, found = names == name, e.per_class.get(name)
@@ -251,7 +257,7 @@ def _auc_of(run: RunReport, name: str) -> float | str | None:
 
 def _scored_csv(report: ScoredReport) -> str:
     writer = files.CsvText()
-    writer.writerow(["path", "score", "p_value", "flagged", "error"])
+    writer.writerow(SCORED_COLUMNS)
     for row in report.rows:
         verdict = (
             ["", "", ""] if row.score is None else [repr(row.score), repr(row.p_value), int(row.flagged)]

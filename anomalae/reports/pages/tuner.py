@@ -38,14 +38,14 @@ def stops(
 
 def of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     """For the page, JSON-able: the scores of each class, ascending, exactly as they are."""
-    labels = np.where(evaluation.is_anomaly, "anomalous", "normal")
-    if evaluation.labels is not None:
-        labels = evaluation.labels.astype(str)
+    names = evaluation.names
+    if names is None:
+        names = np.where(evaluation.is_anomaly, "anomalous", "normal")
     groups = []
-    for name in dict.fromkeys(labels.tolist()):
-        own = evaluation.scores[labels == name]
-        anomalous = bool(evaluation.is_anomaly[labels == name][0])
-        groups.append({"name": name, "anomalous": anomalous, "scores": np.sort(own).tolist()})
+    for name in dict.fromkeys(names.tolist()):
+        scores = np.sort(evaluation.scores[names == name])
+        anomalous = bool(evaluation.is_anomaly[names == name][0])
+        groups.append({"name": name, "anomalous": anomalous, "scores": scores.tolist()})
     return {
         "threshold": evaluation.threshold,
         "stops": stops(evaluation.scores, evaluation.is_anomaly, evaluation.threshold),

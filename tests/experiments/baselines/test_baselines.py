@@ -18,15 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from anomalae.errors import BundleError, ConfigError, DataError, ImageError
 from anomalae.experiments.baselines import trials
 from anomalae.experiments.baselines.registry import BASELINES, Baseline, BaselineDetector, choose
 from anomalae.experiments.baselines.trials import Trial, run_trials
-from anomalae.experiments.comparison import holm
 
 SHORT = {
     "autoencoder": {"epoch_num": 20},
@@ -517,22 +514,3 @@ def test_bad_options_fail_before_anything_is_fitted(options, error, train: np.nd
 
     with pytest.raises(error):
         run_trials(choose("lof"), train, test, on_start=never, **options)
-
-
-# --- Holm ---------------------------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-@settings(max_examples=60, deadline=None)
-def test_holm_is_the_largest_level_of_rejection(p: list[float]):
-    """Corrected p_i = max over p_j <= p_i of min(1, p_j times the number of hypotheses not smaller than it)."""
-    order = sorted(range(len(p)), key=lambda i: (p[i], i))
-    expected = [0.0] * len(p)
-    for place, index in enumerate(order):
-        expected[index] = max(min(1.0, p[j] * (len(p) - k)) for k, j in enumerate(order[: place + 1]))
-    assert holm(p) == pytest.approx(expected)
-
-
-def test_holm_of_a_textbook_example():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([]) == []

@@ -1,0 +1,53 @@
+"""How images are divided: to train, validate and calibrate, and to test where no one has done so. Knows no images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anomalae.errors import ConfigError, DataError
+
+# Percent of the normal images in the train, validation and calibration part.
+SHARES = (85, 5, 10)
+# Images that calibrate at least, unless that is more than a third of the normal ones.
+LEAST_CALIBRATION = 40
+
+
+def split_indices(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Divide `range(n)` at random into train (85%), validation (5%) and calibration (10%).
+
+    Returns three int64 arrays, each sorted and none empty; together they hold every index once. The shares of
+    validation and calibration are rounded. At least 40 images calibrate, or a third of all if that is fewer,
+    at the expense of training: with fewer than 1/alpha - 1 calibration images (19 at alpha 0.05, 39 at 0.025)
+    no image can be flagged, however odd. The division depends on `n` and `seed` alone. Raises DataError if
+    n < 3, ConfigError if the seed is negative.
+
+    >>> [len(part) for part in split_indices(1000, seed=0)]
+    [850, 50, 100]
+    >>> [len(part) for part in split_indices(126, seed=0)]
+    [80, 6, 40]
+    """
+    if n < len(SHARES):
+        raise DataError(
+            f"{n} normal images: at least {len(SHARES)} are needed to train, validate and calibrate"
+        )
+    if seed < 0:
+        raise ConfigError(f"seed {seed}: must be at least 0")
+    order = np.random.default_rng(seed).permutation(n)
+    validation, calibration = (max(1, (n * share + 50) // 100) for share in SHARES[1:])
+    calibration = max(calibration, min(LEAST_CALIBRATION, n // 3))
+    train, held_out, calibrating = np.split(order, [n - validation - calibration, n - calibration])
+    return np.sort(train), np.sort(held_out), np.sort(calibrating)
+
+
+def stratified_indices(labels: np.ndarray, percent: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide each class into train and test by a fixed permutation of its images; returns sorted indices of both.
+
+    The test part gets `percent` of each class, rounded, at least one image. A class's division depends on the
+    number of its images alone, so that a new class leaves the others as they were.
+    """
+    testing = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        of_class = np.flatnonzero(labels == label)
+        order = np.random.default_rng(0).permutation(len(of_class))
+        testing[of_class[order[: max(1, (len(of_class) * percent + 50) // 100)]]] = True
+    return np.flatnonzero(~testing), np.flatnonzero(testing)

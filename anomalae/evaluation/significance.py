@@ -1,0 +1,65 @@
+"""Tests between methods: whether two ROC-AUCs on the same images differ, and what remains of many such tests."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri_exp
+from scipy.stats import norm
+
+from anomalae.errors import DataError
+from anomalae.evaluation.checks import check_counts, check_truth, real_array
+from anomalae.evaluation.delong import disjoint_pairs, structural_components, variance_of_mean
+
+
+class DelongTest(NamedTuple):
+    """The answer of `delong_test`."""
+
+    difference: float  # AUC of a minus AUC of b, in [-1, 1]
+    z: float  # standard normal if the AUCs are equal
+    p_value: float  # two-sided, in [0, 1]
+
+
+def delong_test(scores_a: npt.ArrayLike, scores_b: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> DelongTest:
+    """Test whether two detectors have the same ROC-AUC, scored on the same images (paired, two-sided).
+
+    Parameters: `scores_a`, `scores_b` and `is_anomaly`, each (N,), with at least one image of each kind.
+
+    Where the variance of the difference is 0 (two rankings alike, or one perfect and one constant) or
+    undefined (one image of a kind), p is Hoeffding's bound for a two-sample U-statistic in [-1, 1] (1963),
+    `2 exp(-r difference**2 / 2)` with r = min(anomalies, normals), at most 1, and z the normal deviate of it.
+
+    Raises DataError as `delong_interval`.
+    """
+    a = real_array("scores_a", scores_a, ndim=1)
+    b = real_array("scores_b", scores_b, ndim=1)
+    if a.shape != b.shape:
+        raise DataError(f"scores_a and scores_b: {a.size} and {b.size} values, must be as many")
+    truth = check_truth(is_anomaly, a.shape)
+    check_counts(truth, least=1)
+    over_anomalies, over_normals = (v[:1] - v[1:] for v in structural_components(np.stack([a, b]), truth))
+    difference, pairs = float(over_anomalies.mean()), disjoint_pairs(truth)
+    variance = variance_of_mean(over_anomalies, over_normals) if pairs > 1 else 0.0
+    if variance == 0:
+        log_tail = min(np.log(0.5), -pairs * difference**2 / 2)  # as a logarithm, so that z stays finite
+        z = float(np.copysign(ndtri_exp(log_tail), difference))
+        return DelongTest(difference, z, 2 * float(np.exp(log_tail)))
+    z = difference / float(np.sqrt(variance))
+    return DelongTest(difference, z, 2 * float(norm.sf(abs(z))))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct several p-values by Holm's step-down method, in their order: the family-wise error rate is held.
+
+    Reference: S. Holm, Scandinavian Journal of Statistics 6 (1979).
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable").tolist()):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
