@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from anomalae import files
 from anomalae.errors import BundleError
@@ -128,16 +129,19 @@ def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold the folder for one training; the kernel drops the lock with the process. BundleError if it is held."""
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    """Hold the folder for one training; the lock goes with its process, however that ends.
+
+    Raises BundleError if another holds it.
+    """
+    held = FileLock(folder / _LOCK)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BundleError(f"{folder}: another training is at work on this run") from None
+        held.acquire(blocking=False)
+    except Timeout:
+        raise BundleError(f"{folder}: another training is at work on this run") from None
+    try:
         yield
     finally:
-        os.close(handle)
+        held.release()
 
 
 def is_locked(folder: Path) -> bool:

@@ -74,6 +74,23 @@ def test_lock_keeps_two_processes_apart_and_goes_with_its_process(tmp_path):
         pass
 
 
+def test_a_lock_of_an_older_anomalae_is_taken_and_an_empty_folder_removed(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".lock").touch(mode=0o644)  # which stays behind
+    assert not runs.is_locked(folder)
+    with runs.lock(folder):
+        assert runs.is_locked(folder)
+    assert not runs.is_locked(folder)
+    runs.remove_empty(folder)
+    assert not folder.exists()
+    (tmp_path / "new").mkdir()
+    with runs.lock(tmp_path / "new"):
+        pass
+    runs.remove_empty(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_replace_folder_keeps_the_old_one_when_writing_fails(tmp_path):
     folder = tmp_path / "run"
     runs.replace_folder(folder, lambda f: (f / runs.CONFIG).write_text("1") and None)
