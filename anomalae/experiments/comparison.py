@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalae import files, runs
+from anomalae import files
 from anomalae.datasets.load import Dataset, Part
 from anomalae.detectors.detector import Detector
 from anomalae.errors import DataError
@@ -19,10 +19,11 @@ from anomalae.evaluation.intervals import delong_test
 from anomalae.evaluation.metrics import Evaluation, evaluate
 from anomalae.experiments import run as experiment
 from anomalae.experiments.baselines.trials import OK, Trial, versions
+from anomalae.runs import results
 from anomalae.runs.record import read_record
+from anomalae.runs.results import OWN
 from anomalae.version import __version__
 
-OWN = "anomalae"  # method of the run's own row
 WORDING = "a difference of these fitted models on these test images"
 
 
@@ -201,8 +202,7 @@ def document(
 def keep(found: Problem, own: Own, trials: Sequence[Trial], document: dict[str, Any]) -> None:
     """Write `comparison.json` and `comparison.safetensors` (scores of each method that is ok) into the run."""
     arrays = {OWN: own.scores} | {t.baseline.label: _scores(t) for t in trials if t.ok}
-    files.write_arrays(found.folder / runs.COMPARISON_SCORES, arrays)
-    files.write_json(found.folder / runs.COMPARISON, document)
+    results.write_comparison(found.folder, document, arrays)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------

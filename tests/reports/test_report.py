@@ -26,13 +26,13 @@ from anomalae.datasets.load import Dataset
 from anomalae.errors import BundleError
 from anomalae.evaluation.intervals import delong_test
 from anomalae.evaluation.metrics import evaluate
-from anomalae.experiments import run as experiment
 from anomalae.reports import collect as gather
 from anomalae.reports.collect.facts import train_command
 from anomalae.reports.collect.scores_file import flag_threshold
 from anomalae.reports.content import ComparisonReport, ScoredReport, ScoredRow
 from anomalae.reports.pages import figures, render, tuner, words
 from anomalae.reports.pages.page import inline_json
+from anomalae.runs import results
 from anomalae.runs.record import Data
 from tests.cli import QUICK, fails, ok, parsed, run
 from tests.reports.pages import Page, run_report, scored
@@ -92,7 +92,7 @@ def test_the_page_is_in_order(page: Page):
 
 def test_the_numbers_are_the_evaluations(place: Path, page: Page):
     metrics = json.loads((place / "ae" / "metrics.json").read_text())
-    evaluation = experiment.read_evaluation(place / "runs" / "digits-3-ae")
+    evaluation = results.read_evaluation(place / "runs" / "digits-3-ae")
     assert evaluation is not None
     assert evaluation.to_dict().items() <= metrics.items()
     assert metrics["facts"]["seed"] == 0
@@ -115,7 +115,7 @@ def test_the_numbers_are_the_evaluations(place: Path, page: Page):
 
 
 def test_the_page_judges_as_the_evaluation_does(place: Path, page: Page):
-    kept = experiment.read_evaluation(place / "runs" / "digits-3-ae")
+    kept = results.read_evaluation(place / "runs" / "digits-3-ae")
     assert kept is not None
     data = page.data
     assert data["threshold"] == kept.threshold
@@ -140,7 +140,7 @@ def test_files_beside_the_page(place: Path):
 def test_the_whole_pictures(place: Path, page: Page):
     cards = [one for one in page.all("button") if "card" in (one.get("class") or "")]
     assert len(cards) == 4 * 12
-    kept = experiment.read_evaluation(place / "runs" / "digits-3-ae")
+    kept = results.read_evaluation(place / "runs" / "digits-3-ae")
     assert kept is not None
     for card in cards:
         score = kept.scores[int((card["data-name"] or "").split()[-1])]
@@ -221,7 +221,7 @@ def test_too_few_calibration_images_to_flag(tmp_path: Path):
 def test_baselines(place: Path, tmp_path: Path):
     folder = tmp_path / "runs" / "compared"
     shutil.copytree(place / "runs" / "digits-3-ae", folder)
-    kept = experiment.read_evaluation(folder)
+    kept = results.read_evaluation(folder)
     assert kept is not None
     other = kept.scores + np.random.default_rng(0).normal(0, 0.1, kept.scores.size)
     auc = roc_auc_score(kept.is_anomaly, other)
@@ -291,7 +291,7 @@ def test_runs_side_by_side(place: Path):
     done = parsed("report", "digits-3-ae", "digits-3-vae", "--runs-dir", place / "runs", "--json")
     assert done["report"] == "reports/digits-3-ae+digits-3-vae/index.html"
     assert done["notes"] == []
-    a, b = (experiment.read_evaluation(place / "runs" / f"digits-3-{kind}") for kind in ("ae", "vae"))
+    a, b = (results.read_evaluation(place / "runs" / f"digits-3-{kind}") for kind in ("ae", "vae"))
     assert a is not None
     assert b is not None
     pair = json.loads(Path(done["report"]).with_name("metrics.json").read_text())["pairs"][0]

@@ -57,6 +57,7 @@ def command(
     from anomalae.detectors.detector import Detector
     from anomalae.evaluation.conformal import calibration_warning
     from anomalae.experiments import run as experiment
+    from anomalae.runs import results
 
     folder = runs.resolve(run, runs_dir)
     detector = Detector.load(folder, device=device, threads=threads)
@@ -83,7 +84,7 @@ def command(
     )
     own = dataset is None and score in (None, detector.settings.rule)
     if own:
-        experiment.keep_evaluation(folder, document, evaluation)
+        results.write_evaluation(folder, document, evaluation)
     if output is not None:
         files.write_json(output, document)
     if as_json:

@@ -50,9 +50,10 @@ class _Run(NamedTuple):
     def evaluation(self) -> Evaluation:
         """The evaluation kept in the run, made and kept first where there is none."""
         from anomalae.experiments import run as experiment
+        from anomalae.runs import results
         from anomalae.settings import DEFAULT_ALPHA
 
-        kept = experiment.read_evaluation(self.folder)
+        kept = results.read_evaluation(self.folder)
         if kept is not None:
             return kept
         if not self.quiet:
@@ -61,19 +62,18 @@ class _Run(NamedTuple):
         dataset = self.dataset(detector)
         evaluation = experiment.evaluate_part(detector, dataset.test, alpha=DEFAULT_ALPHA)
         document = experiment.evaluation_document(self.name, detector, evaluation, dataset=dataset.name)
-        experiment.keep_evaluation(self.folder, document, evaluation)
+        results.write_evaluation(self.folder, document, evaluation)
         return evaluation
 
     def baselines(self, evaluation: Evaluation) -> dict[str, Evaluation]:
         """The other methods of the run's comparison, where one was made."""
-        from anomalae import files, runs
+        from anomalae import runs
         from anomalae.errors import BundleError
         from anomalae.evaluation.metrics import evaluate
+        from anomalae.runs import results
 
         path = self.folder / runs.COMPARISON_SCORES
-        if not path.is_file():
-            return {}
-        arrays, _ = files.read_arrays(path)
+        arrays = results.read_comparison_scores(self.folder)
         for method, scores in arrays.items():
             if scores.shape != evaluation.scores.shape:
                 n = evaluation.scores.size
@@ -81,7 +81,7 @@ class _Run(NamedTuple):
         return {
             method: evaluate(scores, evaluation.is_anomaly)
             for method, scores in sorted(arrays.items())
-            if method != "anomalae"
+            if method != results.OWN
         }
 
 

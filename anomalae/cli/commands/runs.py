@@ -44,14 +44,16 @@ def _describe(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
     """What is known of a run as JSON-able values; a broken one is listed with its error unless `strictly`."""
     from anomalae import files, runs
     from anomalae.errors import AnomalaeError
+    from anomalae.runs import results
     from anomalae.runs.record import read_checkpoint, read_record
 
     found: dict[str, Any] = {"run": folder.name, "path": str(folder), "status": "finished"}
     try:
         if runs.is_finished(folder):
             record = read_record(folder)
-            if (folder / runs.EVALUATION).is_file():
-                found["evaluation"] = _evaluation(folder / runs.EVALUATION)
+            evaluation = results.read_evaluation_document(folder)
+            if evaluation is not None:
+                found["evaluation"] = evaluation
         else:
             _, history, record = read_checkpoint(folder)
             found["status"] = "training" if runs.is_locked(folder) else "interrupted"
@@ -66,17 +68,6 @@ def _describe(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
     history_file = folder / runs.HISTORY
     found["history"] = files.read_jsonl(history_file) if history_file.is_file() else []
     return found
-
-
-def _evaluation(path: Path) -> dict[str, Any]:
-    from anomalae import files
-    from anomalae.errors import BundleError
-
-    found = files.read_json(path)
-    for key in ("roc_auc", "roc_auc_interval", "threshold", "alpha"):
-        if not isinstance(found, dict) or key not in found:
-            raise BundleError(f"{path}: has no {key!r}; evaluate the run again")
-    return dict(found)
 
 
 def _table(found: list[dict[str, Any]]) -> Any:

@@ -155,6 +155,7 @@ def _train(
 ) -> Trained:
     from anomalae.evaluation.conformal import calibration_warning
     from anomalae.experiments import run as experiment
+    from anomalae.runs import results
     from anomalae.runs.record import read_checkpoint
 
     done = len(read_checkpoint(folder)[1]) if resume else 0
@@ -194,7 +195,7 @@ def _train(
     with counting("scoring test images", len(split.test), quiet=quiet) as scored:
         evaluation = experiment.evaluate_part(detector, split.test, alpha=given["alpha"], on_scored=scored)
     document = experiment.evaluation_document(folder.name, detector, evaluation, dataset=dataset.name)
-    experiment.keep_evaluation(folder, document, evaluation)
+    results.write_evaluation(folder, document, evaluation)
     return folder, detector, document
 
 

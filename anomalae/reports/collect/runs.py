@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalae import files, plots, runs
+from anomalae import plots, runs
 from anomalae.datasets.load import Part
 from anomalae.detectors.detector import Detector
 from anomalae.errors import BundleError, DataError
@@ -21,6 +21,7 @@ from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.galleries import galleries
 from anomalae.reports.content import Baselines, ComparisonReport, Latent, Pair, RunReport, Trained
 from anomalae.reports.pages import words
+from anomalae.runs import results
 from anomalae.settings import DEFAULT_ALPHA
 
 CODES = 2000  # images whose codes are drawn
@@ -47,7 +48,7 @@ def run_report(
     detector = Detector.load(folder, device=device, threads=threads)
     if detector.data.name is None:
         raise DataError(f"{folder}: was trained on arrays, so it has no test part to report on; see --scores")
-    evaluation, missing, test = experiment.read_evaluation(folder), [], None
+    evaluation, missing, test = results.read_evaluation(folder), [], None
     if evaluation is None or pictures:
         try:
             test = experiment.reload_dataset(detector.data, data_dir, progress).test
@@ -74,7 +75,7 @@ def run_report(
         trained=trained,
         evaluation=evaluation,
         metrics=_metrics(folder, detector, evaluation, trained, band),
-        scores_csv=experiment.scores_csv(evaluation),
+        scores_csv=results.scores_csv(evaluation),
         rank=_rank(detector.n_calibration, evaluation.alpha),
         band=band,
         galleries=() if test is None else galleries(detector, evaluation, test),
@@ -109,7 +110,7 @@ def _evaluate(folder: Path, detector: Detector, test: Part) -> Evaluation:
     document = experiment.evaluation_document(
         folder.name, detector, evaluation, dataset=detector.data.name or ""
     )
-    experiment.keep_evaluation(folder, document, evaluation)
+    results.write_evaluation(folder, document, evaluation)
     return evaluation
 
 
@@ -163,28 +164,24 @@ def _latent(detector: Detector, evaluation: Evaluation, test: Part) -> Latent | 
 
 def _baselines(folder: Path, evaluation: Evaluation) -> tuple[Baselines | None, str]:
     """What a comparison left in the run, or a sentence why it cannot be shown."""
-    path = folder / runs.COMPARISON
-    if not path.is_file():
-        return None, ""
-    arrays: dict[str, np.ndarray] = {}
     try:
-        document = files.read_json(path)
-        if (folder / runs.COMPARISON_SCORES).is_file():
-            arrays, _ = files.read_arrays(folder / runs.COMPARISON_SCORES)
+        comparison = results.read_comparison(folder)
     except BundleError as error:
         return None, f"The comparison with baselines is left out: {error}."
-    rows = document.get("rows") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "method" in row for row in rows):
-        return None, f"The comparison with baselines is left out: {path} is no comparison."
-    found = {
+    if comparison is None:
+        return None, ""
+    evaluations = {
         str(row["method"]): evaluate(
-            arrays[row["method"]], evaluation.is_anomaly, evaluation.labels, alpha=evaluation.alpha
+            comparison.scores[row["method"]],
+            evaluation.is_anomaly,
+            evaluation.labels,
+            alpha=evaluation.alpha,
         )
-        for row in rows
-        if arrays.get(row["method"], np.empty(0)).shape == evaluation.scores.shape
-        and row["method"] != "anomalae"
+        for row in comparison.rows
+        if row["method"] != results.OWN
+        and comparison.scores.get(row["method"], np.empty(0)).shape == evaluation.scores.shape
     }
-    return Baselines(tuple(rows), found), ""
+    return Baselines(tuple(comparison.rows), evaluations), ""
 
 
 def _differences(first: Trained, other: Trained) -> list[str]:
