@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from anomalae.cli.console import one_line as one_line
+from anomalae.cli.console import said
 from anomalae.errors import AnomalaeError
 from anomalae.version import __version__
 
@@ -60,7 +62,7 @@ class _Lazy(click.Group):
         try:
             return super().invoke(ctx)
         except AnomalaeError as error:
-            click.echo(f"Error: {one_line(str(error))}", err=True)
+            click.echo(f"Error: {said(error)}", err=True)
             sys.exit(1)
         except BrokenPipeError:
             sys.stderr.close()
@@ -70,13 +72,6 @@ class _Lazy(click.Group):
                 f"Error: {one_line(str(error.filename or 'output'))}: {error.strerror or error}", err=True
             )
             sys.exit(1)
-
-
-def one_line(text: str) -> str:
-    """The text with control characters, line breaks and undecodable bytes shown as escapes."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
 
 
 @click.group(

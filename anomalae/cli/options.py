@@ -1,20 +1,17 @@
-"""What the commands share: options, consoles, and words for numbers."""
+"""What the commands share: options, and words for numbers."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from anomalae.cli.console import warn as warn
 from anomalae.settings import DEFAULT_ALPHA, DEVICES, POLARITIES, PREPROCESSES
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from anomalae.datasets.load import Dataset
     from anomalae.experiments.baselines.registry import Baseline
 
@@ -181,34 +178,6 @@ def check_suffix(path: Path, *allowed: str) -> None:
         raise click.UsageError(f"--output {path}: the suffix must be one of {', '.join(allowed)}")
 
 
-def out_console() -> Console:
-    """Standard output for people: full width and no markup from data; wide where nobody looks."""
-    from rich.console import Console
-
-    return Console(
-        width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=not sys.stdout.isatty()
-    )
-
-
-def err_console() -> Console:
-    """Standard error, where progress and warnings go."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def watched() -> bool:
-    """Whether progress goes to a terminal."""
-    return sys.stderr.isatty()
-
-
-def warn(message: str) -> None:
-    """Print a warning line on standard error."""
-    from anomalae.cli import one_line
-
-    click.echo(f"Warning: {one_line(message)}", err=True)
-
-
 def number(value: float | None, digits: int = 4) -> str:
     """A number for a table; a dash where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
@@ -226,13 +195,6 @@ def interval(value: Any) -> str:
 
 def classes(names: Any) -> str:
     """Class names for a line of text."""
-    from anomalae.cli import one_line
+    from anomalae.cli.console import one_line
 
     return ",".join(one_line(str(name)) for name in names)
-
-
-def shell_word(path: Path | str) -> str:
-    """A path as one would type it."""
-    import shlex
-
-    return shlex.quote(os.fspath(path))

@@ -96,7 +96,7 @@ def show(scored: Scored, blank: set[str], console: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from anomalae.cli import one_line
+    from anomalae.cli.console import one_line
 
     table = Table(box=None, pad_edge=False)
     table.add_column("path", overflow="fold")

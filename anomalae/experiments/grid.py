@@ -98,9 +98,8 @@ def prepare(grid: Grid, folder: Path) -> None:
         found = _completed(kept)
         for key, value in spec.items():
             if found.get(key) != value:
-                raise ConfigError(
-                    f"{path}: has another {key} ({_difference(found.get(key), value)}); choose another --output"
-                )
+                difference = _difference(found.get(key), value)
+                raise ConfigError(f"{path}: has another {key} ({difference})", advice="output")
         return
     try:
         (folder / CELLS).mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,7 @@ def reload_dataset(
 ) -> Dataset:
     """The data set a run was trained on, hashes compared. DataError when it is gone or has changed."""
     if data.name is None:
-        raise DataError("this run was trained on arrays, not on a data set: name one with --dataset")
+        raise DataError("this run was trained on arrays, not on a data set", advice="dataset")
     dataset = load_dataset(
         data.name,
         data_dir or data.root,

@@ -49,7 +49,7 @@ def slug(text: str) -> str:
 
 def already_there(folder: Path) -> BundleError:
     """The error for a name that is taken."""
-    return BundleError(f"{folder}: exists already; choose another --name")
+    return BundleError(f"{folder}: exists already", advice="name")
 
 
 def create(runs_dir: Path, name: str | None, automatic: str) -> Path:
@@ -113,18 +113,18 @@ def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:
         for folder in list_runs(runs_dir):
             if is_finished(folder):
                 return folder
-        raise BundleError(f"{runs_dir}: no finished run here; train one first: anomalae train --normal 0")
+        raise BundleError(f"{runs_dir}: no finished run here", advice="train")
     path = Path(run)
     for place in (runs_dir / run, path if path.name not in ("", "..") else path.resolve()):
         if is_finished(place) or (is_unfinished(place) and not finished):
             return place
         if is_unfinished(place):
-            raise BundleError(f"{place}: not finished; go on with: anomalae train --resume {place.name}")
+            raise BundleError(f"{place}: not finished", advice="resume", about=place.name)
     if os.path.isdir(runs_dir / run) and run:  # noqa: PTH112
         raise BundleError(
             f"{runs_dir / run}: half written or no run: it has neither {CONFIG} nor a checkpoint"
         )
-    raise BundleError(f"{_shown(run, runs_dir)}: no such run; `anomalae runs` lists them")
+    raise BundleError(f"{_shown(run, runs_dir)}: no such run", advice="runs")
 
 
 @contextlib.contextmanager

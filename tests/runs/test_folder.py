@@ -46,8 +46,9 @@ def test_newest_finished_run_is_taken(tmp_path):
     assert [f.name for f in runs.list_runs(tmp_path)] == ["unfinished", "new", "old"]
     assert runs.resolve("old", tmp_path) == tmp_path / "old"
     assert runs.resolve(str(tmp_path / "old"), Path("elsewhere")) == tmp_path / "old"
-    with pytest.raises(BundleError, match="not finished; go on with: anomalae train --resume unfinished"):
+    with pytest.raises(BundleError, match="unfinished: not finished") as caught:
         runs.resolve("unfinished", tmp_path)
+    assert (caught.value.advice, caught.value.about) == ("resume", "unfinished")
     with pytest.raises(BundleError, match="no such run"):
         runs.resolve("none", tmp_path)
     with pytest.raises(BundleError, match="no finished run here"):

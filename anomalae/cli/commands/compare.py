@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.settings import DEFAULT_ALPHA, PIXELS
 
@@ -183,7 +184,7 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
 
 
 def _asked(texts: Sequence[str]) -> str:
-    from anomalae.cli.options import shell_word
+    from anomalae.cli.console import shell_word
 
     return shell_word(",".join(texts))
 
@@ -230,11 +231,11 @@ class _Display:
         self.total, self.is_anomaly, self.quiet = total, is_anomaly, quiet
         self.done = 0
         self.progress: Any = None
-        if not quiet and common.watched():
+        if not quiet and console.watched():
             from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
             columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-            self.progress = Progress(*columns, console=common.err_console(), transient=True)
+            self.progress = Progress(*columns, console=console.err_console(), transient=True)
 
     def __enter__(self) -> _Display:
         if self.progress:
@@ -283,7 +284,7 @@ class _Display:
 def _escaped(text: str) -> str:
     from rich.markup import escape
 
-    from anomalae.cli import one_line
+    from anomalae.cli.console import one_line
 
     return escape(one_line(text))
 
@@ -295,10 +296,10 @@ def _table(document: dict[str, Any], folder: Path | None) -> None:
     from anomalae import runs
     from anomalae.experiments import comparison
 
-    console = common.out_console()
+    out = console.out_console()
     hidden = {"status"}
     for width, columns in NEEDED.items():
-        hidden |= columns if console.width < width else set()
+        hidden |= columns if out.width < width else set()
     table = Table(box=None, pad_edge=False)
     for column in comparison.COLUMNS:
         if column not in hidden:
@@ -309,14 +310,14 @@ def _table(document: dict[str, Any], folder: Path | None) -> None:
     for row in comparison.cells(document):
         shown = [cell for cell, name in zip(row, comparison.COLUMNS, strict=True) if name not in hidden]
         table.add_row(*(f"[bold]{_escaped(text)}[/bold]" if best else _escaped(text) for text, best in shown))
-    console.print(table)
+    out.print(table)
     for failed in document["rows"]:
         if failed["status"] != "ok":
-            console.print(f"[yellow]{_escaped(failed['method'])}: {_escaped(failed['status'])}[/yellow]")
+            out.print(f"[yellow]{_escaped(failed['method'])}: {_escaped(failed['status'])}[/yellow]")
     for note in comparison.notes(document):
-        console.print(_escaped(note))
+        out.print(_escaped(note))
     if hidden - {"status"}:
         names = ", ".join(name for name in comparison.COLUMNS if name in hidden - {"status"})
-        console.print(f"Left out for want of width: {names}; --output and --json have them.")
+        out.print(f"Left out for want of width: {names}; --output and --json have them.")
     if folder is not None:
-        console.print(_escaped(f"kept: {folder / runs.COMPARISON}"))
+        out.print(_escaped(f"kept: {folder / runs.COMPARISON}"))

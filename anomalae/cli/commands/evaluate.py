@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import counting, downloads
 
@@ -71,12 +72,12 @@ def command(
             preprocess=data.preprocess,
             polarity=data.polarity,
             progress=downloads(quiet),
-            warn=common.warn,
+            warn=console.warn,
         )
         experiment.check_classes(loaded, data.normal)
     warning = calibration_warning(detector.n_calibration, alpha)
     if warning:
-        common.warn(warning)
+        console.warn(warning)
     with counting("scoring test images", len(loaded.test), quiet=quiet) as scored:
         evaluation = experiment.evaluate_part(detector, loaded.test, score, alpha=alpha, on_scored=scored)
     document = experiment.evaluation_document(
@@ -99,9 +100,9 @@ def _table(found: dict[str, Any], detector: Any, kept: Path | None) -> None:
 
     from anomalae.evaluation.conformal import false_alarm_band
 
-    console = common.out_console()
+    out = console.out_console()
     normal = common.classes(found["normal"])
-    console.print(
+    out.print(
         escape(
             f"{found['run']}: {found['dataset']}, normal {normal}, score {found['score']}; "
             f"{found['n_normal']} normal and {found['n_anomalous']} anomalous test images"
@@ -125,13 +126,13 @@ def _table(found: dict[str, Any], detector: Any, kept: Path | None) -> None:
         ("detection rate", common.percent(found["detection_rate"])),
     ):
         table.add_row(name, escape(value))
-    console.print(table)
+    out.print(table)
     if found["roc_auc"] is None:
-        console.print("The test part holds one kind of image only, so there is no ROC curve.")
+        out.print("The test part holds one kind of image only, so there is no ROC curve.")
     if found["per_class"]:
-        console.print(_class_table(found["per_class"]))
+        out.print(_class_table(found["per_class"]))
     if kept:
-        console.print(escape(f"kept: {kept / 'evaluation.json'}, {kept / 'scores.csv'}"))
+        out.print(escape(f"kept: {kept / 'evaluation.json'}, {kept / 'scores.csv'}"))
 
 
 def _class_table(per_class: dict[str, Any]) -> Any:

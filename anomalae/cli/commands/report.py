@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
 
@@ -182,16 +183,16 @@ def _numbers(one: RunReport) -> dict[str, Any]:
 def _summary(done: dict[str, Any]) -> None:
     from rich.markup import escape
 
-    from anomalae.cli import one_line
+    from anomalae.cli.console import one_line
 
-    console = common.out_console()
+    out = console.out_console()
     for one in done.get("runs", ()):
         line = f"{one['run']}: ROC-AUC {common.number(one['roc_auc'])} {common.interval(one['roc_auc_interval'])}"
-        console.print(escape(one_line(line.rstrip())))
+        out.print(escape(one_line(line.rstrip())))
     if "n_flagged" in done:
-        console.print(escape(one_line(f"{done['n_flagged']} of {done['n']} flagged by {done['run']}")))
+        out.print(escape(one_line(f"{done['n_flagged']} of {done['n']} flagged by {done['run']}")))
     if "benchmark" in done:
-        console.print(f"mean ROC-AUC {common.number(done['roc_auc'])} by {done['score']}")
+        out.print(f"mean ROC-AUC {common.number(done['roc_auc'])} by {done['score']}")
     for note in done["notes"]:
-        console.print(escape(one_line(note)), style="yellow")
-    console.print(escape(one_line(f"report: {done['report']}")), style="bold")
+        out.print(escape(one_line(note)), style="yellow")
+    out.print(escape(one_line(f"report: {done['report']}")), style="bold")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.settings import Settings
 
@@ -37,7 +38,7 @@ def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
     elif not found:
         click.echo(f"No runs in {runs_dir}; train one: anomalae train --normal 0", err=True)
     else:
-        common.out_console().print(_table(found))
+        console.out_console().print(_table(found))
 
 
 def _describe(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def _show(one: dict[str, Any], as_json: bool) -> None:
     rows.append(("versions", ", ".join(f"{k} {v}" for k, v in environment["versions"].items())))
     for name, value in rows:
         table.add_row(f"[bold]{name}[/bold]", escape(value))
-    common.out_console().print(table)
+    console.out_console().print(table)
 
 
 def _elbo_parts(found: dict[str, float]) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomalae.cli import console, tables
 from anomalae.cli import options as common
-from anomalae.cli import tables
 from anomalae.cli.progress import counted, counting
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def command(**given: Any) -> None:
     rule = detector.check_rule(given["rule"])
     warning = None if given["fdr"] else calibration_warning(detector.n_calibration, given["alpha"])
     if warning:
-        common.warn(warning)
+        console.warn(warning)
     inputs = _read(paths, detector, given)
     rows = _judge(detector, inputs, rule, given)
     result = tables.Scored(
@@ -193,7 +193,7 @@ def _print(result: tables.Scored, given: dict[str, Any], inputs: list[Input]) ->
     wanted = given["form"] is not None or not given["output"]
     if wanted and form == "table":
         blank = {one.name for one in inputs if one.blank}
-        tables.show(result, blank, common.out_console())
+        tables.show(result, blank, console.out_console())
     elif wanted:
         click.echo(tables.text(form, result), nl=False)
     if not given["quiet"]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import TrainingDisplay, counting, downloads
 from anomalae.cli.settings import config_option, make_settings, settings_options
@@ -191,7 +192,7 @@ def _train(
         raise SystemExit(1) from None
     warning = calibration_warning(detector.n_calibration, given["alpha"])
     if warning:
-        common.warn(warning)
+        console.warn(warning)
     with counting("scoring test images", len(split.test), quiet=quiet) as scored:
         evaluation = experiment.evaluate_part(detector, split.test, alpha=given["alpha"], on_scored=scored)
     document = experiment.evaluation_document(folder.name, detector, evaluation, dataset=dataset.name)
@@ -225,16 +226,16 @@ def _summary(given: dict[str, Any], folder: Path, detector: Detector, found: dic
     ]  # fmt: skip
     for name, value in rows:
         table.add_row(f"[bold]{name}[/bold]", escape(value))
-    console = common.out_console()
-    console.print(table)
+    out = console.out_console()
+    out.print(table)
     more = f" --run {folder.name}{_runs_dir(given)}"
-    console.print("next:", style="bold")
+    out.print("next:", style="bold")
     for line in (f"anomalae score IMAGES/{more}", f"anomalae evaluate{more}"):
-        console.print(f"  {escape(line)}")
+        out.print(f"  {escape(line)}")
 
 
 def _runs_dir(given: dict[str, Any]) -> str:
-    return "" if given["runs_dir"] == Path("runs") else f" --runs-dir {common.shell_word(given['runs_dir'])}"
+    return "" if given["runs_dir"] == Path("runs") else f" --runs-dir {console.shell_word(given['runs_dir'])}"
 
 
 def _automatic_name(dataset: Dataset, split: OneClassSplit, settings: Settings) -> str:

@@ -47,7 +47,9 @@ def run_report(
     """
     detector = Detector.load(folder, device=device, threads=threads)
     if detector.data.name is None:
-        raise DataError(f"{folder}: was trained on arrays, so it has no test part to report on; see --scores")
+        raise DataError(
+            f"{folder}: was trained on arrays, so it has no test part to report on", advice="scores"
+        )
     evaluation, missing, test = results.read_evaluation(folder), [], None
     if evaluation is None or pictures:
         try:

@@ -137,7 +137,7 @@ def _pictures(detector: Detector, rule: str, rows: list[ScoredRow]) -> dict[str,
             why = (
                 fault
                 if isinstance(fault, str)
-                else "The file has changed, or was read with another --preprocess."
+                else "The file has changed, or was prepared otherwise (preprocess)."
             )
             found[row.path] = Picture(row.path, row.score or 0.0, row.p_value, row.flagged, problem=why)
     return found

@@ -1,4 +1,4 @@
-"""Reading what `anomalae score --output FILE.csv` wrote, strictly: file, line and fault are named."""
+"""Reading the CSV of scored images, strictly: file, line and fault are named."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_scores(file: Path) -> tuple[ScoredRow, ...]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         if next(reader, None) != HEADER:
-            raise DataError(f"{file}: line 1: must be {','.join(HEADER)}, as `anomalae score` writes it")
+            raise DataError(f"{file}: line 1: must be {','.join(HEADER)}", advice="score")
         for cells in reader:
             if cells:
                 rows.append(_row(cells, f"{file}: line {reader.line_num}"))
