@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ADVICE = {
     "benchmark": "made by: anomalae benchmark",
     "dataset": "name one with --dataset",
+    "evaluate": "evaluate it: anomalae evaluate --run {about}",
     "name": "choose another --name",
     "output": "choose another --output",
     "resume": "go on with: anomalae train --resume {about}",

@@ -1,8 +1,9 @@
-"""One experiment: train a run on a data set's normal classes, evaluate it on the test part, keep and read both."""
+"""A finished run in its folder: its detector, its data, how well it separates them, and what was kept of that."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,185 @@ import numpy as np
 from anomalae import runs
 from anomalae.datasets.load import Dataset, OneClassSplit, Part, load_dataset
 from anomalae.detectors.detector import Detector
-from anomalae.errors import DataError
+from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation import conformal
 from anomalae.evaluation.metrics import Evaluation, evaluate
 from anomalae.runs import results
-from anomalae.runs.record import Data
-from anomalae.settings import Settings
+from anomalae.runs.record import Data, Record, read_record
+from anomalae.settings import DEFAULT_ALPHA
+
+# Called with the name of a file, the bytes that are there, and those of the whole file where that is known.
+Downloads = Callable[[str, int, int | None], None]
+
+
+class Run:
+    """One finished run, read from its folder as its parts are asked for, and each part once.
+
+    folder: the run's folder.
+    device: auto, cpu, cuda or mps, where its detector computes.
+    threads: CPU threads of PyTorch; None leaves them as they are.
+    data_dir: where its data set is looked for first; None is where it was found for the training.
+    progress: called while files are downloaded.
+
+    >>> Run(Path("runs/mnist-0-ae")).name
+    'mnist-0-ae'
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        data_dir: str | None = None,
+        progress: Downloads | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.device, self.threads = device, threads
+        self.data_dir, self.progress = data_dir, progress
+        self._dataset: Dataset | None = None
+        self._evaluation: Evaluation | None = None
+
+    @classmethod
+    def open(
+        cls,
+        run: str | None = None,
+        runs_dir: str | Path = "runs",
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        data_dir: str | None = None,
+        progress: Downloads | None = None,
+    ) -> Run:
+        """Find a finished run and return it; BundleError where there is none, or it is not finished.
+
+        run: a name inside `runs_dir`, or a path; None is the newest finished run.
+        runs_dir: folder that holds the runs.
+        device, threads, data_dir, progress: as for the constructor.
+        """
+        folder = runs.resolve(run, Path(runs_dir))
+        return cls(folder, device=device, threads=threads, data_dir=data_dir, progress=progress)
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        return self.folder.name or self.folder.resolve().name
+
+    @cached_property
+    def record(self) -> Record:
+        """Everything that `config.json` holds. BundleError for a folder that is no finished run."""
+        return read_record(self.folder)
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The run's detector. BundleError, naming file and fault, for a run that is not whole and sound."""
+        return Detector.load(self.folder, device=self.device, threads=self.threads)
+
+    def dataset(self, data_dir: str | None = None, progress: Downloads | None = None) -> Dataset:
+        """Load the data set that the run was trained on, hashes compared.
+
+        data_dir, progress: instead of the constructor's.
+
+        Raises DataError when the data set is gone or has changed, and for a run that was trained on arrays.
+        """
+        if self._dataset is None:
+            self._dataset = reload_dataset(
+                self.record.data, data_dir or self.data_dir, progress or self.progress
+            )
+        return self._dataset
+
+    def kept_evaluation(self) -> Evaluation | None:
+        """Read the evaluation that the run keeps; None where it keeps none. BundleError for files that are broken."""
+        if self._evaluation is None:
+            self._evaluation = results.read_evaluation(self.folder)
+        return self._evaluation
+
+    def evaluation(
+        self,
+        alpha: float = DEFAULT_ALPHA,
+        *,
+        on_scored: Callable[[int], None] = lambda done: None,
+    ) -> Evaluation:
+        """Return the evaluation that the run keeps, made and kept first where there is none.
+
+        alpha: false-alarm level of an evaluation made now; one that is kept has its own.
+        on_scored: called now and then with the number of images scored.
+
+        Raises DataError where there is none and the data are gone, BundleError for a broken run.
+        """
+        kept = self.kept_evaluation()
+        return self.evaluate(alpha, keep=True, on_scored=on_scored) if kept is None else kept
+
+    def evaluate(
+        self,
+        alpha: float = DEFAULT_ALPHA,
+        *,
+        rule: str | None = None,
+        dataset: Dataset | None = None,
+        keep: bool = False,
+        on_scored: Callable[[int], None] = lambda done: None,
+    ) -> Evaluation:
+        """Score a labelled test part anew, and compare the scores with the truth of the one-class problem.
+
+        alpha: false-alarm level, above 0 and below 1.
+        rule: another rule of the run; None is its own.
+        dataset: another data set with the run's normal classes; None is the run's own.
+        keep: whether the run keeps the result, as `evaluation.json` and `scores.csv`; of its own data and rule only.
+        on_scored: called now and then with the number of images scored.
+
+        Raises ConfigError for a rule that the run lacks, and where `keep` is asked of another rule or data set;
+        DataError where the data are gone, or lack the run's classes.
+        """
+        if keep and not (dataset is None and self.is_own_rule(rule)):
+            raise ConfigError("keep: a run keeps the evaluation of its own data set and score only")
+        if dataset is None:
+            dataset = self.dataset()
+        else:
+            check_classes(dataset, self.detector.data.normal)
+        evaluation = evaluate_part(self.detector, dataset.test, rule, alpha=alpha, on_scored=on_scored)
+        if keep:
+            results.write_evaluation(self.folder, self.document(evaluation), evaluation)
+            self._evaluation = evaluation
+        return evaluation
+
+    def is_own_rule(self, rule: str | None) -> bool:
+        """Tell whether a rule, None being the default one, is that by which the run judges."""
+        return rule in (None, self.detector.settings.rule)
+
+    def document(
+        self, evaluation: Evaluation, *, rule: str | None = None, dataset: Dataset | None = None
+    ) -> dict[str, Any]:
+        """Return an evaluation of this run as JSON-able values, with whose it is.
+
+        evaluation: by this run.
+        rule, dataset: those it was made with, as for `evaluate`.
+        """
+        data = self.detector.data
+        return results.evaluation_document(
+            evaluation,
+            run=self.name,
+            dataset=dataset.name if dataset is not None else data.name or "",
+            normal=data.normal,
+            rule=rule or self.detector.settings.rule,
+        )
+
+    @property
+    def comparison(self) -> results.Comparison | None:
+        """The comparison with baselines that the run keeps; None where none was made."""
+        return results.read_comparison(self.folder)
+
+    def hold(self, detector: Detector, dataset: Dataset) -> None:
+        """Take up a detector and a data set that are there already, instead of reading them.
+
+        detector: the one that was written into the folder.
+        dataset: the one it was trained on.
+        """
+        self.detector = detector
+        self._dataset = dataset
 
 
 def describe(dataset: Dataset, split: OneClassSplit, root: str | None = None) -> Data:
-    """The record of what a run on this split was trained on."""
+    """Return the record of what a run on this split was trained on."""
     provenance = dataset.provenance
     return Data(
         name=dataset.name,
@@ -36,41 +206,8 @@ def describe(dataset: Dataset, split: OneClassSplit, root: str | None = None) ->
     )
 
 
-def train_run(
-    dataset: Dataset,
-    split: OneClassSplit,
-    settings: Settings,
-    folder: Path,
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    resume: bool = False,
-    on_epoch: Callable[[Any], None] = lambda state: None,
-    on_batch: Callable[[int, float], None] = lambda done, loss: None,
-    on_scored: Callable[[int], None] = lambda done: None,
-) -> Detector:
-    """Train into an existing folder, which is locked meanwhile; the finished run stands there at the end."""
-    with runs.lock(folder):
-        detector = Detector(device=device, threads=threads, **settings.to_dict())
-        detector.fit(
-            split.train.images,
-            split.validation.images,
-            split.calibration.images,
-            data=describe(dataset, split),
-            folder=folder,
-            resume=resume,
-            on_epoch=on_epoch,
-            on_batch=on_batch,
-            on_scored=on_scored,
-        )
-        detector.write(folder)
-    return detector
-
-
-def reload_dataset(
-    data: Data, data_dir: str | None = None, progress: Callable[[str, int, int | None], None] | None = None
-) -> Dataset:
-    """The data set a run was trained on, hashes compared. DataError when it is gone or has changed."""
+def reload_dataset(data: Data, data_dir: str | None = None, progress: Downloads | None = None) -> Dataset:
+    """Load the data set a run was trained on, hashes compared. DataError when it is gone or has changed."""
     if data.name is None:
         raise DataError("this run was trained on arrays, not on a data set", advice="dataset")
     dataset = load_dataset(
@@ -99,7 +236,7 @@ def check_classes(dataset: Dataset, normal: tuple[int | str, ...]) -> None:
 
 
 def truth(labels: np.ndarray, normal: tuple[int | str, ...]) -> np.ndarray:
-    """`is_anomaly` of each label: bool (N,), True where the class is not one of the normal ones."""
+    """Return `is_anomaly` of each label: bool (N,), True where the class is not one of the normal ones."""
     return ~np.isin(labels.astype(str), [str(name) for name in normal])
 
 
@@ -119,7 +256,7 @@ def evaluate_part(
 def evaluate_scores(
     detector: Detector, scores: np.ndarray, labels: np.ndarray, rule: str | None = None, *, alpha: float
 ) -> Evaluation:
-    """As `evaluate_part`, for scores that are there already."""
+    """Compare scores that are there already with the truth, as `evaluate_part` does."""
     return evaluate(
         scores,
         truth(labels, detector.data.normal),
@@ -127,17 +264,4 @@ def evaluate_scores(
         p_values=conformal.p_values(scores, detector.calibration_scores(rule)),
         alpha=alpha,
         threshold=detector.threshold(alpha, rule),
-    )
-
-
-def evaluation_document(
-    run: str, detector: Detector, evaluation: Evaluation, *, dataset: str, rule: str | None = None
-) -> dict[str, Any]:
-    """What `evaluate --json` prints and `evaluation.json` holds."""
-    return results.evaluation_document(
-        evaluation,
-        run=run,
-        dataset=dataset,
-        normal=detector.data.normal,
-        rule=rule or detector.settings.rule,
     )

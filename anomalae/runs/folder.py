@@ -52,6 +52,13 @@ def already_there(folder: Path) -> BundleError:
     return BundleError(f"{folder}: exists already", advice="name")
 
 
+def check_free(runs_dir: Path, name: str) -> None:
+    """Raise BundleError unless `name` can name a run and none in `runs_dir` has it yet."""
+    folder = runs_dir / check_name(name)
+    if folder.exists():
+        raise already_there(folder)
+
+
 def create(runs_dir: Path, name: str | None, automatic: str) -> Path:
     """Make and return a new run folder: `name`, refused if it exists, or `automatic`, `automatic-2`, ..."""
     try:

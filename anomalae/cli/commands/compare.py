@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anomalae.experiments.baselines.registry import Baseline
     from anomalae.experiments.baselines.trials import Trial
     from anomalae.experiments.comparison import Problem
+    from anomalae.experiments.run import Run
 
 QUICK = "knn,lof,pca,iforest,autoencoder"  # a minute on a class of MNIST
 SUFFIXES = (".csv", ".json", ".md")
@@ -139,7 +140,7 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
 
     common.end_on_signals()
     found = _problem(given)
-    own = comparison.score_run(found, device=given["device"], threads=given["threads"])
+    own = comparison.score_run(found)
     seed = found.seed if given["seed"] is None else given["seed"]
     display = _Display(len(chosen), found.is_anomaly, quiet=given["quiet"])
     try:
@@ -152,7 +153,7 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
                 pca=given["pca"],
                 time_limit=given["time_limit"],
                 threads=given["threads"],
-                cache=found.folder.parent / trials.CACHE,
+                cache=found.run.folder.parent / trials.CACHE,
                 on_start=display.on_start,
                 on_done=display.on_done,
             )
@@ -178,7 +179,7 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
     if given["as_json"]:
         click.echo(json.dumps(document))
     elif not given["quiet"]:
-        _table(document, found.folder if failed < len(done) else None)
+        _table(document, found.run.folder if failed < len(done) else None)
     if failed:
         raise SystemExit(1 if failed == len(done) else common.IN_PART)
 
@@ -191,24 +192,28 @@ def _asked(texts: Sequence[str]) -> str:
 
 def _problem(given: dict[str, Any]) -> Problem:
     """The run to compare with, trained now if need be, and its images."""
-    from anomalae import runs
     from anomalae.cli.progress import downloads
     from anomalae.experiments import comparison
-    from anomalae.experiments.baselines.registry import check_components
+    from anomalae.experiments.run import Run
 
-    if not given["normal"]:
-        folder = runs.resolve(given["run"], given["runs_dir"])
-        return comparison.problem(folder, given["data_dir"], downloads(given["quiet"]))
-    from anomalae.cli.commands import train
+    if given["normal"]:
+        return comparison.problem(_trained(given))
+    machine = {name: given[name] for name in ("device", "threads", "data_dir")}
+    run = Run.open(given["run"], given["runs_dir"], progress=downloads(given["quiet"]), **machine)
+    return comparison.problem(run)
+
+
+def _trained(given: dict[str, Any]) -> Run:
+    from anomalae.cli.training import train_new
+    from anomalae.experiments.baselines.registry import check_components
     from anomalae.settings import Settings
 
     def check(split: Any) -> None:
         if given["pca"] is not None:
             check_components(given["pca"], len(split.train) + len(split.validation))
 
-    options = {**given, "anomalous": (), "name": None, "alpha": DEFAULT_ALPHA}
-    folder, _, _ = train.start(options, Settings.of(seed=given["seed"] or 0), check)
-    return comparison.problem(folder, given["data_dir"], downloads(given["quiet"]))
+    options = {**given, "anomalous": (), "name": None}
+    return train_new(options, Settings.of(seed=given["seed"] or 0), DEFAULT_ALPHA, check)
 
 
 def _write(path: Path | None, document: dict[str, Any]) -> None:

@@ -53,20 +53,17 @@ def command(
       anomalae evaluate
       anomalae evaluate --run mnist-0-ae --score mse --json
     """
-    from anomalae import files, runs
+    from anomalae import files
     from anomalae.datasets.load import load_dataset
-    from anomalae.detectors.detector import Detector
     from anomalae.evaluation.conformal import calibration_warning
-    from anomalae.experiments import run as experiment
-    from anomalae.runs import results
+    from anomalae.experiments.run import Run, check_classes
 
-    folder = runs.resolve(run, runs_dir)
-    detector = Detector.load(folder, device=device, threads=threads)
-    data = detector.data
+    judged = Run.open(run, runs_dir, device=device, threads=threads)
+    data, other = judged.detector.data, None
     if dataset is None:
-        loaded = experiment.reload_dataset(data, data_dir, downloads(quiet))
+        test = judged.dataset(data_dir, downloads(quiet)).test
     else:
-        loaded = load_dataset(
+        other = load_dataset(
             dataset,
             data_dir,
             preprocess=data.preprocess,
@@ -74,24 +71,21 @@ def command(
             progress=downloads(quiet),
             warn=console.warn,
         )
-        experiment.check_classes(loaded, data.normal)
-    warning = calibration_warning(detector.n_calibration, alpha)
+        check_classes(other, data.normal)
+        test = other.test
+    warning = calibration_warning(judged.detector.n_calibration, alpha)
     if warning:
         console.warn(warning)
-    with counting("scoring test images", len(loaded.test), quiet=quiet) as scored:
-        evaluation = experiment.evaluate_part(detector, loaded.test, score, alpha=alpha, on_scored=scored)
-    document = experiment.evaluation_document(
-        folder.name, detector, evaluation, dataset=loaded.name, rule=score
-    )
-    own = dataset is None and score in (None, detector.settings.rule)
-    if own:
-        results.write_evaluation(folder, document, evaluation)
+    own = other is None and judged.is_own_rule(score)
+    with counting("scoring test images", len(test), quiet=quiet) as scored:
+        evaluation = judged.evaluate(alpha, rule=score, dataset=other, keep=own, on_scored=scored)
+    document = judged.document(evaluation, rule=score, dataset=other)
     if output is not None:
         files.write_json(output, document)
     if as_json:
         click.echo(json.dumps(document))
     elif not quiet:
-        _table(document, detector, folder if own else None)
+        _table(document, judged.detector, judged.folder if own else None)
 
 
 def _table(found: dict[str, Any], detector: Any, kept: Path | None) -> None:

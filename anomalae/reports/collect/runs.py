@@ -16,13 +16,12 @@ from anomalae.errors import BundleError, DataError
 from anomalae.evaluation import conformal
 from anomalae.evaluation.intervals import delong_test
 from anomalae.evaluation.metrics import Evaluation, evaluate
-from anomalae.experiments import run as experiment
+from anomalae.experiments.run import Run
 from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.galleries import galleries
 from anomalae.reports.content import Baselines, ComparisonReport, Latent, Pair, RunReport, Trained
 from anomalae.reports.pages import words
 from anomalae.runs import results
-from anomalae.settings import DEFAULT_ALPHA
 
 CODES = 2000  # images whose codes are drawn
 
@@ -45,38 +44,36 @@ def run_report(
 
     Raises DataError where a run that was not evaluated has no data any more, BundleError for a broken run.
     """
-    detector = Detector.load(folder, device=device, threads=threads)
+    run = Run(folder, device=device, threads=threads, data_dir=data_dir, progress=progress)
+    detector = run.detector
     if detector.data.name is None:
         raise DataError(
             f"{folder}: was trained on arrays, so it has no test part to report on", advice="scores"
         )
-    evaluation, missing, test = results.read_evaluation(folder), [], None
-    if evaluation is None or pictures:
+    missing, test = [], None
+    if pictures or run.kept_evaluation() is None:
         try:
-            test = experiment.reload_dataset(detector.data, data_dir, progress).test
+            test = run.dataset().test
         except DataError as error:
-            if evaluation is None:
+            if run.kept_evaluation() is None:
                 raise
             missing.append(
                 f"The test images cannot be read any more, so there are no pictures of them: {error}."
             )
-    if evaluation is None and test is not None:
-        evaluation = _evaluate(folder, detector, test)
-    if evaluation is None:
-        raise DataError(f"{folder}: neither evaluated nor are its data there")
+    evaluation = run.evaluation()
     if test is not None and not _same_labels(evaluation, test):
         raise BundleError(f"{folder / runs.SCORES}: is not of this run's test part; evaluate the run again")
     trained = describe(folder, detector, evaluation.alpha)
     band = None
     if evaluation.threshold is not None and evaluation.n_normal:
         band = conformal.false_alarm_band(detector.n_calibration, evaluation.n_normal, evaluation.alpha)
-    baselines, fault = _baselines(folder, evaluation)
+    baselines, fault = _baselines(run, evaluation)
     if fault:
         missing.append(fault)
     return RunReport(
         trained=trained,
         evaluation=evaluation,
-        metrics=_metrics(folder, detector, evaluation, trained, band),
+        metrics=_metrics(run, evaluation, trained, band),
         scores_csv=results.scores_csv(evaluation),
         rank=_rank(detector.n_calibration, evaluation.alpha),
         band=band,
@@ -107,15 +104,6 @@ def compare(reports: list[RunReport]) -> ComparisonReport:
     return ComparisonReport(tuple(reports), tuple(differences), tuple(pairs), missing)
 
 
-def _evaluate(folder: Path, detector: Detector, test: Part) -> Evaluation:
-    evaluation = experiment.evaluate_part(detector, test, alpha=DEFAULT_ALPHA)
-    document = experiment.evaluation_document(
-        folder.name, detector, evaluation, dataset=detector.data.name or ""
-    )
-    results.write_evaluation(folder, document, evaluation)
-    return evaluation
-
-
 def _same_labels(evaluation: Evaluation, test: Part) -> bool:
     labels = evaluation.labels
     return labels is not None and np.array_equal(labels.astype(str), test.labels.astype(str))
@@ -127,17 +115,14 @@ def _rank(n: int, alpha: float) -> int | None:
 
 
 def _metrics(
-    folder: Path,
-    detector: Detector,
+    run: Run,
     evaluation: Evaluation,
     trained: Trained,
     band: tuple[float, float] | None,
 ) -> dict[str, Any]:
-    document = experiment.evaluation_document(
-        trained.name, detector, evaluation, dataset=detector.data.name or ""
-    )
     return {
-        **document,
+        **run.document(evaluation),
+        "run": trained.name,
         "n_calibration": trained.n_calibration,
         "false_alarm_band": None if band is None else list(band),
         "parameters": trained.parameters,
@@ -164,10 +149,10 @@ def _latent(detector: Detector, evaluation: Evaluation, test: Part) -> Latent | 
     return Latent(points, test.labels[chosen], evaluation.scores[chosen], axes, some + what)
 
 
-def _baselines(folder: Path, evaluation: Evaluation) -> tuple[Baselines | None, str]:
+def _baselines(run: Run, evaluation: Evaluation) -> tuple[Baselines | None, str]:
     """What a comparison left in the run, or a sentence why it cannot be shown."""
     try:
-        comparison = results.read_comparison(folder)
+        comparison = run.comparison
     except BundleError as error:
         return None, f"The comparison with baselines is left out: {error}."
     if comparison is None:
