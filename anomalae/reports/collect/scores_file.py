@@ -11,8 +11,9 @@ import numpy as np
 
 from anomalae.errors import DataError
 from anomalae.reports.content import ScoredRow
+from anomalae.runs.rows import COLUMNS
 
-HEADER = ["path", "score", "p_value", "flagged", "error"]
+HEADER = list(COLUMNS)
 
 
 def read_scores(file: Path) -> tuple[ScoredRow, ...]:
