@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from anomalae.errors import DataError
 from anomalae.evaluation.intervals import delong_test
 from anomalae.evaluation.metrics import Evaluation, evaluate
 from anomalae.experiments.baselines.trials import OK, Trial, versions
+from anomalae.experiments.command_lines import compare_command
 from anomalae.experiments.run import Run, truth
 from anomalae.runs import results
 from anomalae.runs.results import OWN
@@ -165,12 +165,15 @@ def document(
     threads: int | None,
 ) -> dict[str, Any]:
     """What `compare --json` prints and `comparison.json` holds."""
-    words = ["anomalae compare", f"--run {shlex.quote(run or found.run.name)}"]
-    words += [f"--runs-dir {shlex.quote(str(runs_dir))}"] if runs_dir != Path("runs") else []
-    words += [f"--baseline {baselines}", f"--seed {seed}"]
-    for name, value in (("pca", pca), ("time-limit", time_limit), ("threads", threads)):
-        if value is not None:
-            words.append(f"--{name} {value:g}")
+    command = compare_command(
+        run or found.run.name,
+        baselines,
+        runs_dir=runs_dir,
+        seed=seed,
+        pca=pca,
+        time_limit=time_limit,
+        threads=threads,
+    )
     return {
         "run": found.run.name,
         "dataset": found.dataset,
@@ -186,7 +189,7 @@ def document(
         "threads": threads,
         "correction": "holm",
         "best": best(table),
-        "command": " ".join(words),
+        "command": command,
         "versions": {"anomalae": __version__, **versions()},
         "rows": [asdict(row) for row in table],
     }

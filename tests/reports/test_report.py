@@ -9,7 +9,6 @@ import csv
 import itertools
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -20,20 +19,17 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from anomalae import Detector, files, plots, runs
-from anomalae.cli.commands.train import command as train
-from anomalae.cli.settings import make_settings
 from anomalae.datasets.load import Dataset
 from anomalae.errors import BundleError
 from anomalae.evaluation.intervals import delong_test
 from anomalae.evaluation.metrics import evaluate
 from anomalae.reports import collect as gather
-from anomalae.reports.collect.facts import train_command
+from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.scores_file import flag_threshold
 from anomalae.reports.content import ComparisonReport, ScoredReport, ScoredRow
 from anomalae.reports.pages import figures, render, tuner, words
 from anomalae.reports.pages.page import inline_json
 from anomalae.runs import results
-from anomalae.runs.record import Data
 from tests.cli import QUICK, fails, ok, parsed, run
 from tests.reports.pages import Page, run_report, scored
 
@@ -547,31 +543,12 @@ def test_words_of_the_command(place: Path, monkeypatch: pytest.MonkeyPatch):
     assert "report: reports/" in ok("report", "digits-3-ae").stdout
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"model": "vae", "beta": 2.0, "likelihood": "gaussian"},
-        {"architecture": "conv", "noise": 0.0, "score": "mse", "latent_dim": 3},
-        {
-            "hidden": (64, 32, 16),
-            "batch_size": 64,
-            "epochs": 7,
-            "learning_rate": 0.01,
-            "seed": 5,
-            "passes": 3,
-        },
-    ],
-)
-def test_the_command_makes_the_run_again(settings: dict[str, object]):
-    detector = Detector(**settings)
-    detector.settings = detector.settings.for_images(80)
-    detector.data = Data(name="odd name/", normal=("a,b", "c d"), n_train=80)
-    words = shlex.split(train_command(detector))
-    given = train.make_context("train", words[2:]).params
-    assert given["normal"] == ("a,b", "c d")
-    assert given["dataset"] == "odd name/"
-    assert make_settings(given, seed=given["seed"]).for_images(80) == detector.settings
+def test_the_commands_make_run_and_report_again(place: Path):
+    folder = place / "runs" / "digits-3-ae"
+    train, report = describe(folder, Detector.load(folder), alpha=0.1).facts.commands
+    assert train.startswith("anomalae train --dataset digits --normal 3 ")
+    assert train.endswith("--alpha 0.1 --name digits-3-ae")
+    assert report == "anomalae report digits-3-ae"
 
 
 def test_reports_never_import_torch():

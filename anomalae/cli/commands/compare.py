@@ -169,7 +169,7 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
         comparison.rows(found, own, done),
         run=given["run"],
         runs_dir=given["runs_dir"],
-        baselines=_asked(given["baselines"]),
+        baselines=",".join(given["baselines"]),
         **{"seed": seed, **{name: given[name] for name in ("pca", "time_limit", "threads")}},
     )
     failed = sum(not trial.ok for trial in done)
@@ -182,12 +182,6 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
         _table(document, found.run.folder if failed < len(done) else None)
     if failed:
         raise SystemExit(1 if failed == len(done) else common.IN_PART)
-
-
-def _asked(texts: Sequence[str]) -> str:
-    from anomalae.cli.console import shell_word
-
-    return shell_word(",".join(texts))
 
 
 def _problem(given: dict[str, Any]) -> Problem:
