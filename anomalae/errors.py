@@ -2,7 +2,23 @@
 
 
 class AnomalaeError(Exception):
-    """Base of every error that anomalae raises on purpose; the command line prints it without a traceback."""
+    """Base of every error that anomalae raises on purpose; the command line prints it without a traceback.
+
+    message: one line; it names settings and arguments as Python does.
+    setting: the setting or argument that the message speaks of; the command line writes it as its flag.
+    advice: what would help, as a key such as "name" or "resume" (see `anomalae.cli.console.ADVICE`), which the command
+        line puts into words.
+    about: the name that the advice needs, for instance of a run.
+
+    >>> str(BundleError("runs/a: not finished", advice="resume", about="a"))
+    'runs/a: not finished'
+    """
+
+    def __init__(
+        self, message: str = "", *, setting: str | None = None, advice: str | None = None, about: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.setting, self.advice, self.about = setting, advice, about
 
 
 class ConfigError(AnomalaeError, ValueError):

@@ -259,7 +259,7 @@ class Settings:
     )
     score: str | None = setting(
         None,
-        "Rule that judges images, as in mse, smooth, nap or elbo; `anomalae check --list` names all.",
+        "Rule that judges images, as in mse, smooth, nap or elbo.",
         Rule(),
         f"ae {MODELS['ae'].score}, the others {MODELS['vae'].score}",
     )

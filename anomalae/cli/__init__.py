@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from anomalae.cli.console import said
 from anomalae.errors import AnomalaeError
 from anomalae.text import printable
 from anomalae.version import __version__
@@ -61,7 +62,7 @@ class _Lazy(click.Group):
         try:
             return super().invoke(ctx)
         except AnomalaeError as error:
-            click.echo(f"Error: {printable(str(error))}", err=True)
+            click.echo(f"Error: {said(error)}", err=True)
             sys.exit(1)
         except BrokenPipeError:
             sys.stderr.close()

@@ -1,21 +1,17 @@
-"""What the commands share: options, consoles, and words for numbers."""
+"""What the commands share: options."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from anomalae.cli.console import warn as warn
 from anomalae.settings import DEFAULT_ALPHA, DEVICES, POLARITIES, PREPROCESSES
-from anomalae.text import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from anomalae.datasets.load import Dataset
     from anomalae.experiments.baselines.registry import Baseline
 
@@ -180,36 +176,3 @@ def check_suffix(path: Path, *allowed: str) -> None:
     """A usage error for an --output whose suffix is not one of these."""
     if path.suffix.lower() not in allowed:
         raise click.UsageError(f"--output {path}: the suffix must be one of {', '.join(allowed)}")
-
-
-def out_console() -> Console:
-    """Standard output for people: full width and no markup from data; wide where nobody looks."""
-    from rich.console import Console
-
-    return Console(
-        width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=not sys.stdout.isatty()
-    )
-
-
-def err_console() -> Console:
-    """Standard error, where progress and warnings go."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def watched() -> bool:
-    """Whether progress goes to a terminal."""
-    return sys.stderr.isatty()
-
-
-def warn(message: str) -> None:
-    """Print a warning line on standard error."""
-    click.echo(f"Warning: {printable(message)}", err=True)
-
-
-def shell_word(path: Path | str) -> str:
-    """A path as one would type it."""
-    import shlex
-
-    return shlex.quote(os.fspath(path))

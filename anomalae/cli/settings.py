@@ -20,6 +20,7 @@ from anomalae.settings import (
     Choice,
     Description,
     Real,
+    Rule,
     Settings,
     Views,
     Whole,
@@ -81,9 +82,9 @@ def _typed(description: Description) -> dict[str, Any]:
 def _option(name: str) -> Callable[[F], F]:
     description = DESCRIPTIONS[name]
     shown = description.shown or _word(getattr(_DEFAULT, name))
-    return click.option(
-        flag(name), help=f"{description.help}  [default: {shown}]", default=None, **_typed(description)
-    )
+    more = " `anomalae check --list` names all." if isinstance(description.range, Rule) else ""
+    text = f"{description.help}{more}  [default: {shown}]"
+    return click.option(flag(name), help=text, default=None, **_typed(description))
 
 
 _DEFAULT = Settings()

@@ -1,61 +1,27 @@
-"""Scored rows as CSV, JSON, JSON lines, Parquet, or a table for a person."""
+"""Judged rows as a table for a person, and the form that an output file asks for."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from anomalae.errors import BundleError
+from anomalae.runs import rows
 from anomalae.text import printable
 
-TEXT_FORMATS = ("csv", "json", "jsonl")
-FORMATS = (*TEXT_FORMATS, "parquet")
-COLUMNS = ("path", "score", "p_value", "flagged", "error")
+if TYPE_CHECKING:
+    from anomalae.runs.rows import Judged
+
 SHOWN = 50  # rows of the table for a person, most anomalous first
-
-
-@dataclass(frozen=True)
-class Row:
-    """One image. Score, p-value and verdict are None where there is an error."""
-
-    path: str
-    score: float | None
-    p_value: float | None
-    flagged: bool | None
-    error: str | None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """All rows of one call, in the order of the inputs."""
-
-    run: str
-    score: str  # rule
-    alpha: float | None  # None where --fdr decided
-    fdr: float | None
-    threshold: float | None
-    rows: list[Row]
-
-    @property
-    def n_failed(self) -> int:
-        """Rows with an error."""
-        return sum(row.error is not None for row in self.rows)
-
-    @property
-    def n_flagged(self) -> int:
-        """Rows that are flagged."""
-        return sum(bool(row.flagged) for row in self.rows)
 
 
 def form_of(path: Path) -> str:
     """The form that a file's suffix asks for; a usage error for any other suffix, or where Parquet is missing."""
     form = path.suffix.lower().lstrip(".")
-    if form not in FORMATS:
-        allowed = ", ".join(f".{name}" for name in FORMATS)
+    if form not in rows.FORMATS:
+        allowed = ", ".join(f".{name}" for name in rows.FORMATS)
         raise click.UsageError(f"--output {path}: the suffix must be one of {allowed}")
     if form == "parquet":
         try:
@@ -69,30 +35,7 @@ def form_of(path: Path) -> str:
     return form
 
 
-def text(form: str, scored: Scored) -> str:
-    """The rows as CSV, JSON or JSON lines. Undecodable bytes of a path are written as escapes (JSON keeps them)."""
-    if form == "json":
-        head = {key: value for key, value in asdict(scored).items() if key != "rows"}
-        counts = {"n": len(scored.rows), "n_flagged": scored.n_flagged, "n_failed": scored.n_failed}
-        return json.dumps({**head, **counts, "rows": [asdict(row) for row in scored.rows]}, indent=1) + "\n"
-    if form == "jsonl":
-        return "".join(json.dumps(asdict(row)) + "\n" for row in scored.rows)
-    from anomalae import files
-
-    writer = files.CsvText()
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(getattr(row, column)) for column in COLUMNS] for row in scored.rows)
-    return writer.text()
-
-
-def write(path: Path, form: str, scored: Scored) -> None:
-    """Write the rows to a file, atomically."""
-    from anomalae import files
-
-    files.write_bytes(path, _parquet(scored) if form == "parquet" else text(form, scored).encode())
-
-
-def show(scored: Scored, blank: set[str], console: Any) -> None:
+def show(judged: Judged, blank: set[str], console: Any) -> None:
     """Print the most anomalous rows, then the errors."""
     from rich.markup import escape
     from rich.table import Table
@@ -102,9 +45,9 @@ def show(scored: Scored, blank: set[str], console: Any) -> None:
     for title in ("score", "p-value"):
         table.add_column(title, justify="right")
     table.add_column("")
-    failed = [row for row in scored.rows if row.score is None]
+    failed = [row for row in judged.rows if row.score is None]
     ranked = sorted(
-        (row for row in scored.rows if row.score is not None), key=lambda row: -(row.score or 0.0)
+        (row for row in judged.rows if row.score is not None), key=lambda row: -(row.score or 0.0)
     )
     for row in ranked[:SHOWN]:
         note = " no ink" if row.path in blank else ""
@@ -119,28 +62,3 @@ def show(scored: Scored, blank: set[str], console: Any) -> None:
     hidden = max(len(ranked) - SHOWN, 0) + max(len(failed) - SHOWN, 0)
     if hidden:
         console.print(f"... and {hidden} more rows; --output FILE.csv has them all")
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, float):
-        return repr(value)
-    return str(value).encode("utf-8", "backslashreplace").decode()
-
-
-def _parquet(scored: Scored) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    def column(name: str) -> list[Any]:
-        values = [getattr(row, name) for row in scored.rows]
-        return [_cell(v) if isinstance(v, str) else v for v in values]
-
-    types = (pa.string(), pa.float64(), pa.float64(), pa.bool_(), pa.string())
-    arrays = [pa.array(column(name), kind) for name, kind in zip(COLUMNS, types, strict=True)]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(dict(zip(COLUMNS, arrays, strict=True))), sink)
-    return sink.getvalue().to_pybytes()

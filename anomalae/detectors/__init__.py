@@ -8,11 +8,15 @@ from anomalae.lazy import front_door
 
 if TYPE_CHECKING:
     from anomalae.detectors.detector import Detector as Detector
+    from anomalae.detectors.judging import judge as judge
+    from anomalae.detectors.judging import write_heatmaps as write_heatmaps
     from anomalae.detectors.tabular import TableDetector as TableDetector
 
 _HOMES = {
     "Detector": "anomalae.detectors.detector",
     "TableDetector": "anomalae.detectors.tabular",
+    "judge": "anomalae.detectors.judging",
+    "write_heatmaps": "anomalae.detectors.judging",
 }
 
 __all__ = list(_HOMES)

@@ -107,7 +107,8 @@ class NetworkMember:
         if not self.settings.kind.density:
             raise ConfigError(
                 f"model {self.settings.model!r}: an autoencoder rebuilds images but has no density to draw from "
-                "or to score by; see model vae, ladder-vae or adgm"
+                "or to score by",
+                advice="density",
             )
         density: DensityNetwork = self.network  # type: ignore[assignment]
         return density

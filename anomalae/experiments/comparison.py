@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anomalae import files, runs, text
-from anomalae.datasets.load import Dataset, Part
-from anomalae.detectors.detector import Detector
+from anomalae import files, text
+from anomalae.datasets.load import Part
 from anomalae.errors import DataError
 from anomalae.evaluation.metrics import Evaluation, evaluate
 from anomalae.evaluation.significance import delong_test, holm
-from anomalae.experiments import run as experiment
 from anomalae.experiments.baselines.trials import OK, Trial, versions
-from anomalae.runs.record import read_record
+from anomalae.experiments.command_lines import compare_command
+from anomalae.experiments.run import Run, truth
+from anomalae.runs import results
+from anomalae.runs.results import OWN
 from anomalae.version import __version__
 
-OWN = "anomalae"  # method of the run's own row
 WORDING = "a difference of these fitted models on these test images"
 
 
@@ -47,7 +46,7 @@ class Row:
 class Problem:
     """What run and baselines are compared on."""
 
-    folder: Path  # of the run
+    run: Run
     dataset: str
     normal: tuple[int | str, ...]
     train: np.ndarray  # uint8 (N, 28, 28): the run's training and validation images
@@ -56,28 +55,23 @@ class Problem:
     seed: int  # of the run's split
 
 
-def problem(
-    folder: Path,
-    data_dir: str | None = None,
-    progress: Callable[[str, int, int | None], None] | None = None,
-    dataset: Dataset | None = None,
-) -> Problem:
-    """The images a run was trained on and is tested on, found again; `dataset` where it is loaded already.
+def problem(run: Run) -> Problem:
+    """Find the images that a run was trained on and is tested on.
 
     Baselines have no use for a calibration set and get the validation images instead; the calibration images are
     left out, so that no method has seen them. Raises DataError where the run's data are gone or have changed.
     """
-    data = read_record(folder).data
-    dataset = dataset or experiment.reload_dataset(data, data_dir, progress)
+    data = run.record.data
+    dataset = run.dataset()
     split = dataset.one_class(normal=data.normal, seed=data.seed)
     train = np.concatenate([split.train.images, split.validation.images])
-    is_anomaly = experiment.truth(split.test.labels, data.normal)
+    is_anomaly = truth(split.test.labels, data.normal)
     if is_anomaly.all() or not is_anomaly.any():
         kind = "normal" if is_anomaly.all() else "anomalous"
         raise DataError(
             f"data set {dataset.name}: its test part has no {kind} image, so nothing can be compared"
         )
-    return Problem(folder, dataset.name, data.normal, train, split.test, is_anomaly, data.seed)
+    return Problem(run, dataset.name, data.normal, train, split.test, is_anomaly, data.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,16 +85,16 @@ class Own:
     score_seconds: float
 
 
-def score_run(found: Problem, *, device: str = "auto", threads: int | None = None) -> Own:
+def score_run(found: Problem) -> Own:
     """Score the test images with the run's own rule, and measure how long that takes."""
-    detector = Detector.load(found.folder, device=device, threads=threads)
+    detector = found.run.detector
     settings = detector.settings
     detector.score(found.test.images[:1])  # what PyTorch sets up on its first call is not scoring
     begun = time.perf_counter()
     scores = detector.score(found.test.images)
     seconds = time.perf_counter() - begun
     words = f"{settings.short}, latent {settings.latent_dim}, {settings.epochs} epochs, score {settings.rule}"
-    return Own(settings.rule, words, scores, read_record(found.folder).seconds, seconds)
+    return Own(settings.rule, words, scores, found.run.record.seconds, seconds)
 
 
 def rows(found: Problem, own: Own, trials: Sequence[Trial]) -> list[Row]:
@@ -155,14 +149,17 @@ def document(
     threads: int | None,
 ) -> dict[str, Any]:
     """What `compare --json` prints and `comparison.json` holds."""
-    words = ["anomalae compare", f"--run {shlex.quote(run or found.folder.name)}"]
-    words += [f"--runs-dir {shlex.quote(str(runs_dir))}"] if runs_dir != Path("runs") else []
-    words += [f"--baseline {baselines}", f"--seed {seed}"]
-    for name, value in (("pca", pca), ("time-limit", time_limit), ("threads", threads)):
-        if value is not None:
-            words.append(f"--{name} {value:g}")
+    command = compare_command(
+        run or found.run.name,
+        baselines,
+        runs_dir=runs_dir,
+        seed=seed,
+        pca=pca,
+        time_limit=time_limit,
+        threads=threads,
+    )
     return {
-        "run": found.folder.name,
+        "run": found.run.name,
         "dataset": found.dataset,
         "normal": list(found.normal),
         "score": own.rule,
@@ -176,7 +173,7 @@ def document(
         "threads": threads,
         "correction": "holm",
         "best": best(table),
-        "command": " ".join(words),
+        "command": command,
         "versions": {"anomalae": __version__, **versions()},
         "rows": [asdict(row) for row in table],
     }
@@ -185,8 +182,7 @@ def document(
 def keep(found: Problem, own: Own, trials: Sequence[Trial], document: dict[str, Any]) -> None:
     """Write `comparison.json` and `comparison.safetensors` (scores of each method that is ok) into the run."""
     arrays = {OWN: own.scores} | {t.baseline.label: _scores(t) for t in trials if t.ok}
-    files.write_arrays(found.folder / runs.COMPARISON_SCORES, arrays)
-    files.write_json(found.folder / runs.COMPARISON, document)
+    results.write_comparison(found.run.folder, document, arrays)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ cell at most."""
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ from anomalae.evaluation.conformal import false_alarm_band
 from anomalae.evaluation.intervals import mean_auc_interval
 from anomalae.experiments import run as experiment
 from anomalae.experiments import tables as benchmark_tables
+from anomalae.experiments.command_lines import benchmark_command
 from anomalae.runs.environment import choose_device, record_environment
-from anomalae.settings import PRESETS, Settings
+from anomalae.settings import Settings
 
 PARTS = ("test", "development")
 SIDES = ("normal", "anomalous")
@@ -98,9 +98,8 @@ def prepare(grid: Grid, folder: Path) -> None:
         found = _completed(kept)
         for key, value in spec.items():
             if found.get(key) != value:
-                raise ConfigError(
-                    f"{path}: has another {key} ({_difference(found.get(key), value)}); choose another --output"
-                )
+                difference = _difference(found.get(key), value)
+                raise ConfigError(f"{path}: has another {key} ({difference})", advice="output")
         return
     try:
         (folder / CELLS).mkdir(parents=True, exist_ok=True)
@@ -166,33 +165,6 @@ def _with_baselines(table: dict[str, Any], path: Path) -> dict[str, Any]:
     if "baselines" not in before or not same or [row[table["side"]] for row in before["rows"]] != chosen:
         return table
     return {**table, **{key: before[key] for key in ("baselines", "baseline_versions", "command")}}
-
-
-def command_line(grid: Grid) -> str:
-    """The command that measures this grid, with the options that are not at their defaults."""
-    words = ["anomalae benchmark", f"--dataset {shlex.quote(grid.dataset.name)}"]
-    if tuple(grid.classes) != tuple(grid.dataset.classes):
-        words.append(f"--{grid.side} {shlex.quote(_list(list(grid.classes)))}")
-    elif grid.side != SIDES[0]:
-        words.append(f"--{grid.side} each")
-    words.append(f"--seeds {_list(list(grid.seeds))}")
-    if grid.part != "test":
-        words.append(f"--part {grid.part}")
-    named = {
-        name: values
-        for name, values in PRESETS.items()
-        if all(getattr(grid.settings, key) == value for key, value in values.items())
-    }
-    preset = next(iter(named), None)
-    words += [f"--preset {preset}"] if preset else []
-    kind = {"model": grid.settings.model, "architecture": grid.settings.architecture}
-    usual = Settings.of(**kind, **named.get(preset or "", {})).to_dict()
-    for key, value in grid.settings.to_dict().items():
-        if key in ("model", "architecture") and value != getattr(Settings(), key):
-            words.append(f"--{key} {value}")
-        elif value != usual[key] and key != "seed":
-            words.append(f"--{key.replace('_', '-')} {_list(value)}")
-    return " ".join(words)
 
 
 def cell_name(grid: Grid, chosen: int | str, seed: int) -> str:
@@ -304,7 +276,7 @@ def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict
     }
     return {
         **grid.spec(),
-        "command": command_line(grid),
+        "command": benchmark_command(grid),
         "score": main,
         "seeds": list(grid.seeds),
         "rows": rows,
@@ -343,7 +315,3 @@ def _difference(found: Any, wanted: Any) -> str:
         keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
         return ", ".join(f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} here" for key in keys)
     return f"{found!r} there, {wanted!r} here"
-
-
-def _list(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

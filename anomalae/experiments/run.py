@@ -1,31 +1,196 @@
-"""One experiment: train a run on a data set's normal classes, evaluate it on the test part, keep and read both."""
+"""A finished run in its folder: its detector, its data, how well it separates them, and what was kept of that."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anomalae import files, runs
+from anomalae import runs
 from anomalae.datasets.load import Dataset, OneClassSplit, Part, load_dataset
 from anomalae.detectors.detector import Detector
-from anomalae.errors import AnomalaeError, BundleError, DataError
+from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation import conformal
 from anomalae.evaluation.metrics import Evaluation, evaluate
-from anomalae.runs.record import Data
-from anomalae.settings import Settings
+from anomalae.runs import results
+from anomalae.runs.record import Data, Record, read_record
+from anomalae.settings import DEFAULT_ALPHA
 
-SCORES_HEADER = ["index", "label", "is_anomaly", "score", "p_value", "flagged"]
+# Called with the name of a file, the bytes that are there, and those of the whole file where that is known.
+Downloads = Callable[[str, int, int | None], None]
+
+
+class Run:
+    """One finished run, read from its folder as its parts are asked for, and each part once.
+
+    folder: the run's folder.
+    device: auto, cpu, cuda or mps, where its detector computes.
+    threads: CPU threads of PyTorch; None leaves them as they are.
+    data_dir: where its data set is looked for first; None is where it was found for the training.
+    progress: called while files are downloaded.
+
+    >>> Run(Path("runs/mnist-0-ae")).name
+    'mnist-0-ae'
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        data_dir: str | None = None,
+        progress: Downloads | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.device, self.threads = device, threads
+        self.data_dir, self.progress = data_dir, progress
+        self._dataset: Dataset | None = None
+        self._evaluation: Evaluation | None = None
+
+    @classmethod
+    def open(
+        cls,
+        run: str | None = None,
+        runs_dir: str | Path = "runs",
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        data_dir: str | None = None,
+        progress: Downloads | None = None,
+    ) -> Run:
+        """Find a finished run and return it; BundleError where there is none, or it is not finished.
+
+        run: a name inside `runs_dir`, or a path; None is the newest finished run.
+        runs_dir: folder that holds the runs.
+        device, threads, data_dir, progress: as for the constructor.
+        """
+        folder = runs.resolve(run, Path(runs_dir))
+        return cls(folder, device=device, threads=threads, data_dir=data_dir, progress=progress)
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        return self.folder.name or self.folder.resolve().name
+
+    @cached_property
+    def record(self) -> Record:
+        """Everything that `config.json` holds. BundleError for a folder that is no finished run."""
+        return read_record(self.folder)
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The run's detector. BundleError, naming file and fault, for a run that is not whole and sound."""
+        return Detector.load(self.folder, device=self.device, threads=self.threads)
+
+    def dataset(self, data_dir: str | None = None, progress: Downloads | None = None) -> Dataset:
+        """Load the data set that the run was trained on, hashes compared.
+
+        data_dir, progress: instead of the constructor's.
+
+        Raises DataError when the data set is gone or has changed, and for a run that was trained on arrays.
+        """
+        if self._dataset is None:
+            self._dataset = reload_dataset(
+                self.record.data, data_dir or self.data_dir, progress or self.progress
+            )
+        return self._dataset
+
+    def kept_evaluation(self) -> Evaluation | None:
+        """Read the evaluation that the run keeps; None where it keeps none. BundleError for files that are broken."""
+        if self._evaluation is None:
+            self._evaluation = results.read_evaluation(self.folder)
+        return self._evaluation
+
+    def evaluation(
+        self,
+        alpha: float = DEFAULT_ALPHA,
+        *,
+        on_scored: Callable[[int], None] = lambda done: None,
+    ) -> Evaluation:
+        """Return the evaluation that the run keeps, made and kept first where there is none.
+
+        alpha: false-alarm level of an evaluation made now; one that is kept has its own.
+        on_scored: called now and then with the number of images scored.
+
+        Raises DataError where there is none and the data are gone, BundleError for a broken run.
+        """
+        kept = self.kept_evaluation()
+        return self.evaluate(alpha, keep=True, on_scored=on_scored) if kept is None else kept
+
+    def evaluate(
+        self,
+        alpha: float = DEFAULT_ALPHA,
+        *,
+        rule: str | None = None,
+        dataset: Dataset | None = None,
+        keep: bool = False,
+        on_scored: Callable[[int], None] = lambda done: None,
+    ) -> Evaluation:
+        """Score a labelled test part anew, and compare the scores with the truth of the one-class problem.
+
+        alpha: false-alarm level, above 0 and below 1.
+        rule: another rule of the run; None is its own.
+        dataset: another data set with the run's normal classes; None is the run's own.
+        keep: whether the run keeps the result, as `evaluation.json` and `scores.csv`; of its own data and rule only.
+        on_scored: called now and then with the number of images scored.
+
+        Raises ConfigError for a rule that the run lacks, and where `keep` is asked of another rule or data set;
+        DataError where the data are gone, or lack the run's classes.
+        """
+        if keep and not (dataset is None and self.is_own_rule(rule)):
+            raise ConfigError("keep: a run keeps the evaluation of its own data set and score only")
+        if dataset is None:
+            dataset = self.dataset()
+        else:
+            check_classes(dataset, self.detector.data.normal)
+        evaluation = evaluate_part(self.detector, dataset.test, rule, alpha=alpha, on_scored=on_scored)
+        if keep:
+            results.write_evaluation(self.folder, self.document(evaluation), evaluation)
+            self._evaluation = evaluation
+        return evaluation
+
+    def is_own_rule(self, rule: str | None) -> bool:
+        """Tell whether a rule, None being the default one, is that by which the run judges."""
+        return rule in (None, self.detector.settings.rule)
+
+    def document(
+        self, evaluation: Evaluation, *, rule: str | None = None, dataset: Dataset | None = None
+    ) -> dict[str, Any]:
+        """Return an evaluation of this run as JSON-able values, with whose it is.
+
+        evaluation: by this run.
+        rule, dataset: those it was made with, as for `evaluate`.
+        """
+        data = self.detector.data
+        return results.evaluation_document(
+            evaluation,
+            run=self.name,
+            dataset=dataset.name if dataset is not None else data.name or "",
+            normal=data.normal,
+            rule=rule or self.detector.settings.rule,
+        )
+
+    @property
+    def comparison(self) -> results.Comparison | None:
+        """The comparison with baselines that the run keeps; None where none was made."""
+        return results.read_comparison(self.folder)
+
+    def hold(self, detector: Detector, dataset: Dataset) -> None:
+        """Take up a detector and a data set that are there already, instead of reading them.
+
+        detector: the one that was written into the folder.
+        dataset: the one it was trained on.
+        """
+        self.detector = detector
+        self._dataset = dataset
 
 
 def describe(dataset: Dataset, split: OneClassSplit, root: str | None = None) -> Data:
-    """The record of what a run on this split was trained on."""
+    """Return the record of what a run on this split was trained on."""
     provenance = dataset.provenance
     return Data(
         name=dataset.name,
@@ -41,43 +206,10 @@ def describe(dataset: Dataset, split: OneClassSplit, root: str | None = None) ->
     )
 
 
-def train_run(
-    dataset: Dataset,
-    split: OneClassSplit,
-    settings: Settings,
-    folder: Path,
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    resume: bool = False,
-    on_epoch: Callable[[Any], None] = lambda state: None,
-    on_batch: Callable[[int, float], None] = lambda done, loss: None,
-    on_scored: Callable[[int], None] = lambda done: None,
-) -> Detector:
-    """Train into an existing folder, which is locked meanwhile; the finished run stands there at the end."""
-    with runs.lock(folder):
-        detector = Detector(device=device, threads=threads, **settings.to_dict())
-        detector.fit(
-            split.train.images,
-            split.validation.images,
-            split.calibration.images,
-            data=describe(dataset, split),
-            folder=folder,
-            resume=resume,
-            on_epoch=on_epoch,
-            on_batch=on_batch,
-            on_scored=on_scored,
-        )
-        detector.write(folder)
-    return detector
-
-
-def reload_dataset(
-    data: Data, data_dir: str | None = None, progress: Callable[[str, int, int | None], None] | None = None
-) -> Dataset:
-    """The data set a run was trained on, hashes compared. DataError when it is gone or has changed."""
+def reload_dataset(data: Data, data_dir: str | None = None, progress: Downloads | None = None) -> Dataset:
+    """Load the data set a run was trained on, hashes compared. DataError when it is gone or has changed."""
     if data.name is None:
-        raise DataError("this run was trained on arrays, not on a data set: name one with --dataset")
+        raise DataError("this run was trained on arrays, not on a data set", advice="dataset")
     dataset = load_dataset(
         data.name,
         data_dir or data.root,
@@ -104,7 +236,7 @@ def check_classes(dataset: Dataset, normal: tuple[int | str, ...]) -> None:
 
 
 def truth(labels: np.ndarray, normal: tuple[int | str, ...]) -> np.ndarray:
-    """`is_anomaly` of each label: bool (N,), True where the class is not one of the normal ones."""
+    """Return `is_anomaly` of each label: bool (N,), True where the class is not one of the normal ones."""
     return ~np.isin(labels.astype(str), [str(name) for name in normal])
 
 
@@ -124,7 +256,7 @@ def evaluate_part(
 def evaluate_scores(
     detector: Detector, scores: np.ndarray, labels: np.ndarray, rule: str | None = None, *, alpha: float
 ) -> Evaluation:
-    """As `evaluate_part`, for scores that are there already."""
+    """Compare scores that are there already with the truth, as `evaluate_part` does."""
     return evaluate(
         scores,
         truth(labels, detector.data.normal),
@@ -133,137 +265,3 @@ def evaluate_scores(
         alpha=alpha,
         threshold=detector.threshold(alpha, rule),
     )
-
-
-def evaluation_document(
-    run: str, detector: Detector, evaluation: Evaluation, *, dataset: str, rule: str | None = None
-) -> dict[str, Any]:
-    """What `evaluate --json` prints and `evaluation.json` holds."""
-    return {
-        "run": run,
-        "dataset": dataset,
-        "normal": list(detector.data.normal),
-        "score": rule or detector.settings.rule,
-        **evaluation.to_dict(),
-    }
-
-
-def keep_evaluation(folder: Path, document: dict[str, Any], evaluation: Evaluation) -> None:
-    """Write `evaluation.json` and `scores.csv` into the run."""
-    files.write_bytes(folder / runs.SCORES, scores_csv(evaluation).encode())
-    files.write_json(folder / runs.EVALUATION, document)
-
-
-def scores_csv(evaluation: Evaluation) -> str:
-    """`index,label,is_anomaly,score,p_value,flagged`, an image a line, in the order of the test part."""
-    writer = files.CsvText()
-    writer.writerow(SCORES_HEADER)
-    for index, (score, anomaly, flag) in enumerate(
-        zip(evaluation.scores, evaluation.is_anomaly, evaluation.flagged, strict=True)
-    ):
-        label = "" if evaluation.labels is None else evaluation.labels[index]
-        p_value = "" if evaluation.p_values is None else repr(float(evaluation.p_values[index]))
-        writer.writerow([index, label, int(anomaly), repr(float(score)), p_value, int(flag)])
-    return writer.text()
-
-
-def read_evaluation(folder: Path) -> Evaluation | None:
-    """The evaluation a run keeps, made again from `scores.csv` and `evaluation.json`; None without both of them.
-
-    Labels are int64 where each of them is an integer, else text, and None where no image has one. Raises BundleError,
-    naming file, line and fault, for content that `keep_evaluation` does not write, and for two files that do not
-    belong together.
-    """
-    table, document = folder / runs.SCORES, folder / runs.EVALUATION
-    if not (table.is_file() and document.is_file()):
-        return None
-    kept = files.read_json(document)
-    alpha, threshold = _judged_by(kept, document)
-    rows = _read_rows(table)
-    columns = {name: [row[i] for row in rows] for i, name in enumerate(SCORES_HEADER)}
-    try:
-        evaluation = evaluate(
-            np.array([float(score) for score in columns["score"]]),
-            np.array([value == "1" for value in columns["is_anomaly"]]),
-            _labels(columns["label"], table),
-            p_values=_p_values(columns["p_value"], table),
-            alpha=alpha,
-            threshold=threshold,
-        )
-    except AnomalaeError as error:
-        raise BundleError(f"{table}: {error}") from None
-    found = evaluation.to_dict()
-    same = all(found[name] == kept.get(name) for name in ("n_normal", "n_anomalous"))
-    if not same or [str(int(flag)) for flag in evaluation.flagged] != columns["flagged"]:
-        raise BundleError(f"{table}: does not belong to {document.name} beside it; evaluate the run again")
-    return evaluation
-
-
-def _judged_by(kept: Any, path: Path) -> tuple[float, float | None]:
-    """Alpha and threshold of `evaluation.json`."""
-    if not isinstance(kept, dict):
-        raise BundleError(f"{path}: expected an object, got {type(kept).__name__}")
-    for name in ("alpha", "threshold"):
-        if name not in kept:
-            raise BundleError(f"{path}: {name!r} is missing")
-    alpha, threshold = kept["alpha"], kept["threshold"]
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
-        raise BundleError(f"{path}: alpha is {alpha!r}, must be above 0 and below 1")
-    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if threshold is not None and not (number and abs(threshold) <= sys.float_info.max):
-        raise BundleError(f"{path}: threshold is {threshold!r}, must be a finite number or null")
-    return float(alpha), None if threshold is None else float(threshold)
-
-
-def _read_rows(path: Path) -> list[list[str]]:
-    """The lines of a `scores.csv` below its header, each checked."""
-    try:
-        text = path.read_bytes().decode()
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BundleError(f"{path}: cannot be read: {error}") from None
-    if not rows or rows[0] != SCORES_HEADER:
-        raise BundleError(f"{path}: the first line must be {','.join(SCORES_HEADER)}")
-    for index, row in enumerate(rows[1:]):
-        fault = _fault(row, index)
-        if fault:
-            raise BundleError(f"{path}: image {index}: {fault}")
-    return rows[1:]
-
-
-def _fault(row: list[str], index: int) -> str | None:
-    if len(row) != len(SCORES_HEADER):
-        return f"{len(row)} columns, expected {len(SCORES_HEADER)}"
-    values = dict(zip(SCORES_HEADER, row, strict=True))
-    if values["index"] != str(index):
-        return f"index is {values['index']!r}, expected {index}"
-    for name in ("is_anomaly", "flagged"):
-        if values[name] not in ("0", "1"):
-            return f"{name} is {values[name]!r}, must be 0 or 1"
-    for name in ("score", "p_value"):
-        try:
-            finite = (name == "p_value" and not values[name]) or math.isfinite(float(values[name]))
-        except ValueError:
-            finite = False
-        if not finite:
-            return f"{name} is {values[name]!r}, must be a finite number"
-    return None
-
-
-def _labels(texts: list[str], path: Path) -> np.ndarray | None:
-    if not any(texts):
-        return None
-    if not all(texts):
-        raise BundleError(f"{path}: image {texts.index('')}: the label is missing")
-    short = all(text.isascii() and text.removeprefix("-").isdigit() and len(text) < 19 for text in texts)
-    if short and all(str(int(text)) == text for text in texts):
-        return np.array([int(text) for text in texts], dtype=np.int64)
-    return np.array(texts)
-
-
-def _p_values(texts: list[str], path: Path) -> np.ndarray | None:
-    if not any(texts):
-        return None
-    if not all(texts):
-        raise BundleError(f"{path}: image {texts.index('')}: the p_value is missing")
-    return np.array([float(text) for text in texts])

@@ -137,7 +137,6 @@ class RunReport:
 
 
 # What `anomalae score --output FILE.csv` writes of an image, and a report beside its page.
-SCORED_COLUMNS = ("path", "score", "p_value", "flagged", "error")
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from anomalae import files
 from anomalae.errors import BundleError
@@ -48,7 +49,14 @@ def slug(text: str) -> str:
 
 def already_there(folder: Path) -> BundleError:
     """The error for a name that is taken."""
-    return BundleError(f"{folder}: exists already; choose another --name")
+    return BundleError(f"{folder}: exists already", advice="name")
+
+
+def check_free(runs_dir: Path, name: str) -> None:
+    """Raise BundleError unless `name` can name a run and none in `runs_dir` has it yet."""
+    folder = runs_dir / check_name(name)
+    if folder.exists():
+        raise already_there(folder)
 
 
 def create(runs_dir: Path, name: str | None, automatic: str) -> Path:
@@ -112,32 +120,35 @@ def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:
         for folder in list_runs(runs_dir):
             if is_finished(folder):
                 return folder
-        raise BundleError(f"{runs_dir}: no finished run here; train one first: anomalae train --normal 0")
+        raise BundleError(f"{runs_dir}: no finished run here", advice="train")
     path = Path(run)
     for place in (runs_dir / run, path if path.name not in ("", "..") else path.resolve()):
         if is_finished(place) or (is_unfinished(place) and not finished):
             return place
         if is_unfinished(place):
-            raise BundleError(f"{place}: not finished; go on with: anomalae train --resume {place.name}")
+            raise BundleError(f"{place}: not finished", advice="resume", about=place.name)
     if os.path.isdir(runs_dir / run) and run:  # noqa: PTH112
         raise BundleError(
             f"{runs_dir / run}: half written or no run: it has neither {CONFIG} nor a checkpoint"
         )
-    raise BundleError(f"{_shown(run, runs_dir)}: no such run; `anomalae runs` lists them")
+    raise BundleError(f"{_shown(run, runs_dir)}: no such run", advice="runs")
 
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold the folder for one training; the kernel drops the lock with the process. BundleError if it is held."""
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    """Hold the folder for one training; the lock goes with its process, however that ends.
+
+    Raises BundleError if another holds it.
+    """
+    held = FileLock(folder / _LOCK)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BundleError(f"{folder}: another training is at work on this run") from None
+        held.acquire(blocking=False)
+    except Timeout:
+        raise BundleError(f"{folder}: another training is at work on this run") from None
+    try:
         yield
     finally:
-        os.close(handle)
+        held.release()
 
 
 def is_locked(folder: Path) -> bool:

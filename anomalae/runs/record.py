@@ -154,12 +154,10 @@ def read_record(folder: Path) -> Record:
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such run folder")
     if not runs.is_finished(folder):
-        what = (
-            f"go on with: anomalae train --resume {folder.name}"
-            if runs.is_unfinished(folder)
-            else "not a run"
-        )
-        raise BundleError(f"{folder}: no {runs.CONFIG}, so it is unfinished; {what}")
+        missing = f"{folder}: no {runs.CONFIG}, so it is"
+        if runs.is_unfinished(folder):
+            raise BundleError(f"{missing} unfinished", advice="resume", about=folder.name)
+        raise BundleError(f"{missing} unfinished; not a run")
     return Record.from_dict(files.read_json(folder / runs.CONFIG), str(folder / runs.CONFIG))
 
 

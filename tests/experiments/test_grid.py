@@ -11,10 +11,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from anomalae import files
-from anomalae.evaluation.significance import delong_test
-from anomalae.experiments import grid as benchmark
+from anomalae.evaluation.intervals import delong_test
 from anomalae.experiments.baselines.registry import BaselineDetector
-from anomalae.settings import PRESETS, Settings
 from tests.cli import QUICK, fails, ok, parsed, run
 
 
@@ -110,15 +108,6 @@ def test_what_each_member_gives_stands_below_the_table(digits):
         assert value == pytest.approx(expected, abs=1e-12)
     assert "of each member alone" in (folder / "table.md").read_text()
     assert '8,1,"anomalae, edges alone",smooth,' in (folder / "table.csv").read_text()
-
-
-def test_the_command_names_a_preset(digits):
-    def command(**settings):
-        return benchmark.command_line(benchmark.Grid(digits, (8,), (0,), Settings.of(**settings)))
-
-    assert command(**PRESETS["fast"]).endswith("--preset fast")
-    assert command(**{**PRESETS["accurate"], "epochs": 3}).endswith("--preset accurate --epochs 3")
-    assert "--preset" not in command(views=("normalised",))
 
 
 def test_a_failed_baseline_is_said_and_the_others_stand():

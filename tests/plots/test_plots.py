@@ -6,7 +6,6 @@ Also what they rest on: the band of the ROC curve against simulation, the kept e
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import subprocess
 import sys
@@ -25,9 +24,9 @@ from anomalae.evaluation import examples
 from anomalae.evaluation.conformal import false_alarm_band
 from anomalae.evaluation.intervals import roc_band
 from anomalae.evaluation.metrics import Evaluation, evaluate
-from anomalae.experiments import run as experiment
 from anomalae.plots import style
 from anomalae.reports.pages import figures as report_figures
+from anomalae.runs import results
 from tests.cli import QUICK, fails, ok
 
 
@@ -136,106 +135,6 @@ def test_the_band_refuses():
         roc_band([0.0, 1.0], [True, True], [0.5])
     with pytest.raises(ConfigError, match="level"):
         roc_band([0.0, 1.0], [False, True], [0.5], level=1)
-
-
-# --- the evaluation a run keeps -------------------------------------------------------------------------------------
-
-
-def keep(folder: Path, evaluation: Evaluation) -> None:
-    experiment.keep_evaluation(folder, {"run": "a", **evaluation.to_dict()}, evaluation)
-
-
-@pytest.mark.parametrize("threshold", [None, 0.25])
-@pytest.mark.parametrize(
-    "labels", [[3, 10, -1], ["3", "03", "x"], ['a,"b"', "line\r\nbreak", "ä<script>"], None], ids=str
-)
-def test_an_evaluation_comes_back_as_it_was_kept(
-    tmp_path: Path, labels: list | None, threshold: float | None
-):
-    p_values = None if labels is None else [0.1, 1 / 3, 1.0]
-    kept = evaluate([0.1, 1 / 3, 1e-300], [False, True, True], labels, p_values=p_values, threshold=threshold)
-    keep(tmp_path, kept)
-    read = experiment.read_evaluation(tmp_path)
-    assert read is not None
-    assert read.to_dict() == kept.to_dict()
-    for name in ("scores", "is_anomaly", "p_values", "labels", "flagged"):
-        assert np.array_equal(getattr(read, name), getattr(kept, name))
-    if labels is not None:
-        assert read.labels is not None
-        assert read.labels.dtype.kind == kept.labels.dtype.kind  # type: ignore[union-attr]
-
-
-def test_no_evaluation_without_both_files(tmp_path: Path, found: Evaluation):
-    assert experiment.read_evaluation(tmp_path) is None
-    for name in (runs.SCORES, runs.EVALUATION):
-        keep(tmp_path, found)
-        (tmp_path / name).unlink()
-        assert experiment.read_evaluation(tmp_path) is None
-
-
-HEAD = "index,label,is_anomaly,score,p_value,flagged\n"
-
-
-@pytest.mark.parametrize(
-    ("table", "fault"),
-    [
-        ("", "the first line must be index,label"),
-        ("index,label,is_anomaly,score,flagged\n0,1,0,0.1,0\n", "the first line must be index,label"),
-        (HEAD, r"scores: .*at least 1"),
-        (HEAD + "0,1,0,nan,0.5,0\n", "image 0: score is 'nan', must be a finite number"),
-        (HEAD + "0,1,0,0.1,0.5,0\n1,2,1,inf,0.5,1\n", "image 1: score is 'inf'"),
-        (HEAD + "0,1,0,,0.5,0\n", "image 0: score is ''"),
-        (HEAD + "0,1,0,0.1,x,0\n", "image 0: p_value is 'x'"),
-        (HEAD + "0,1,0,0.1,1.5,0\n", "must be between 0 and 1"),
-        (HEAD + "0,1,no,0.1,0.5,0\n", "image 0: is_anomaly is 'no', must be 0 or 1"),
-        (HEAD + "0,1,0,0.1,0.5\n", "image 0: 5 columns, expected 6"),
-        (HEAD + "1,1,0,0.1,0.5,0\n", "image 0: index is '1', expected 0"),
-        (HEAD + "0,1,0,0.1,0.5,0\n1,,1,0.3,0.5,1\n", "image 1: the label is missing"),
-        (HEAD + "0,1,0,0.1,0.5,0\n1,2,1,0.3,,1\n", "image 1: the p_value is missing"),
-        (HEAD + "0,1,0,0.1,0.5,0\n", "does not belong to evaluation.json"),
-        (HEAD + "0,1,0,0.1,0.5,1\n1,2,1,0.3,0.5,1\n", "does not belong to evaluation.json"),
-        (HEAD + '0,"1,0,0.1,0.5,0\n', "cannot be read"),
-    ],
-)
-def test_a_broken_scores_file_is_refused(tmp_path: Path, table: str, fault: str):
-    keep(tmp_path, evaluate([0.1, 0.3], [False, True], [1, 2], p_values=[0.5, 0.5], threshold=0.2))
-    (tmp_path / runs.SCORES).write_text(table)
-    with pytest.raises(BundleError, match=rf"scores\.csv: .*{fault}"):
-        experiment.read_evaluation(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("change", "fault"),
-    [
-        ({"alpha": 0}, "alpha is 0"),
-        ({"alpha": "x"}, "alpha is 'x'"),
-        ({"threshold": float("nan")}, "threshold is nan"),
-        ({"threshold": True}, "threshold is True"),
-        ({"threshold": 10**400}, "threshold is 1"),
-        ({"n_normal": 7}, "does not belong"),
-    ],
-)
-def test_a_broken_evaluation_file_is_refused(tmp_path: Path, found: Evaluation, change: dict, fault: str):
-    keep(tmp_path, found)
-    path = tmp_path / runs.EVALUATION
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(BundleError, match=fault):
-        experiment.read_evaluation(tmp_path)
-    for text, message in (
-        ("[]", "expected an object"),
-        ("{}", "'alpha' is missing"),
-        ("{", "not valid JSON"),
-    ):
-        path.write_text(text)
-        with pytest.raises(BundleError, match=message):
-            experiment.read_evaluation(tmp_path)
-
-
-def test_not_text_is_refused(tmp_path: Path, found: Evaluation):
-    keep(tmp_path, found)
-    (tmp_path / runs.SCORES).write_bytes(b"\xff\x00")
-    with pytest.raises(BundleError, match=r"scores\.csv: cannot be read"):
-        experiment.read_evaluation(tmp_path)
 
 
 # --- examples -------------------------------------------------------------------------------------------------------
@@ -708,7 +607,7 @@ def test_plot_evaluates_first_and_draws_every_figure(runs_dir: Path):
     first = ok("plot", "roc", "--run", "zero", "--runs-dir", runs_dir, "-o", "roc.png")
     assert "zero is not evaluated yet" in first.stderr
     assert first.stdout == "roc of zero: roc.png\n"
-    assert experiment.read_evaluation(runs_dir / "zero") is not None
+    assert results.read_evaluation(runs_dir / "zero") is not None
     for figure in (
         "pr",
         "scores",
@@ -728,7 +627,7 @@ def test_plot_evaluates_first_and_draws_every_figure(runs_dir: Path):
 
 
 def test_plot_adds_the_baselines_of_a_comparison(runs_dir: Path):
-    kept = experiment.read_evaluation(runs_dir / "zero")
+    kept = results.read_evaluation(runs_dir / "zero")
     assert kept is not None
     path = runs_dir / "zero" / runs.COMPARISON_SCORES
     files.write_arrays(path, {"anomalae": kept.scores, "lof": -kept.scores, "a<b>$": kept.scores * 2})

@@ -9,35 +9,27 @@ import csv
 import itertools
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from anomalae import Detector, files, plots, runs, text
-from anomalae.cli.commands.train import command as train
-from anomalae.cli.settings import make_settings
 from anomalae.datasets.load import Dataset
 from anomalae.errors import BundleError
 from anomalae.evaluation.metrics import evaluate
 from anomalae.evaluation.significance import delong_test
-from anomalae.experiments import run as experiment
 from anomalae.reports import collect as gather
-from anomalae.reports.collect.facts import train_command
+from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.scores_file import flag_threshold
 from anomalae.reports.content import ComparisonReport, ScoredReport, ScoredRow
 from anomalae.reports.pages import figures, render, tuner, words
 from anomalae.reports.pages.page import inline_json
-from anomalae.runs.environment import Environment
-from anomalae.runs.record import Data
-from anomalae.settings import Settings
+from anomalae.runs import results
 from tests.cli import QUICK, fails, ok, parsed, run
 from tests.reports.pages import Page, run_report, scored
 
@@ -96,7 +88,7 @@ def test_the_page_is_in_order(page: Page):
 
 def test_the_numbers_are_the_evaluations(place: Path, page: Page):
     metrics = json.loads((place / "ae" / "metrics.json").read_text())
-    evaluation = experiment.read_evaluation(place / "runs" / "digits-3-ae")
+    evaluation = results.read_evaluation(place / "runs" / "digits-3-ae")
     assert evaluation is not None
     assert evaluation.to_dict().items() <= metrics.items()
     assert metrics["facts"]["seed"] == 0
@@ -119,7 +111,7 @@ def test_the_numbers_are_the_evaluations(place: Path, page: Page):
 
 
 def test_the_page_judges_as_the_evaluation_does(place: Path, page: Page):
-    kept = experiment.read_evaluation(place / "runs" / "digits-3-ae")
+    kept = results.read_evaluation(place / "runs" / "digits-3-ae")
     assert kept is not None
     data = page.data
     assert data["threshold"] == kept.threshold
@@ -144,7 +136,7 @@ def test_files_beside_the_page(place: Path):
 def test_the_whole_pictures(place: Path, page: Page):
     cards = [one for one in page.all("button") if "card" in (one.get("class") or "")]
     assert len(cards) == 4 * 12
-    kept = experiment.read_evaluation(place / "runs" / "digits-3-ae")
+    kept = results.read_evaluation(place / "runs" / "digits-3-ae")
     assert kept is not None
     for card in cards:
         score = kept.scores[int((card["data-name"] or "").split()[-1])]
@@ -225,7 +217,7 @@ def test_too_few_calibration_images_to_flag(tmp_path: Path):
 def test_baselines(place: Path, tmp_path: Path):
     folder = tmp_path / "runs" / "compared"
     shutil.copytree(place / "runs" / "digits-3-ae", folder)
-    kept = experiment.read_evaluation(folder)
+    kept = results.read_evaluation(folder)
     assert kept is not None
     other = kept.scores + np.random.default_rng(0).normal(0, 0.1, kept.scores.size)
     auc = roc_auc_score(kept.is_anomaly, other)
@@ -295,7 +287,7 @@ def test_runs_side_by_side(place: Path):
     done = parsed("report", "digits-3-ae", "digits-3-vae", "--runs-dir", place / "runs", "--json")
     assert done["report"] == "reports/digits-3-ae+digits-3-vae/index.html"
     assert done["notes"] == []
-    a, b = (experiment.read_evaluation(place / "runs" / f"digits-3-{kind}") for kind in ("ae", "vae"))
+    a, b = (results.read_evaluation(place / "runs" / f"digits-3-{kind}") for kind in ("ae", "vae"))
     assert a is not None
     assert b is not None
     pair = json.loads(Path(done["report"]).with_name("metrics.json").read_text())["pairs"][0]
@@ -550,31 +542,12 @@ def test_words_of_the_command(place: Path, monkeypatch: pytest.MonkeyPatch):
     assert "report: reports/" in ok("report", "digits-3-ae").stdout
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"model": "vae", "beta": 2.0, "likelihood": "gaussian"},
-        {"architecture": "conv", "noise": 0.0, "score": "mse", "latent_dim": 3},
-        {
-            "hidden": (64, 32, 16),
-            "batch_size": 64,
-            "epochs": 7,
-            "learning_rate": 0.01,
-            "seed": 5,
-            "passes": 3,
-        },
-    ],
-)
-def test_the_command_makes_the_run_again(settings: dict[str, object]):
-    asked = Settings.of(**settings).for_images(80)
-    data = Data(name="odd name/", normal=("a,b", "c d"), n_train=80)
-    detector: Any = SimpleNamespace(settings=asked, data=data, environment=Environment())
-    words = shlex.split(train_command(detector))
-    given = train.make_context("train", words[2:]).params
-    assert given["normal"] == ("a,b", "c d")
-    assert given["dataset"] == "odd name/"
-    assert make_settings(given, seed=given["seed"]).for_images(80) == asked
+def test_the_commands_make_run_and_report_again(place: Path):
+    folder = place / "runs" / "digits-3-ae"
+    train, report = describe(folder, Detector.load(folder), alpha=0.1).facts.commands
+    assert train.startswith("anomalae train --dataset digits --normal 3 ")
+    assert train.endswith("--alpha 0.1 --name digits-3-ae")
+    assert report == "anomalae report digits-3-ae"
 
 
 def test_reports_never_import_torch():

@@ -46,8 +46,9 @@ def test_newest_finished_run_is_taken(tmp_path):
     assert [f.name for f in runs.list_runs(tmp_path)] == ["unfinished", "new", "old"]
     assert runs.resolve("old", tmp_path) == tmp_path / "old"
     assert runs.resolve(str(tmp_path / "old"), Path("elsewhere")) == tmp_path / "old"
-    with pytest.raises(BundleError, match="not finished; go on with: anomalae train --resume unfinished"):
+    with pytest.raises(BundleError, match="unfinished: not finished") as caught:
         runs.resolve("unfinished", tmp_path)
+    assert (caught.value.advice, caught.value.about) == ("resume", "unfinished")
     with pytest.raises(BundleError, match="no such run"):
         runs.resolve("none", tmp_path)
     with pytest.raises(BundleError, match="no finished run here"):
@@ -72,6 +73,23 @@ def test_lock_keeps_two_processes_apart_and_goes_with_its_process(tmp_path):
     assert not runs.is_locked(tmp_path)
     with runs.lock(tmp_path):
         pass
+
+
+def test_a_lock_of_an_older_anomalae_is_taken_and_an_empty_folder_removed(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".lock").touch(mode=0o644)  # which stays behind
+    assert not runs.is_locked(folder)
+    with runs.lock(folder):
+        assert runs.is_locked(folder)
+    assert not runs.is_locked(folder)
+    runs.remove_empty(folder)
+    assert not folder.exists()
+    (tmp_path / "new").mkdir()
+    with runs.lock(tmp_path / "new"):
+        pass
+    runs.remove_empty(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_replace_folder_keeps_the_old_one_when_writing_fails(tmp_path):

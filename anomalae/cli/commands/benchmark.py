@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import TrainingDisplay
 from anomalae.cli.settings import config_option, make_settings, settings_options
@@ -109,7 +110,7 @@ def command(**given: Any) -> None:
             click.echo(f"[{len(done) + 1}/{total}] {name}", err=True)
         epochs = settings.for_images(len(split.train)).epochs or 0
         display = TrainingDisplay(
-            epochs, len(split.train) * settings.n_networks, quiet=quiet or not common.watched()
+            epochs, len(split.train) * settings.n_networks, quiet=quiet or not console.watched()
         )
         displays.append(display.__enter__())
         return display.on_epoch, display.on_batch

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.settings import DEFAULT_ALPHA, PIXELS
 from anomalae.text import number, printable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from anomalae.experiments.baselines.registry import Baseline
     from anomalae.experiments.baselines.trials import Trial
     from anomalae.experiments.comparison import Problem
+    from anomalae.experiments.run import Run
 
 QUICK = "knn,lof,pca,iforest,autoencoder"  # a minute on a class of MNIST
 SUFFIXES = (".csv", ".json", ".md")
@@ -139,7 +141,7 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
 
     common.end_on_signals()
     found = _problem(given)
-    own = comparison.score_run(found, device=given["device"], threads=given["threads"])
+    own = comparison.score_run(found)
     seed = found.seed if given["seed"] is None else given["seed"]
     display = _Display(len(chosen), found.is_anomaly, quiet=given["quiet"])
     try:
@@ -152,7 +154,7 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
                 pca=given["pca"],
                 time_limit=given["time_limit"],
                 threads=given["threads"],
-                cache=found.folder.parent / trials.CACHE,
+                cache=found.run.folder.parent / trials.CACHE,
                 on_start=display.on_start,
                 on_done=display.on_done,
             )
@@ -168,7 +170,7 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
         comparison.rows(found, own, done),
         run=given["run"],
         runs_dir=given["runs_dir"],
-        baselines=_asked(given["baselines"]),
+        baselines=",".join(given["baselines"]),
         **{"seed": seed, **{name: given[name] for name in ("pca", "time_limit", "threads")}},
     )
     failed = sum(not trial.ok for trial in done)
@@ -178,37 +180,35 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
     if given["as_json"]:
         click.echo(json.dumps(document))
     elif not given["quiet"]:
-        _table(document, found.folder if failed < len(done) else None)
+        _table(document, found.run.folder if failed < len(done) else None)
     if failed:
         raise SystemExit(1 if failed == len(done) else common.IN_PART)
 
 
-def _asked(texts: Sequence[str]) -> str:
-    from anomalae.cli.options import shell_word
-
-    return shell_word(",".join(texts))
-
-
 def _problem(given: dict[str, Any]) -> Problem:
     """The run to compare with, trained now if need be, and its images."""
-    from anomalae import runs
     from anomalae.cli.progress import downloads
     from anomalae.experiments import comparison
-    from anomalae.experiments.baselines.registry import check_components
+    from anomalae.experiments.run import Run
 
-    if not given["normal"]:
-        folder = runs.resolve(given["run"], given["runs_dir"])
-        return comparison.problem(folder, given["data_dir"], downloads(given["quiet"]))
-    from anomalae.cli.commands import train
+    if given["normal"]:
+        return comparison.problem(_trained(given))
+    machine = {name: given[name] for name in ("device", "threads", "data_dir")}
+    run = Run.open(given["run"], given["runs_dir"], progress=downloads(given["quiet"]), **machine)
+    return comparison.problem(run)
+
+
+def _trained(given: dict[str, Any]) -> Run:
+    from anomalae.cli.training import train_new
+    from anomalae.experiments.baselines.registry import check_components
     from anomalae.settings import Settings
 
     def check(split: Any) -> None:
         if given["pca"] is not None:
             check_components(given["pca"], len(split.train) + len(split.validation))
 
-    options = {**given, "anomalous": (), "name": None, "alpha": DEFAULT_ALPHA}
-    folder, _, _ = train.start(options, Settings.of(seed=given["seed"] or 0), check)
-    return comparison.problem(folder, given["data_dir"], downloads(given["quiet"]))
+    options = {**given, "anomalous": (), "name": None}
+    return train_new(options, Settings.of(seed=given["seed"] or 0), DEFAULT_ALPHA, check)
 
 
 def _write(path: Path | None, document: dict[str, Any]) -> None:
@@ -231,11 +231,11 @@ class _Display:
         self.total, self.is_anomaly, self.quiet = total, is_anomaly, quiet
         self.done = 0
         self.progress: Any = None
-        if not quiet and common.watched():
+        if not quiet and console.watched():
             from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
             columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-            self.progress = Progress(*columns, console=common.err_console(), transient=True)
+            self.progress = Progress(*columns, console=console.err_console(), transient=True)
 
     def __enter__(self) -> _Display:
         if self.progress:
@@ -294,10 +294,10 @@ def _table(document: dict[str, Any], folder: Path | None) -> None:
     from anomalae import runs
     from anomalae.experiments import comparison
 
-    console = common.out_console()
+    out = console.out_console()
     hidden = {"status"}
     for width, columns in NEEDED.items():
-        hidden |= columns if console.width < width else set()
+        hidden |= columns if out.width < width else set()
     table = Table(box=None, pad_edge=False)
     for column in comparison.COLUMNS:
         if column not in hidden:
@@ -308,14 +308,14 @@ def _table(document: dict[str, Any], folder: Path | None) -> None:
     for row in comparison.cells(document):
         shown = [cell for cell, name in zip(row, comparison.COLUMNS, strict=True) if name not in hidden]
         table.add_row(*(f"[bold]{_escaped(text)}[/bold]" if best else _escaped(text) for text, best in shown))
-    console.print(table)
+    out.print(table)
     for failed in document["rows"]:
         if failed["status"] != "ok":
-            console.print(f"[yellow]{_escaped(failed['method'])}: {_escaped(failed['status'])}[/yellow]")
+            out.print(f"[yellow]{_escaped(failed['method'])}: {_escaped(failed['status'])}[/yellow]")
     for note in comparison.notes(document):
-        console.print(_escaped(note))
+        out.print(_escaped(note))
     if hidden - {"status"}:
         names = ", ".join(name for name in comparison.COLUMNS if name in hidden - {"status"})
-        console.print(f"Left out for want of width: {names}; --output and --json have them.")
+        out.print(f"Left out for want of width: {names}; --output and --json have them.")
     if folder is not None:
-        console.print(_escaped(f"kept: {folder / runs.COMPARISON}"))
+        out.print(_escaped(f"kept: {folder / runs.COMPARISON}"))

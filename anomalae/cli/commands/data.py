@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
 
@@ -46,7 +47,7 @@ def list_(data_dir: str | None, as_json: bool) -> None:
         table.add_column(title)
     for status in found:
         table.add_row(status.name, status.state, escape(str(status.where or "")), escape(status.description))
-    common.out_console().print(table)
+    console.out_console().print(table)
 
 
 @command.command("fetch")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import counting, downloads
 from anomalae.text import interval, listed, number, percent, printable
@@ -53,44 +54,39 @@ def command(
       anomalae evaluate
       anomalae evaluate --run mnist-0-ae --score mse --json
     """
-    from anomalae import files, runs
+    from anomalae import files
     from anomalae.datasets.load import load_dataset
-    from anomalae.detectors.detector import Detector
     from anomalae.evaluation.conformal import calibration_warning
-    from anomalae.experiments import run as experiment
+    from anomalae.experiments.run import Run, check_classes
 
-    folder = runs.resolve(run, runs_dir)
-    detector = Detector.load(folder, device=device, threads=threads)
-    data = detector.data
+    judged = Run.open(run, runs_dir, device=device, threads=threads)
+    data, other = judged.detector.data, None
     if dataset is None:
-        loaded = experiment.reload_dataset(data, data_dir, downloads(quiet))
+        test = judged.dataset(data_dir, downloads(quiet)).test
     else:
-        loaded = load_dataset(
+        other = load_dataset(
             dataset,
             data_dir,
             preprocess=data.preprocess,
             polarity=data.polarity,
             progress=downloads(quiet),
-            warn=common.warn,
+            warn=console.warn,
         )
-        experiment.check_classes(loaded, data.normal)
-    warning = calibration_warning(detector.n_calibration, alpha)
+        check_classes(other, data.normal)
+        test = other.test
+    warning = calibration_warning(judged.detector.n_calibration, alpha)
     if warning:
-        common.warn(warning)
-    with counting("scoring test images", len(loaded.test), quiet=quiet) as scored:
-        evaluation = experiment.evaluate_part(detector, loaded.test, score, alpha=alpha, on_scored=scored)
-    document = experiment.evaluation_document(
-        folder.name, detector, evaluation, dataset=loaded.name, rule=score
-    )
-    own = dataset is None and score in (None, detector.settings.rule)
-    if own:
-        experiment.keep_evaluation(folder, document, evaluation)
+        console.warn(warning)
+    own = other is None and judged.is_own_rule(score)
+    with counting("scoring test images", len(test), quiet=quiet) as scored:
+        evaluation = judged.evaluate(alpha, rule=score, dataset=other, keep=own, on_scored=scored)
+    document = judged.document(evaluation, rule=score, dataset=other)
     if output is not None:
         files.write_json(output, document)
     if as_json:
         click.echo(json.dumps(document))
     elif not quiet:
-        _table(document, detector, folder if own else None)
+        _table(document, judged.detector, judged.folder if own else None)
 
 
 def _table(found: dict[str, Any], detector: Any, kept: Path | None) -> None:
@@ -99,9 +95,9 @@ def _table(found: dict[str, Any], detector: Any, kept: Path | None) -> None:
 
     from anomalae.evaluation.conformal import false_alarm_band
 
-    console = common.out_console()
+    out = console.out_console()
     normal = listed(found["normal"], ",")
-    console.print(
+    out.print(
         escape(
             f"{found['run']}: {found['dataset']}, normal {normal}, score {found['score']}; "
             f"{found['n_normal']} normal and {found['n_anomalous']} anomalous test images"
@@ -125,13 +121,13 @@ def _table(found: dict[str, Any], detector: Any, kept: Path | None) -> None:
         ("detection rate", percent(found["detection_rate"])),
     ):
         table.add_row(name, escape(value))
-    console.print(table)
+    out.print(table)
     if found["roc_auc"] is None:
-        console.print("The test part holds one kind of image only, so there is no ROC curve.")
+        out.print("The test part holds one kind of image only, so there is no ROC curve.")
     if found["per_class"]:
-        console.print(_class_table(found["per_class"]))
+        out.print(_class_table(found["per_class"]))
     if kept:
-        console.print(escape(f"kept: {kept / 'evaluation.json'}, {kept / 'scores.csv'}"))
+        out.print(escape(f"kept: {kept / 'evaluation.json'}, {kept / 'scores.csv'}"))
 
 
 def _class_table(per_class: dict[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,121 +15,75 @@ from anomalae.text import shortened
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from anomalae.datasets.load import Dataset
-    from anomalae.detectors.detector import Detector
     from anomalae.evaluation.metrics import Evaluation
+    from anomalae.experiments.run import Run
 
 MOST_POINTS = 3000  # of the latent space; more hide each other
 A_GROUP = 8  # images of each group of reconstructions
 SAMPLES = 100
 
 
-class _Run(NamedTuple):
-    """A run, and how to get at what figures need of it."""
-
-    folder: Path
-    data_dir: str | None
-    device: str
-    threads: int | None
-    quiet: bool
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    def detector(self) -> Detector:
-        from anomalae.detectors.detector import Detector
-
-        return Detector.load(self.folder, device=self.device, threads=self.threads)
-
-    def dataset(self, detector: Detector) -> Dataset:
-        from anomalae.experiments import run as experiment
-
-        return experiment.reload_dataset(detector.data, self.data_dir, downloads(self.quiet))
-
-    def evaluation(self) -> Evaluation:
-        """The evaluation kept in the run, made and kept first where there is none."""
-        from anomalae.experiments import run as experiment
-        from anomalae.settings import DEFAULT_ALPHA
-
-        kept = experiment.read_evaluation(self.folder)
-        if kept is not None:
-            return kept
-        if not self.quiet:
-            click.echo(f"{self.name} is not evaluated yet: evaluating it first", err=True)
-        detector = self.detector()
-        dataset = self.dataset(detector)
-        evaluation = experiment.evaluate_part(detector, dataset.test, alpha=DEFAULT_ALPHA)
-        document = experiment.evaluation_document(self.name, detector, evaluation, dataset=dataset.name)
-        experiment.keep_evaluation(self.folder, document, evaluation)
-        return evaluation
-
-    def baselines(self, evaluation: Evaluation) -> dict[str, Evaluation]:
-        """The other methods of the run's comparison, where one was made."""
-        from anomalae import files, runs
-        from anomalae.errors import BundleError
-        from anomalae.evaluation.metrics import evaluate
-
-        path = self.folder / runs.COMPARISON_SCORES
-        if not path.is_file():
-            return {}
-        arrays, _ = files.read_arrays(path)
-        for method, scores in arrays.items():
-            if scores.shape != evaluation.scores.shape:
-                n = evaluation.scores.size
-                raise BundleError(f"{path}: {method!r} has shape {list(scores.shape)}, expected [{n}]")
-        return {
-            method: evaluate(scores, evaluation.is_anomaly)
-            for method, scores in sorted(arrays.items())
-            if method != "anomalae"
-        }
-
-
-def _roc(run: _Run) -> Figure:
-    from anomalae import plots
+def _baselines(run: Run) -> dict[str, Evaluation]:
+    """The other methods of the run's comparison, where one was made."""
+    from anomalae import runs
+    from anomalae.errors import BundleError
+    from anomalae.evaluation.metrics import evaluate
+    from anomalae.runs import results
 
     evaluation = run.evaluation()
-    return plots.roc(evaluation, baselines=run.baselines(evaluation), title=f"{run.name}: ROC curve")
+    scores_by_method = results.read_comparison_scores(run.folder)
+    for method, scores in scores_by_method.items():
+        if scores.shape != evaluation.scores.shape:
+            raise BundleError(
+                f"{run.folder / runs.COMPARISON_SCORES}: {method!r} has shape {list(scores.shape)}, "
+                f"expected [{evaluation.scores.size}]"
+            )
+    return {
+        method: evaluate(scores, evaluation.is_anomaly)
+        for method, scores in sorted(scores_by_method.items())
+        if method != results.OWN
+    }
 
 
-def _pr(run: _Run) -> Figure:
+def _roc(run: Run) -> Figure:
     from anomalae import plots
 
-    evaluation = run.evaluation()
-    return plots.pr(
-        evaluation, baselines=run.baselines(evaluation), title=f"{run.name}: precision and recall"
-    )
+    return plots.roc(run.evaluation(), baselines=_baselines(run), title=f"{run.name}: ROC curve")
 
 
-def _scores(run: _Run) -> Figure:
+def _pr(run: Run) -> Figure:
     from anomalae import plots
-    from anomalae.runs.record import read_record
 
-    rule = read_record(run.folder).settings.rule
+    return plots.pr(run.evaluation(), baselines=_baselines(run), title=f"{run.name}: precision and recall")
+
+
+def _scores(run: Run) -> Figure:
+    from anomalae import plots
+
+    rule = run.record.settings.rule
     return plots.scores(run.evaluation(), rule=rule, title=f"{run.name}: scores")
 
 
-def _calibration(run: _Run) -> Figure:
+def _calibration(run: Run) -> Figure:
     from anomalae import plots
-    from anomalae.runs.record import read_record
 
-    n = read_record(run.folder).data.n_calibration
+    n = run.record.data.n_calibration
     return plots.calibration(run.evaluation(), n_calibration=n, title=f"{run.name}: false alarms")
 
 
-def _classes(run: _Run) -> Figure:
+def _classes(run: Run) -> Figure:
     from anomalae import plots
 
     return plots.classes(run.evaluation(), title=f"{run.name}: each class")
 
 
-def _latent(run: _Run) -> Figure:
+def _latent(run: Run) -> Figure:
     import numpy as np
 
     from anomalae import plots
 
-    evaluation, detector = run.evaluation(), run.detector()
-    test = run.dataset(detector).test
+    evaluation, detector = run.evaluation(), run.detector
+    test = run.dataset().test
     chosen = np.sort(np.random.default_rng(0).permutation(len(test))[:MOST_POINTS])
     points, axes = plots.principal_plane(detector.encode(test.images[chosen]))
     return plots.latent(
@@ -142,16 +96,16 @@ def _latent(run: _Run) -> Figure:
     )
 
 
-def _reconstructions(run: _Run) -> Figure:
+def _reconstructions(run: Run) -> Figure:
     import numpy as np
 
     from anomalae import plots
     from anomalae.evaluation import examples
 
-    evaluation, detector = run.evaluation(), run.detector()
+    evaluation, detector = run.evaluation(), run.detector
     picked = {name: which for name, which in examples.pick(evaluation, A_GROUP).items() if which.size}
     shown = np.unique(np.concatenate(list(picked.values())))
-    images = run.dataset(detector).test.images[shown]
+    images = run.dataset().test.images[shown]
     rule = detector.heatmap_rule()
     return plots.reconstructions(
         images,
@@ -176,34 +130,33 @@ def _caption(evaluation: Evaluation, index: int) -> str:
     return "\n".join(lines)
 
 
-def _samples(run: _Run) -> Figure:
+def _samples(run: Run) -> Figure:
     from anomalae import plots
 
-    return plots.samples(run.detector().generate(SAMPLES), title=f"{run.name}: draws from the prior")
+    return plots.samples(run.detector.generate(SAMPLES), title=f"{run.name}: draws from the prior")
 
 
-def _history(run: _Run) -> Figure:
+def _history(run: Run) -> Figure:
     from anomalae import plots
     from anomalae.detectors.saving import read_history
-    from anomalae.runs.record import read_record
 
-    unit = read_record(run.folder).settings.kind.loss_unit
+    unit = run.record.settings.kind.loss_unit
     epochs = read_history(run.folder)
     return plots.history(epochs, title=f"{run.name}: training", unit=unit)
 
 
-def _traverse(run: _Run) -> Figure:
+def _traverse(run: Run) -> Figure:
     from anomalae import plots
     from anomalae.detectors import latent as traverse
 
-    detector = run.detector()
+    detector = run.detector
     data = detector.data
-    split = run.dataset(detector).one_class(normal=data.normal, seed=data.seed)
+    split = run.dataset().one_class(normal=data.normal, seed=data.seed)
     walked = traverse.traverse(detector, split.validation.images)
     return plots.walk(walked.images, walked.rows, walked.values, run.name, walked.title)
 
 
-FIGURES: dict[str, Callable[[_Run], Any]] = {
+FIGURES: dict[str, Callable[[Run], Any]] = {
     "roc": _roc,
     "pr": _pr,
     "scores": _scores,
@@ -215,6 +168,10 @@ FIGURES: dict[str, Callable[[_Run], Any]] = {
     "samples": _samples,
     "history": _history,
 }
+
+
+# Those that are drawn from the scores of the test part.
+EVALUATED = ("roc", "pr", "scores", "calibration", "classes", "latent", "reconstructions")
 
 
 @click.command("plot")
@@ -262,11 +219,15 @@ def command(
       anomalae plot roc --output roc.svg
       anomalae plot reconstructions --run mnist-0-ae -o pictures.png
     """
-    from anomalae import plots, runs
+    from anomalae import plots
+    from anomalae.experiments.run import Run
 
     common.check_suffix(output, ".png", ".svg", ".pdf")
-    folder = runs.resolve(run, runs_dir)
-    drawn = FIGURES[figure](_Run(folder, data_dir, device, threads, quiet))
-    plots.save(drawn, output)
+    drawn = Run.open(
+        run, runs_dir, device=device, threads=threads, data_dir=data_dir, progress=downloads(quiet)
+    )
+    if figure in EVALUATED and drawn.kept_evaluation() is None and not quiet:
+        click.echo(f"{drawn.name} is not evaluated yet: evaluating it first", err=True)
+    plots.save(FIGURES[figure](drawn), output)
     if not quiet:
-        click.echo(f"{figure} of {folder.name}: {output}")
+        click.echo(f"{figure} of {drawn.name}: {output}")

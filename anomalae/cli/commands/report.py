@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
 from anomalae.text import interval, number, printable
@@ -182,14 +183,14 @@ def _numbers(one: RunReport) -> dict[str, Any]:
 def _summary(done: dict[str, Any]) -> None:
     from rich.markup import escape
 
-    console = common.out_console()
+    out = console.out_console()
     for one in done.get("runs", ()):
         line = f"{one['run']}: ROC-AUC {number(one['roc_auc'])} {interval(one['roc_auc_interval'], brackets=True)}"
-        console.print(escape(printable(line.rstrip())))
+        out.print(escape(printable(line.rstrip())))
     if "n_flagged" in done:
-        console.print(escape(printable(f"{done['n_flagged']} of {done['n']} flagged by {done['run']}")))
+        out.print(escape(printable(f"{done['n_flagged']} of {done['n']} flagged by {done['run']}")))
     if "benchmark" in done:
-        console.print(f"mean ROC-AUC {number(done['roc_auc'])} by {done['score']}")
+        out.print(f"mean ROC-AUC {number(done['roc_auc'])} by {done['score']}")
     for note in done["notes"]:
-        console.print(escape(printable(note)), style="yellow")
-    console.print(escape(printable(f"report: {done['report']}")), style="bold")
+        out.print(escape(printable(note)), style="yellow")
+    out.print(escape(printable(f"report: {done['report']}")), style="bold")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.settings import Settings
 from anomalae.text import interval, listed, number, setting
@@ -38,21 +39,23 @@ def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
     elif not found:
         click.echo(f"No runs in {runs_dir}; train one: anomalae train --normal 0", err=True)
     else:
-        common.out_console().print(_table(found))
+        console.out_console().print(_table(found))
 
 
 def _describe(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
     """What is known of a run as JSON-able values; a broken one is listed with its error unless `strictly`."""
     from anomalae import files, runs
     from anomalae.errors import AnomalaeError
+    from anomalae.runs import results
     from anomalae.runs.record import read_checkpoint, read_record
 
     found: dict[str, Any] = {"run": folder.name, "path": str(folder), "status": "finished"}
     try:
         if runs.is_finished(folder):
             record = read_record(folder)
-            if (folder / runs.EVALUATION).is_file():
-                found["evaluation"] = _evaluation(folder / runs.EVALUATION)
+            evaluation = results.read_evaluation_document(folder)
+            if evaluation is not None:
+                found["evaluation"] = evaluation
         else:
             _, history, record = read_checkpoint(folder)
             found["status"] = "training" if runs.is_locked(folder) else "interrupted"
@@ -67,17 +70,6 @@ def _describe(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
     history_file = folder / runs.HISTORY
     found["history"] = files.read_jsonl(history_file) if history_file.is_file() else []
     return found
-
-
-def _evaluation(path: Path) -> dict[str, Any]:
-    from anomalae import files
-    from anomalae.errors import BundleError
-
-    found = files.read_json(path)
-    for key in ("roc_auc", "roc_auc_interval", "threshold", "alpha"):
-        if not isinstance(found, dict) or key not in found:
-            raise BundleError(f"{path}: has no {key!r}; evaluate the run again")
-    return dict(found)
 
 
 def _table(found: list[dict[str, Any]]) -> Any:
@@ -143,7 +135,7 @@ def _show(one: dict[str, Any], as_json: bool) -> None:
     rows.append(("versions", ", ".join(f"{k} {v}" for k, v in environment["versions"].items())))
     for name, value in rows:
         table.add_row(f"[bold]{name}[/bold]", escape(value))
-    common.out_console().print(table)
+    console.out_console().print(table)
 
 
 def _elbo_parts(found: dict[str, float]) -> str:

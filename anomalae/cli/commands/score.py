@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomalae.cli import console, tables
 from anomalae.cli import options as common
-from anomalae.cli import tables
 from anomalae.cli.progress import counted, counting
+from anomalae.runs import rows
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from anomalae.detectors.detector import Detector
     from anomalae.images.inputs import Input
+    from anomalae.runs.rows import Judged
 
 
 @click.command("score")
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", *tables.TEXT_FORMATS]),
+    type=click.Choice(["table", *rows.TEXT_FORMATS]),
     help="Form on standard output.  [default: table on a terminal, csv when piped]",
 )
 @click.option(
@@ -66,34 +66,30 @@ def command(**given: Any) -> None:
       anomalae score scan.jpg --polarity dark --heatmaps heat/
       find . -name '*.png' | anomalae score - --output scores.csv
     """
-    from anomalae import runs
-    from anomalae.detectors.detector import Detector
+    from anomalae.detectors.judging import judge, write_heatmaps
     from anomalae.evaluation.conformal import calibration_warning
+    from anomalae.experiments.run import Run
 
-    suffix_form = tables.form_of(given["output"]) if given["output"] else None
+    output, alpha, quiet = given["output"], given["alpha"], given["quiet"]
+    suffix_form = tables.form_of(output) if output else None
     paths = _paths(given["paths"])
-    folder = runs.resolve(given["run"], given["runs_dir"])
-    detector = Detector.load(folder, device=given["device"], threads=given["threads"])
+    run = Run.open(given["run"], given["runs_dir"], device=given["device"], threads=given["threads"])
+    detector = run.detector
     rule = detector.check_rule(given["rule"])
-    warning = None if given["fdr"] else calibration_warning(detector.n_calibration, given["alpha"])
+    warning = None if given["fdr"] else calibration_warning(detector.n_calibration, alpha)
     if warning:
-        common.warn(warning)
+        console.warn(warning)
     inputs = _read(paths, detector, given)
-    rows = _judge(detector, inputs, rule, given)
-    result = tables.Scored(
-        run=folder.name,
-        score=rule,
-        alpha=None if given["fdr"] else given["alpha"],
-        fdr=given["fdr"],
-        threshold=None if given["fdr"] else detector.threshold(given["alpha"], rule),
-        rows=rows,
-    )
-    if given["output"]:
-        tables.write(given["output"], suffix_form or "csv", result)
+    n_images = sum(entry.image is not None for entry in inputs)
+    with counting("scoring", n_images, quiet=quiet) as done:
+        judged = judge(detector, inputs, rule, alpha=alpha, fdr=given["fdr"], run=run.name, on_scored=done)
+    if output:
+        rows.write(output, judged, suffix_form)
     if given["heatmaps"]:
-        _heatmaps(given["heatmaps"], detector, inputs, rule, given)
-    _print(result, given, inputs)
-    _exit(result, given["fail_on_anomaly"])
+        with counting("heatmaps", n_images, quiet=quiet) as done:
+            write_heatmaps(given["heatmaps"], detector, inputs, rule, alpha=alpha, on_drawn=done)
+    _print(judged, given, inputs)
+    _exit(judged, given["fail_on_anomaly"])
 
 
 def _paths(given: tuple[str, ...]) -> list[Path]:
@@ -121,85 +117,19 @@ def _read(paths: list[Path], detector: Detector, given: dict[str, Any]) -> list[
     return list(counted(read, "reading", count_inputs(files), quiet=given["quiet"]))
 
 
-def _judge(detector: Detector, inputs: list[Input], rule: str, given: dict[str, Any]) -> list[tables.Row]:
-    import numpy as np
-
-    from anomalae.evaluation.conformal import benjamini_hochberg, p_values
-
-    good = [index for index, one in enumerate(inputs) if one.image is not None]
-    rows = [tables.Row(one.name, None, None, None, one.error) for one in inputs]
-    if good:
-        scores = _scores(detector, np.stack([_image(inputs[index]) for index in good]), rule, given["quiet"])
-        ps = p_values(scores, detector.calibration_scores(rule))
-        flagged = benjamini_hochberg(ps, given["fdr"]) if given["fdr"] else ps <= given["alpha"]
-        for place, index in enumerate(good):
-            verdict = bool(flagged[place])
-            rows[index] = tables.Row(
-                inputs[index].name, float(scores[place]), float(ps[place]), verdict, None
-            )
-    return rows
-
-
-def _scores(detector: Detector, images: np.ndarray, rule: str, quiet: bool) -> np.ndarray:
-    import numpy as np
-
-    parts = []
-    with counting("scoring", len(images), quiet=quiet) as done:
-        for start in range(0, len(images), 4096):
-            parts.append(detector.score(images[start : start + 4096], rule))
-            done(min(start + 4096, len(images)))
-    return np.concatenate(parts)
-
-
-def _heatmaps(
-    folder: Path, detector: Detector, inputs: list[Input], rule: str, given: dict[str, Any]
-) -> None:
-    """Write `00017_name.png`: the row's number keeps apart what has the same name in different folders."""
-    import numpy as np
-
-    from anomalae import files, plots
-    from anomalae.errors import BundleError
-    from anomalae.images.inputs import IMAGE_SUFFIXES
-    from anomalae.runs.folder import slug
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
-    scale = plots.heat_scale(detector.heatmap_level(given["alpha"], rule))
-    good = [(index, one) for index, one in enumerate(inputs) if one.image is not None]
-    with counting("heatmaps", len(good), quiet=given["quiet"]) as done:
-        for start in range(0, len(good), 512):
-            some = good[start : start + 512]
-            images = np.stack([_image(one) for _, one in some])
-            rebuilt, terms = detector.reconstruct(images), detector.heatmap(images, rule)
-            for place, (index, one) in enumerate(some):
-                strip = plots.heat_strip(images[place], rebuilt[place], terms[place], scale)
-                name = Path(one.name).name
-                name = Path(name).stem if name.lower().endswith(tuple(IMAGE_SUFFIXES)) else name
-                files.write_png(folder / f"{index:05d}_{slug(name)}.png", strip)
-            done(start + len(some))
-
-
-def _image(one: Input) -> np.ndarray:
-    if one.image is None:
-        raise ValueError(one.name)
-    return one.image
-
-
-def _print(result: tables.Scored, given: dict[str, Any], inputs: list[Input]) -> None:
+def _print(judged: Judged, given: dict[str, Any], inputs: list[Input]) -> None:
     form = given["form"] or ("table" if sys.stdout.isatty() else "csv")
     wanted = given["form"] is not None or not given["output"]
     if wanted and form == "table":
-        blank = {one.name for one in inputs if one.blank}
-        tables.show(result, blank, common.out_console())
+        blank = {entry.name for entry in inputs if entry.blank}
+        tables.show(judged, blank, console.out_console())
     elif wanted:
-        click.echo(tables.text(form, result), nl=False)
+        click.echo(rows.text(form, judged), nl=False)
     if not given["quiet"]:
-        n, failed, flagged = len(result.rows), result.n_failed, result.n_flagged
+        n, failed, flagged = len(judged.rows), judged.n_failed, judged.n_flagged
         by = f"FDR {given['fdr']:g}" if given["fdr"] else f"alpha {given['alpha']:g}"
         unread = f", {failed} could not be read" if failed else ""
-        run = f"run {result.run}, score {result.score}"
+        run = f"run {judged.run}, score {judged.score}"
         click.echo(f"{n} image{'' if n == 1 else 's'}: {flagged} flagged at {by}{unread} ({run})", err=True)
         if given["output"]:
             click.echo(f"written: {given['output']}", err=True)
@@ -207,10 +137,10 @@ def _print(result: tables.Scored, given: dict[str, Any], inputs: list[Input]) ->
             click.echo(f"heatmaps: {given['heatmaps']}", err=True)
 
 
-def _exit(result: tables.Scored, fail_on_anomaly: bool) -> None:
-    if result.n_failed == len(result.rows):
+def _exit(judged: Judged, fail_on_anomaly: bool) -> None:
+    if judged.n_failed == len(judged.rows):
         raise SystemExit(1)
-    if result.n_failed:
+    if judged.n_failed:
         raise SystemExit(common.IN_PART)
-    if fail_on_anomaly and result.n_flagged:
+    if fail_on_anomaly and judged.n_flagged:
         raise SystemExit(common.FLAGGED)

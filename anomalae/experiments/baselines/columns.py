@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,8 @@ from anomalae.evaluation.significance import delong_test, holm
 from anomalae.experiments import run as experiment
 from anomalae.experiments.baselines.registry import BASELINES, Baseline
 from anomalae.experiments.baselines.trials import OK, Trial, run_trials, versions
-from anomalae.experiments.grid import CELLS, Grid, cell_name, command_line, scored_part, spread
+from anomalae.experiments.command_lines import benchmark_command
+from anomalae.experiments.grid import CELLS, Grid, cell_name, scored_part, spread
 
 OnTrial = Callable[[str, Trial], None]
 
@@ -184,12 +184,10 @@ def add(
     threads: int | None = None,
 ) -> dict[str, Any]:
     """The table with its baselines; the command that measures it again names them."""
-    words = [command_line(grid), "--baseline", shlex.quote(",".join(_names(columns)))]
-    words += [] if time_limit is None else [f"--time-limit {time_limit:g}"]
-    words += [] if threads is None else [f"--threads {threads}"]
+    names = _names(columns)
     return {
         **table,
-        "command": " ".join(words),
+        "command": benchmark_command(grid, baselines=names, time_limit=time_limit, threads=threads),
         "baselines": summarise(grid, folder, columns),
         "baseline_versions": versions(),
     }

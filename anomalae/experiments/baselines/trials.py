@@ -162,10 +162,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """Kill the process and its children if it is still there."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
         process.wait()
     if process.stdin is not None:
         process.stdin.close()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the process, and where there are process groups its children with it."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _environment(threads: int | None) -> dict[str, str]:
@@ -182,7 +190,8 @@ def _result(job: dict[str, Any], path: Path, code: int, words: str) -> Trial:
     try:
         arrays, found = files.read_arrays(path)
     except BundleError:
-        if code == -signal.SIGKILL:
+        # Windows knows no signals, and its statuses are never below 0.
+        if code < 0 and _signal_name(-code) == "SIGKILL":
             status = "was killed from outside, most likely for want of memory"
         elif code < 0:
             status = f"crashed with {_signal_name(-code)}"
@@ -312,16 +321,18 @@ def judge(scores: np.ndarray) -> str:
     return OK
 
 
-def _peak_memory() -> int:
-    """The most memory this process has held, in bytes.
+def _peak_memory() -> int | None:
+    """The most memory this process has held, in bytes; None where the system does not tell.
 
     Linux is asked for the mark of this program alone: getrusage starts a child at what its parent held.
     """
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
-    import resource
-
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 

@@ -126,5 +126,6 @@ def _check_finite(loss: float, epoch: int, learner: Learner) -> None:
     if not math.isfinite(loss):
         raise TrainingError(
             f"the loss became {loss} in epoch {epoch}: lower learning_rate (now {learner.settings.learning_rate:g}); "
-            f"epoch {epoch - 1} was the last good one"
+            f"epoch {epoch - 1} was the last good one",
+            setting="learning_rate",
         )

@@ -21,7 +21,7 @@ def read_benchmark(folder: Path) -> BenchmarkReport:
     """
     path = folder / TABLE
     if not path.is_file():
-        raise BundleError(f"{path}: no such file; a benchmark's folder is needed: anomalae benchmark")
+        raise BundleError(f"{path}: no such file; a benchmark's folder is needed", advice="benchmark")
     table = files.read_json(path)
     _check(table, path)
     name = folder.resolve().name

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 from anomalae import plots
-from anomalae.datasets.load import DATASETS
 from anomalae.detectors.detector import Detector
+from anomalae.experiments.command_lines import report_command, train_command
 from anomalae.models import build, networks
 from anomalae.reports.content import EpochLine, Facts, Layer, Trained
 from anomalae.settings import DEFAULT_ALPHA, Settings
@@ -42,7 +41,7 @@ def describe(
             for line in detector.history
         ),
         validation=detector.validation,
-        facts=_facts(folder, detector),
+        facts=_facts(folder, detector, alpha),
         loss_unit=settings.kind.loss_unit,
         prior=detector.generate(DRAWS) if settings.kind.density else None,
     )
@@ -84,7 +83,8 @@ def _size(layer: Any) -> str:
     return ""
 
 
-def _facts(folder: Path, detector: Detector) -> Facts:
+def _facts(folder: Path, detector: Detector, alpha: float) -> Facts:
+    name = folder.resolve().name
     data, environment = detector.data, detector.environment
     counts = {
         "training": data.n_train,
@@ -95,8 +95,8 @@ def _facts(folder: Path, detector: Detector) -> Facts:
     threads = plural(environment.threads, "thread")
     return Facts(
         commands=(
-            f"{train_command(detector)} --name {shlex.quote(folder.resolve().name)}",
-            f"anomalae report {shlex.quote(folder.resolve().name)}",
+            train_command(data, detector.settings, environment, alpha=alpha, name=name),
+            report_command(name),
         ),
         seed=detector.settings.seed,
         settings=detector.settings.to_dict(),
@@ -108,35 +108,3 @@ def _facts(folder: Path, detector: Detector) -> Facts:
         seconds=sum(line.seconds for line in detector.history),
         machine=f"{environment.device} ({environment.processor}), {threads}, {environment.platform}",
     )
-
-
-def train_command(detector: Detector) -> str:
-    """The command that trains this run again: what is not at its default, and always data, classes and seed."""
-    data, settings = detector.data, detector.settings
-    words = ["anomalae", "train", "--dataset", data.name or "arrays"]
-    if all(isinstance(name, int) for name in data.normal):
-        words += ["--normal", ",".join(map(str, data.normal))]
-    else:
-        words += [word for name in data.normal for word in ("--normal", str(name))]
-    if data.name not in DATASETS:
-        for option, value in (("preprocess", data.preprocess), ("polarity", data.polarity)):
-            words += [f"--{option}", value] if value != "auto" else []
-    for key, value in _unusual(settings, data.n_train).items():
-        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        words += [f"--{key.replace('_', '-')}", text]
-    words += ["--seed", str(settings.seed), "--threads", str(detector.environment.threads)]
-    if detector.environment.device != "cpu":
-        words += ["--device", detector.environment.device]
-    return shlex.join(words)
-
-
-def _unusual(settings: Settings, n_train: int) -> dict[str, Any]:
-    """The settings that must be named to get these ones again, for so many training images."""
-    found, model = settings.to_dict(), settings.model
-    bare = Settings.of(model=model).for_images(n_train).to_dict()
-    first = {key: found[key] for key in ("architecture", "batch_size", "noise") if found[key] != bare[key]}
-    usual = Settings.of(model=model, **first).for_images(n_train).to_dict()  # other defaults depend on those
-    rest = {key: value for key, value in found.items() if value != usual[key]}
-    named = {"model": model} if model != Settings().model else {}
-    unnamed = ("seed", "weight_decay")  # the one is always given, the other has no option
-    return {key: value for key, value in {**named, **first, **rest}.items() if key not in unnamed}

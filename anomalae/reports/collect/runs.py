@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from anomalae import files, plots, runs
+from anomalae import plots, runs
 from anomalae.datasets.load import Part
 from anomalae.detectors.detector import Detector
 from anomalae.errors import BundleError, DataError
 from anomalae.evaluation import conformal
 from anomalae.evaluation.metrics import Evaluation, evaluate
 from anomalae.evaluation.significance import delong_test
-from anomalae.experiments import run as experiment
+from anomalae.experiments.run import Run
 from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.galleries import galleries
 from anomalae.reports.content import Baselines, ComparisonReport, Latent, Pair, RunReport, Trained
-from anomalae.settings import DEFAULT_ALPHA
+from anomalae.runs import results
 from anomalae.text import count, distinct_names
 
 CODES = 2000  # images whose codes are drawn
@@ -44,37 +44,37 @@ def run_report(
 
     Raises DataError where a run that was not evaluated has no data any more, BundleError for a broken run.
     """
-    detector = Detector.load(folder, device=device, threads=threads)
+    run = Run(folder, device=device, threads=threads, data_dir=data_dir, progress=progress)
+    detector = run.detector
     if detector.data.name is None:
-        raise DataError(f"{folder}: was trained on arrays, so it has no test part to report on; see --scores")
-    evaluation, missing, test = experiment.read_evaluation(folder), [], None
-    if evaluation is None or pictures:
+        raise DataError(
+            f"{folder}: was trained on arrays, so it has no test part to report on", advice="scores"
+        )
+    missing, test = [], None
+    if pictures or run.kept_evaluation() is None:
         try:
-            test = experiment.reload_dataset(detector.data, data_dir, progress).test
+            test = run.dataset().test
         except DataError as error:
-            if evaluation is None:
+            if run.kept_evaluation() is None:
                 raise
             missing.append(
                 f"The test images cannot be read any more, so there are no pictures of them: {error}."
             )
-    if evaluation is None and test is not None:
-        evaluation = _evaluate(folder, detector, test)
-    if evaluation is None:
-        raise DataError(f"{folder}: neither evaluated nor are its data there")
+    evaluation = run.evaluation()
     if test is not None and not _same_labels(evaluation, test):
         raise BundleError(f"{folder / runs.SCORES}: is not of this run's test part; evaluate the run again")
     trained = describe(folder, detector, evaluation.alpha)
     band = None
     if evaluation.threshold is not None and evaluation.n_normal:
         band = conformal.false_alarm_band(detector.n_calibration, evaluation.n_normal, evaluation.alpha)
-    baselines, fault = _baselines(folder, evaluation)
+    baselines, fault = _baselines(run, evaluation)
     if fault:
         missing.append(fault)
     return RunReport(
         trained=trained,
         evaluation=evaluation,
-        metrics=_metrics(folder, detector, evaluation, trained, band),
-        scores_csv=experiment.scores_csv(evaluation),
+        metrics=_metrics(run, evaluation, trained, band),
+        scores_csv=results.scores_csv(evaluation),
         rank=_rank(detector.n_calibration, evaluation.alpha),
         band=band,
         galleries=() if test is None else galleries(detector, evaluation, test),
@@ -104,15 +104,6 @@ def compare(reports: list[RunReport]) -> ComparisonReport:
     return ComparisonReport(tuple(reports), tuple(differences), tuple(pairs), missing)
 
 
-def _evaluate(folder: Path, detector: Detector, test: Part) -> Evaluation:
-    evaluation = experiment.evaluate_part(detector, test, alpha=DEFAULT_ALPHA)
-    document = experiment.evaluation_document(
-        folder.name, detector, evaluation, dataset=detector.data.name or ""
-    )
-    experiment.keep_evaluation(folder, document, evaluation)
-    return evaluation
-
-
 def _same_labels(evaluation: Evaluation, test: Part) -> bool:
     labels = evaluation.labels
     return labels is not None and np.array_equal(labels.astype(str), test.labels.astype(str))
@@ -124,17 +115,14 @@ def _rank(n: int, alpha: float) -> int | None:
 
 
 def _metrics(
-    folder: Path,
-    detector: Detector,
+    run: Run,
     evaluation: Evaluation,
     trained: Trained,
     band: tuple[float, float] | None,
 ) -> dict[str, Any]:
-    document = experiment.evaluation_document(
-        trained.name, detector, evaluation, dataset=detector.data.name or ""
-    )
     return {
-        **document,
+        **run.document(evaluation),
+        "run": trained.name,
         "n_calibration": trained.n_calibration,
         "false_alarm_band": None if band is None else list(band),
         "parameters": trained.parameters,
@@ -161,30 +149,26 @@ def _latent(detector: Detector, evaluation: Evaluation, test: Part) -> Latent | 
     return Latent(points, test.labels[chosen], evaluation.scores[chosen], axes, some + what)
 
 
-def _baselines(folder: Path, evaluation: Evaluation) -> tuple[Baselines | None, str]:
+def _baselines(run: Run, evaluation: Evaluation) -> tuple[Baselines | None, str]:
     """What a comparison left in the run, or a sentence why it cannot be shown."""
-    path = folder / runs.COMPARISON
-    if not path.is_file():
-        return None, ""
-    arrays: dict[str, np.ndarray] = {}
     try:
-        document = files.read_json(path)
-        if (folder / runs.COMPARISON_SCORES).is_file():
-            arrays, _ = files.read_arrays(folder / runs.COMPARISON_SCORES)
+        comparison = run.comparison
     except BundleError as error:
         return None, f"The comparison with baselines is left out: {error}."
-    rows = document.get("rows") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "method" in row for row in rows):
-        return None, f"The comparison with baselines is left out: {path} is no comparison."
-    found = {
+    if comparison is None:
+        return None, ""
+    evaluations = {
         str(row["method"]): evaluate(
-            arrays[row["method"]], evaluation.is_anomaly, evaluation.labels, alpha=evaluation.alpha
+            comparison.scores[row["method"]],
+            evaluation.is_anomaly,
+            evaluation.labels,
+            alpha=evaluation.alpha,
         )
-        for row in rows
-        if arrays.get(row["method"], np.empty(0)).shape == evaluation.scores.shape
-        and row["method"] != "anomalae"
+        for row in comparison.rows
+        if row["method"] != results.OWN
+        and comparison.scores.get(row["method"], np.empty(0)).shape == evaluation.scores.shape
     }
-    return Baselines(tuple(rows), found), ""
+    return Baselines(tuple(comparison.rows), evaluations), ""
 
 
 def _differences(first: Trained, other: Trained) -> list[str]:

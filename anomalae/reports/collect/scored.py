@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from anomalae.detectors.detector import Detector
 from anomalae.errors import DataError
 from anomalae.evaluation import conformal
+from anomalae.experiments.command_lines import report_command
 from anomalae.images.inputs import read_inputs
 from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.galleries import PICTURES, pictures
@@ -55,7 +55,7 @@ def scored_report(
     if lost:
         missing.append(f"{lost} of {len(found)} pictures cannot be shown; each says why.")
     trained = describe(folder, detector, alpha or DEFAULT_ALPHA, rule)
-    again = f"anomalae report {shlex.quote(trained.name)} --scores {shlex.quote(str(file))}"
+    again = report_command(trained.name, str(file))
     facts = replace(trained.facts, commands=(*trained.facts.commands[:1], again))
     trained = replace(trained, facts=facts)
     return ScoredReport(trained, str(file), rows, threshold, alpha, galleries, tuple(missing))
@@ -137,7 +137,7 @@ def _pictures(detector: Detector, rule: str, rows: list[ScoredRow]) -> dict[str,
             why = (
                 fault
                 if isinstance(fault, str)
-                else "The file has changed, or was read with another --preprocess."
+                else "The file has changed, or was prepared otherwise (preprocess)."
             )
             found[row.path] = Picture(row.path, row.score or 0.0, row.p_value, row.flagged, problem=why)
     return found

@@ -1,4 +1,4 @@
-"""Reading what `anomalae score --output FILE.csv` wrote, strictly: file, line and fault are named."""
+"""Reading the CSV of scored images, strictly: file, line and fault are named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from anomalae.errors import DataError
-from anomalae.reports.content import SCORED_COLUMNS, ScoredRow
+from anomalae.reports.content import ScoredRow
+from anomalae.runs.rows import COLUMNS
+
+HEADER = list(COLUMNS)
 
 
 def read_scores(file: Path) -> tuple[ScoredRow, ...]:
@@ -28,10 +31,8 @@ def read_scores(file: Path) -> tuple[ScoredRow, ...]:
     rows, lines = [], []
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        if next(reader, None) != [*SCORED_COLUMNS]:
-            raise DataError(
-                f"{file}: line 1: must be {','.join(SCORED_COLUMNS)}, as `anomalae score` writes it"
-            )
+        if next(reader, None) != HEADER:
+            raise DataError(f"{file}: line 1: must be {','.join(HEADER)}", advice="score")
         for cells in reader:
             if cells:
                 rows.append(_row(cells, f"{file}: line {reader.line_num}"))
@@ -54,8 +55,8 @@ def flag_threshold(rows: tuple[ScoredRow, ...]) -> float | None:
 
 
 def _row(cells: list[str], where: str) -> ScoredRow:
-    if len(cells) != len(SCORED_COLUMNS):
-        raise DataError(f"{where}: {len(cells)} columns, expected {len(SCORED_COLUMNS)}")
+    if len(cells) != len(COLUMNS):
+        raise DataError(f"{where}: {len(cells)} columns, expected {len(COLUMNS)}")
     path, score, p_value, flagged, error = cells
     if error:
         if score or p_value or flagged:

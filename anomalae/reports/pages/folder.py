@@ -61,9 +61,7 @@ def claim(folder: Path, names: list[str]) -> None:
     except OSError as error:
         raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
     if taken:
-        raise BundleError(
-            f"{folder / taken[0]}: exists already and is not of a report; choose another --output"
-        )
+        raise BundleError(f"{folder / taken[0]}: exists already and is not of a report", advice="output")
 
 
 def _start(path: Path) -> str:

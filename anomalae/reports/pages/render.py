@@ -10,7 +10,6 @@ import numpy as np
 
 from anomalae import files
 from anomalae.reports.content import (
-    SCORED_COLUMNS,
     BenchmarkReport,
     ComparisonReport,
     RunReport,
@@ -18,6 +17,7 @@ from anomalae.reports.content import (
 )
 from anomalae.reports.pages import figures, page, tuner
 from anomalae.reports.pages.folder import METRICS, PAGE, claim, write
+from anomalae.runs.rows import COLUMNS
 from anomalae.text import natural_order, printable
 
 SHOWN = 500  # rows of the table of scored images
@@ -257,7 +257,7 @@ def _auc_of(run: RunReport, name: str) -> float | str | None:
 
 def _scored_csv(report: ScoredReport) -> str:
     writer = files.CsvText()
-    writer.writerow(SCORED_COLUMNS)
+    writer.writerow(COLUMNS)
     for row in report.rows:
         verdict = (
             ["", "", ""] if row.score is None else [repr(row.score), repr(row.p_value), int(row.flagged)]

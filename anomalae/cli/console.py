@@ -1,0 +1,82 @@
+"""What goes to the terminal: consoles, warnings, and the library's errors in the command line's words."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from anomalae.errors import AnomalaeError
+from anomalae.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# What the command line says after an error, by the error's advice; {about} is the name the error gives.
+ADVICE = {
+    "benchmark": "made by: anomalae benchmark",
+    "dataset": "name one with --dataset",
+    "density": "train with --model vae, ladder-vae or adgm",
+    "evaluate": "evaluate it: anomalae evaluate --run {about}",
+    "name": "choose another --name",
+    "output": "choose another --output",
+    "resume": "go on with: anomalae train --resume {about}",
+    "runs": "`anomalae runs` lists them",
+    "score": "as `anomalae score --output FILE.csv` writes it",
+    "scores": "see --scores",
+    "train": "train one first: anomalae train --normal 0",
+}
+
+
+def said(error: AnomalaeError) -> str:
+    """Return an error as the command line says it: one line, the setting as its flag, and what would help.
+
+    error: raised by the library, which knows of no flags.
+
+    >>> said(AnomalaeError("runs/a: not finished", advice="resume", about="a"))
+    'runs/a: not finished; go on with: anomalae train --resume a'
+    >>> said(AnomalaeError("lower learning_rate (now 2)", setting="learning_rate"))
+    'lower --learning-rate (now 2)'
+    """
+    text = str(error)
+    if error.setting is not None:
+        flag = f"--{error.setting.replace('_', '-')}"
+        text = re.sub(rf"(?<![\w/.-]){re.escape(error.setting)}(?![\w/.-])", flag, text, count=1)
+    advice = ADVICE.get(error.advice or "", "")
+    return printable(f"{text}; {advice.format(about=error.about)}" if advice else text)
+
+
+def out_console() -> Console:
+    """Standard output for people: full width and no markup from data; wide where nobody looks."""
+    from rich.console import Console
+
+    return Console(
+        width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=not sys.stdout.isatty()
+    )
+
+
+def err_console() -> Console:
+    """Standard error, where progress and warnings go."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def watched() -> bool:
+    """Whether progress goes to a terminal."""
+    return sys.stderr.isatty()
+
+
+def warn(message: str) -> None:
+    """Print a warning line on standard error."""
+    click.echo(f"Warning: {printable(message)}", err=True)
+
+
+def shell_word(path: Path | str) -> str:
+    """A path as one would type it."""
+    return shlex.quote(os.fspath(path))

@@ -1,0 +1,162 @@
+"""A training that is kept, as the command line starts and shows it; shared by the commands that train a run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anomalae.cli import console
+from anomalae.cli import options as common
+from anomalae.cli.progress import TrainingDisplay, counting
+from anomalae.text import listed
+
+if TYPE_CHECKING:
+    from anomalae.datasets.load import Dataset, OneClassSplit
+    from anomalae.detectors.detector import Detector
+    from anomalae.experiments.run import Run
+    from anomalae.models.training.state import Training
+    from anomalae.settings import Settings
+
+
+class TrainingShown:
+    """Shows a training from its first epoch to its evaluation: what `anomalae.experiments.training` calls a watcher.
+
+    quiet: whether nothing but warnings is shown.
+    check: may refuse the split before anything is written.
+    """
+
+    def __init__(
+        self, *, quiet: bool = False, check: Callable[[OneClassSplit], None] = lambda split: None
+    ) -> None:
+        self.quiet, self.on_split = quiet, check
+        # Of the training under way, and so of what can be resumed.
+        self.folder: Path | None = None
+        self._n_test = 0
+        self._display: TrainingDisplay | None = None
+        self._count: Callable[[int], None] | None = None
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> TrainingShown:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def on_begin(
+        self, folder: Path, dataset: Dataset, split: OneClassSplit, settings: Settings, done: int | None
+    ) -> None:
+        """Say what is trained, and show its progress from now on."""
+        self.folder = folder
+        images = len(split.train)
+        if not self.quiet:
+            verb = "training" if done is None else f"going on after epoch {done}"
+            click.echo(
+                f"{verb}: {folder}  ({dataset.name}, normal {listed(split.normal, ',')}, "
+                f"{images} training images)",
+                err=True,
+            )
+        display = TrainingDisplay(
+            settings.epochs or 0, images * settings.n_networks, done=done or 0, quiet=self.quiet
+        )
+        self._display = self._open.enter_context(display)
+
+    def on_batch(self, done: int, loss: float) -> None:
+        """Show a step."""
+        if self._display:
+            self._display.on_batch(done, loss)
+
+    def on_epoch(self, state: Training) -> None:
+        """Show an epoch."""
+        if self._display:
+            self._display.on_epoch(state)
+
+    def on_calibrated(self, done: int) -> None:
+        """Show how many held-out images are scored."""
+        if self._display:
+            self._display.on_scored(done)
+
+    def on_trained(self, detector: Detector, split: OneClassSplit) -> None:
+        """End the progress of the training."""
+        self.folder, self._n_test = None, len(split.test)
+        self._open.close()
+
+    def on_tested(self, done: int) -> None:
+        """Show how many test images are scored."""
+        if self._count is None:
+            shown = counting("scoring test images", self._n_test, quiet=self.quiet)
+            self._count = self._open.enter_context(shown)
+        self._count(done)
+
+    def warn(self, message: str) -> None:
+        """Print a warning."""
+        console.warn(message)
+
+
+@contextlib.contextmanager
+def training_shown(
+    given: dict[str, Any], check: Callable[[OneClassSplit], None] = lambda split: None
+) -> Iterator[TrainingShown]:
+    """Show a training; one that is interrupted ends with status 1 and the command that goes on with it.
+
+    given: options quiet and runs_dir.
+    check: may refuse the split before anything is written.
+    """
+    shown = TrainingShown(quiet=given["quiet"], check=check)
+    try:
+        with shown:
+            yield shown
+    except KeyboardInterrupt:
+        if shown.folder is None:
+            raise
+        again = f"anomalae train --resume {shown.folder.name}{runs_dir_flag(given['runs_dir'])}"
+        click.echo(f"Interrupted; go on with: {again}", err=True)
+        raise SystemExit(1) from None
+
+
+def train_new(
+    given: dict[str, Any],
+    settings: Settings,
+    alpha: float,
+    check: Callable[[OneClassSplit], None] = lambda split: None,
+) -> Run:
+    """Train a new run of the options that name its data, classes and place.
+
+    given: options dataset, data_dir, preprocess, polarity, normal, anomalous, name, runs_dir, device, threads, quiet.
+    settings: of its detector.
+    alpha: false-alarm level of its evaluation.
+    check: may refuse the split before anything is written.
+    """
+    from anomalae import runs
+    from anomalae.datasets.load import parse_classes
+    from anomalae.experiments.training import train_and_keep
+    from anomalae.runs.environment import choose_device
+
+    # Refused before a data set is looked for, which may take a download.
+    choose_device(given["device"])
+    if given["name"] is not None:
+        runs.check_free(given["runs_dir"], given["name"])
+    dataset = common.load(given)
+    side = "normal" if given["normal"] else "anomalous"
+    classes = parse_classes(given[side], dataset.classes, Path(dataset.name).name)
+    with training_shown(given, check) as shown:
+        return train_and_keep(
+            dataset,
+            settings,
+            normal=classes if side == "normal" else None,
+            anomalous=classes if side == "anomalous" else None,
+            runs_dir=given["runs_dir"],
+            name=given["name"],
+            alpha=alpha,
+            device=given["device"],
+            threads=given["threads"],
+            watcher=shown,
+        )
+
+
+def runs_dir_flag(runs_dir: Path) -> str:
+    """Return `--runs-dir` with a space before it, as one would type it; nothing for the usual folder."""
+    return "" if runs_dir == Path("runs") else f" --runs-dir {console.shell_word(runs_dir)}"

@@ -1,0 +1,118 @@
+"""Verdicts on inputs of any kind: each image's score, p-value and flag, an error where there is no image; heatmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from anomalae import plots
+from anomalae.detectors.detector import Detector
+from anomalae.errors import BundleError
+from anomalae.evaluation.conformal import benjamini_hochberg, p_values
+from anomalae.files import write_png
+from anomalae.images.inputs import IMAGE_SUFFIXES, Input
+from anomalae.runs.folder import slug
+from anomalae.runs.rows import Judged, Row
+from anomalae.settings import DEFAULT_ALPHA
+
+# Images that are scored, and drawn, at a time: as many as fit well in memory.
+SCORED, DRAWN = 4096, 512
+
+
+def judge(
+    detector: Detector,
+    inputs: Sequence[Input],
+    rule: str | None = None,
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    fdr: float | None = None,
+    run: str = "",
+    on_scored: Callable[[int], None] = lambda done: None,
+) -> Judged:
+    """Score inputs, and flag those that do not look like the normal images of a detector.
+
+    detector: a fitted one.
+    inputs: as `anomalae.images.inputs.read_inputs` gives them; one without an image gets a row with its error.
+    rule: by which they are scored; None is the detector's own.
+    alpha: false-alarm level, above 0 and below 1: flagged is what has a p-value of at most this.
+    fdr: flags by Benjamini-Hochberg instead, so that at most this share of the flagged images is normal, in
+        expectation; above 0 and below 1.
+    run: name of the run that judges, for the record.
+    on_scored: called now and then with the number of images scored.
+
+    Returns a row an input, in their order, and what they were judged by. Raises ConfigError for a rule that the
+    detector lacks, and for an alpha or FDR out of range.
+
+    >>> rows = judge(detector, list(read_inputs(["images/"]))).rows  # doctest: +SKIP
+    """
+    rule = detector.check_rule(rule)
+    rows = [Row(entry.name, None, None, None, entry.error) for entry in inputs]
+    there = [(place, entry.image) for place, entry in enumerate(inputs) if entry.image is not None]
+    if there:
+        scores = _scores(detector, [image for _, image in there], rule, on_scored)
+        ps = p_values(scores, detector.calibration_scores(rule))
+        flags = ps <= alpha if fdr is None else benjamini_hochberg(ps, fdr)
+        for (place, _), score, p_value, flag in zip(there, scores, ps, flags, strict=True):
+            rows[place] = Row(inputs[place].name, float(score), float(p_value), bool(flag), None)
+    threshold = detector.threshold(alpha, rule) if fdr is None else None
+    return Judged(run, rule, alpha if fdr is None else None, fdr, threshold, rows)
+
+
+def write_heatmaps(
+    folder: Path,
+    detector: Detector,
+    inputs: Sequence[Input],
+    rule: str | None = None,
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    on_drawn: Callable[[int], None] = lambda done: None,
+) -> list[Path]:
+    """Draw each image, its reconstruction and where they differ into `00017_name.png`.
+
+    The row's number keeps apart what has the same name in different folders.
+
+    folder: is made where it is missing.
+    detector, inputs, rule: as for `judge`; what has no image is passed over.
+    alpha: false-alarm level that sets the colour scale.
+    on_drawn: called now and then with the number of images drawn.
+
+    Returns the files. Raises BundleError where they cannot be written, ConfigError for a rule that the detector lacks.
+    """
+    rule = detector.check_rule(rule)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
+    scale = plots.heat_scale(detector.heatmap_level(alpha, rule))
+    there = [
+        (place, entry.name, entry.image) for place, entry in enumerate(inputs) if entry.image is not None
+    ]
+    written = []
+    for start in range(0, len(there), DRAWN):
+        some = there[start : start + DRAWN]
+        images = np.stack([image for *_, image in some])
+        rebuilt, terms = detector.reconstruct(images), detector.heatmap(images, rule)
+        for (place, name, image), reconstruction, term in zip(some, rebuilt, terms, strict=True):
+            written.append(folder / f"{place:05d}_{slug(_stem(name))}.png")
+            write_png(written[-1], plots.heat_strip(image, reconstruction, term, scale))
+        on_drawn(start + len(some))
+    return written
+
+
+def _scores(
+    detector: Detector, images: list[np.ndarray], rule: str, on_scored: Callable[[int], None]
+) -> np.ndarray:
+    parts = []
+    for start in range(0, len(images), SCORED):
+        some = images[start : start + SCORED]
+        parts.append(detector.score(np.stack(some), rule))
+        on_scored(start + len(some))
+    return np.concatenate(parts)
+
+
+def _stem(name: str) -> str:
+    """The file's name without its folders, and without the suffix of a picture."""
+    last = Path(name).name
+    return Path(last).stem if last.lower().endswith(tuple(IMAGE_SUFFIXES)) else last

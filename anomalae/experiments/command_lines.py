@@ -1,0 +1,193 @@
+"""Command lines that make a run or a table again: the one place of the library that knows flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomalae.datasets.load import DATASETS
+from anomalae.runs.environment import Environment
+from anomalae.runs.record import Data
+from anomalae.settings import DEFAULT_ALPHA, PRESETS, Settings
+
+if TYPE_CHECKING:
+    from anomalae.experiments.grid import Grid
+
+Values = Settings | Mapping[str, Any]
+
+# Settings of a training on which the defaults of others depend, besides the model.
+_LEADING = ("architecture", "batch_size", "noise")
+
+
+def flags(asked: Values, usual: Values = {}) -> list[str]:  # noqa: B006 - never written to
+    """Return the words that ask for settings, of those that are not usual.
+
+    asked: settings, or a dict of some of them; what is None is not asked for.
+    usual: what holds without a word; a dict may lack settings.
+
+    >>> flags({"latent_dim": 16, "views": ("pixels", "edges"), "noise": 0.0}, Settings())
+    ['--latent-dim', '16', '--views', 'pixels,edges', '--noise', '0']
+    """
+    before = _values(usual)
+    return [
+        text
+        for name, value in _values(asked).items()
+        if value is not None and (name not in before or before[name] != value)
+        for text in (f"--{name.replace('_', '-')}", word(value))
+    ]
+
+
+def word(value: Any) -> str:
+    """Return a value as it is typed: several with commas, a number as short as it may be.
+
+    >>> word((1024, 512)), word(0.002), word(600.0), word(1 / 3)
+    ('1024,512', '0.002', '600', '0.3333333333333333')
+    """
+    if isinstance(value, tuple | list):
+        return ",".join(map(word, value))
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
+
+
+def train_command(
+    data: Data,
+    settings: Settings,
+    environment: Environment,
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    name: str | None = None,
+) -> str:
+    """Return the command that trains a run again: what is not at its default, and always data, classes and seed.
+
+    data, settings, environment: of the run; its epochs and batch size are named where other images would not give them.
+    alpha: false-alarm level of its evaluation.
+    name: of the run.
+    """
+    words = ["anomalae", "train", "--dataset", data.name or "arrays", *_classes("normal", data.normal)]
+    words += _prepared(data.name, data.preprocess, data.polarity)
+    words += _of_training(settings, data.n_train)
+    words += flags({"seed": settings.seed, "threads": environment.threads})
+    words += flags({"device": environment.device}, {"device": "cpu"})
+    words += flags({"alpha": alpha}, {"alpha": DEFAULT_ALPHA})
+    return shlex.join([*words, *flags({"name": name})])
+
+
+def benchmark_command(
+    grid: Grid,
+    *,
+    baselines: Sequence[str] = (),
+    time_limit: float | None = None,
+    threads: int | None = None,
+) -> str:
+    """Return the command that measures a grid, with the options that are not at their defaults.
+
+    grid: what is measured.
+    baselines: names of those beside it.
+    time_limit, threads: of the baselines.
+    """
+    dataset = grid.dataset
+    words = ["anomalae", "benchmark", "--dataset", dataset.name]
+    if tuple(grid.classes) != tuple(dataset.classes):
+        words += _classes(grid.side, grid.classes)
+    elif grid.side != "normal":
+        words += [f"--{grid.side}", "each"]
+    origin = dataset.provenance
+    words += _prepared(dataset.name, origin.get("preprocess", "auto"), origin.get("polarity", "auto"))
+    words += flags({"seeds": grid.seeds})
+    words += flags({"part": grid.part, "alpha": grid.alpha}, {"part": "test", "alpha": DEFAULT_ALPHA})
+    words += _of_grid(grid.settings)
+    words += flags({"baseline": ",".join(baselines) or None, "time_limit": time_limit, "threads": threads})
+    return shlex.join(words)
+
+
+def compare_command(
+    run: str,
+    baselines: str,
+    *,
+    runs_dir: Path = Path("runs"),
+    seed: int,
+    pca: int | None = None,
+    time_limit: float | None = None,
+    threads: int | None = None,
+) -> str:
+    """Return the command that compares a run with baselines again.
+
+    run: its name or path.
+    baselines: as they were asked for, with commas.
+    runs_dir: folder that holds the runs.
+    seed, pca, time_limit, threads: of the baselines; None is not named.
+    """
+    words = ["anomalae", "compare", "--run", run]
+    words += flags({"runs_dir": str(runs_dir)}, {"runs_dir": "runs"})
+    words += flags({"baseline": baselines, "seed": seed, "pca": pca})
+    return shlex.join([*words, *flags({"time_limit": time_limit, "threads": threads})])
+
+
+def report_command(run: str, scores: str | None = None) -> str:
+    """Return the command that reports on a run, or on the images scored by it in a file."""
+    return shlex.join(["anomalae", "report", run, *flags({"scores": scores})])
+
+
+def _of_training(settings: Settings, n_train: int) -> list[str]:
+    """Words for the settings of a training whose epochs and batch size are filled in, for so many images."""
+    values, model = _values(settings), settings.model
+    kind = flags({"model": model}, Settings())
+    bare = _values(Settings.of(model=model).for_images(n_train))
+    leading = {name: values[name] for name in _LEADING if values[name] != bare[name]}
+    usual = _values(Settings.of(model=model, **leading).for_images(n_train))
+    # The seed is always named.
+    return [*kind, *flags(leading), *flags(values, {**usual, "seed": settings.seed})]
+
+
+def _of_grid(settings: Settings) -> list[str]:
+    """Words for the settings of a grid, which names a preset where one fits, and no seed."""
+    kind = {"model": settings.model, "architecture": settings.architecture}
+    fitting = (name for name in PRESETS if _fits(settings, _preset(name, settings.architecture)))
+    preset = next(fitting, None)
+    given = {**kind, **(_preset(preset, settings.architecture) if preset else {})}
+    noise = Settings.of(**given).noise
+    # The default of passes depends on the noise.
+    usual = _values(Settings.of(**{**given, "noise": settings.noise}))
+    return [
+        *flags({"preset": preset}),
+        *flags(kind, Settings()),
+        *flags(settings, {**usual, "noise": noise, "seed": settings.seed}),
+    ]
+
+
+def _preset(name: str, architecture: str) -> dict[str, Any]:
+    """A preset as it is taken: layers of a dense network are not those of another architecture."""
+    values = dict(PRESETS[name])
+    if architecture != "dense":
+        values.pop("hidden", None)
+    return values
+
+
+def _fits(settings: Settings, preset: Mapping[str, Any]) -> bool:
+    return all(getattr(settings, name) == value for name, value in preset.items())
+
+
+def _classes(side: str, classes: Sequence[int | str]) -> list[str]:
+    """Words for classes: numbers with commas; names one by one, for they may hold commas."""
+    if all(isinstance(name, int) for name in classes):
+        return flags({side: tuple(classes)})
+    return [text for name in classes for text in (f"--{side}", str(name))]
+
+
+def _prepared(dataset: str | None, preprocess: str, polarity: str) -> list[str]:
+    """Words for how the image files of a folder were prepared."""
+    if dataset in DATASETS:
+        return []
+    asked = {"preprocess": preprocess, "polarity": polarity}
+    return flags(asked, dict.fromkeys(asked, "auto"))
+
+
+def _values(settings: Values) -> dict[str, Any]:
+    """Settings as a dict, lists as tuples."""
+    if isinstance(settings, Settings):
+        settings = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}

@@ -1,0 +1,196 @@
+"""Trainings that are kept: a new run or an interrupted one, trained to its end, evaluated, and left in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from anomalae import runs
+from anomalae.datasets.load import Dataset, OneClassSplit
+from anomalae.detectors.detector import Detector
+from anomalae.errors import BundleError
+from anomalae.evaluation.conformal import calibration_warning
+from anomalae.experiments.run import Downloads, Run, describe, reload_dataset
+from anomalae.runs.environment import choose_device
+from anomalae.runs.record import read_checkpoint
+from anomalae.settings import DEFAULT_ALPHA, Settings
+
+if TYPE_CHECKING:
+    from anomalae.models.training.state import Training
+
+Classes = Iterable[int | str]
+
+
+class Watcher(Protocol):
+    """What a training calls on its way. Each method does nothing here: a subclass takes those it wants."""
+
+    def on_split(self, split: OneClassSplit) -> None:
+        """Look at the split before anything is written; an error raised here ends all."""
+        return
+
+    def on_begin(
+        self, folder: Path, dataset: Dataset, split: OneClassSplit, settings: Settings, done: int | None
+    ) -> None:
+        """Take note that a training begins, or goes on after `done` epochs; the settings name all epochs."""
+        return
+
+    def on_batch(self, done: int, loss: float) -> None:
+        """Take note of a step, after which `done` images of the epoch are seen."""
+        return
+
+    def on_epoch(self, state: Training) -> None:
+        """Take note of an epoch; the last of `state.history` is its line."""
+        return
+
+    def on_calibrated(self, done: int) -> None:
+        """Take note that `done` held-out images are scored, after the last epoch."""
+        return
+
+    def on_trained(self, detector: Detector, split: OneClassSplit) -> None:
+        """Take note that the run is written; what follows is its evaluation."""
+        return
+
+    def on_tested(self, done: int) -> None:
+        """Take note that `done` images of the test part are scored."""
+        return
+
+    def warn(self, message: str) -> None:
+        """Pass on a warning, one line."""
+        return
+
+
+class Unwatched(Watcher):
+    """Takes no note of anything."""
+
+
+def train_and_keep(
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    normal: Classes | None = None,
+    anomalous: Classes | None = None,
+    runs_dir: str | Path = "runs",
+    name: str | None = None,
+    alpha: float = DEFAULT_ALPHA,
+    device: str = "auto",
+    threads: int | None = None,
+    watcher: Watcher | None = None,
+) -> Run:
+    """Train a detector on a data set's normal classes, keep it as a run, evaluate it, and keep that too.
+
+    dataset: its train part is split by the settings' seed, its test part is scored once the training is over.
+    settings: of the detector.
+    normal: the normal classes, or else
+    anomalous: the anomalous ones; all the others are normal then.
+    runs_dir: folder that holds the runs.
+    name: of the run, refused if it is taken; None names it by what it is, as in `mnist-0-ae`, and counts up.
+    alpha: false-alarm level of the evaluation, above 0 and below 1.
+    device: auto, cpu, cuda or mps.
+    threads: CPU threads of PyTorch; None leaves them as they are.
+    watcher: is called on the way.
+
+    Returns the run, with its detector and data set at hand. A training that breaks off leaves its last checkpoint,
+    from which `resume` goes on; one that breaks off before there is any leaves nothing.
+
+    Raises ConfigError for a device that is not there, BundleError for a name that is taken or a folder that cannot be
+    written, DataError for classes that the data set lacks, TrainingError when the loss is no longer finite.
+    """
+    watcher = watcher or Unwatched()
+    choose_device(device)
+    if name is not None:
+        runs.check_free(Path(runs_dir), name)
+    split = dataset.one_class(normal=normal, anomalous=anomalous, seed=settings.seed)
+    watcher.on_split(split)
+    settings = settings.for_images(len(split.train))
+    folder = runs.create(Path(runs_dir), name, automatic_name(dataset, split, settings))
+    try:
+        return _train(dataset, split, settings, folder, alpha, device, threads, watcher, resume=False)
+    except BaseException:
+        # Nothing worth keeping was written yet.
+        if not runs.is_unfinished(folder) and not runs.is_finished(folder):
+            with contextlib.suppress(OSError):
+                runs.remove_empty(folder)
+        raise
+
+
+def resume(
+    folder: str | Path,
+    *,
+    data_dir: str | None = None,
+    alpha: float = DEFAULT_ALPHA,
+    device: str = "auto",
+    threads: int | None = None,
+    watcher: Watcher | None = None,
+    progress: Downloads | None = None,
+) -> Run:
+    """Go on with an interrupted training from its checkpoint, and evaluate the run as `train_and_keep` does.
+
+    The weights at its end are those of an uninterrupted training, bit for bit (same machine, versions, threads).
+
+    folder: of the unfinished run.
+    data_dir: where its data set is looked for first; None is where it was found before.
+    alpha, device, watcher: as for `train_and_keep`.
+    threads: CPU threads of PyTorch; None takes as many as the training had.
+    progress: called while files are downloaded.
+
+    Raises BundleError for a run that is finished, locked or broken, DataError when its data are gone or have changed.
+    """
+    folder = Path(folder)
+    if runs.is_finished(folder):
+        raise BundleError(f"{folder}: is finished already", advice="evaluate", about=folder.name)
+    _, _, record = read_checkpoint(folder)
+    dataset = reload_dataset(record.data, data_dir, progress)
+    split = dataset.one_class(normal=record.data.normal, seed=record.data.seed)
+    threads = record.environment.threads if threads is None else threads
+    watcher = watcher or Unwatched()
+    return _train(dataset, split, record.settings, folder, alpha, device, threads, watcher, resume=True)
+
+
+def automatic_name(dataset: Dataset, split: OneClassSplit, settings: Settings) -> str:
+    """Return what a run is called by itself: data, normal classes (or the one that is not), model."""
+    if len(split.anomalous) == 1 and len(split.normal) > 1:
+        which = f"not{split.anomalous[0]}"
+    else:
+        which = "+".join(str(name) for name in split.normal)
+    return runs.slug(f"{Path(dataset.name).name}-{which}-{settings.model}")
+
+
+def _train(
+    dataset: Dataset,
+    split: OneClassSplit,
+    settings: Settings,
+    folder: Path,
+    alpha: float,
+    device: str,
+    threads: int | None,
+    watcher: Watcher,
+    *,
+    resume: bool,
+) -> Run:
+    """Train into an existing folder, which is locked meanwhile, then evaluate what stands there."""
+    done = len(read_checkpoint(folder)[1]) if resume else None
+    watcher.on_begin(folder, dataset, split, settings, done)
+    with runs.lock(folder):
+        detector = Detector(device=device, threads=threads, **settings.to_dict())
+        detector.fit(
+            split.train.images,
+            split.validation.images,
+            split.calibration.images,
+            data=describe(dataset, split),
+            folder=folder,
+            resume=resume,
+            on_epoch=watcher.on_epoch,
+            on_batch=watcher.on_batch,
+            on_scored=watcher.on_calibrated,
+        )
+        detector.write(folder)
+    watcher.on_trained(detector, split)
+    warning = calibration_warning(detector.n_calibration, alpha)
+    if warning:
+        watcher.warn(warning)
+    run = Run(folder, device=device, threads=threads)
+    run.hold(detector, dataset)
+    run.evaluate(alpha, keep=True, on_scored=watcher.on_tested)
+    return run

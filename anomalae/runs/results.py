@@ -1,0 +1,220 @@
+"""What a run keeps of its evaluation and its comparison: each file with its reader and its writer, both strict.
+
+`evaluation.json` holds the numbers, `scores.csv` an image a line; `comparison.json` holds the table of methods,
+`comparison.safetensors` their scores of the same images.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalae import files, runs
+from anomalae.errors import AnomalaeError, BundleError
+from anomalae.evaluation.metrics import Evaluation, evaluate
+
+SCORES_HEADER = ["index", "label", "is_anomaly", "score", "p_value", "flagged"]
+OWN = "anomalae"  # the method of the run itself, beside its baselines
+
+# What a list of runs shows of an evaluation.
+_SHOWN = ("roc_auc", "roc_auc_interval", "threshold", "alpha")
+
+
+# --- evaluation ---------------------------------------------------------------------------------------------------
+
+
+def evaluation_document(
+    evaluation: Evaluation, *, run: str, dataset: str, normal: Sequence[int | str], rule: str
+) -> dict[str, Any]:
+    """Return what `evaluation.json` holds and the command line prints as JSON: the numbers, and whose they are.
+
+    evaluation: numbers of one part, by one rule.
+    run: name of the run.
+    dataset: name of the data set whose test part was scored.
+    normal: the run's normal classes.
+    rule: name of the score.
+    """
+    return {"run": run, "dataset": dataset, "normal": list(normal), "score": rule, **evaluation.to_dict()}
+
+
+def write_evaluation(folder: Path, document: dict[str, Any], evaluation: Evaluation) -> None:
+    """Write `evaluation.json` and `scores.csv` into the run."""
+    files.write_bytes(folder / runs.SCORES, scores_csv(evaluation).encode())
+    files.write_json(folder / runs.EVALUATION, document)
+
+
+def scores_csv(evaluation: Evaluation) -> str:
+    """Return `index,label,is_anomaly,score,p_value,flagged`, an image a line, in the order of the test part."""
+    writer = files.CsvText()
+    writer.writerow(SCORES_HEADER)
+    for index, (score, anomaly, flag) in enumerate(
+        zip(evaluation.scores, evaluation.is_anomaly, evaluation.flagged, strict=True)
+    ):
+        label = "" if evaluation.labels is None else evaluation.labels[index]
+        p_value = "" if evaluation.p_values is None else repr(float(evaluation.p_values[index]))
+        writer.writerow([index, label, int(anomaly), repr(float(score)), p_value, int(flag)])
+    return writer.text()
+
+
+def read_evaluation_document(folder: Path) -> dict[str, Any] | None:
+    """Read `evaluation.json` alone; None where there is none. BundleError where a list of runs lacks a number."""
+    path = folder / runs.EVALUATION
+    if not path.is_file():
+        return None
+    document = files.read_json(path)
+    for key in _SHOWN:
+        if not isinstance(document, dict) or key not in document:
+            raise BundleError(f"{path}: has no {key!r}; evaluate the run again")
+    return dict(document)
+
+
+def read_evaluation(folder: Path) -> Evaluation | None:
+    """Read the evaluation a run keeps, made again from `scores.csv` and `evaluation.json`; None without both of them.
+
+    Labels are int64 where each of them is an integer, else text, and None where no image has one. Raises BundleError,
+    naming file, line and fault, for content that `write_evaluation` does not write, and for two files that do not
+    belong together.
+    """
+    table, document = folder / runs.SCORES, folder / runs.EVALUATION
+    if not (table.is_file() and document.is_file()):
+        return None
+    kept = files.read_json(document)
+    alpha, threshold = _judged_by(kept, document)
+    rows = _read_rows(table)
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(SCORES_HEADER)}
+    try:
+        evaluation = evaluate(
+            np.array([float(score) for score in columns["score"]]),
+            np.array([value == "1" for value in columns["is_anomaly"]]),
+            _labels(columns["label"], table),
+            p_values=_p_values(columns["p_value"], table),
+            alpha=alpha,
+            threshold=threshold,
+        )
+    except AnomalaeError as error:
+        raise BundleError(f"{table}: {error}") from None
+    counts = evaluation.to_dict()
+    same = all(counts[name] == kept.get(name) for name in ("n_normal", "n_anomalous"))
+    if not same or [str(int(flag)) for flag in evaluation.flagged] != columns["flagged"]:
+        raise BundleError(f"{table}: does not belong to {document.name} beside it; evaluate the run again")
+    return evaluation
+
+
+def _judged_by(kept: Any, path: Path) -> tuple[float, float | None]:
+    """Alpha and threshold of `evaluation.json`."""
+    if not isinstance(kept, dict):
+        raise BundleError(f"{path}: expected an object, got {type(kept).__name__}")
+    for name in ("alpha", "threshold"):
+        if name not in kept:
+            raise BundleError(f"{path}: {name!r} is missing")
+    alpha, threshold = kept["alpha"], kept["threshold"]
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
+        raise BundleError(f"{path}: alpha is {alpha!r}, must be above 0 and below 1")
+    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if threshold is not None and not (number and abs(threshold) <= sys.float_info.max):
+        raise BundleError(f"{path}: threshold is {threshold!r}, must be a finite number or null")
+    return float(alpha), None if threshold is None else float(threshold)
+
+
+def _read_rows(path: Path) -> list[list[str]]:
+    """The lines of a `scores.csv` below its header, each checked."""
+    try:
+        text = path.read_bytes().decode()
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BundleError(f"{path}: cannot be read: {error}") from None
+    if not rows or rows[0] != SCORES_HEADER:
+        raise BundleError(f"{path}: the first line must be {','.join(SCORES_HEADER)}")
+    for index, row in enumerate(rows[1:]):
+        fault = _fault(row, index)
+        if fault:
+            raise BundleError(f"{path}: image {index}: {fault}")
+    return rows[1:]
+
+
+def _fault(row: list[str], index: int) -> str | None:
+    if len(row) != len(SCORES_HEADER):
+        return f"{len(row)} columns, expected {len(SCORES_HEADER)}"
+    values = dict(zip(SCORES_HEADER, row, strict=True))
+    if values["index"] != str(index):
+        return f"index is {values['index']!r}, expected {index}"
+    for name in ("is_anomaly", "flagged"):
+        if values[name] not in ("0", "1"):
+            return f"{name} is {values[name]!r}, must be 0 or 1"
+    for name in ("score", "p_value"):
+        try:
+            finite = (name == "p_value" and not values[name]) or math.isfinite(float(values[name]))
+        except ValueError:
+            finite = False
+        if not finite:
+            return f"{name} is {values[name]!r}, must be a finite number"
+    return None
+
+
+def _labels(texts: list[str], path: Path) -> np.ndarray | None:
+    if not any(texts):
+        return None
+    if not all(texts):
+        raise BundleError(f"{path}: image {texts.index('')}: the label is missing")
+    short = all(text.isascii() and text.removeprefix("-").isdigit() and len(text) < 19 for text in texts)
+    if short and all(str(int(text)) == text for text in texts):
+        return np.array([int(text) for text in texts], dtype=np.int64)
+    return np.array(texts)
+
+
+def _p_values(texts: list[str], path: Path) -> np.ndarray | None:
+    if not any(texts):
+        return None
+    if not all(texts):
+        raise BundleError(f"{path}: image {texts.index('')}: the p_value is missing")
+    return np.array([float(text) for text in texts])
+
+
+# --- comparison ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What a comparison with baselines left in a run."""
+
+    # A row a method, the run's own first: `anomalae.experiments.comparison.Row` as a dict.
+    rows: list[dict[str, Any]]
+    # float64 (n_test,) of each method that has scores.
+    scores: dict[str, np.ndarray]
+
+
+def write_comparison(folder: Path, document: dict[str, Any], scores: dict[str, np.ndarray]) -> None:
+    """Write `comparison.json` and `comparison.safetensors` into the run.
+
+    document: the table, JSON-able, with a row a method under `rows`.
+    scores: float64 (n_test,) of each method that has them, the run's own under `anomalae`.
+    """
+    files.write_arrays(folder / runs.COMPARISON_SCORES, scores)
+    files.write_json(folder / runs.COMPARISON, document)
+
+
+def read_comparison(folder: Path) -> Comparison | None:
+    """Read the comparison a run keeps; None where none was made. BundleError for files that hold something else."""
+    path = folder / runs.COMPARISON
+    if not path.is_file():
+        return None
+    document = files.read_json(path)
+    scores = read_comparison_scores(folder)
+    rows = document.get("rows") if isinstance(document, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "method" in row for row in rows):
+        raise BundleError(f"{path} is no comparison")
+    return Comparison(rows, scores)
+
+
+def read_comparison_scores(folder: Path) -> dict[str, np.ndarray]:
+    """Read the scores of each method of a comparison, float64 (n_test,); empty where there are none."""
+    path = folder / runs.COMPARISON_SCORES
+    return files.read_arrays(path)[0] if path.is_file() else {}

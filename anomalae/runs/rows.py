@@ -1,0 +1,121 @@
+"""Judged images as rows, an image each: what they are, and how they are written as CSV, JSON, JSON lines or Parquet."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from anomalae import files
+from anomalae.errors import ConfigError
+
+COLUMNS = ("path", "score", "p_value", "flagged", "error")
+TEXT_FORMATS = ("csv", "json", "jsonl")
+FORMATS = (*TEXT_FORMATS, "parquet")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image. Score, p-value and verdict are None where there is an error."""
+
+    # As it was given; it may hold anything that a file name may.
+    path: str
+    # Higher = more anomalous.
+    score: float | None
+    # In (0, 1]: how often normal images score as high.
+    p_value: float | None
+    flagged: bool | None
+    # Why there is no score, in one line.
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All rows of one call, in the order of the inputs, and what they were judged by."""
+
+    # Name of the run.
+    run: str
+    # The rule.
+    score: str
+    # None where the false discovery rate decided.
+    alpha: float | None
+    fdr: float | None
+    # An image is flagged if its score is above it; None where nothing can be, and where the FDR decided.
+    threshold: float | None
+    rows: list[Row]
+
+    @property
+    def n_failed(self) -> int:
+        """Number of rows with an error."""
+        return sum(row.error is not None for row in self.rows)
+
+    @property
+    def n_flagged(self) -> int:
+        """Number of rows that are flagged."""
+        return sum(bool(row.flagged) for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-able values, with the numbers of all rows, of flagged and of failed ones."""
+        head = {key: value for key, value in asdict(self).items() if key != "rows"}
+        counts = {"n": len(self.rows), "n_flagged": self.n_flagged, "n_failed": self.n_failed}
+        return {**head, **counts, "rows": [asdict(row) for row in self.rows]}
+
+
+def text(form: str, judged: Judged) -> str:
+    """Return the rows as text.
+
+    form: csv, json or jsonl. Undecodable bytes of a path are written as escapes; JSON keeps them.
+    judged: the rows.
+
+    Raises ConfigError for another form.
+    """
+    if form == "json":
+        return json.dumps(judged.to_dict(), indent=1) + "\n"
+    if form == "jsonl":
+        return "".join(json.dumps(asdict(row)) + "\n" for row in judged.rows)
+    if form != "csv":
+        raise ConfigError(f"form {form!r}: must be one of {', '.join(FORMATS)}")
+    writer = files.CsvText()
+    writer.writerow(COLUMNS)
+    writer.writerows([_cell(getattr(row, column)) for column in COLUMNS] for row in judged.rows)
+    return writer.text()
+
+
+def write(path: Path, judged: Judged, form: str | None = None) -> None:
+    """Write the rows to a file, atomically.
+
+    path: of the file.
+    judged: the rows.
+    form: csv, json, jsonl or parquet; None is what the suffix says.
+
+    Raises ConfigError for another form, BundleError where the file cannot be written, and ImportError where pyarrow
+    is missing for Parquet.
+    """
+    form = form or path.suffix.lower().lstrip(".")
+    files.write_bytes(path, _parquet(judged) if form == "parquet" else text(form, judged).encode())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return repr(value)
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _parquet(judged: Judged) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def column(name: str) -> list[Any]:
+        values = [getattr(row, name) for row in judged.rows]
+        return [_cell(v) if isinstance(v, str) else v for v in values]
+
+    types = (pa.string(), pa.float64(), pa.float64(), pa.bool_(), pa.string())
+    arrays = [pa.array(column(name), kind) for name, kind in zip(COLUMNS, types, strict=True)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(dict(zip(COLUMNS, arrays, strict=True))), sink)
+    return sink.getvalue().to_pybytes()
