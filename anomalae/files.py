@@ -189,15 +189,17 @@ def names(path: Path) -> set[str]:
 
 
 def _check_names(
-    path: Path, names: list[str], found: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]]
+    path: Path, names: list[str], found_shapes: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]]
 ) -> None:
     for name in sorted(set(shapes) - set(names)):
         raise BundleError(f"{path}: array {name!r} is missing")
     for name in sorted(set(names) - set(shapes)):
         raise BundleError(f"{path}: unknown array {name!r}")
     for name, shape in shapes.items():
-        if found[name] != tuple(shape):
-            raise BundleError(f"{path}: {name!r} has shape {list(found[name])}, expected {list(shape)}")
+        if found_shapes[name] != tuple(shape):
+            raise BundleError(
+                f"{path}: {name!r} has shape {list(found_shapes[name])}, expected {list(shape)}"
+            )
 
 
 def _read(path: Path) -> str:

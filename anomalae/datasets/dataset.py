@@ -25,7 +25,7 @@ class Part:
         return len(self.images)
 
     def take(self, indices: np.ndarray) -> Part:
-        """The images at these indices, in this order."""
+        """Return the images at these indices, in this order."""
         return Part(self.images[indices], self.labels[indices])
 
 
@@ -81,7 +81,7 @@ class Dataset:
 def make_dataset(
     name: str, train: Part, test: Part, classes: Classes, root: str | None, verified: bool, **more: str
 ) -> Dataset:
-    """A data set of these parts with its provenance, to which `more` is added."""
+    """Make a data set of these parts with its provenance, to which `more` is added."""
     parts = {"train": train, "test": test}
     provenance = {
         "name": name,
@@ -95,7 +95,7 @@ def make_dataset(
 
 
 def content_hash(part: Part) -> str:
-    """SHA-256 of the images' bytes, then of the labels: 8 bytes each, least first, or names ended by NUL."""
+    """Return the SHA-256 of the images' bytes, then of the labels: 8 bytes each, least first, or names ended by NUL."""
     digest = hashlib.sha256(np.ascontiguousarray(part.images).data)
     if part.labels.dtype.kind == "i":
         digest.update(part.labels.astype("<i8").data)

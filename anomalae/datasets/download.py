@@ -100,7 +100,7 @@ def _chunks(url: str, timeout: float) -> Generator[tuple[bytes, int | None], Non
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, on one line, without the path that an OSError repeats."""
+    """Say what went wrong, on one line, without the path that an OSError repeats."""
     inner = getattr(error, "reason", None)
     if isinstance(inner, BaseException):
         return reason(inner)

@@ -45,7 +45,7 @@ def load_folder(folder: Path, preprocess: str, polarity: str) -> Dataset:
 
 
 def _read_classes(folder: Path, preprocess: str, polarity: str) -> dict[str, np.ndarray]:
-    """Images of each class folder by its name, uint8 (N, 28, 28). DataError for one that cannot be read."""
+    """Read the images of each class folder, uint8 (N, 28, 28) by its name. DataError for one that cannot be read."""
     from anomalae.images.inputs import read_inputs
 
     try:
@@ -55,15 +55,21 @@ def _read_classes(folder: Path, preprocess: str, polarity: str) -> dict[str, np.
     if not names:
         expected = "FOLDER/CLASS/*.png or FOLDER/{train,test}/CLASS/*.png"
         raise DataError(f"{printable(folder)}: no class folders; expected {expected}")
-    found = {}
-    for name in natural_order(names):
+    images_by_class = {}
+    for name in sorted(names, key=_reading_order):
         images = []
         for item in read_inputs([folder / name], preprocess, polarity):
             if item.image is None:
                 raise DataError(str(item.error))
             images.append(item.image)
-        found[name] = np.stack(images)
-    return found
+        images_by_class[name] = np.stack(images)
+    return images_by_class
+
+
+def _reading_order(name: str) -> tuple[list[str | int], str]:
+    """Key by which folders are read. The content hash of a data set depends on it, so it must not change."""
+    pieces = re.split(r"([0-9]+)", name)
+    return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)], name
 
 
 def _labelled(by_class: dict[str, np.ndarray], classes: Classes) -> Part:

@@ -125,23 +125,23 @@ def locate(name: str, data_dir: str | Path | None = None) -> Status:
     source, root = SOURCES[_known(name)], _root(name, data_dir)
     where = root / source.folder
     try:
-        found = survey(source, root, lambda: _official(name))
-        packed = bool(found.absent) and can_unpack(source, root, found.absent, lambda: _official(name))
+        surveyed = survey(source, root, lambda: _official(name))
+        packed = bool(surveyed.absent) and can_unpack(source, root, surveyed.absent, lambda: _official(name))
     except DataError as error:
         return Status(name, DATASETS[name], "broken", where, False, str(error))
-    if found.wrong:
-        return Status(name, DATASETS[name], "broken", where, False, found.wrong)
+    if surveyed.wrong:
+        return Status(name, DATASETS[name], "broken", where, False, surveyed.wrong)
     if packed:
         return Status(name, DATASETS[name], "present", where, True, "packed; unpacked when first loaded")
-    if found.absent:
-        state = "broken" if found.truncated else "missing"
+    if surveyed.absent:
+        state = "broken" if surveyed.truncated else "missing"
         detail = "; ".join(
-            [f"{file}: truncated" for file in found.truncated]
-            + [f"{file}: missing" for file in found.missing]
+            [f"{file}: truncated" for file in surveyed.truncated]
+            + [f"{file}: missing" for file in surveyed.missing]
         )
         return Status(name, DATASETS[name], state, where, False, detail)
-    detail = f"no official hash to compare {found.unproven[0]} with" if found.unproven else ""
-    return Status(name, DATASETS[name], "present", where, not found.unproven, detail)
+    detail = f"no official hash to compare {surveyed.unproven[0]} with" if surveyed.unproven else ""
+    return Status(name, DATASETS[name], "present", where, not surveyed.unproven, detail)
 
 
 def fetch(name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Path:

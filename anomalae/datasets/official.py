@@ -98,7 +98,7 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found of a data set's four files."""
+    """State of a data set's four files."""
 
     missing: tuple[str, ...] = ()  # names of files that are not there
     truncated: tuple[str, ...] = ()  # names of files that are too short: a write that was interrupted
@@ -156,28 +156,28 @@ def acquire(
     missing and cannot be brought, DataError if a file of full length has another content; such a file is
     never replaced.
     """
-    found = survey(source, root, official)
-    if found.wrong:
-        raise DataError(found.wrong)
-    if found.absent:
-        if not can_unpack(source, root, found.absent, official) and not download:
-            raise UnavailableError(_absence(found, root / source.folder))
+    surveyed = survey(source, root, official)
+    if surveyed.wrong:
+        raise DataError(surveyed.wrong)
+    if surveyed.absent:
+        if not can_unpack(source, root, surveyed.absent, official) and not download:
+            raise UnavailableError(_absence(surveyed, root / source.folder))
         try:
             (root / source.folder).mkdir(parents=True, exist_ok=True)
             bring = _bring_archive if source.archive else _bring_each
-            bring(source, root / source.folder, found.absent, official(), progress)
+            bring(source, root / source.folder, surveyed.absent, official(), progress)
         except OSError as error:
             raise UnavailableError(f"{root / source.folder}: cannot be written: {reason(error)}") from None
-        found = survey(source, root, official)
-        if found.wrong or found.absent:
-            raise DataError(found.wrong or _absence(found, root / source.folder))
-    return not found.unproven
+        surveyed = survey(source, root, official)
+        if surveyed.wrong or surveyed.absent:
+            raise DataError(surveyed.wrong or _absence(surveyed, root / source.folder))
+    return not surveyed.unproven
 
 
-def _absence(found: Survey, raw: Path) -> str:
-    if found.truncated:
-        return f"{raw / found.truncated[0]}: truncated"
-    return f"not in {raw}" if len(found.missing) == 4 else f"{raw / found.missing[0]}: missing"
+def _absence(surveyed: Survey, raw: Path) -> str:
+    if surveyed.truncated:
+        return f"{raw / surveyed.truncated[0]}: truncated"
+    return f"not in {raw}" if len(surveyed.missing) == 4 else f"{raw / surveyed.missing[0]}: missing"
 
 
 def _bring_each(
@@ -208,7 +208,8 @@ def _bring_archive(
     with part_file(raw / HASHES) as file:
         file.write(json.dumps({"sha256": hashes}, indent=1).encode() + b"\n")
     if fetched:
-        packed.unlink(missing_ok=True)  # half a gigabyte of which a fifth is used; its hashes are kept
+        # half a gigabyte of which a fifth is used; its hashes are kept
+        packed.unlink(missing_ok=True)
 
 
 def _is_official(packed: Path, official: Callable[[], Official]) -> bool:
@@ -222,15 +223,15 @@ def _hash(path: Path, algorithm: str) -> str:
 
 def _fault(path: Path, size: int, header: bytes, expected: str | None) -> str:
     """What is wrong with a file that is long enough, "" if nothing. `expected` is an MD5 or a SHA-256."""
-    found = _hash(path, "sha256" if expected is not None and len(expected) == 64 else "md5")
-    if found == expected:
+    digest = _hash(path, "sha256" if expected is not None and len(expected) == 64 else "md5")
+    if digest == expected:
         return ""
-    md5 = found if len(found) == 32 else _hash(path, "md5")
+    md5 = digest if len(digest) == 32 else _hash(path, "md5")
     others = [name for name, source in SOURCES.items() if md5 in source.md5.values()]
     whose = f"; this is a file of {others[0]}" if others else ""
-    kind = "MD5" if len(found) == 32 else "SHA-256"
+    kind = "MD5" if len(digest) == 32 else "SHA-256"
     if expected is not None:
-        return f"{path}: {kind} {found}, expected {expected}{whose}"
+        return f"{path}: {kind} {digest}, expected {expected}{whose}"
     with path.open("rb") as file:
         begin = file.read(len(header))
     bytes_ = path.stat().st_size

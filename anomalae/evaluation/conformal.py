@@ -21,7 +21,7 @@ MIN_CALIBRATION = 40  # images; with fewer a p-value moves in steps of more than
 
 
 def p_values(scores: npt.ArrayLike, calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """The share of normal images that look at least as anomalous: `p = (1 + #{calibration >= s}) / (n + 1)`.
+    """Return the share of normal images that look at least as anomalous: `p = (1 + #{calibration >= s}) / (n + 1)`.
 
     Parameters: `scores` (N,), real, higher = more anomalous; `calibration` (n,), the scores of n >= 1
     held-out normal images. Infinite scores are ordered like any other number.
@@ -41,7 +41,7 @@ def p_values(scores: npt.ArrayLike, calibration: npt.ArrayLike) -> npt.NDArray[n
 
 
 def threshold(calibration: npt.ArrayLike, alpha: float) -> float | None:
-    """The score above which an image is flagged at `alpha`: the k-th largest calibration score.
+    """Return the score above which an image is flagged at `alpha`: the k-th largest calibration score.
 
     Here `k = floor(alpha (n + 1))`, and `score > threshold` equals `p_values(score) <= alpha` for every
     score, ties included. None if k = 0: with so few calibration images nothing can be flagged at this alpha.
@@ -67,12 +67,12 @@ def check_alpha(alpha: float) -> None:
 
 
 def smallest_alpha(n: int) -> float:
-    """The smallest alpha at which `n` calibration images can flag anything, 1 / (n + 1)."""
+    """Return the smallest alpha at which `n` calibration images can flag anything, 1 / (n + 1)."""
     return 1 / (n + 1)
 
 
 def calibration_warning(n: int, alpha: float) -> str | None:
-    """One line if `n` calibration images are fewer than MIN_CALIBRATION or cannot flag at `alpha`, else None.
+    """Return one line if `n` calibration images are fewer than MIN_CALIBRATION or cannot flag at `alpha`, else None.
 
     Raises ConfigError if alpha is not in (0, 1).
     """
@@ -115,7 +115,7 @@ def benjamini_hochberg(p: npt.ArrayLike, fdr: float) -> npt.NDArray[np.bool_]:
 def false_alarm_band(
     n_calibration: int, n_test: int, alpha: float, level: float = 0.95
 ) -> tuple[float, float]:
-    """The central interval (lo, hi) in which the false-alarm rate should lie with probability `level`.
+    """Return the central interval (lo, hi) in which the false-alarm rate should lie with probability `level`.
 
     `threshold` at `alpha` from `n_calibration` images, applied to `n_test` other normal images that are
     exchangeable with them, raises a beta-binomial number of false alarms: with `k = floor(alpha (n + 1))`
@@ -124,7 +124,8 @@ def false_alarm_band(
 
     Raises ConfigError if a count is below 1, or alpha or level is not in (0, 1).
     """
-    from scipy.stats import betabinom  # a slow import, which scoring does without
+    # a slow import, which scoring does without
+    from scipy.stats import betabinom
 
     check_fraction("level", level)
     for name, count in (("n_calibration", n_calibration), ("n_test", n_test)):
@@ -138,7 +139,7 @@ def false_alarm_band(
 
 
 def _rank(n: int, alpha: float) -> int:
-    """floor(alpha (n + 1)), taken as the largest k whose p-value k / (n + 1) is at most alpha *as floats*.
+    """Return floor(alpha (n + 1)), taken as the largest k whose p-value k / (n + 1) is at most alpha *as floats*.
 
     alpha * (n + 1) can round to the wrong side of an integer. Division rounds correctly and is monotone, so
     counting in p-values makes threshold and p-value agree for every alpha.

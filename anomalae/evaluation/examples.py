@@ -20,7 +20,7 @@ TITLES = {
 
 
 def pick(evaluation: Evaluation, count: int) -> dict[str, Indices]:
-    """Positions of up to `count` test images of each group, in the order they are worth looking at.
+    """Return positions of up to `count` test images of each group, in the order they are worth looking at.
 
     `most_anomalous`: the highest scores of all; `misses`: the anomalies with the lowest scores; `false_alarms`: the
     normal images with the highest; `typical`: the normal images nearest to their median score. Misses and false

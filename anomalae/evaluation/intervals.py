@@ -26,7 +26,7 @@ Interval = tuple[float, float]
 
 
 def delong_interval(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike, level: float = 0.95) -> Interval:
-    """Confidence interval (lo, hi) of one ROC-AUC: DeLong's variance, normal on the logit scale.
+    """Return a confidence interval (lo, hi) of one ROC-AUC: DeLong's variance, normal on the logit scale.
 
     Parameters: `scores` (N,), finite; `is_anomaly` (N,), with at least one image of each kind.
 
@@ -67,7 +67,7 @@ def bootstrap_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile interval (lo, hi) of one ROC-AUC; anomalies and normals are resampled apart.
+    """Return the percentile interval (lo, hi) of one ROC-AUC, anomalies and normals resampled each for itself.
 
     Parameters: `scores` and `is_anomaly`, each (N,). Unlike `delong_interval` it has no width at AUC = 1.
 
@@ -87,7 +87,7 @@ def mean_auc_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile bootstrap interval (lo, hi) of the mean ROC-AUC of K problems that share N test images.
+    """Return the percentile bootstrap interval (lo, hi) of the mean ROC-AUC of K problems that share N test images.
 
     Parameters: `scores` (K, N), finite, one row a problem (each normal digit, each training seed);
     `is_anomaly` (K, N), with both kinds in every row; `labels` (N,), the class of each image.
@@ -122,7 +122,7 @@ def mean_auc_interval(
 def roc_band(
     scores: npt.ArrayLike, is_anomaly: npt.ArrayLike, fpr: npt.ArrayLike, *, level: float = 0.95
 ) -> tuple[Floats, Floats]:
-    """Pointwise confidence band (lo, hi) of the true-positive rate at each of G false-positive rates.
+    """Return a pointwise confidence band (lo, hi) of the true-positive rate at each of G false-positive rates.
 
     Parameters: `scores` (N,), finite; `is_anomaly` (N,), with at least one image of each kind; `fpr` (G,) in [0, 1].
     Returns two arrays (G,) in [0, 1]: at each single rate the true curve lies between them with probability `level`.
@@ -151,8 +151,9 @@ def roc_band(
         raise DataError(f"fpr: from {rates.min():g} to {rates.max():g}, must be between 0 and 1")
     normals, anomalies = np.sort(values[~truth])[::-1], np.sort(values[truth])
     m = anomalies.size
-    above = np.append(0, m - np.searchsorted(anomalies, normals, side="right"))  # the K-th normal, K = 0..n
-    down_to = np.append(m - np.searchsorted(anomalies, normals, side="left"), m)  # the (K+1)-th
+    # anomalies above the K-th normal, K = 0..n, and down to the (K+1)-th
+    above = np.append(0, m - np.searchsorted(anomalies, normals, side="right"))
+    down_to = np.append(m - np.searchsorted(anomalies, normals, side="left"), m)
     nodes = (np.arange(400) + 0.5) / 400
     k = np.asarray(binom.ppf(nodes, normals.size, rates[:, None]), dtype=np.intp)  # (G, 400)
     tail = (1 - level) / 2
@@ -161,9 +162,10 @@ def roc_band(
 
 
 def _mixed_beta_quantile(a: npt.NDArray[np.intp], b: npt.NDArray[np.intp], q: float) -> Floats:
-    """The q-quantile (G,) of each row's equal mixture of Beta(a, b), arrays (G, J); a = 0 is all at 0, b = 0 at 1."""
+    """Return the q-quantile (G,) of each row's even mixture of Beta(a, b), (G, J); a = 0 is all at 0, b = 0 at 1."""
     low, high = np.zeros(len(a)), np.ones(len(a))
-    for _ in range(24):  # bisection, to 1e-7
+    # bisection, to 1e-7
+    for _ in range(24):
         middle = (low + high) / 2
         cdf = betainc(np.maximum(a, 1), np.maximum(b, 1), middle[:, None])
         cdf[a == 0], cdf[b == 0] = 1.0, 0.0
@@ -176,7 +178,7 @@ def _mixed_beta_quantile(a: npt.NDArray[np.intp], b: npt.NDArray[np.intp], q: fl
 
 
 class _PairCounts(NamedTuple):
-    """What the AUC of weighted images needs of the scores: sorted once, used in every replicate."""
+    """Scores as the AUC of weighted images needs them: sorted once, used in every replicate."""
 
     anomalies: npt.NDArray[np.intp]  # indices of the images, by score
     normals: npt.NDArray[np.intp]  # the same
@@ -200,7 +202,7 @@ class _PairCounts(NamedTuple):
 
 
 def _resample(strata: npt.NDArray[np.intp], rng: np.random.Generator) -> Floats:
-    """How often each image occurs in one bootstrap sample, float64 (N,); each stratum keeps its size."""
+    """Draw how often each image occurs in a bootstrap sample, float64 (N,); each stratum keeps its size."""
     order = np.argsort(strata, kind="stable")
     sizes = np.bincount(strata)
     first = np.repeat(np.cumsum(sizes) - sizes, sizes)

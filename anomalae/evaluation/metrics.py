@@ -37,7 +37,7 @@ class ClassResult:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What `evaluate` found. A number that the data cannot give (one kind of image only) is None."""
+    """Numbers that `evaluate` makes of scores. A number that the data cannot give (one kind of image only) is None."""
 
     roc_auc: float | None  # in [0, 1]; P(anomaly scores above normal) + P(they tie) / 2
     roc_auc_interval: Interval | None  # lo, hi; `delong_interval`
@@ -69,7 +69,7 @@ class Evaluation:
         return None if self.labels is None else class_names(self.labels, self.scores.size)
 
     def roc_curve(self) -> tuple[Floats, Floats, Floats]:
-        """False-positive rates, true-positive rates and thresholds (the first is inf), every distinct score.
+        """Return false-positive rates, true-positive rates and thresholds (the first is inf), every distinct score.
 
         Raises DataError if there are only normal or only anomalous images.
         """
@@ -78,7 +78,7 @@ class Evaluation:
         return fpr, tpr, thresholds
 
     def pr_curve(self) -> tuple[Floats, Floats, Floats]:
-        """Precision (T + 1,), recall (T + 1,) and thresholds (T,), as `precision_recall_curve`.
+        """Return precision (T + 1,), recall (T + 1,) and thresholds (T,), as `precision_recall_curve`.
 
         Raises DataError if there are only normal or only anomalous images.
         """
@@ -87,7 +87,7 @@ class Evaluation:
         return precision, recall, thresholds
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers without the arrays, as JSON holds them: intervals are lists, no NaN, no infinity."""
+        """Return the numbers without the arrays, as JSON holds them: intervals are lists, no NaN, no infinity."""
         return {
             "roc_auc": self.roc_auc,
             "roc_auc_interval": _as_list(self.roc_auc_interval),
@@ -101,8 +101,12 @@ class Evaluation:
             "n_normal": self.n_normal,
             "n_anomalous": self.n_anomalous,
             "per_class": {
-                name: {"n": one.n, "roc_auc": one.roc_auc, "roc_auc_interval": _as_list(one.roc_auc_interval)}
-                for name, one in self.per_class.items()
+                name: {
+                    "n": result.n,
+                    "roc_auc": result.roc_auc,
+                    "roc_auc_interval": _as_list(result.roc_auc_interval),
+                }
+                for name, result in self.per_class.items()
             },
         }
 

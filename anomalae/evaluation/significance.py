@@ -42,7 +42,8 @@ def delong_test(scores_a: npt.ArrayLike, scores_b: npt.ArrayLike, is_anomaly: np
     difference, pairs = float(over_anomalies.mean()), disjoint_pairs(truth)
     variance = variance_of_mean(over_anomalies, over_normals) if pairs > 1 else 0.0
     if variance == 0:
-        log_tail = min(np.log(0.5), -pairs * difference**2 / 2)  # as a logarithm, so that z stays finite
+        # as a logarithm, so that z stays finite
+        log_tail = min(np.log(0.5), -pairs * difference**2 / 2)
         z = float(np.copysign(ndtri_exp(log_tail), difference))
         return DelongTest(difference, z, 2 * float(np.exp(log_tail)))
     z = difference / float(np.sqrt(variance))

@@ -60,11 +60,11 @@ def markdown(table: dict[str, Any]) -> str:
         f"False alarms: share of normal images flagged at alpha {table['alpha']:g}, a value a seed; the band is where "
         "one such rate lies 95 times in 100 for exchangeable images (beta-binomial)."
     )
-    given = {key: value for key, value in settings.items() if value is not None}
+    chosen = {key: value for key, value in settings.items() if value is not None}
     notes.append(
-        "Settings: " + ", ".join(f"{key} {text.setting(value, ',')}" for key, value in given.items()) + "."
+        "Settings: " + ", ".join(f"{key} {text.setting(value, ',')}" for key, value in chosen.items()) + "."
     )
-    if len(given) < len(settings):
+    if len(chosen) < len(settings):
         notes[-1] += " Epochs and batch size by the number of images, see `Settings.for_images`."
     notes.append(f"Measure it again: `{table['command']}`")
     if "environment" in table:
@@ -103,9 +103,9 @@ def csv_table(table: dict[str, Any]) -> str:
         for name, spread in row.get("members", {}).items():
             for seed, value in zip(table["seeds"], spread["values"], strict=True):
                 writer.writerow([row[side], seed, f"anomalae, {name} alone", table["score"], repr(value)])
-    for label, found in table.get("baselines", {}).items():
-        for chosen, values in found["values"].items():
-            for seed, value in zip(found["seeds"], values, strict=True):
+    for label, column in table.get("baselines", {}).items():
+        for chosen, values in column["values"].items():
+            for seed, value in zip(column["seeds"], values, strict=True):
                 writer.writerow([chosen, seed, label, "", "" if value is None else repr(value)])
     return writer.text()
 
@@ -132,10 +132,10 @@ def baselines_markdown(table: dict[str, Any]) -> str:
         "peak MB",
     ]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---|" * (len(head) - 1)]
-    for label, (rows, mean, interval, found) in methods.items():
-        cells = [_cell(rows[n], best[n], found, n) for n in normals]
+    for label, (rows, mean, interval, column) in methods.items():
+        cells = [_cell(rows[n], best[n], column, n) for n in normals]
         span = text.interval(interval, missing="-")
-        lines.append("| " + " | ".join([label, *cells, _cell(mean, top), span, *_cost(found, table)]) + " |")
+        lines.append("| " + " | ".join([label, *cells, _cell(mean, top), span, *_cost(column, table)]) + " |")
     seen = ", ".join(f"{name} {version}" for name, version in table["baseline_versions"].items())
     notes = [
         "Baselines are PyOD's, fitted on the training and validation images of the same split; random ones once a "
@@ -151,24 +151,24 @@ def baselines_markdown(table: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n\n" + "\n\n".join(notes + failed) + "\n"
 
 
-def _cost(found: dict[str, Any] | None, table: dict[str, Any]) -> list[str]:
-    if found is None:
+def _cost(column: dict[str, Any] | None, table: dict[str, Any]) -> list[str]:
+    if column is None:
         seconds = float(np.median([row["seconds"]["mean"] for row in table["rows"]]))
         return ["", text.number(seconds, 1), "", ""]
-    better = sum(t["p_value"] < 0.05 and t["difference"] > 0 for t in found["tests"].values())
-    worse = sum(t["p_value"] < 0.05 and t["difference"] < 0 for t in found["tests"].values())
-    micro = None if found["score_seconds"] is None else found["score_seconds"] * 1e6
-    peak = None if found["peak_memory_bytes"] is None else found["peak_memory_bytes"] / 1e6
+    better = sum(t["p_value"] < 0.05 and t["difference"] > 0 for t in column["tests"].values())
+    worse = sum(t["p_value"] < 0.05 and t["difference"] < 0 for t in column["tests"].values())
+    micro = None if column["score_seconds"] is None else column["score_seconds"] * 1e6
+    peak = None if column["peak_memory_bytes"] is None else column["peak_memory_bytes"] / 1e6
     return [
         f"{better} / {worse}",
-        text.number(found["fit_seconds"], 1),
+        text.number(column["fit_seconds"], 1),
         text.number(micro, 0),
         text.number(peak, 0),
     ]
 
 
-def _cell(value: float | None, best: float, found: dict[str, Any] | None = None, chosen: str = "") -> str:
+def _cell(value: float | None, best: float, column: dict[str, Any] | None = None, chosen: str = "") -> str:
     """A ROC-AUC, bold where it is the best, with "=" where the test does not tell it from ours."""
     shown = f"**{text.number(value)}**" if value is not None and value == best else text.number(value)
-    test = found["tests"].get(chosen) if found else None
+    test = column["tests"].get(chosen) if column else None
     return shown + " =" if test and test["p_value"] >= 0.05 else shown

@@ -64,11 +64,11 @@ def list_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     but never in circles. Paths that are no folder are kept, whether they exist or not, and so are folders that
     hold no images or cannot be read: `read_inputs` has an error for each.
     """
-    found: dict[str, Path] = {}
+    files_by_path: dict[str, Path] = {}
     for path in map(Path, paths):
         for file in _search(path) if _is_folder(path) else [path]:
-            found.setdefault(os.path.normpath(file.absolute()), file)
-    return list(found.values())
+            files_by_path.setdefault(os.path.normpath(file.absolute()), file)
+    return list(files_by_path.values())
 
 
 def count_inputs(files: Iterable[Path]) -> int:
@@ -191,11 +191,11 @@ def _is_folder(path: Path) -> bool:
 
 def _search(folder: Path) -> list[Path]:
     """The files to read under a folder, and the folders that cannot be read; the folder itself if there are none."""
-    found: list[Path] = []
+    to_read: list[Path] = []
     seen = {_identity(folder)}
-    walk = os.walk(folder, followlinks=True, onerror=lambda error: found.append(Path(error.filename)))
+    walk = os.walk(folder, followlinks=True, onerror=lambda error: to_read.append(Path(error.filename)))
     for root, folders, files in walk:
-        found += [Path(root, name) for name in sorted(files) if _is_wanted(name)]
+        to_read += [Path(root, name) for name in sorted(files) if _is_wanted(name)]
         entered = []
         for name in sorted(folders):
             identity = _identity(Path(root, name))
@@ -203,7 +203,7 @@ def _search(folder: Path) -> list[Path]:
                 seen.add(identity)
                 entered.append(name)
         folders[:] = entered
-    return found or [folder]
+    return to_read or [folder]
 
 
 def _identity(folder: Path) -> tuple[int, int] | Path:

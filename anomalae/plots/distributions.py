@@ -120,14 +120,16 @@ def calibration(evaluation: Evaluation, *, n_calibration: int, title: str = "") 
         )
     if n_calibration < 1:
         raise ConfigError(f"n_calibration {n_calibration}: must be at least 1")
-    found = np.sort(evaluation.p_values[~evaluation.is_anomaly])
+    p_values = np.sort(evaluation.p_values[~evaluation.is_anomaly])
     levels, low, high = _band(n_calibration, evaluation.n_normal)
     step: Literal["post"] | None = "post" if len(levels) == n_calibration + 2 else None
     figure = new(1.6 * WIDTH, HEIGHT + 0.2)
     axes, close = figure.subplots(1, 2)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title=title)
     top = max(
-        CLOSE_UP, float((found <= CLOSE_UP).mean()), high[np.searchsorted(levels, CLOSE_UP, side="right") - 1]
+        CLOSE_UP,
+        float((p_values <= CLOSE_UP).mean()),
+        high[np.searchsorted(levels, CLOSE_UP, side="right") - 1],
     )
     close.set(xlim=(0, CLOSE_UP), ylim=(0, min(1.01, 1.05 * top)))
     close.set_title(f"alpha up to {CLOSE_UP:g}", fontweight="normal", fontsize=9)
@@ -138,7 +140,7 @@ def calibration(evaluation: Evaluation, *, n_calibration: int, title: str = "") 
             levels, low, high, step=step, color=MUTED, alpha=0.25, linewidth=0, label=_words(n_calibration)
         )
         panel.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, label="alpha itself")
-        panel.ecdf(found, color=NORMAL, label=plural(found.size, "normal test image"))
+        panel.ecdf(p_values, color=NORMAL, label=plural(p_values.size, "normal test image"))
         if evaluation.threshold is not None and evaluation.false_alarm_rate is not None:
             text = f"at alpha {evaluation.alpha:g}: {percent(evaluation.false_alarm_rate)} false alarms"
             panel.plot(

@@ -201,7 +201,7 @@ def svg(figure: Figure, name: str = "figure") -> str:
     text = file.getvalue()
     text = text[text.index("<svg") :]  # without the prologue, whose DTD is a reference
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    return in_tags(r'(\bid="|url\(#|href="#)', lambda found: f"{found[1]}{name}-", text)
+    return in_tags(r'(\bid="|url\(#|href="#)', lambda match: f"{match[1]}{name}-", text)
 
 
 def in_tags(pattern: str, replace: Callable[[re.Match[str]], str], markup: str) -> str:
@@ -216,10 +216,10 @@ def frames(figure: Figure) -> list[dict[str, Any]]:
     `box`: left, top, width and height as shares of the figure; `x`, `y`: the data at the ends of the axes; `log`:
     whether the x axis is logarithmic.
     """
-    found = []
+    places = []
     for axes in (figure.axes[0], *figure.axes[0].child_axes):
         place = axes.get_position()
-        found.append(
+        places.append(
             {
                 "box": [float(v) for v in (place.x0, 1 - place.y1, place.width, place.height)],
                 "x": [float(v) for v in axes.get_xlim()],
@@ -227,4 +227,4 @@ def frames(figure: Figure) -> list[dict[str, Any]]:
                 "log": axes.get_xscale() == "log",
             }
         )
-    return found
+    return places

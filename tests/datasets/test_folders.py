@@ -112,6 +112,19 @@ def test_folder_with_leading_zeros_keeps_its_names(tmp_path: Path) -> None:
     assert load_dataset(tmp_path).classes == ("01", "1")
 
 
+def test_the_hash_of_a_folder_is_that_of_before(tmp_path: Path) -> None:
+    """Runs compare it: classes are counted in natural order, but folders are read as they always were."""
+    for place, name in enumerate(["10", "-1", "1.5", "2", "1.25", "a10", "a2"]):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            image = np.full((28, 28), 10 * place + i, np.uint8)
+            Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+    data = load_dataset(tmp_path, preprocess="none", polarity="light")
+    assert data.classes == ("-1", "1.25", "1.5", "2", "10", "a2", "a10")
+    before = "8711eacfdb949d3d35c4f0aad55d92ec9a1cde5805ae9284fae56d35bcbe47b5"
+    assert data.provenance["sha256"]["train"] == before
+
+
 def test_folder_settings_reach_the_reader(tmp_path: Path) -> None:
     for label in "ab":
         Image.fromarray(np.full((56, 56), 255, np.uint8)).save(draw(tmp_path / label / "0.png"))

@@ -59,7 +59,7 @@ class Drawn:
 def of_run(report: RunReport) -> dict[str, Drawn]:
     """The figures that this run's content gives."""
     e, trained = report.evaluation, report.trained
-    found: list[tuple[str, str, str, Callable[[], Figure]]] = []
+    plans: list[tuple[str, str, str, Callable[[], Figure]]] = []
     baselines = best(report.baselines.evaluations if report.baselines else {})
     if e.roc_auc is not None:
         at = ""
@@ -69,28 +69,28 @@ def of_run(report: RunReport) -> dict[str, Drawn]:
             )
             at += f"{words.percent(e.detection_rate)} of the anomalies."
         auc = f"ROC curve: area {words.number(e.roc_auc)}, 95% interval {interval(e.roc_auc_interval)}."
-        found.append(("roc", "ROC curve", auc + at, lambda: plots.roc(e, baselines=baselines)))
+        plans.append(("roc", "ROC curve", auc + at, lambda: plots.roc(e, baselines=baselines)))
         alt = f"Precision-recall curve: average precision {words.number(e.average_precision)}; "
         alt += f"{words.percent(e.prevalence)} of the test images are anomalies."
-        found.append(("pr", "Precision and recall", alt, lambda: plots.pr(e, baselines=baselines)))
+        plans.append(("pr", "Precision and recall", alt, lambda: plots.pr(e, baselines=baselines)))
     alt = "Histogram of the scores of normal and anomalous test images."
-    found.append(("scores", "Scores", alt, lambda: plots.scores(e, rule=trained.rule)))
+    plans.append(("scores", "Scores", alt, lambda: plots.scores(e, rule=trained.rule)))
     if e.p_values is not None and e.n_normal:
         alt = (
             "Share of normal test images with a p-value of at most alpha, at every alpha, with the 95% band."
         )
         draw = lambda: plots.calibration(e, n_calibration=trained.n_calibration)  # noqa: E731
-        found.append(("calibration", "p-values of normal images", alt, draw))
+        plans.append(("calibration", "p-values of normal images", alt, draw))
     if e.labels is not None and (e.roc_auc is not None or e.threshold is not None):
         alt = "ROC-AUC with interval of each anomalous class, and the share flagged of each class; the table has them."
-        found.append(("classes", "Each class", alt, lambda: plots.classes(e)))
+        plans.append(("classes", "Each class", alt, lambda: plots.classes(e)))
     if report.latent is not None:
         latent = report.latent
         alt = f"Codes of {count(len(latent.points))} test images, by class and by score."
-        found.append(("latent", "Codes of test images", alt, lambda: plots.latent(
+        plans.append(("latent", "Codes of test images", alt, lambda: plots.latent(
             latent.points, latent.labels, scores=latent.scores, axes=latent.axes, rule=trained.rule)))  # fmt: skip
-    found += _of_model(trained)
-    drawn = dict(_draw(found))
+    plans += _of_model(trained)
+    drawn = dict(_draw(plans))
     if report.galleries:
         drawn["reconstructions"] = _reconstructions(report)
     return drawn
@@ -99,8 +99,8 @@ def of_run(report: RunReport) -> dict[str, Drawn]:
 def of_scores(report: ScoredReport) -> dict[str, Drawn]:
     """The histogram of scores whose truth is not known, and the model's figures."""
     alt = f"Histogram of the scores of {plural(report.scores.size, 'image')}."
-    found = [("scores", "Scores", alt, lambda: _unlabelled(report))]
-    return dict(_draw([*found, *_of_model(report.trained)]))
+    plans = [("scores", "Scores", alt, lambda: _unlabelled(report))]
+    return dict(_draw([*plans, *_of_model(report.trained)]))
 
 
 def of_comparison(report: ComparisonReport) -> dict[str, Drawn]:
@@ -108,16 +108,16 @@ def of_comparison(report: ComparisonReport) -> dict[str, Drawn]:
     names = distinct_names(run.trained.name for run in report.runs)
     named = zip(names, (run.evaluation for run in report.runs), strict=True)
     rated = [(name, e) for name, e in named if e.roc_auc is not None]
-    found: list[tuple[str, str, str, Callable[[], Figure]]] = []
+    plans: list[tuple[str, str, str, Callable[[], Figure]]] = []
     if rated:
         (name, e), more = rated[0], dict(rated[1:])
         aucs = ", ".join(f"{one} {words.number(other.roc_auc)}" for one, other in rated)
-        found = [
+        plans = [
             ("roc", "ROC curves", f"ROC curves; areas: {aucs}.", lambda: plots.roc(e, baselines=more, name=name)),
             ("pr", "Precision and recall", "Precision-recall curves of the runs.",
              lambda: plots.pr(e, baselines=more, name=name)),
         ]  # fmt: skip
-    return dict(_draw(found))
+    return dict(_draw(plans))
 
 
 def of_benchmark(report: BenchmarkReport) -> dict[str, Drawn]:
@@ -138,24 +138,24 @@ def best(baselines: Mapping[str, Evaluation]) -> dict[str, Evaluation]:
 
 def paint(svg: str) -> str:
     """The SVG with the style sheet's colours as variables of the page, so that it follows light and dark."""
-    return style.in_tags("|".join(COLOURS), lambda found: f"var(--{COLOURS[found[0].lower()]})", svg)
+    return style.in_tags("|".join(COLOURS), lambda match: f"var(--{COLOURS[match[0].lower()]})", svg)
 
 
 def _of_model(trained: Trained) -> list[tuple[str, str, str, Callable[[], Figure]]]:
-    found: list[tuple[str, str, str, Callable[[], Figure]]] = []
+    plans: list[tuple[str, str, str, Callable[[], Figure]]] = []
     if trained.prior is not None:
         draws, alt = trained.prior, f"{len(trained.prior)} images drawn from the prior and decoded."
-        found.append(("samples", "Draws from the prior", alt, lambda: plots.samples(draws)))
+        plans.append(("samples", "Draws from the prior", alt, lambda: plots.samples(draws)))
     if trained.history:
         last = trained.history[-1]
         alt = f"Loss after each of {plural(last.epoch, 'epoch')}; at the end {last.loss:.4g}"
         alt += "." if last.validation_loss is None else f", on validation images {last.validation_loss:.4g}."
-        found.append(("history", "Loss", alt, lambda: plots.history(trained.history, unit=trained.loss_unit)))
-    return found
+        plans.append(("history", "Loss", alt, lambda: plots.history(trained.history, unit=trained.loss_unit)))
+    return plans
 
 
-def _draw(found: list[tuple[str, str, str, Callable[[], Figure]]]) -> Iterator[tuple[str, Drawn]]:
-    for name, title, alt, draw in found:
+def _draw(plans: list[tuple[str, str, str, Callable[[], Figure]]]) -> Iterator[tuple[str, Drawn]]:
+    for name, title, alt, draw in plans:
         figure = draw()
         width = figure.get_figwidth()
         if NARROW < width < WIDE and name not in ("classes", "matrix"):

@@ -43,8 +43,8 @@ def files_of(folder: Path) -> list[str]:
     """Names of the files that the report in this folder wrote; empty where there is no report of ours."""
     if not is_ours(folder) or not (folder / METRICS).is_file():
         return []
-    found = files.read_json(folder / METRICS)
-    names = found.get("files") if isinstance(found, dict) else None
+    metrics = files.read_json(folder / METRICS)
+    names = metrics.get("files") if isinstance(metrics, dict) else None
     return [name for name in names if isinstance(name, str) and Path(name).name == name] if names else []
 
 

@@ -186,15 +186,15 @@ def _class_rows(report: RunReport) -> list[dict[str, Any]]:
     normal = natural_order(names[~e.is_anomaly].tolist())
     rows = []
     for name in [*normal, *e.per_class]:
-        own, found = names == name, e.per_class.get(name)
+        own, result = names == name, e.per_class.get(name)
         rows.append(
             {
                 "name": name,
                 "group": groups[name],
-                "anomalous": found is not None,
+                "anomalous": result is not None,
                 "n": int(own.sum()),
-                "roc_auc": None if found is None else found.roc_auc,
-                "interval": None if found is None else found.roc_auc_interval,
+                "roc_auc": None if result is None else result.roc_auc,
+                "interval": None if result is None else result.roc_auc_interval,
                 "flagged": None if e.threshold is None else float(e.flagged[own].mean()),
             }
         )

@@ -27,13 +27,13 @@ def stops(
     reached = np.cumsum(weights[order]) / weights.sum()
     wanted = np.arange(1, STOPS + 1) / STOPS
     places = np.minimum(np.searchsorted(reached, wanted - 1e-9), scores.size - 1)
-    found = np.concatenate([[np.nextafter(scores.min(), -np.inf)], scores[order][places]])
-    found[-1] = scores.max()
-    if threshold is not None and found[0] < threshold < found[-1]:
-        found[min(int(np.searchsorted(found, threshold)), STOPS - 1)] = (
+    thresholds = np.concatenate([[np.nextafter(scores.min(), -np.inf)], scores[order][places]])
+    thresholds[-1] = scores.max()
+    if threshold is not None and thresholds[0] < threshold < thresholds[-1]:
+        thresholds[min(int(np.searchsorted(thresholds, threshold)), STOPS - 1)] = (
             threshold  # the last one flags nothing
         )
-    return [float(value) for value in found]
+    return [float(value) for value in thresholds]
 
 
 def of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
