@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from anomalae.plugins import Registry, _imported
-
-if TYPE_CHECKING:
-    from anomalae.models.base import Network
-    from anomalae.settings import NetworkSettings
+from anomalae.plugins import Registry, imported
 
 LIKELIHOODS = ("smooth-direction", "smooth-gaussian", "gaussian", "bernoulli")
 
@@ -37,7 +33,7 @@ class Kind:
 
     name: str
     title: str
-    maker: Callable[[NetworkSettings, int], Network] | str = field(repr=False)
+    maker: Callable[[Any, int], Any] | str = field(repr=False)
     score: str = "smooth"
     schedule: tuple[int, int] = (30, 1200)
     loss_unit: str = "squared error"
@@ -46,9 +42,9 @@ class Kind:
     density: bool = False
     hidden: bool = False
 
-    def make(self, settings: NetworkSettings, channels: int) -> Network:
-        """A network of this kind, its weights not drawn yet."""
-        maker: Callable[[NetworkSettings, int], Network] = _imported(self.maker)
+    def make(self, settings: Any, channels: int) -> Any:
+        """A network of this kind for these NetworkSettings, its weights not drawn yet."""
+        maker: Callable[[Any, int], Any] = imported(self.maker)
         return maker(settings, channels)
 
 

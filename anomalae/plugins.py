@@ -11,13 +11,9 @@ import functools
 import importlib
 from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from anomalae.errors import ConfigError
-
-if TYPE_CHECKING:
-    from anomalae.models.views import View
-    from anomalae.scores.base import Score
 
 Part = TypeVar("Part")
 
@@ -50,7 +46,7 @@ class Registry(Generic[Part]):
     def __getitem__(self, name: str) -> Part:
         """The part of this name. Raises ConfigError for an unknown one, and for one that its package cannot give."""
         if name in self._all_ours():
-            return _imported(self._all_ours()[name])
+            return imported(self._all_ours()[name])
         if name in self._own:
             return self._own[name]
         points = _entry_points(self.group).get(name, ())
@@ -88,7 +84,7 @@ class Registry(Generic[Part]):
         return name in self._all_ours()
 
     def _all_ours(self) -> Mapping[str, Any]:
-        return _imported(self._ours) if isinstance(self._ours, str) else self._ours
+        return imported(self._ours) if isinstance(self._ours, str) else self._ours
 
     def _loaded(self, name: str, point: metadata.EntryPoint) -> Part:
         """What an entry point gives. Whatever goes wrong there is that package's, and said in one line."""
@@ -114,7 +110,7 @@ class Registry(Generic[Part]):
         return ""
 
 
-def _imported(part: Any) -> Any:
+def imported(part: Any) -> Any:
     """The part itself, or what "module:NAME" stands for."""
     if not isinstance(part, str):
         return part
@@ -150,12 +146,13 @@ def _module(part: Any) -> str:
     return ""
 
 
-SCORES: Registry[Score] = Registry(
+# Parts are used above: what each is, `anomalae.scores.base.Score` and `anomalae.models.views.View` say.
+SCORES: Registry[Any] = Registry(
     "score",
     "anomalae.scores:SCORES",
     ("line", "scale", "judges", "learned", "least_images", "has_terms", "fits", "learn", "score", "terms"),
 )
-VIEWS: Registry[View] = Registry(
+VIEWS: Registry[Any] = Registry(
     "view",
     {
         "pixels": "anomalae.models.views:PIXELS",
@@ -167,17 +164,19 @@ VIEWS: Registry[View] = Registry(
 )
 
 
-def register_score(score: Score) -> Score:
+def register_score(score: Part) -> Part:
     """Make a score of one's own known by its name; returns it. See `anomalae.scores.base.Score`.
 
     Raises ConfigError for a name that is taken and for a score that lacks something.
     """
-    return SCORES.register(score)
+    SCORES.register(score)
+    return score
 
 
-def register_view(view: View) -> View:
+def register_view(view: Part) -> Part:
     """Make a view of one's own known by its name; returns it. See `anomalae.models.views.View`.
 
     Raises ConfigError for a name that is taken and for a view that lacks something.
     """
-    return VIEWS.register(view)
+    VIEWS.register(view)
+    return view
