@@ -94,10 +94,10 @@ def prepare(grid: Grid, folder: Path) -> None:
         kept = files.read_json(path)
         if not isinstance(kept, dict) or not isinstance(kept.get("settings"), dict):
             raise BundleError(f"{path}: not a benchmark's description")
-        found = _completed(kept)
+        there = _completed(kept)
         for key, value in spec.items():
-            if found.get(key) != value:
-                difference = _difference(found.get(key), value)
+            if there.get(key) != value:
+                difference = _difference(there.get(key), value)
                 raise ConfigError(f"{path}: has another {key} ({difference})", advice="output")
         return
     try:
@@ -107,11 +107,11 @@ def prepare(grid: Grid, folder: Path) -> None:
     files.write_json(path, spec)
 
 
-def _completed(found: dict[str, Any]) -> dict[str, Any]:
+def _completed(spec: dict[str, Any]) -> dict[str, Any]:
     """An older table's description, with the defaults of what did not exist then."""
-    settings = Settings.of(**found["settings"]).to_dict() | found["settings"]
+    settings = Settings.of(**spec["settings"]).to_dict() | spec["settings"]
     del settings["seed"]
-    return {"side": SIDES[0], **found, "settings": settings}
+    return {"side": SIDES[0], **spec, "settings": settings}
 
 
 def run(
@@ -239,8 +239,8 @@ def _read_scores(grid: Grid, folder: Path, cell: dict[str, Any]) -> dict[str, np
     return files.read_arrays(folder / CELLS / f"{name}.safetensors")[0]
 
 
-def _difference(found: Any, wanted: Any) -> str:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
-        return ", ".join(f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} here" for key in keys)
-    return f"{found!r} there, {wanted!r} here"
+def _difference(there: Any, wanted: Any) -> str:
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        keys = [key for key in {**there, **wanted} if there.get(key) != wanted.get(key)]
+        return ", ".join(f"{key}: {there.get(key)!r} there, {wanted.get(key)!r} here" for key in keys)
+    return f"{there!r} there, {wanted!r} here"
