@@ -4,8 +4,9 @@ cell at most."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,9 @@ from anomalae import files
 from anomalae.datasets.load import Dataset, OneClassSplit, Part
 from anomalae.detectors.detector import Detector
 from anomalae.errors import BundleError, ConfigError, DataError
-from anomalae.evaluation.conformal import false_alarm_band
-from anomalae.evaluation.intervals import mean_auc_interval
 from anomalae.experiments import run as experiment
 from anomalae.experiments import tables as benchmark_tables
-from anomalae.experiments.command_lines import benchmark_command
+from anomalae.experiments.summary import summarise
 from anomalae.runs.environment import choose_device, record_environment
 from anomalae.settings import Settings
 
@@ -95,10 +94,10 @@ def prepare(grid: Grid, folder: Path) -> None:
         kept = files.read_json(path)
         if not isinstance(kept, dict) or not isinstance(kept.get("settings"), dict):
             raise BundleError(f"{path}: not a benchmark's description")
-        found = _completed(kept)
+        there = _completed(kept)
         for key, value in spec.items():
-            if found.get(key) != value:
-                difference = _difference(found.get(key), value)
+            if there.get(key) != value:
+                difference = _difference(there.get(key), value)
                 raise ConfigError(f"{path}: has another {key} ({difference})", advice="output")
         return
     try:
@@ -108,11 +107,11 @@ def prepare(grid: Grid, folder: Path) -> None:
     files.write_json(path, spec)
 
 
-def _completed(found: dict[str, Any]) -> dict[str, Any]:
+def _completed(spec: dict[str, Any]) -> dict[str, Any]:
     """An older table's description, with the defaults of what did not exist then."""
-    settings = Settings.of(**found["settings"]).to_dict() | found["settings"]
+    settings = Settings.of(**spec["settings"]).to_dict() | spec["settings"]
     del settings["seed"]
-    return {"side": SIDES[0], **found, "settings": settings}
+    return {"side": SIDES[0], **spec, "settings": settings}
 
 
 def run(
@@ -141,7 +140,7 @@ def run(
             cell = files.read_json(path)
             cells.append(cell)
             on_cell(name, cell, new)
-    table = summarise(grid, cells, folder)
+    table = summarise(grid, cells, partial(_read_scores, grid, folder))
     table["environment"] = dataclasses.asdict(record_environment(choose_device(device)))
     table = _with_baselines(table, folder / "table.json")
     write(table, folder)
@@ -235,83 +234,14 @@ def _run_cell(
     files.write_json(base.with_suffix(".json"), cell)  # last: a cell without it is done again
 
 
-def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
-    """The table as JSON-able values: a row a normal class, means and spreads over seeds, by every rule."""
-    rules = [rule for rule in cells[0]["scores"] if all(rule in cell["scores"] for cell in cells)]
-    main = grid.settings.rule
-    names = list(cells[0].get("members", {}))
-    rows = []
-    for chosen in grid.classes:
-        own = [cell for cell in cells if cell[grid.side] == chosen]
-        rates = [cell["scores"][main]["false_alarm_rate"] for cell in own]
-        n_normal = own[0]["scores"][main]["n_normal"]
-        bands = [false_alarm_band(c["n_calibration"], n_normal, grid.alpha) for c in own[:1]]
-        rows.append(
-            {
-                grid.side: chosen,
-                "n_train": own[0]["n_train"],
-                "n_calibration": own[0]["n_calibration"],
-                "n_normal": n_normal,
-                "n_anomalous": own[0]["scores"][main]["n_anomalous"],
-                "roc_auc": {rule: spread([c["scores"][rule]["roc_auc"] for c in own]) for rule in rules},
-                "false_alarm_rates": rates,
-                "false_alarm_band": list(bands[0]),
-                "detection_rate": spread([c["scores"][main]["detection_rate"] for c in own]),
-                "seconds": spread([c["seconds"] for c in own]),
-                "members": {name: spread([c["members"][name] for c in own]) for name in names},
-            }
-        )
-    mean = {}
-    for rule in rules:
-        by_seed: list[float | None] = [
-            float(np.mean([c["scores"][rule]["roc_auc"] for c in cells if c["seed"] == seed]))
-            for seed in grid.seeds
-        ]
-        mean[rule] = spread(by_seed) | {"interval": _mean_interval(grid, cells, rule, folder)}
-    by_seed_of = {
-        name: [
-            float(np.mean([c["members"][name] for c in cells if c["seed"] == seed])) for seed in grid.seeds
-        ]
-        for name in names
-    }
-    return {
-        **grid.spec(),
-        "command": benchmark_command(grid),
-        "score": main,
-        "seeds": list(grid.seeds),
-        "rows": rows,
-        "mean": mean,
-        "members": {name: spread(values) for name, values in by_seed_of.items()},
-        "worst": min(row["roc_auc"][main]["mean"] for row in rows),
-    }
+def _read_scores(grid: Grid, folder: Path, cell: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The scores of a cell's images by every rule, float64 (n_test,)."""
+    name = cell_name(grid, cell[grid.side], cell["seed"])
+    return files.read_arrays(folder / CELLS / f"{name}.safetensors")[0]
 
 
-def _mean_interval(
-    grid: Grid, cells: Sequence[dict[str, Any]], rule: str, folder: Path
-) -> list[float] | None:
-    """Bootstrap interval of the mean AUC, the shared test images resampled once for all cells."""
-    if grid.part != "test":
-        return None  # every cell has normals of its own there
-    labels = grid.dataset.test.labels
-    scores = []
-    for cell in cells:
-        path = folder / CELLS / f"{cell_name(grid, cell[grid.side], cell['seed'])}.safetensors"
-        scores.append(files.read_arrays(path)[0][rule])
-    anomalous = np.stack([experiment.truth(labels, grid.normal(cell[grid.side])) for cell in cells])
-    return list(mean_auc_interval(np.stack(scores), anomalous, labels))
-
-
-def spread(values: Sequence[float | None]) -> dict[str, Any]:
-    """Mean, sample standard deviation (None for one value) and the values; None where a value is missing."""
-    there = [value for value in values if value is not None]
-    if len(there) < len(values):
-        return {"mean": None, "sd": None, "values": values}
-    deviation = float(np.std(there, ddof=1)) if len(there) > 1 else None
-    return {"mean": float(np.mean(there)), "sd": deviation, "values": values}
-
-
-def _difference(found: Any, wanted: Any) -> str:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
-        return ", ".join(f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} here" for key in keys)
-    return f"{found!r} there, {wanted!r} here"
+def _difference(there: Any, wanted: Any) -> str:
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        keys = [key for key in {**there, **wanted} if there.get(key) != wanted.get(key)]
+        return ", ".join(f"{key}: {there.get(key)!r} there, {wanted.get(key)!r} here" for key in keys)
+    return f"{there!r} there, {wanted!r} here"
