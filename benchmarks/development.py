@@ -13,7 +13,7 @@ from pathlib import Path
 
 from anomalae import files, load_dataset, seeds
 from anomalae.datasets.load import parse_classes
-from anomalae.experiments import grid as benchmark
+from anomalae.experiments import benchmark
 from anomalae.settings import Settings
 
 # name: (coarse sigma, pixel sigma, settings)

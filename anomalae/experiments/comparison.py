@@ -14,15 +14,13 @@ from anomalae import files, text
 from anomalae.datasets.load import Part
 from anomalae.errors import DataError
 from anomalae.evaluation.metrics import Evaluation, evaluate
-from anomalae.evaluation.significance import delong_test, holm
+from anomalae.evaluation.significance import WORDING, delong_test, holm
 from anomalae.experiments.baselines.trials import OK, Trial, versions
 from anomalae.experiments.command_lines import compare_command
 from anomalae.experiments.run import Run, truth
 from anomalae.runs import results
 from anomalae.runs.results import OWN
 from anomalae.version import __version__
-
-WORDING = "a difference of these fitted models on these test images"
 
 
 @dataclass(frozen=True)
