@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import pickletools
 import re
 import subprocess
 import sys
@@ -563,11 +564,67 @@ class TestPickle:
         copied.detector_.save("run")
         assert_array_equal(Detector.load("run").score(images), detector.decision_function(images))
 
+    @pytest.mark.parametrize("of", ["table", "images"])
+    def test_what_fitting_left_is_there_again(self, kind, again, of, zeros, table):
+        settings, rows = (TINY, table[0]) if of == "table" else (IMAGE, zeros)
+        detector = kind(threads=1, **settings).fit(rows)
+        copied = again(detector)
+        assert vars(copied).keys() == vars(detector).keys()
+        assert copied.history_ == copied.detector_.history == detector.history_
+        assert copied.detector_.settings == detector.detector_.settings
+        assert copied.detector_.threads == 1
+        assert copied.detector_.device == detector.detector_.device
+        assert_array_equal(copied.calibration_scores(), detector.calibration_scores())
+        assert_array_equal(again(copied).decision_function(rows), detector.decision_function(rows))
+        assert copied.fit(rows).decision_scores_.tolist() == detector.decision_scores_.tolist()
+
+    def test_after_a_fit_that_failed_it_is_what_it_was(self, kind, again, zeros, table, images):
+        detector = kind(**IMAGE).fit(zeros)
+        with pytest.raises(ConfigError):
+            detector.set_params(rule="smooth").fit(table[0])
+        copied = again(detector)
+        assert_array_equal(copied.detector_.score(images), detector.detector_.score(images))
+
     def test_unfitted(self, kind, again, table):
         copied = again(kind(latent_dim=2, **TINY))
         assert copied.get_params() == kind(latent_dim=2, **TINY).get_params()
         with pytest.raises(NotFittedError):
             copied.predict(table[1])
+
+
+@pytest.mark.parametrize("of", ["table", "images"])
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_pickle_names_no_module_of_ours_but_the_estimators(kind, of, zeros, table):
+    """Modules move; what is kept by their names is then lost."""
+    detector = kind(**IMAGE).fit(zeros) if of == "images" else kind(**TINY).fit(table[0])
+    words = {word for _, word, _ in pickletools.genops(pickle.dumps(detector)) if isinstance(word, str)}
+    assert kind.__name__ in words
+    modules = {word for word in words if word.partition(".")[0] in ("anomalae", "torch")}
+    assert modules == {"anomalae.estimator"}
+
+
+def test_a_pickle_in_memory_that_must_not_be_written_is_read(tmp_path, table, request):
+    detector = AutoencoderDetector(**TINY).fit(table[0])
+    joblib.dump(detector, tmp_path / "kept")
+    request.addfinalizer(lambda: torch.set_warn_always(False))
+    torch.set_warn_always(True)  # of such memory it does but once
+    mapped = joblib.load(tmp_path / "kept", mmap_mode="r")
+    assert_array_equal(mapped.decision_function(table[1]), detector.decision_function(table[1]))
+
+
+@pytest.mark.parametrize("of", ["table", "images"])
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_pickle_leaves_threads_and_missing_devices_alone(kind, of, zeros, table, monkeypatch):
+    rows = zeros if of == "images" else table[0]
+    detector = kind(**(IMAGE if of == "images" else TINY)).fit(rows)
+    detector.set_params(device="mps", threads=5)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    copied = pickle.loads(pickle.dumps(detector))
+    assert asked == []
+    assert copied.detector_.device.type == "cpu"
+    assert_array_equal(copied.decision_function(rows), detector.decision_function(rows))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
