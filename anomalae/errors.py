@@ -25,6 +25,14 @@ class ConfigError(AnomalaeError, ValueError):
     """A setting is unknown or out of its range."""
 
 
+class PartError(ConfigError):
+    """A part that does not come with anomalae, or its package, cannot be used: not the fault of who asks for it."""
+
+
+class PartWarning(UserWarning):
+    """A part that does not come with anomalae is passed over, because it or its package does not work."""
+
+
 class ImageError(AnomalaeError, ValueError):
     """An array or a file is not a usable image."""
 
