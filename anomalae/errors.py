@@ -29,6 +29,10 @@ class PartError(ConfigError):
     """A part that does not come with anomalae, or its package, cannot be used: not the fault of who asks for it."""
 
 
+class ContractError(AnomalaeError, AssertionError):
+    """A part does not do what a part of its sort must do; see `anomalae.contract`."""
+
+
 class PartWarning(UserWarning):
     """A part that does not come with anomalae is passed over, because it or its package does not work."""
 

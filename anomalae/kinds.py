@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anomalae.errors import ConfigError
-from anomalae.plugins import Registry, imported
+from anomalae.plugins import SCORES, VIEWS, Registry, imported
 
 LIKELIHOODS = ("smooth-direction", "smooth-gaussian", "gaussian", "bernoulli")
 
@@ -77,6 +77,9 @@ MODELS: Registry[Kind] = Registry(
     {kind.name: kind for kind in _OURS},
     ("title", "maker", "score", "schedule", "loss_unit", "own", "denoising_passes", "density", "hidden"),
 )
+
+# All that is known by a name, by sort.
+REGISTRIES: dict[str, Registry[Any]] = {registry.sort: registry for registry in (MODELS, SCORES, VIEWS)}
 
 
 def owners(setting: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ COMMANDS = (
     "interpolate",
     "plot",
     "data",
+    "check",
 )
 
 EXIT_STATUS = """

@@ -26,6 +26,7 @@ ADVICE = {
     "dataset": "name one with --dataset",
     "density": "train with --model vae, ladder-vae or adgm",
     "evaluate": "evaluate it: anomalae evaluate --run {about}",
+    "list": "`anomalae check --list` names all",
     "name": "choose another --name",
     "output": "choose another --output",
     "resume": "go on with: anomalae train --resume {about}",
