@@ -25,6 +25,18 @@ class ConfigError(AnomalaeError, ValueError):
     """A setting is unknown or out of its range."""
 
 
+class PartError(ConfigError):
+    """A part that does not come with anomalae, or its package, cannot be used: not the fault of who asks for it."""
+
+
+class ContractError(AnomalaeError, AssertionError):
+    """A part does not do what a part of its sort must do; see `anomalae.contract`."""
+
+
+class PartWarning(UserWarning):
+    """A part that does not come with anomalae is passed over, because it or its package does not work."""
+
+
 class ImageError(AnomalaeError, ValueError):
     """An array or a file is not a usable image."""
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from anomalae.plugins import Registry, imported
+from anomalae.errors import ConfigError
+from anomalae.plugins import SCORES, VIEWS, Registry, imported
 
 LIKELIHOODS = ("smooth-direction", "smooth-gaussian", "gaussian", "bernoulli")
 
@@ -29,6 +30,8 @@ class Kind:
     denoising_passes: rebuilds that are averaged, unless told otherwise, where it is trained with noise.
     density: whether it has an explicit density (see `anomalae.models.base.DensityNetwork`).
     hidden: whether it shows its hidden activations, for the scores `sap` and `nap`.
+
+    Raises ConfigError for a setting of its own that Settings does not have.
     """
 
     name: str
@@ -41,6 +44,13 @@ class Kind:
     denoising_passes: int = 1
     density: bool = False
     hidden: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = set(self.own) - {*_OF_DENSITIES, "layers", "auxiliary_dim"}
+        if unknown:
+            raise ConfigError(
+                f"own {sorted(unknown)}: must be of {', '.join(_OF_DENSITIES)}, layers, auxiliary_dim"
+            )
 
     def make(self, settings: Any, channels: int) -> Any:
         """A network of this kind for these NetworkSettings, its weights not drawn yet."""
@@ -67,6 +77,9 @@ MODELS: Registry[Kind] = Registry(
     {kind.name: kind for kind in _OURS},
     ("title", "maker", "score", "schedule", "loss_unit", "own", "denoising_passes", "density", "hidden"),
 )
+
+# All that is known by a name, by sort.
+REGISTRIES: dict[str, Registry[Any]] = {registry.sort: registry for registry in (MODELS, SCORES, VIEWS)}
 
 
 def owners(setting: str) -> tuple[str, ...]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterator, Mapping
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Any, Generic, TypeVar
 
-from anomalae.errors import ConfigError
+from anomalae.errors import ConfigError, PartError, PartWarning
 
 Part = TypeVar("Part")
 
@@ -32,19 +34,45 @@ class Registry(Generic[Part]):
         """
         self.sort, self.group, self.needs = sort, f"anomalae.{sort}s", needs
         self._ours, self._own = ours, dict[str, Part]()
+        self._warned: set[str] = set()
 
     def names(self) -> tuple[str, ...]:
         """Names of all parts: ours first, then those registered in Python, then those of installed packages."""
         return tuple(dict.fromkeys((*self._all_ours(), *self._own, *_entry_points(self.group))))
 
-    def __iter__(self) -> Iterator[Part]:
-        return (self[name] for name in self.names())
+    def usable(self, use: Callable[[Part], bool] = lambda part: True) -> Iterator[Part]:
+        """The parts for which `use` is true. One that fails, or whose package does, is passed over.
+
+        A PartWarning tells of it, once in a process.
+        """
+        for name in self.names():
+            try:
+                part = self[name]
+                used = use(part)
+            except Exception as error:
+                if self.is_ours(name):
+                    raise
+                self.warn(name, error)
+            else:
+                if used:
+                    yield part
+
+    def warn(self, name: str, error: Exception) -> None:
+        """Warn that a part which does not come with anomalae is passed over, once in a process."""
+        if name not in self._warned:
+            self._warned.add(name)
+            line = str(error) if isinstance(error, PartError) else str(self.failure(name, error))
+            warnings.warn(f"{line}; it is left out", PartWarning, stacklevel=3)
+
+    def failure(self, name: str, error: BaseException, what: str = "fails") -> PartError:
+        """The error, in one line, for a part that raised another where it was used."""
+        return PartError(f"{self.sort} {name!r}: of {self.origin(name)}: {what}: {_line(error)}")
 
     def __contains__(self, name: object) -> bool:
         return name in self.names()
 
     def __getitem__(self, name: str) -> Part:
-        """The part of this name. Raises ConfigError for an unknown one, and for one that its package cannot give."""
+        """The part of this name. Raises ConfigError for an unknown one, PartError for one its package cannot give."""
         if name in self._all_ours():
             return imported(self._all_ours()[name])
         if name in self._own:
@@ -53,7 +81,7 @@ class Registry(Generic[Part]):
         if not points:
             raise ConfigError(f"{self.sort} {name!r}: must be one of {', '.join(self.names())}")
         if len(points) > 1:
-            raise ConfigError(f"{self.sort} {name!r}: brought by {' and by '.join(map(_package, points))}")
+            raise PartError(f"{self.sort} {name!r}: brought by {' and by '.join(map(_package, points))}")
         return self._loaded(name, points[0])
 
     def register(self, part: Part) -> Part:
@@ -88,25 +116,26 @@ class Registry(Generic[Part]):
 
     def _loaded(self, name: str, point: metadata.EntryPoint) -> Part:
         """What an entry point gives. Whatever goes wrong there is that package's, and said in one line."""
-        try:
-            part: Part = _load(point)
-        except Exception as error:
-            reason = (str(error).splitlines() or [""])[0]
-            raise ConfigError(
-                f"{self.sort} {name!r}: {_package(point)} cannot give it: {type(error).__name__}: {reason}"
-            ) from None
-        fault = self._fault(part) or ("" if part.name == name else f"calls itself {part.name!r}")  # type: ignore[attr-defined]
+        part, error = _load(point)
+        if error is not None:
+            raise PartError(
+                f"{self.sort} {name!r}: {_package(point)} cannot give it: {_line(error)}"
+            ) from error
+        fault = self._fault(part) or ("" if part.name == name else f"calls itself {part.name!r}")
         if fault:
-            raise ConfigError(f"{self.sort} {name!r}: of {_package(point)}: {fault}")
-        return part
+            raise PartError(f"{self.sort} {name!r}: of {_package(point)}: {fault}")
+        loaded: Part = part
+        return loaded
 
     def _fault(self, part: Any) -> str:
+        if isinstance(part, type):
+            return f"{part.__name__} is a class: an instance of it is needed"
         lacking = [need for need in ("name", *self.needs) if not hasattr(part, need)]
         if lacking:
             return f"{type(part).__name__} has no {', '.join(lacking)}"
         name = part.name
-        if not isinstance(name, str) or not name or not name.replace("-", "").replace("_", "").isalnum():
-            return "a name must be letters, digits, '-' or '_'"
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+            return "a name must be letters, digits, '-' or '_', and begin with a letter or a digit"
         return ""
 
 
@@ -129,8 +158,17 @@ def _entry_points(group: str) -> dict[str, tuple[metadata.EntryPoint, ...]]:
 
 
 @functools.cache
-def _load(point: metadata.EntryPoint) -> Any:
-    return point.load()
+def _load(point: metadata.EntryPoint) -> tuple[Any, BaseException | None]:
+    """What an entry point gives, or the error it raises; a package that fails is not imported again."""
+    try:
+        return point.load(), None
+    except (Exception, SystemExit) as error:
+        return None, error
+
+
+def _line(error: BaseException) -> str:
+    """An error in one line: its type and its message's first line."""
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 def _package(point: metadata.EntryPoint) -> str:
@@ -141,6 +179,7 @@ def _package(point: metadata.EntryPoint) -> str:
 def _module(part: Any) -> str:
     """The module in which a part was written."""
     for maker in (getattr(part, "maker", None), getattr(part, "source", None), type(part)):
+        maker = getattr(maker, "func", maker)  # of functools.partial
         if maker is not None:
             return maker.partition(":")[0] if isinstance(maker, str) else str(maker.__module__)
     return ""

@@ -127,6 +127,9 @@ class Views:
         for view in views:
             if view not in VIEWS:
                 raise ConfigError(f"view {view!r}: must be one of {', '.join(VIEWS.names())}")
+            # One of a package that fails is refused here, not in the middle of a training.
+            if not VIEWS.is_ours(view):
+                VIEWS[view]
             if views.count(view) > 1:
                 raise ConfigError(f"view {view!r}: named twice; for several networks of a view see members")
         if not views:
@@ -322,8 +325,16 @@ class Settings:
             raise ConfigError(f"hidden {list(self.hidden)}: the conv architecture has 2 layers")
         if self.score is None:
             object.__setattr__(self, "score", self.kind.score)
-        elif self.score != self.kind.score and self.score not in self.rules:
-            raise ConfigError(f"score {self.score!r}: {self._described()} has {', '.join(self.rules)}")
+        # What our kinds judge by is known to fit; to find out would load PyTorch.
+        if self.score != self.kind.score or not MODELS.is_ours(self.model):
+            self._check_score()
+
+    def _check_score(self) -> None:
+        """Raise PartError for a score that its package cannot give, ConfigError for one that the networks lack."""
+        if self.rule in SCORES:
+            SCORES[self.rule]
+        if self.rule not in self.rules:
+            raise ConfigError(f"score {self.rule!r}: {self._described()} has {', '.join(self.rules)}")
 
     def _complete(self) -> None:
         """Fill in what depends on the kind; ConfigError for what a kind does not have."""
@@ -373,9 +384,13 @@ class Settings:
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """Names of the scores that all networks of these settings have."""
+        """Names of the scores that all networks of these settings have.
+
+        One of a package that fails is left out, and a PartWarning says so.
+        """
         networks = [self.network(view) for view in self.views]
-        return tuple(score.name for score in SCORES if all(score.fits(network) for network in networks))
+        fitting = SCORES.usable(lambda score: all(score.fits(network) for network in networks))
+        return tuple(score.name for score in fitting)
 
     @classmethod
     def of(cls, **asked: Any) -> Settings:

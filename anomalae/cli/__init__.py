@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from anomalae.cli.console import said
+from anomalae.cli.console import part_warnings_shown, said
 from anomalae.errors import AnomalaeError
 from anomalae.text import printable
 from anomalae.version import __version__
@@ -26,6 +26,7 @@ COMMANDS = (
     "interpolate",
     "plot",
     "data",
+    "check",
 )
 
 EXIT_STATUS = """
@@ -60,7 +61,8 @@ class _Lazy(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Turn our own errors into one line and exit status 1; click's own usage errors stay 2."""
         try:
-            return super().invoke(ctx)
+            with part_warnings_shown():
+                return super().invoke(ctx)
         except AnomalaeError as error:
             click.echo(f"Error: {said(error)}", err=True)
             sys.exit(1)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomalae.errors import AnomalaeError
+from anomalae.errors import AnomalaeError, PartWarning
 from anomalae.text import printable
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ ADVICE = {
     "dataset": "name one with --dataset",
     "density": "train with --model vae, ladder-vae or adgm",
     "evaluate": "evaluate it: anomalae evaluate --run {about}",
+    "list": "`anomalae check --list` names all",
     "name": "choose another --name",
     "output": "choose another --output",
     "resume": "go on with: anomalae train --resume {about}",
@@ -75,6 +79,22 @@ def watched() -> bool:
 def warn(message: str) -> None:
     """Print a warning line on standard error."""
     click.echo(f"Warning: {printable(message)}", err=True)
+
+
+@contextlib.contextmanager
+def part_warnings_shown() -> Iterator[None]:
+    """Print the library's warnings of parts that do not work as ours, in one line each; others stay as they are."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, PartWarning):
+                warn(str(message))
+            else:
+                shown(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def shell_word(path: Path | str) -> str:

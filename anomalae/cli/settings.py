@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from anomalae.cli import options as common
-from anomalae.errors import ConfigError
+from anomalae.errors import ConfigError, PartError
 from anomalae.settings import (
     DESCRIPTIONS,
     PRESET_LINES,
@@ -63,6 +63,24 @@ def _described(values: dict[str, Any]) -> str:
     return " ".join(f"{flag(name)} {_word(value)}" for name, value in values.items())
 
 
+class _OneOf(click.ParamType):
+    """One of several names, looked up on use: a program may have registered parts of its own by then."""
+
+    name = "choice"
+
+    def __init__(self, allowed: Choice) -> None:
+        self._allowed = allowed
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        return click.Choice(self._allowed.names()).get_metavar(param, ctx)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return click.Choice(self._allowed.names()).convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+        return click.Choice(self._allowed.names()).shell_complete(ctx, param, incomplete)
+
+
 def _typed(description: Description) -> dict[str, Any]:
     """What Click must know to read the values of a setting."""
     allowed = description.range
@@ -71,7 +89,7 @@ def _typed(description: Description) -> dict[str, Any]:
     if isinstance(allowed, Real):
         return {"type": click.FloatRange(allowed.least, min_open=allowed.open)}
     if isinstance(allowed, Choice):
-        return {"type": click.Choice(allowed.names())}
+        return {"type": _OneOf(allowed)}
     if isinstance(allowed, Widths):
         return {"callback": _widths, "metavar": "N,N"}
     if isinstance(allowed, Views):
@@ -117,6 +135,8 @@ def make_settings(given: dict[str, Any], **more: Any) -> Settings:
         settings = Settings.of(**{**preset, **values}, **more)
         if score in settings.rules:
             return dataclasses.replace(settings, score=score)
+    except PartError:
+        raise
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
     if score is not None:

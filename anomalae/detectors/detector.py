@@ -19,7 +19,7 @@ from anomalae.detectors.ensemble import Ensemble
 from anomalae.detectors.member import ACTIVE, NetworkMember
 from anomalae.detectors.neighbours import Neighbours
 from anomalae.detectors.saving import Fitted
-from anomalae.errors import ConfigError
+from anomalae.errors import AnomalaeError, ConfigError
 from anomalae.evaluation import conformal
 from anomalae.images.check import check_images
 from anomalae.models.base import networks
@@ -32,6 +32,7 @@ from anomalae.runs.record import Data, Record, read_checkpoint, used_parts, writ
 from anomalae.settings import DEFAULT_ALPHA, Settings
 
 SCORING_BATCH = 1024  # images a forward pass
+TRIED = 100  # images on which a score of one's own is tried before a run has it
 
 Arrays = dict[str, np.ndarray]
 
@@ -195,9 +196,7 @@ class Detector:
         neighbours = Neighbours.fit(seen, settings.neighbours) if settings.neighbours else None
         trained = [learner.network.eval() for learner in state.learners]
         ensemble = saving.assemble(settings, trained, neighbours)
-        rules = tuple(rule for rule in settings.rules if SCORES[rule].least_images <= len(train))
-        for member in ensemble.networks:
-            member.learn(seen, [SCORES[rule] for rule in rules])
+        rules = _learn_scores(ensemble, settings, seen, _tensor(calibration[:TRIED]))
         if len(ensemble.members) > 1:
             ensemble.standardise_by(
                 ensemble.score_training(list(_batches(train)), rules)
@@ -391,6 +390,30 @@ class Detector:
                 f"score {rule!r}: a run of model {self.settings.model} has {', '.join(self.rules)}"
             )
         return rule
+
+
+def _learn_scores(ensemble: Ensemble, settings: Settings, seen: Tensor, tried: Tensor) -> tuple[str, ...]:
+    """Let the scores learn from training images; returns the names of those that the run has.
+
+    A score that does not come with anomalae and fails on these images or on those to be tried costs no training that
+    is not judged by it: it is left out, and a PartWarning says so.
+    """
+    rules = [rule for rule in settings.rules if SCORES[rule].least_images <= len(seen)]
+    trusted = [rule for rule in rules if SCORES.is_ours(rule) or rule == settings.rule]
+    for member in ensemble.networks:
+        member.learn(seen, [SCORES[rule] for rule in trusted])
+    failed = set()
+    for rule in (rule for rule in rules if rule not in trusted):
+        try:
+            for member in ensemble.networks:
+                member.learn(seen, [SCORES[rule]])
+                member.score(tried, [rule])
+        except AnomalaeError as error:
+            SCORES.warn(rule, error)
+            failed.add(rule)
+    for member in ensemble.networks:
+        member.learned = {rule: arrays for rule, arrays in member.learned.items() if rule not in failed}
+    return tuple(rule for rule in rules if rule not in failed)
 
 
 def _tensor(images: np.ndarray) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from anomalae import seeds
-from anomalae.errors import ConfigError
+from anomalae.errors import AnomalaeError, ConfigError
 from anomalae.models.base import DensityNetwork, Network
 from anomalae.plugins import SCORES, VIEWS
 from anomalae.scores.base import LEARNED_FROM, Evidence, Score
@@ -75,12 +76,22 @@ class NetworkMember:
         count = min(len(images), LEARNED_FROM)
         chosen = torch.linspace(0, len(images) - 1, count, dtype=torch.float64).round().long()
         seen = self.look(images[chosen])
-        self.learned = {score.name: score.learn(seen) for score in learning}
+        for score in learning:
+            with _blamed(score.name):
+                self.learned[score.name] = score.learn(seen)
 
     def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
-        """Scores by these rules, float64 (N,) each, in the network's own view."""
-        seen = self.look(images)
-        return {rule: SCORES[rule].score(seen, self.learned.get(rule, {})) for rule in rules}
+        """Scores by these rules, float64 (N,) each, in the network's own view.
+
+        Raises PartError for a score that does not come with anomalae and fails, or returns something else.
+        """
+        seen, scores = self.look(images), {}
+        for rule in rules:
+            with _blamed(rule):
+                scores[rule] = SCORES[rule].score(seen, self.learned.get(rule, {}))
+                if not SCORES.is_ours(rule):
+                    _check_scores(scores[rule], len(images))
+        return scores
 
     def score_training(self, batches: Iterable[Tensor], rules: Sequence[str]) -> dict[str, Tensor]:
         """Scores of the training images, float64 (N,) each."""
@@ -89,7 +100,8 @@ class NetworkMember:
 
     def terms(self, rule: str, images: Tensor) -> Tensor:
         """The score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score."""
-        terms = SCORES[rule].terms(self.look(images))
+        with _blamed(rule):
+            terms = SCORES[rule].terms(self.look(images))
         if terms is None:
             raise ConfigError(f"score {rule!r}: is no sum over pixels, so it has no terms")
         return self.view.back(terms, images.cpu().double(), True)
@@ -142,3 +154,27 @@ class NetworkMember:
     def _flat(self, maps: Tensor) -> Tensor:
         """Decoded maps (N, C, 28, 28) as pictures (N, 28, 28)."""
         return (maps[:, 0] if self.view.again else maps.sum(1).clamp(0, 1)).cpu()
+
+
+@contextlib.contextmanager
+def _blamed(rule: str) -> Iterator[None]:
+    """Raise whatever a score that does not come with anomalae raises as a PartError, which names it and its package."""
+    try:
+        yield
+    except AnomalaeError:
+        raise
+    except Exception as error:
+        if SCORES.is_ours(rule):
+            raise
+        raise SCORES.failure(rule, error) from error
+
+
+def _check_scores(scores: Tensor, count: int) -> None:
+    """Raise ValueError or TypeError where scores are not `count` finite numbers, float64 on the CPU."""
+    if not isinstance(scores, Tensor):
+        raise TypeError(f"scores are a {type(scores).__name__}, not a Tensor")
+    if scores.dtype != torch.float64 or scores.shape != (count,) or scores.device.type != "cpu":
+        kind = f"{scores.dtype} {tuple(scores.shape)} on {scores.device}"
+        raise ValueError(f"scores of {count} images are {kind}: must be float64 ({count},) on the CPU")
+    if not torch.isfinite(scores).all():
+        raise ValueError("scores are not all finite numbers")

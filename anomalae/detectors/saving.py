@@ -17,7 +17,7 @@ from anomalae import files, runs
 from anomalae.detectors.ensemble import Ensemble, network_names
 from anomalae.detectors.member import Member, NetworkMember
 from anomalae.detectors.neighbours import Neighbours
-from anomalae.errors import BundleError, ConfigError
+from anomalae.errors import BundleError, ConfigError, PartError
 from anomalae.models.base import Network, build, networks
 from anomalae.models.training.state import Epoch, history_lines
 from anomalae.plugins import SCORES
@@ -81,10 +81,11 @@ def read(folder: Path, device: torch.device) -> Fitted:
         record.settings, _read_networks(folder, record, device), _read_neighbours(folder, record)
     )
     rules = _kept_rules(folder, record)
+    absent = _absent_scores(record, rules)
     learning = [rule for rule in rules if SCORES[rule].learned]
     if learning:
-        _read_learned(folder / runs.PATHWAY, ensemble.networks, learning)
-    calibration, ensemble.standards = _read_calibration(folder, record, rules, len(ensemble.members))
+        _read_learned(folder / runs.PATHWAY, ensemble.networks, learning, absent)
+    calibration, ensemble.standards = _read_calibration(folder, record, rules, absent, len(ensemble.members))
     return Fitted(ensemble, calibration, record, read_history(folder))
 
 
@@ -160,10 +161,12 @@ def _write_learned(path: Path, members: Sequence[NetworkMember]) -> None:
         files.write_arrays(path, arrays)
 
 
-def _read_learned(path: Path, members: Sequence[NetworkMember], scores: Sequence[str]) -> None:
+def _read_learned(
+    path: Path, members: Sequence[NetworkMember], scores: Sequence[str], absent: set[str]
+) -> None:
     arrays, _ = files.read_arrays(path)
     wanted = [name for i in range(len(members)) for s in scores for name in _learned_names(s, i).values()]
-    strangers = {name for name in arrays if name not in wanted and not _of_missing_score(name)}
+    strangers = {name for name in arrays if name not in wanted and not _is_of(name, absent)}
     if (
         strangers
         or not set(wanted) <= set(arrays)
@@ -177,14 +180,16 @@ def _read_learned(path: Path, members: Sequence[NetworkMember], scores: Sequence
             member.learned[score] = {name: arrays[stored] for name, stored in names.items()}
         try:
             member.score(blank, scores)
+        except PartError as error:
+            raise BundleError(f"{path}: {error}") from None
         except (ConfigError, RuntimeError, ValueError) as error:
             raise BundleError(f"{path}: does not fit the run: {str(error).splitlines()[0]}") from None
 
 
-def _of_missing_score(name: str) -> bool:
-    """Whether an array was learned by a score that is not installed here."""
-    parts = name.split(".")
-    return len(parts) == 3 and parts[1] not in SCORES
+def _is_of(name: str, scores: set[str]) -> bool:
+    """Whether an array was learned by one of these scores."""
+    parts = name.split(".", 2)
+    return len(parts) == 3 and parts[1] in scores
 
 
 # --- neighbours.safetensors ---
@@ -219,18 +224,25 @@ def _kept_rules(folder: Path, record: Record) -> tuple[str, ...]:
     )
 
 
+def _absent_scores(record: Record, rules: Sequence[str]) -> set[str]:
+    """Scores of one's own that the run was made with, and that are not to be had here: it does without them."""
+    sort = f"{SCORES.sort} "
+    return {part.removeprefix(sort) for part in record.parts if part.startswith(sort)} - set(rules)
+
+
 def _read_calibration(
-    folder: Path, record: Record, rules: Sequence[str], n_members: int
+    folder: Path, record: Record, rules: Sequence[str], absent: set[str], n_members: int
 ) -> tuple[Arrays, Arrays]:
-    """Calibration scores by rule, and the ensemble's standards by rule."""
+    """Calibration scores by rule, and the ensemble's standards by rule; those of absent scores are passed over."""
     path = folder / runs.CALIBRATION
     expected: dict[str, tuple[int, ...]] = dict.fromkeys(rules, (record.data.n_calibration,))
     if n_members > 1:
         expected |= dict.fromkeys((STANDARD + rule for rule in rules), (n_members, 2))
-    missing = {name for name in files.names(path) if name.removeprefix(STANDARD) not in SCORES}
-    if missing and set(record.parts):
+    if absent:
         arrays, _ = files.read_arrays(path)
-        expected |= {name: arrays[name].shape for name in missing}
+        expected |= {
+            name: array.shape for name, array in arrays.items() if name.removeprefix(STANDARD) in absent
+        }
     kept, _ = files.read_arrays(path, expected)
     standards = {rule: kept[STANDARD + rule] for rule in rules if STANDARD + rule in kept}
     for rule, of_members in standards.items():

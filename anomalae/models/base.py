@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from anomalae import seeds
+from anomalae.errors import PartError
 from anomalae.models.layers import initialise
 from anomalae.plugins import VIEWS
 from anomalae.settings import NetworkSettings, Settings
@@ -57,7 +58,8 @@ class Network(Protocol):
     def parameters(self) -> Any: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def load_state_dict(self, state: dict[str, Tensor]) -> Any: ...
-    def named_children(self) -> Any: ...
+    def buffers(self) -> Any: ...
+    def named_modules(self) -> Any: ...
     def train(self) -> Any: ...
     def eval(self) -> Any: ...
     def to(self, device: Any) -> Any: ...
@@ -125,10 +127,14 @@ def build(settings: NetworkSettings) -> Any:
 
     Linear and convolutional layers are drawn by `initialise`; whatever else a kind of one's own draws as it is made
     comes from the global generator, which is seeded for it and put back.
+
+    Raises PartError for a kind that makes something else than a network.
     """
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(seeds.generator(settings.seed, seeds.WEIGHTS).get_state())
         network: Any = settings.kind.make(settings, VIEWS[settings.view].channels)
-    assert isinstance(network, nn.Module)
+    if not isinstance(network, nn.Module) or not any(weight.requires_grad for weight in network.parameters()):
+        fault = f"makes a {type(network).__name__}, which is no torch.nn.Module with weights to train"
+        raise PartError(f"model {settings.model!r}: {fault}")
     initialise(network, seeds.generator(settings.seed, seeds.WEIGHTS))
     return network

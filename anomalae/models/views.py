@@ -14,12 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anomalae.errors import ConfigError
 from anomalae.models.frames import MIDDLE, alike, alike_dense, resample, upright
 
 
-def first_map(maps: Tensor, images: Tensor, terms: bool) -> Tensor:
-    """The first map, which lies over the image as it is."""
-    return maps[:, 0]
+def as_it_lies(maps: Tensor, images: Tensor, terms: bool) -> Tensor:
+    """One map as it is; several in one: their absolute sum, with the sign of their sum."""
+    if maps.shape[1] == 1:
+        return maps[:, 0]
+    return maps.abs().sum(1) * torch.where(maps.sum(1) < 0, -1, 1)
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,12 @@ class View:
     line: what it is, for people.
     source: makes what the network sees of images (N, 1, 28, 28) in [0, 1], of the same shape; noise is added after it.
     target: makes what the network rebuilds, (N, channels, 28, 28) in [0, 1]; `source` where none is named.
-    channels: number of maps that are rebuilt.
+    channels: number of maps that are rebuilt; 1 where no `target` is named.
     back: called with (maps, images, terms), lays something of the target's kind over the images: signed terms of a
         score, which keep their absolute sum, or rebuilt maps, which keep their values: (N, channels, 28, 28) ->
-        (N, 28, 28). Where none is named the first map already lies there.
+        (N, 28, 28). Where none is named the maps lie there already; several are added up.
+
+    Raises ConfigError where the number of channels is none, or does not fit what is seen.
 
     >>> inverted = View("inverted", "ink and ground exchanged", lambda images: 1 - images)
     >>> inverted.again, float(inverted.see(torch.zeros(1, 1, 28, 28))[0].mean())
@@ -45,7 +50,11 @@ class View:
     source: Callable[[Tensor], Tensor]
     target: Callable[[Tensor], Tensor] | None = None
     channels: int = 1
-    back: Callable[[Tensor, Tensor, bool], Tensor] = first_map
+    back: Callable[[Tensor, Tensor, bool], Tensor] = as_it_lies
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or (self.target is None and self.channels != 1):
+            raise ConfigError(f"channels {self.channels}: must be 1, or more where there is a target")
 
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What the network is shown and what it should make of it; made once where both are the same."""
@@ -112,11 +121,6 @@ def _laid_back(
     return (laid * (before / after.where(after > 0, 1)))[:, 0]
 
 
-def _over_channels(maps: Tensor, images: Tensor, terms: bool) -> Tensor:
-    """All channels in one: their absolute sum, with the sign of their sum."""
-    return maps.abs().sum(1) * torch.where(maps.sum(1) < 0, -1, 1)
-
-
 # In which neighbours are compared; networks learn no more from it than from `normalised`.
 SETTLED = View("settled", "normalised by its dense ink", settled, back=partial(_laid_back, alike_dense))
 
@@ -133,5 +137,4 @@ EDGES = View(
     pixels,
     edges,
     channels=4,
-    back=_over_channels,
 )

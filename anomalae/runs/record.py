@@ -12,7 +12,7 @@ import numpy as np
 
 from anomalae import files, runs
 from anomalae.errors import BundleError, ConfigError
-from anomalae.kinds import MODELS
+from anomalae.kinds import MODELS, REGISTRIES
 from anomalae.plugins import SCORES, VIEWS, Registry
 from anomalae.runs.environment import Environment
 from anomalae.settings import Settings, strict
@@ -20,8 +20,6 @@ from anomalae.settings import Settings, strict
 # Of a run folder; raised when an older anomalae could no longer read a newer run. Runs with parts of one's own have
 # the second: an older anomalae knows of none.
 FORMAT_VERSION, VERSION_WITH_PARTS = 2, 3
-
-_REGISTRIES: dict[str, Registry] = {registry.sort: registry for registry in (MODELS, SCORES, VIEWS)}
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def _check_parts(values: dict[str, Any], where: str) -> None:
     settings = values.get("settings", {})
     for part, origin in values.get("parts", {}).items():
         sort, _, name = part.partition(" ")
-        registry = _REGISTRIES.get(sort)
+        registry = REGISTRIES.get(sort)
         optional = sort == "score" and isinstance(settings, dict) and settings.get("score") != name
         if registry is not None and not optional and name not in registry:
             raise BundleError(f"{where}: needs the {part}, from {origin}, which is not installed here")

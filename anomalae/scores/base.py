@@ -29,7 +29,8 @@ class Score:
     name: by which it is asked for.
     line: what it is, for people.
     scale: "error", at least 0, of which ensembles average the logarithms; or "nats", averaged as they are.
-    judges: whether it is made to tell anomalies; a part of another score (as `kl` of `elbo`) need not.
+    judges: whether it tells anomalies by any network it fits, however small; a part of another score (as `kl` of
+        `elbo`) need not, nor one that needs a long training (as `llr-1`).
     learned: names of the arrays that `learn` returns.
     least_images: training images that it needs.
     has_terms: whether it is a sum over pixels, so that `terms` gives a heatmap.

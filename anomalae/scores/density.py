@@ -115,6 +115,9 @@ class LikelihoodRatio(DensityScore):
     Havtorn, Frellsen, Hauberg and Maaløe, "Hierarchical VAEs know what they don't know", ICML 2021.
     """
 
+    # Of a hierarchy that was trained briefly, on strokes say, it says the opposite as often as not.
+    judges = False
+
     def __init__(self, k: int) -> None:
         self.k = k
         self.name = f"llr-{k}"

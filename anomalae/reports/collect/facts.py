@@ -63,19 +63,24 @@ def _layers(settings: Settings) -> tuple[Layer, ...]:
     layers = []
     for one in networks(settings):
         view = f"{one.view}: " if settings.n_networks > 1 else ""
-        for part, module in build(one).named_children():
-            for layer in module.modules():
-                n_parameters = sum(p.numel() for p in layer.parameters(recurse=False))
-                if n_parameters:
-                    name = view + part.replace("_", " ")
-                    layers.append(Layer(name, type(layer).__name__, _size(layer), n_parameters))
+        counted: set[int] = set()  # weights that several layers share are one's only
+        for path, layer in build(one).named_modules():
+            weights = [p for p in layer.parameters(recurse=False) if id(p) not in counted]
+            counted |= {id(weight) for weight in weights}
+            n_parameters = sum(weight.numel() for weight in weights)
+            if n_parameters:
+                name = view + (path.partition(".")[0].replace("_", " ") or "network")
+                layers.append(Layer(name, type(layer).__name__, _size(layer), n_parameters))
     return tuple(layers)
 
 
 def _size(layer: Any) -> str:
-    if hasattr(layer, "in_features"):
+    def has(*names: str) -> bool:
+        return all(hasattr(layer, name) for name in names)
+
+    if has("in_features", "out_features"):
         return f"{count(layer.in_features)} → {count(layer.out_features)}"
-    if hasattr(layer, "in_channels"):
+    if has("in_channels", "out_channels", "kernel_size", "stride"):
         return (
             f"{layer.in_channels} → {layer.out_channels} channels, kernel {layer.kernel_size[0]}, "
             f"stride {layer.stride[0]}"
