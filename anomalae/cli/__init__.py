@@ -90,6 +90,7 @@ def main() -> None:
       anomalae train --normal 0
       anomalae score images/
     """
-    for stream in (sys.stdout, sys.stderr):  # names of files may hold what the terminal's encoding lacks
+    # Names of files may hold what the terminal's encoding lacks.
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -56,7 +56,7 @@ def said(error: AnomalaeError) -> str:
 
 
 def out_console() -> Console:
-    """Standard output for people: full width and no markup from data; wide where nobody looks."""
+    """Return standard output for people: full width and no markup from data; wide where nobody looks."""
     from rich.console import Console
 
     return Console(
@@ -65,14 +65,14 @@ def out_console() -> Console:
 
 
 def err_console() -> Console:
-    """Standard error, where progress and warnings go."""
+    """Return standard error, where progress and warnings go."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def watched() -> bool:
-    """Whether progress goes to a terminal."""
+    """Tell whether progress goes to a terminal."""
     return sys.stderr.isatty()
 
 
@@ -98,5 +98,5 @@ def part_warnings_shown() -> Iterator[None]:
 
 
 def shell_word(path: Path | str) -> str:
-    """A path as one would type it."""
+    """Return a path as one would type it."""
     return shlex.quote(os.fspath(path))

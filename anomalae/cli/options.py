@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FLAGGED = 3  # exit status: something was flagged and --fail-on-anomaly was given
-IN_PART = 4  # exit status: some inputs failed
+# Exit status: something was flagged and --fail-on-anomaly was given.
+FLAGGED = 3
+# Exit status: some inputs failed.
+IN_PART = 4
 
 
 def runs_dir_option(function: F) -> F:
-    """`--runs-dir`, default `runs/` or ANOMALAE_RUNS."""
+    """Add `--runs-dir`, default `runs/` or ANOMALAE_RUNS."""
     return click.option(
         "--runs-dir",
         type=click.Path(path_type=Path, file_okay=False),
@@ -35,7 +37,7 @@ def runs_dir_option(function: F) -> F:
 
 
 def run_option(function: F) -> F:
-    """`--run RUN`, default the newest finished one."""
+    """Add `--run RUN`, default the newest finished one."""
     return click.option(
         "--run", "run", metavar="RUN", help="Name or path of a run. Default: the newest finished one."
     )(function)
@@ -70,7 +72,7 @@ def end_on_signals() -> None:
 
 
 def baselines(names: tuple[str, ...]) -> tuple[Baseline, ...]:
-    """The baselines of these names; an unknown one is a usage error."""
+    """Return the baselines of these names; an unknown one is a usage error."""
     from anomalae.errors import ConfigError
     from anomalae.experiments.baselines.registry import choose
 
@@ -81,7 +83,7 @@ def baselines(names: tuple[str, ...]) -> tuple[Baseline, ...]:
 
 
 def alpha_option(function: F) -> F:
-    """`--alpha`, checked against (0, 1)."""
+    """Add `--alpha`, checked against (0, 1)."""
     return click.option(
         "--alpha",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -93,7 +95,7 @@ def alpha_option(function: F) -> F:
 
 
 def machine_options(function: F) -> F:
-    """`--device` and `--threads`."""
+    """Add `--device` and `--threads`."""
     function = click.option(
         "--threads", type=click.IntRange(1), help="CPU threads. Default: as many as PyTorch chooses."
     )(function)
@@ -103,7 +105,7 @@ def machine_options(function: F) -> F:
 
 
 def dataset_options(function: F) -> F:
-    """`--dataset`, `--data-dir`, `--preprocess`, `--polarity`."""
+    """Add `--dataset`, `--data-dir`, `--preprocess`, `--polarity`."""
     function = preprocess_options("auto", "auto")(function)
     function = data_dir_option(function)
     return click.option(
@@ -114,23 +116,23 @@ def dataset_options(function: F) -> F:
     )(function)
 
 
-def load(given: dict[str, Any]) -> Dataset:
-    """The data set of the options that `dataset_options` adds, and `--quiet`."""
+def load(options: dict[str, Any]) -> Dataset:
+    """Load the data set that is named by the options which `dataset_options` adds, and `--quiet`."""
     from anomalae.cli.progress import downloads
     from anomalae.datasets.load import load_dataset
 
     return load_dataset(
-        given["dataset"],
-        given["data_dir"],
-        preprocess=given["preprocess"],
-        polarity=given["polarity"],
-        progress=downloads(given["quiet"]),
+        options["dataset"],
+        options["data_dir"],
+        preprocess=options["preprocess"],
+        polarity=options["polarity"],
+        progress=downloads(options["quiet"]),
         warn=warn,
     )
 
 
 def data_dir_option(function: F) -> F:
-    """`--data-dir`."""
+    """Add `--data-dir`."""
     return click.option(
         "--data-dir",
         type=click.Path(file_okay=False),
@@ -139,7 +141,7 @@ def data_dir_option(function: F) -> F:
 
 
 def preprocess_options(preprocess: str | None, polarity: str | None) -> Callable[[F], F]:
-    """`--preprocess` and `--polarity` with these defaults; None means as in the run."""
+    """Return a decorator that adds `--preprocess` and `--polarity` with these defaults; None means as in the run."""
 
     def add(function: F) -> F:
         inherited = "" if preprocess else " Default: as in the run."
@@ -163,16 +165,16 @@ def preprocess_options(preprocess: str | None, polarity: str | None) -> Callable
 
 
 def json_option(function: F) -> F:
-    """`--json`."""
+    """Add `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")(function)
 
 
 def quiet_option(function: F) -> F:
-    """`--quiet`."""
+    """Add `--quiet`."""
     return click.option("--quiet", is_flag=True, help="No progress and no summary.")(function)
 
 
 def check_suffix(path: Path, *allowed: str) -> None:
-    """A usage error for an --output whose suffix is not one of these."""
+    """Raise a usage error for an --output whose suffix is not one of these."""
     if path.suffix.lower() not in allowed:
         raise click.UsageError(f"--output {path}: the suffix must be one of {', '.join(allowed)}")

@@ -41,7 +41,7 @@ class TrainingDisplay:
             self.progress.stop()
 
     def on_batch(self, done: int, loss: float) -> None:
-        """After a step: `done` images of the epoch under way."""
+        """Show a step, after which `done` images of the epoch under way are seen."""
         if self.progress:
             task = self.progress.tasks[0]
             epoch = int(task.fields.get("epoch", self.first))
@@ -50,7 +50,7 @@ class TrainingDisplay:
             )
 
     def on_epoch(self, state: Training) -> None:
-        """After an epoch."""
+        """Show an epoch that is done."""
         last = state.history[-1]
         held_out = "" if last.validation_loss is None else f"  validation {last.validation_loss:.3f}"
         status = f"epoch {last.epoch}/{self.epochs}  loss {last.loss:.3f}{held_out}"
@@ -64,7 +64,7 @@ class TrainingDisplay:
             click.echo(f"{status}  {rate}  {_clock(left)} left", err=True)
 
     def on_scored(self, done: int) -> None:
-        """While held-out images are scored, after the last epoch."""
+        """Show how many held-out images are scored, after the last epoch."""
         if self.progress:
             self.progress.update(self.task, status=f"calibrating: {done} held-out images", rate="")
         elif not self.quiet and time.perf_counter() - self.printed >= 2:
@@ -72,7 +72,7 @@ class TrainingDisplay:
             click.echo(f"calibrating: {done} held-out images", err=True)
 
     def _is_due(self, epoch: int) -> bool:
-        """A line for the first epochs and the last, else at most one a second."""
+        """Tell whether a line is due: for the first epochs and the last, else at most one a second."""
         now = time.perf_counter()
         due = epoch - self.first <= 3 or epoch == self.epochs or now - self.printed >= 1
         if due:
@@ -126,7 +126,7 @@ def _plain_counter(what: str, total: int | None) -> Callable[[int], None]:
 
 
 def downloads(quiet: bool = False) -> Callable[[str, int, int | None], None]:
-    """A callback for `load_dataset`: a plain line a file and a quarter of it; nothing when quiet."""
+    """Return a callback for `load_dataset`: a plain line a file and a quarter of it; nothing when quiet."""
     quarters: dict[str, int] = {}
 
     def report(name: str, done: int, total: int | None) -> None:
@@ -142,7 +142,7 @@ def downloads(quiet: bool = False) -> Callable[[str, int, int | None], None]:
 
 
 def counted(items: Iterable[T], what: str, total: int | None, *, quiet: bool = False) -> Iterator[T]:
-    """The items, with their progress shown."""
+    """Yield the items, with their progress shown."""
     with counting(what, total, quiet=quiet) as done:
         for n, item in enumerate(items, 1):
             yield item

@@ -34,7 +34,7 @@ SETTINGS = tuple(name for name in DESCRIPTIONS if name != "seed")
 
 
 def flag(name: str) -> str:
-    """The option of a setting: `--latent-dim`."""
+    """Return the option of a setting: `--latent-dim`."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -52,14 +52,14 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 
 
 def _word(value: Any) -> str:
-    """A value as it is typed."""
+    """Return a value as it is typed."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _described(values: dict[str, Any]) -> str:
-    """A preset as the flags it stands for."""
+    """Return a preset as the flags it stands for."""
     return " ".join(f"{flag(name)} {_word(value)}" for name, value in values.items())
 
 
@@ -82,7 +82,7 @@ class _OneOf(click.ParamType):
 
 
 def _typed(description: Description) -> dict[str, Any]:
-    """What Click must know to read the values of a setting."""
+    """Return what Click must know to read the values of a setting."""
     allowed = description.range
     if isinstance(allowed, Whole):
         return {"type": click.IntRange(allowed.least, allowed.most)}
@@ -109,7 +109,7 @@ _DEFAULT = Settings()
 
 
 def settings_options(function: F) -> F:
-    """The options named in SETTINGS; each is None when not given, so that the measured default holds."""
+    """Add the options named in SETTINGS; each is None when not given, so that the measured default holds."""
     presets = "; ".join(f"{name}: {_described(PRESETS[name])} ({PRESET_LINES[name]})" for name in PRESETS)
     for name in reversed(SETTINGS):
         function = _option(name)(function)
@@ -120,16 +120,16 @@ def settings_options(function: F) -> F:
     )(function)
 
 
-def make_settings(given: dict[str, Any], **more: Any) -> Settings:
-    """Settings of the options in `given`; a value out of range is a usage error (exit status 2)."""
-    values = {name: given[name] for name in SETTINGS if given[name] is not None}
-    preset = dict(PRESETS.get(given["preset"], {}))
+def make_settings(options: dict[str, Any], **more: Any) -> Settings:
+    """Make settings of a command's options; a value out of range is a usage error (exit status 2)."""
+    values = {name: options[name] for name in SETTINGS if options[name] is not None}
+    preset = dict(PRESETS.get(options["preset"], {}))
     for name in values:
         if name in preset and values[name] != preset[name]:
             typed = f"{flag(name)} {_word(values[name])}"
-            common.warn(f"{typed} wins over {_word(preset[name])} of --preset {given['preset']}")
+            common.warn(f"{typed} wins over {_word(preset[name])} of --preset {options['preset']}")
     if values.get("architecture") == "conv" and preset.pop("hidden", None):
-        common.warn(f"--architecture conv wins over the hidden layers of --preset {given['preset']}")
+        common.warn(f"--architecture conv wins over the hidden layers of --preset {options['preset']}")
     score = None if "score" in values else preset.pop("score", None)
     try:
         settings = Settings.of(**{**preset, **values}, **more)
@@ -140,12 +140,14 @@ def make_settings(given: dict[str, Any], **more: Any) -> Settings:
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
     if score is not None:
-        common.warn(f"{settings.short} has no {score} of --preset {given['preset']}: {settings.rule} judges")
+        common.warn(
+            f"{settings.short} has no {score} of --preset {options['preset']}: {settings.rule} judges"
+        )
     return settings
 
 
 def config_option(function: F) -> F:
-    """`--config FILE.toml`: the command's long options as keys; a flag on the command line wins."""
+    """Add `--config FILE.toml`: the command's long options as keys; a flag on the command line wins."""
     return click.option(
         "--config",
         "config_file",

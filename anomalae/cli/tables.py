@@ -14,11 +14,12 @@ from anomalae.text import printable
 if TYPE_CHECKING:
     from anomalae.runs.rows import Judged
 
-SHOWN = 50  # rows of the table for a person, most anomalous first
+# Rows of the table for a person, most anomalous first.
+SHOWN = 50
 
 
 def form_of(path: Path) -> str:
-    """The form that a file's suffix asks for; a usage error for any other suffix, or where Parquet is missing."""
+    """Return the form that a file's suffix asks for; any other suffix, or Parquet without pyarrow, is a usage error."""
     form = path.suffix.lower().lstrip(".")
     if form not in rows.FORMATS:
         allowed = ", ".join(f".{name}" for name in rows.FORMATS)

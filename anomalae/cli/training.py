@@ -98,34 +98,34 @@ class TrainingShown:
 
 @contextlib.contextmanager
 def training_shown(
-    given: dict[str, Any], check: Callable[[OneClassSplit], None] = lambda split: None
+    options: dict[str, Any], check: Callable[[OneClassSplit], None] = lambda split: None
 ) -> Iterator[TrainingShown]:
     """Show a training; one that is interrupted ends with status 1 and the command that goes on with it.
 
-    given: options quiet and runs_dir.
+    options: quiet and runs_dir.
     check: may refuse the split before anything is written.
     """
-    shown = TrainingShown(quiet=given["quiet"], check=check)
+    shown = TrainingShown(quiet=options["quiet"], check=check)
     try:
         with shown:
             yield shown
     except KeyboardInterrupt:
         if shown.folder is None:
             raise
-        again = f"anomalae train --resume {shown.folder.name}{runs_dir_flag(given['runs_dir'])}"
+        again = f"anomalae train --resume {shown.folder.name}{runs_dir_flag(options['runs_dir'])}"
         click.echo(f"Interrupted; go on with: {again}", err=True)
         raise SystemExit(1) from None
 
 
 def train_new(
-    given: dict[str, Any],
+    options: dict[str, Any],
     settings: Settings,
     alpha: float,
     check: Callable[[OneClassSplit], None] = lambda split: None,
 ) -> Run:
     """Train a new run of the options that name its data, classes and place.
 
-    given: options dataset, data_dir, preprocess, polarity, normal, anomalous, name, runs_dir, device, threads, quiet.
+    options: dataset, data_dir, preprocess, polarity, normal, anomalous, name, runs_dir, device, threads, quiet.
     settings: of its detector.
     alpha: false-alarm level of its evaluation.
     check: may refuse the split before anything is written.
@@ -136,23 +136,23 @@ def train_new(
     from anomalae.runs.environment import choose_device
 
     # Refused before a data set is looked for, which may take a download.
-    choose_device(given["device"])
-    if given["name"] is not None:
-        runs.check_free(given["runs_dir"], given["name"])
-    dataset = common.load(given)
-    side = "normal" if given["normal"] else "anomalous"
-    classes = parse_classes(given[side], dataset.classes, Path(dataset.name).name)
-    with training_shown(given, check) as shown:
+    choose_device(options["device"])
+    if options["name"] is not None:
+        runs.check_free(options["runs_dir"], options["name"])
+    dataset = common.load(options)
+    side = "normal" if options["normal"] else "anomalous"
+    classes = parse_classes(options[side], dataset.classes, Path(dataset.name).name)
+    with training_shown(options, check) as shown:
         return train_and_keep(
             dataset,
             settings,
             normal=classes if side == "normal" else None,
             anomalous=classes if side == "anomalous" else None,
-            runs_dir=given["runs_dir"],
-            name=given["name"],
+            runs_dir=options["runs_dir"],
+            name=options["name"],
             alpha=alpha,
-            device=given["device"],
-            threads=given["threads"],
+            device=options["device"],
+            threads=options["threads"],
             watcher=shown,
         )
 

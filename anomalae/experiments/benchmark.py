@@ -55,7 +55,7 @@ def prepare(grid: Grid, folder: Path) -> None:
 
 
 def _completed(spec: dict[str, Any]) -> dict[str, Any]:
-    """An older table's description, with the defaults of what did not exist then."""
+    """Return an older table's description, with the defaults of what did not exist then."""
     settings = Settings.of(**spec["settings"]).to_dict() | spec["settings"]
     del settings["seed"]
     return {"side": SIDES[0], **spec, "settings": settings}
@@ -72,8 +72,16 @@ def run(
 ) -> dict[str, Any]:
     """Train and evaluate every cell that is not there yet; write and return the table (`table.json`).
 
-    `on_cell(name, cell, new)` comes after each cell, `on_start(name, split)` before a training and returns its
-    `(on_epoch, on_batch)` callbacks. Cells are run one after another, seed by seed.
+    Cells are run one after another, seed by seed.
+
+    grid: what is trained and scored.
+    folder: of the cells and the table.
+    device: auto, cpu, cuda or mps.
+    threads: CPU threads of PyTorch; None leaves them as they are.
+    on_cell: called after each cell with its name, its numbers, and whether it is new.
+    on_start: called before a training with its name and its split; returns its `(on_epoch, on_batch)` callbacks.
+
+    Raises DataError where a class has no test images, ConfigError where the folder holds another grid.
     """
     prepare(grid, folder)
     cells = []
@@ -102,7 +110,7 @@ def write(table: dict[str, Any], folder: Path) -> None:
 
 
 def _with_baselines(table: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The table with the columns of baselines that the one before it had, if it is of the same classes and seeds."""
+    """Return the table with the baselines of the one before it, if that is of the same classes and seeds."""
     if not path.is_file():
         return table
     before = files.read_json(path)
@@ -160,11 +168,12 @@ def _run_cell(
         "scores": {rule: evaluation.to_dict() for rule, evaluation in evaluations.items()},
         "members": {name: float(roc_auc_score(anomalous, scores)) for name, scores in by_member.items()},
     }
-    files.write_json(base.with_suffix(".json"), cell)  # last: a cell without it is done again
+    # This file is written last: a cell without it is done again.
+    files.write_json(base.with_suffix(".json"), cell)
 
 
 def _read_scores(grid: Grid, folder: Path, cell: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The scores of a cell's images by every rule, float64 (n_test,)."""
+    """Read the scores of a cell's images by every rule, float64 (n_test,)."""
     name = cell_name(grid, cell[grid.side], cell["seed"])
     return files.read_arrays(folder / CELLS / f"{name}.safetensors")[0]
 

@@ -133,7 +133,7 @@ def report_command(run: str, scores: str | None = None) -> str:
 
 
 def _of_training(settings: Settings, n_train: int) -> list[str]:
-    """Words for the settings of a training whose epochs and batch size are filled in, for so many images."""
+    """Return words for the settings of a training whose epochs and batch size are filled in, for so many images."""
     values, model = _values(settings), settings.model
     kind = flags({"model": model}, Settings())
     bare = _values(Settings.of(model=model).for_images(n_train))
@@ -144,14 +144,14 @@ def _of_training(settings: Settings, n_train: int) -> list[str]:
 
 
 def _of_grid(settings: Settings) -> list[str]:
-    """Words for the settings of a grid, which names a preset where one fits, and no seed."""
+    """Return words for the settings of a grid, which names a preset where one fits, and no seed."""
     kind = {"model": settings.model, "architecture": settings.architecture}
     fitting = (name for name in PRESETS if _fits(settings, _preset(name, settings.architecture)))
     preset = next(fitting, None)
-    given = {**kind, **(_preset(preset, settings.architecture) if preset else {})}
-    noise = Settings.of(**given).noise
+    explicit = {**kind, **(_preset(preset, settings.architecture) if preset else {})}
+    noise = Settings.of(**explicit).noise
     # The default of passes depends on the noise.
-    usual = _values(Settings.of(**{**given, "noise": settings.noise}))
+    usual = _values(Settings.of(**{**explicit, "noise": settings.noise}))
     return [
         *flags({"preset": preset}),
         *flags(kind, Settings()),
@@ -160,7 +160,7 @@ def _of_grid(settings: Settings) -> list[str]:
 
 
 def _preset(name: str, architecture: str) -> dict[str, Any]:
-    """A preset as it is taken: layers of a dense network are not those of another architecture."""
+    """Return a preset as it is taken: layers of a dense network are not those of another architecture."""
     values = dict(PRESETS[name])
     if architecture != "dense":
         values.pop("hidden", None)
@@ -172,14 +172,14 @@ def _fits(settings: Settings, preset: Mapping[str, Any]) -> bool:
 
 
 def _classes(side: str, classes: Sequence[int | str]) -> list[str]:
-    """Words for classes: numbers with commas; names one by one, for they may hold commas."""
+    """Return words for classes: numbers with commas; names one by one, for they may hold commas."""
     if all(isinstance(name, int) for name in classes):
         return flags({side: tuple(classes)})
     return [text for name in classes for text in (f"--{side}", str(name))]
 
 
 def _prepared(dataset: str | None, preprocess: str, polarity: str) -> list[str]:
-    """Words for how the image files of a folder were prepared."""
+    """Return words for how the image files of a folder were prepared."""
     if dataset in DATASETS:
         return []
     asked = {"preprocess": preprocess, "polarity": polarity}
@@ -187,7 +187,7 @@ def _prepared(dataset: str | None, preprocess: str, polarity: str) -> list[str]:
 
 
 def _values(settings: Values) -> dict[str, Any]:
-    """Settings as a dict, lists as tuples."""
+    """Return settings as a dict, lists as tuples."""
     if isinstance(settings, Settings):
         settings = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}

@@ -25,32 +25,44 @@ from anomalae.version import __version__
 
 @dataclass(frozen=True)
 class Row:
-    """One method. Numbers are None where there are none; `status` is "ok" or says what went wrong."""
+    """A row is one method. Numbers are None where there are none; `status` is "ok" or says what went wrong.
 
-    method: str  # "anomalae", or a baseline's label
+    method: "anomalae", or a baseline's label.
+    roc_auc_interval: 95%, DeLong.
+    score_seconds: of all test images.
+    peak_memory_bytes: of a baseline's process; None for the run, whose training was not watched.
+    p_value_vs_run: paired DeLong test of the two AUCs, Holm-corrected over the rows.
+    """
+
+    method: str
     settings: str
     roc_auc: float | None
-    roc_auc_interval: list[float] | None  # 95%, DeLong
+    roc_auc_interval: list[float] | None
     average_precision: float | None
     fpr_at_95_tpr: float | None
     fit_seconds: float | None
-    score_seconds: float | None  # of all test images
-    peak_memory_bytes: int | None  # of a baseline's process; None for the run, whose training was not watched
-    p_value_vs_run: float | None  # paired DeLong test of the two AUCs, Holm-corrected over the rows
+    score_seconds: float | None
+    peak_memory_bytes: int | None
+    p_value_vs_run: float | None
     status: str
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What run and baselines are compared on."""
+    """A problem is what run and baselines are compared on.
+
+    train: uint8 (N, 28, 28): the run's training and validation images.
+    is_anomaly: bool (n_test,).
+    seed: of the run's split.
+    """
 
     run: Run
     dataset: str
     normal: tuple[int | str, ...]
-    train: np.ndarray  # uint8 (N, 28, 28): the run's training and validation images
+    train: np.ndarray
     test: Part
-    is_anomaly: np.ndarray  # bool (n_test,)
-    seed: int  # of the run's split
+    is_anomaly: np.ndarray
+    seed: int
 
 
 def find_problem(run: Run) -> Problem:
@@ -73,35 +85,46 @@ def find_problem(run: Run) -> Problem:
 
 
 @dataclass(frozen=True, eq=False)
-class Own:
-    """The run itself, scored in this call."""
+class RunScores:
+    """Scores of the run itself, made in this call, with what they took.
+
+    scores: float64 (n_test,).
+    """
 
     rule: str
     settings: str
-    scores: np.ndarray  # float64 (n_test,)
+    scores: np.ndarray
     fit_seconds: float
     score_seconds: float
 
 
-def score_run(problem: Problem) -> Own:
+def score_run(problem: Problem) -> RunScores:
     """Score the test images with the run's own rule, and measure how long that takes."""
     detector = problem.run.detector
     settings = detector.settings
-    detector.score(problem.test.images[:1])  # what PyTorch sets up on its first call is not scoring
+    # What PyTorch sets up on its first call is no part of scoring.
+    detector.score(problem.test.images[:1])
     begun = time.perf_counter()
     scores = detector.score(problem.test.images)
     seconds = time.perf_counter() - begun
     words = f"{settings.short}, latent {settings.latent_dim}, {settings.epochs} epochs, score {settings.rule}"
-    return Own(settings.rule, words, scores, problem.run.record.seconds, seconds)
+    return RunScores(settings.rule, words, scores, problem.run.record.seconds, seconds)
 
 
-def rows(problem: Problem, own: Own, trials: Sequence[Trial]) -> list[Row]:
-    """The run's row, then the baselines', in the order of `trials`."""
+def rows(problem: Problem, run_scores: RunScores, trials: Sequence[Trial]) -> list[Row]:
+    """Return the run's row, then the baselines', in the order of `trials`."""
     p_values = iter(
-        holm([delong_test(_scores(t), own.scores, problem.is_anomaly).p_value for t in trials if t.ok])
+        holm([delong_test(_scores(t), run_scores.scores, problem.is_anomaly).p_value for t in trials if t.ok])
     )
     mine = Row(
-        OWN, own.settings, *_numbers(own.scores, problem), own.fit_seconds, own.score_seconds, None, None, OK
+        OWN,
+        run_scores.settings,
+        *_numbers(run_scores.scores, problem),
+        run_scores.fit_seconds,
+        run_scores.score_seconds,
+        None,
+        None,
+        OK,
     )
     return [mine, *(_row(trial, problem, next(p_values, None) if trial.ok else None) for trial in trials)]
 
@@ -117,9 +140,9 @@ def _numbers(
 ) -> tuple[float | None, list[float] | None, float | None, float | None]:
     if scores is None:
         return None, None, None, None
-    it: Evaluation = evaluate(scores, problem.is_anomaly)
-    interval = None if it.roc_auc_interval is None else list(it.roc_auc_interval)
-    return it.roc_auc, interval, it.average_precision, it.fpr_at_95_tpr
+    evaluation: Evaluation = evaluate(scores, problem.is_anomaly)
+    interval = None if evaluation.roc_auc_interval is None else list(evaluation.roc_auc_interval)
+    return evaluation.roc_auc, interval, evaluation.average_precision, evaluation.fpr_at_95_tpr
 
 
 def _scores(trial: Trial) -> np.ndarray:
@@ -128,14 +151,14 @@ def _scores(trial: Trial) -> np.ndarray:
 
 
 def best(table: Sequence[Row]) -> str | None:
-    """The method with the highest ROC-AUC among those that are ok; the first of equals."""
+    """Return the method with the highest ROC-AUC among those that are ok; the first of equals."""
     there = [row for row in table if row.status == OK and row.roc_auc is not None]
     return max(there, key=lambda row: row.roc_auc or 0.0).method if there else None
 
 
 def document(
     problem: Problem,
-    own: Own,
+    run_scores: RunScores,
     table: Sequence[Row],
     *,
     run: str | None,
@@ -146,7 +169,7 @@ def document(
     time_limit: float | None,
     threads: int | None,
 ) -> dict[str, Any]:
-    """What `compare --json` prints and `comparison.json` holds."""
+    """Return what `compare --json` prints and `comparison.json` holds."""
     command = compare_command(
         run or problem.run.name,
         baselines,
@@ -160,7 +183,7 @@ def document(
         "run": problem.run.name,
         "dataset": problem.dataset,
         "normal": list(problem.normal),
-        "score": own.rule,
+        "score": run_scores.rule,
         "n_train": len(problem.train),
         "n_test": len(problem.test),
         "n_normal": int((~problem.is_anomaly).sum()),
@@ -177,9 +200,9 @@ def document(
     }
 
 
-def keep(problem: Problem, own: Own, trials: Sequence[Trial], document: dict[str, Any]) -> None:
+def keep(problem: Problem, run_scores: RunScores, trials: Sequence[Trial], document: dict[str, Any]) -> None:
     """Write `comparison.json` and `comparison.safetensors` (scores of each method that is ok) into the run."""
-    arrays = {OWN: own.scores} | {t.baseline.label: _scores(t) for t in trials if t.ok}
+    arrays = {OWN: run_scores.scores} | {t.baseline.label: _scores(t) for t in trials if t.ok}
     results.write_comparison(problem.run.folder, document, arrays)
 
 
@@ -203,7 +226,7 @@ _BEST = {"roc_auc": max, "average_precision": max, "fpr_at_95_tpr": min, "fit_se
 
 
 def cells(document: dict[str, Any]) -> list[list[tuple[str, bool]]]:
-    """The table as text, each cell with whether it is the best of its column (among rows that are ok)."""
+    """Return the table as text, each cell with whether it is the best of its column (among rows that are ok)."""
     table = document["rows"]
     top = {}
     for key, better in _BEST.items():
@@ -240,7 +263,7 @@ def _p_value(value: float | None) -> str:
 
 
 def notes(document: dict[str, Any]) -> list[str]:
-    """What a reader of the table must know."""
+    """Return what a reader of the table must know."""
     normal = ", ".join(str(name) for name in document["normal"])
     seen = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
     return [
@@ -258,7 +281,7 @@ def notes(document: dict[str, Any]) -> list[str]:
 
 
 def markdown(document: dict[str, Any]) -> str:
-    """The table for people, the best of each column bold, with what is needed to measure it again."""
+    """Return the table for people, the best of each column bold, with what is needed to measure it again."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for row in cells(document):
         texts = [text.table_cell(cell) for cell, _ in row]
@@ -269,7 +292,7 @@ def markdown(document: dict[str, Any]) -> str:
 
 
 def csv_table(document: dict[str, Any]) -> str:
-    """A line a method, the columns named as in the JSON, the interval in two."""
+    """Return a line a method, the columns named as in the JSON, the interval in two."""
     writer = files.CsvText()
     keys = list(document["rows"][0])
     at = keys.index("roc_auc_interval")

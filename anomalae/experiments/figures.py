@@ -30,7 +30,7 @@ EVALUATED = ("roc", "pr", "scores", "calibration", "classes", "latent", "reconst
 
 
 def _baselines(run: Run) -> dict[str, Evaluation]:
-    """The other methods of the run's comparison, where one was made."""
+    """Evaluate the other methods of the run's comparison, where one was made."""
     evaluation = run.evaluation()
     scores_by_method = results.read_comparison_scores(run.folder)
     for method, scores in scores_by_method.items():

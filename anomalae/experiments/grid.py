@@ -13,25 +13,30 @@ from anomalae.settings import Settings
 
 PARTS = ("test", "development")
 SIDES = ("normal", "anomalous")
-CELLS = "cells"  # folder of the cells, below that of the table
-DEVELOPMENT_ANOMALIES = 10_000  # at most; more would cost time and tell little beside a few hundred normals
+# Folder of the cells, below that of the table.
+CELLS = "cells"
+# Most anomalies of a development part; more would cost time and tell little beside a few hundred normals.
+DEVELOPMENT_ANOMALIES = 10_000
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is trained and scored.
+    """A grid says what is trained and scored.
 
-    `part`: `test`, or `development` (validation normals, and up to 10,000 train-part images of the other classes as
+    part: `test`, or `development` (validation normals, and up to 10,000 train-part images of the other classes as
     anomalies), on which settings are compared so that the test part is used once.
+    classes: each is the one normal (or anomalous) class of its problems.
+    settings: its seed is replaced by each of `seeds`.
+    side: whether the classes are normal in turn, the rest anomalous, or the other way round.
     """
 
     dataset: Dataset
-    classes: tuple[int | str, ...]  # each is the one normal (or anomalous) class of its problems
+    classes: tuple[int | str, ...]
     seeds: tuple[int, ...]
-    settings: Settings  # its seed is replaced by each of `seeds`
+    settings: Settings
     part: str = "test"
     alpha: float = 0.05
-    side: str = "normal"  # whether the classes are normal in turn, the rest anomalous, or the other way round
+    side: str = "normal"
 
     def __post_init__(self) -> None:
         if self.part not in PARTS:
@@ -43,7 +48,7 @@ class Grid:
                 raise ConfigError(f"{name} {list(values)}: must be at least one, none twice")
 
     def spec(self) -> dict[str, Any]:
-        """What must agree for a grid to go on in a folder (classes and seeds may be added)."""
+        """Return what must agree for a grid to go on in a folder (classes and seeds may be added)."""
         settings = self.settings.to_dict()
         del settings["seed"]
         hashes = self.dataset.provenance["sha256"]
@@ -57,21 +62,21 @@ class Grid:
         }
 
     def split(self, chosen: int | str, seed: int) -> OneClassSplit:
-        """The one-class problem in which this class is the normal (or the anomalous) one."""
+        """Return the one-class problem in which this class is the normal (or the anomalous) one."""
         return self.dataset.one_class(**{self.side: [chosen]}, seed=seed)
 
     def normal(self, chosen: int | str) -> tuple[int | str, ...]:
-        """The normal classes of that problem."""
+        """Return the normal classes of that problem."""
         return tuple(name for name in self.dataset.classes if (name == chosen) == (self.side == SIDES[0]))
 
 
 def cell_name(grid: Grid, chosen: int | str, seed: int) -> str:
-    """Name of a cell's files: the class by its place in the data set, so that any class name will do."""
+    """Return the name of a cell's files: the class by its place in the data set, so that any class name will do."""
     return f"{grid.side}-{grid.dataset.classes.index(chosen)}_seed-{seed}"
 
 
 def scored_part(grid: Grid, split: OneClassSplit) -> Part:
-    """The images a cell is judged on."""
+    """Return the images a cell is judged on."""
     if grid.part == "test":
         return split.test
     train = grid.dataset.train

@@ -72,7 +72,7 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
 
 
 def _row(grid: Grid, cells: Sequence[Cell], rules: Sequence[str], members: Sequence[str]) -> dict[str, Any]:
-    """The row of a class, from its cells, one a seed."""
+    """Return the row of a class, from its cells, one a seed."""
     main, first = grid.settings.rule, cells[0]
     n_normal = first["scores"][main]["n_normal"]
     return {
@@ -91,13 +91,13 @@ def _row(grid: Grid, cells: Sequence[Cell], rules: Sequence[str], members: Seque
 
 
 def _means_by_seed(grid: Grid, cells: Sequence[Cell], values: Sequence[float]) -> list[float | None]:
-    """The mean over the classes of a value a cell, for each seed."""
+    """Return the mean over the classes of a value a cell, for each seed."""
     seeds = np.array([cell["seed"] for cell in cells])
     return [float(np.mean(np.array(values)[seeds == seed])) for seed in grid.seeds]
 
 
 def _mean_interval(grid: Grid, cells: Sequence[Cell], scores: Sequence[np.ndarray]) -> list[float]:
-    """Bootstrap interval of the mean AUC, the shared test images resampled once for all cells.
+    """Return the bootstrap interval of the mean AUC, the shared test images resampled once for all cells.
 
     scores: float64 (n_test,) a cell.
     """

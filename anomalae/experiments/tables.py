@@ -13,7 +13,7 @@ NORMAL = "normal"
 
 
 def markdown(table: dict[str, Any]) -> str:
-    """The table for people with what is needed to measure it again, and that of the baselines where there are some."""
+    """Return the table for people, with what is needed to measure it again, and that of any baselines."""
     main, settings = table["score"], table["settings"]
     others = [rule for rule in table["mean"] if rule != main]
     seeds = len(table["seeds"])
@@ -79,7 +79,7 @@ def markdown(table: dict[str, Any]) -> str:
 
 
 def members_markdown(table: dict[str, Any]) -> str:
-    """What each member of an ensemble does alone, for people: a row a normal class, a column a member."""
+    """Return what each member of an ensemble does alone, for people: a row a normal class, a column a member."""
     main, side = table["score"], table.get("side", NORMAL)
     head = [side, *map(text.table_cell, table["members"]), "together"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -92,7 +92,7 @@ def members_markdown(table: dict[str, Any]) -> str:
 
 
 def csv_table(table: dict[str, Any]) -> str:
-    """A line a normal class, seed and rule; below them a line a class, seed and baseline."""
+    """Return a line a normal class, seed and rule; below them a line a class, seed and baseline."""
     writer = files.CsvText()
     side = table.get("side", NORMAL)
     writer.writerow([side, "seed", "method", "score", "roc_auc"])
@@ -111,12 +111,12 @@ def csv_table(table: dict[str, Any]) -> str:
 
 
 def baselines_markdown(table: dict[str, Any]) -> str:
-    """The baselines of a benchmark's table for people: a row a method, a column a normal class, the best in bold."""
+    """Return the baselines for people: a row a method, a column a normal class, the best in bold."""
     normals = [str(row[table["side"]]) for row in table["rows"]]
     main = table["score"]
     ours = {str(row[table["side"]]): row["roc_auc"][main]["mean"] for row in table["rows"]}
-    own = table["mean"][main]
-    methods = {f"anomalae ({main})": (ours, own["mean"], own["interval"], None)}
+    mean_of_run = table["mean"][main]
+    methods = {f"anomalae ({main})": (ours, mean_of_run["mean"], mean_of_run["interval"], None)}
     ranked = sorted(table["baselines"].items(), key=lambda item: -(item[1]["mean"] or 0.0))
     methods |= {label: (b["rows"], b["mean"], b["interval"], b) for label, b in ranked}
     best = {n: max((rows[n] for rows, *_ in methods.values() if rows[n] is not None)) for n in normals}
@@ -168,7 +168,7 @@ def _cost(column: dict[str, Any] | None, table: dict[str, Any]) -> list[str]:
 
 
 def _cell(value: float | None, best: float, column: dict[str, Any] | None = None, chosen: str = "") -> str:
-    """A ROC-AUC, bold where it is the best, with "=" where the test does not tell it from ours."""
+    """Return a ROC-AUC, bold where it is the best, with "=" where the test does not tell it from ours."""
     shown = f"**{text.number(value)}**" if value is not None and value == best else text.number(value)
     test = column["tests"].get(chosen) if column else None
     return shown + " =" if test and test["p_value"] >= 0.05 else shown

@@ -24,7 +24,7 @@ Classes = Iterable[int | str]
 
 
 class Watcher(Protocol):
-    """What a training calls on its way. Each method does nothing here: a subclass takes those it wants."""
+    """A watcher is called by a training on its way. Each method does nothing here: a subclass takes those it wants."""
 
     def on_split(self, split: OneClassSplit) -> None:
         """Look at the split before anything is written; an error raised here ends all."""

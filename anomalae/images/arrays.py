@@ -23,8 +23,10 @@ from anomalae.errors import ImageError
 from anomalae.images.check import PIXELS, SIDE
 from anomalae.images.pictures import MAX_PIXELS, reasons, too_large
 
-LIMIT = 2**30  # bytes that a compressed file may hold when unpacked
-NPY_HEADER = 10_000  # bytes; NumPy's own limit
+# Bytes that a compressed file may hold when unpacked.
+LIMIT = 2**30
+# Most bytes of a header; NumPy's own limit.
+NPY_HEADER = 10_000
 CHUNK = 2**20
 
 
@@ -39,7 +41,7 @@ S = TypeVar("S", bound=Stream)
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says that it holds."""
+    """A header is what a file says that it holds."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -47,22 +49,25 @@ class Header:
 
     @property
     def size(self) -> int:
-        """Bytes of the data; a Python int, which does not overflow."""
+        """The bytes of the data; a Python int, which does not overflow."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How an array's shape is read as images."""
+    """A layout says how an array's shape is read as images.
+
+    single: whether the array is one image rather than a row of them.
+    """
 
     count: int
     height: int
     width: int
-    single: bool  # the array is one image rather than a row of them
+    single: bool
 
     @classmethod
     def of(cls, header: Header) -> Layout:
-        """Raise ImageError for an array that holds no images."""
+        """Return the layout of an array; ImageError where it holds no images."""
         shape = header.shape
         if header.dtype.hasobject:
             raise ImageError("holds Python objects, which are not read")
@@ -85,7 +90,8 @@ class Layout:
         return layout
 
 
-Row = tuple[str, "np.ndarray | ImageError"]  # what follows the path in the row's name, and the row
+# A row is what follows the path in its name, and its pixels or why there are none.
+Row = tuple[str, "np.ndarray | ImageError"]
 
 
 def read_npy(path: Path) -> Iterator[Row]:
@@ -96,7 +102,7 @@ def read_npy(path: Path) -> Iterator[Row]:
 
 
 def read_npz(path: Path) -> Iterator[Row]:
-    """Each image of each array of a `.npz` file; one-dimensional whole numbers beside others are labels, skipped."""
+    """Read each image of each array of a `.npz` file; labels, whole numbers (N,) beside other arrays, are skipped."""
     with contextlib.ExitStack() as stack:
         try:
             with reasons():
@@ -114,13 +120,13 @@ def read_npz(path: Path) -> Iterator[Row]:
 
 
 def count_npy(path: Path) -> int:
-    """How many images the header of a `.npy` file declares. ImageError for a broken one."""
+    """Count the images that the header of a `.npy` file declares. ImageError for a broken one."""
     with reasons(), path.open("rb") as stream:
         return _checked_header(stream, path.stat().st_size)[1].count
 
 
 def count_npz(path: Path) -> int:
-    """How many images the headers in a `.npz` file declare, an array that is broken counted as one."""
+    """Count the images that the headers in a `.npz` file declare, an array that is broken as one."""
     total = 0
     with reasons(), zipfile.ZipFile(path) as archive:
         for member in _members(archive):
@@ -181,7 +187,7 @@ def check_end(stream: Stream) -> None:
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The arrays in a `.npz` file."""
+    """Return the arrays in a `.npz` file."""
     members = [member for member in archive.infolist() if not member.is_dir()]
     if not members:
         raise ImageError("holds no arrays")
@@ -243,7 +249,7 @@ def _rows(stream: Stream, header: Header, layout: Layout, name: str) -> Iterator
 
 
 def _whole(stream: Stream, header: Header) -> np.ndarray:
-    """An array in Fortran's order, whose rows are spread over all of the file."""
+    """Read an array in Fortran's order, whose rows are spread over all of the file."""
     check_limit(header.size)
     return np.frombuffer(take(stream, header.size), header.dtype).reshape(header.shape, order="F")
 

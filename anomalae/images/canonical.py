@@ -29,22 +29,25 @@ from anomalae.images.ink import (
 )
 
 PREPROCESSES = ("auto", "mnist", "resize", "none")
-POLARITIES = (
-    "auto",
-    "light",
-    "dark",
-)  # the tone of the ink: light ink on a dark ground, dark ink on light paper
+# The tone of the ink: light ink on a dark ground, dark ink on light paper.
+POLARITIES = ("auto", "light", "dark")
 
-FIT = 20  # side of the box that MNIST's digits fill
-MIDDLE = SIDE / 2 + 0.5  # where MNIST's centres of mass lie, in pixels from the edge (measured: 14.0 to 15.0)
-PHASE = (
-    0.1  # MNIST's digits lie this far to the left (tall) or up (wide) of the middle of their box (measured)
-)
-SOFTENING = 0.3  # a centre of mass this near to the middle between two shifts gets a shift between them
-EDGE = 0.5  # a digit ends where its contrast falls to this share of a full stroke
-BLACK = 16  # a ground up to this grey level counts as black
-WORKING_SIDE = 512  # the digit is looked for in a picture reduced to this side
-DIGIT_SIDE = 120  # a digit is reduced to about this side before its edges are measured
+# Side of the box that MNIST's digits fill.
+FIT = 20
+# Where MNIST's centres of mass lie, in pixels from the edge (measured: 14.0 to 15.0).
+MIDDLE = SIDE / 2 + 0.5
+# MNIST's digits lie this far to the left (tall) or up (wide) of the middle of their box (measured).
+PHASE = 0.1
+# A centre of mass this near to the middle between two shifts gets a shift between them.
+SOFTENING = 0.3
+# A digit ends where its contrast falls to this share of a full stroke.
+EDGE = 0.5
+# A ground up to this grey level counts as black.
+BLACK = 16
+# The digit is looked for in a picture reduced to this side.
+WORKING_SIDE = 512
+# A digit is reduced to about this side before its edges are measured.
+DIGIT_SIDE = 120
 
 
 def preprocess(gray: np.ndarray, mode: str = "auto", polarity: str = "auto") -> np.ndarray:
@@ -57,7 +60,7 @@ def preprocess(gray: np.ndarray, mode: str = "auto", polarity: str = "auto") -> 
     already, and `mnist` elsewhere.
     polarity: the ink's tone, `light` or `dark`; `auto` finds it out (in mode `none` it means `light`).
 
-    A picture without ink gives zeros in mode `mnist`. Raises ImageError for a picture that is not usable,
+    Returns zeros for a picture without ink in mode `mnist`. Raises ImageError for a picture that is not usable,
     ConfigError for an unknown mode or polarity.
     """
     check_choices(mode, polarity)
@@ -96,18 +99,18 @@ def _check_gray(gray: np.ndarray) -> None:
 
 
 def _tones(gray: np.ndarray) -> np.ndarray:
-    """Float32 in [0, 1]."""
+    """Return the picture as float32 in [0, 1]."""
     full = {"uint8": 255, "uint16": 65535}.get(gray.dtype.name, 1)
     return gray.astype(np.float32) / np.float32(full)
 
 
 def _levels(gray: np.ndarray) -> np.ndarray:
-    """Uint8, a copy."""
+    """Return the picture as uint8, a copy."""
     return gray.copy() if gray.dtype == np.uint8 else np.rint(_tones(gray) * 255).astype(np.uint8)
 
 
 def _on_black(levels: np.ndarray) -> bool:
-    """Whether the ground is black: most of the outermost pixels are, or three of the four corners.
+    """Tell whether the ground is black: most of the outermost pixels are, or three of the four corners.
 
     Garments of Fashion-MNIST reach the edges and leave only corners to look at.
     """
@@ -156,7 +159,7 @@ def _fitted(gray: np.ndarray, polarity: str) -> np.ndarray:
 
 
 def _digit(gray: np.ndarray, polarity: str) -> np.ndarray | None:
-    """The part of the picture that holds the digit, as a map of contrast with its side near DIGIT_SIDE at most."""
+    """Return the part of the picture that holds the digit, a map of contrast with its side near DIGIT_SIDE at most."""
     height, width = gray.shape
     factor = math.ceil(max(height, width) / WORKING_SIDE)
     tones = reduce(_tones(gray), factor)
@@ -179,14 +182,14 @@ def _digit(gray: np.ndarray, polarity: str) -> np.ndarray | None:
 
 
 def _extent(mask: np.ndarray) -> tuple[int, int]:
-    """Height and width of what is True in (H, W)."""
+    """Return height and width of what is True in (H, W)."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
 
 
 @dataclass(frozen=True)
 class Box:
-    """The square around a digit that becomes FIT x FIT, in pixels from the corner of the map of contrast."""
+    """A box is the square around a digit that becomes FIT x FIT, in pixels from the corner of the map of contrast."""
 
     top: float
     left: float
@@ -194,7 +197,7 @@ class Box:
 
     @classmethod
     def around(cls, strokes: Strokes) -> Box:
-        """The square with the digit in its middle, its edges found to a fraction of a pixel."""
+        """Return the square with the digit in its middle, its edges found to a fraction of a pixel."""
         reach = max(1, round(2 * max(_extent(strokes.mask)) / FIT))
         top, bottom = _ends(strokes.smooth.max(axis=1), strokes.strength, reach)
         left, right = _ends(strokes.smooth.max(axis=0), strokes.strength, reach)
@@ -206,7 +209,7 @@ class Box:
         return cls(middle_y - side / 2, middle_x - side / 2, side)
 
     def shift_to_middle(self, clean: np.ndarray) -> tuple[float, float]:
-        """Down and right, in final pixels: where the box goes for the ink's centre of mass to be in the middle.
+        """Return how far down and right, in final pixels, the box goes to bring the ink's centre of mass to the middle.
 
         MNIST's shifts are whole pixels. Near the middle between two of them the least noise would decide,
         so there the shift glides from one to the other.
@@ -219,12 +222,12 @@ class Box:
 
 
 def _ends(profile: np.ndarray, strength: float, reach: int) -> tuple[float, float]:
-    """Where ink begins and ends along a profile (n,) that is 0 beyond it; pixel i reaches from i to i + 1."""
+    """Return where ink begins and ends along a profile (n,) that is 0 beyond it; pixel i reaches from i to i + 1."""
     return _begin(profile, strength, reach), len(profile) - _begin(profile[::-1], strength, reach)
 
 
 def _begin(profile: np.ndarray, strength: float, reach: int) -> float:
-    """Where a profile first rises to the share EDGE of a full stroke, or of the faint stroke that it begins with."""
+    """Return where a profile first rises to the share EDGE of a full stroke, or of the faint one it begins with."""
     first = int(np.argmax(profile > 0))
     level = EDGE * min(strength, float(profile[first : first + reach].max()))
     inside = first + int(np.argmax(profile[first:] >= level))
@@ -235,7 +238,7 @@ def _begin(profile: np.ndarray, strength: float, reach: int) -> float:
 
 
 def _glide(shift: float) -> float:
-    """Round, with a ramp in place of the jump."""
+    """Round a shift, with a ramp in place of the jump."""
     whole = math.floor(shift)
     return whole + min(1.0, max(0.0, (shift - whole - 0.5) / SOFTENING + 0.5))
 

@@ -19,8 +19,10 @@ def check_images(images: Any, what: str = "images") -> np.ndarray:
     images: uint8, or any float type in [0, 1]; shape (N, 28, 28), (N, 1, 28, 28) or (N, 784), N at least 1;
     an array or anything NumPy turns into one, a torch tensor (of any device, with gradient or without) included.
     They are not modified; the result may share their memory.
-    what: how an error names them. Raises ImageError for any other shape or type, and for a value that is
-    not finite or lies outside [0, 1], with the index of the first image that holds one.
+    what: how an error names them.
+
+    Raises ImageError for any other shape or type, and for a value that is not finite or lies outside [0, 1], with the
+    index of the first image that holds one.
 
     >>> check_images(np.zeros((5, 784), np.uint8)).shape
     (5, 28, 28)
@@ -40,7 +42,8 @@ def check_images(images: Any, what: str = "images") -> np.ndarray:
 
 
 def _as_array(images: Any, what: str) -> np.ndarray:
-    if hasattr(images, "detach"):  # a torch tensor, told without importing torch
+    # This tells a torch tensor without importing torch.
+    if hasattr(images, "detach"):
         images = images.detach().cpu()
     try:
         return np.asarray(images)
@@ -50,7 +53,8 @@ def _as_array(images: Any, what: str) -> np.ndarray:
 
 def _check_range(rows: np.ndarray, what: str) -> None:
     """Raise ImageError unless all values (N, P) are finite and in [0, 1]."""
-    if rows.min() >= 0 and rows.max() <= 1:  # false for NaN, too
+    # This is false for NaN, too.
+    if rows.min() >= 0 and rows.max() <= 1:
         return
     bad = ~((rows >= 0) & (rows <= 1))
     index = int(np.argmax(bad.any(axis=1)))

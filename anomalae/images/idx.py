@@ -19,7 +19,8 @@ from anomalae.images.arrays import Header, Layout, Row, check_end, check_limit, 
 from anomalae.images.pictures import reasons
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-DIMENSIONS = 4  # at most
+# Most dimensions of an array.
+DIMENSIONS = 4
 
 
 def read_idx_rows(path: Path) -> Iterator[Row]:
@@ -33,7 +34,7 @@ def read_idx_rows(path: Path) -> Iterator[Row]:
 
 
 def read_idx_array(path: Path) -> np.ndarray:
-    """All of an IDX file, of any type and one to four dimensions, in the machine's byte order."""
+    """Read all of an IDX file, of any type and one to four dimensions, in the machine's byte order."""
     with reasons(), _open(path) as stream:
         header = _checked_header(path, stream)
         data = take(stream, header.size)
@@ -43,24 +44,24 @@ def read_idx_array(path: Path) -> np.ndarray:
 
 
 def count_idx(path: Path) -> int:
-    """How many images the header of an IDX file declares. ImageError for a broken one."""
+    """Count the images that the header of an IDX file declares. ImageError for a broken one."""
     with reasons(), _open(path) as stream:
         return Layout.of(_checked_header(path, stream)).count
 
 
 def is_idx(start: bytes) -> bool:
-    """Whether a file that starts with these bytes is an IDX file, not gzipped."""
+    """Tell whether a file that starts with these bytes is an IDX file, not gzipped."""
     known = len(start) >= 4 and start[:2] == b"\0\0" and start[2] in TYPES
     return known and 1 <= start[3] <= DIMENSIONS
 
 
 def is_gzip(start: bytes) -> bool:
-    """Whether a file that starts with these bytes is gzipped."""
+    """Tell whether a file that starts with these bytes is gzipped."""
     return start[:2] == b"\x1f\x8b"
 
 
 def is_idx_name(name: str) -> bool:
-    """Whether files of this name are IDX files by custom."""
+    """Tell whether files of this name are IDX files by custom."""
     return name.lower().removesuffix(".gz").endswith(("-ubyte", ".idx"))
 
 

@@ -13,29 +13,40 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-FAINTEST = 0.04  # least contrast of ink, as a share of the brightest tone; below, the sheet counts as blank
-GRAIN = 0.02  # differences of tone below this share are the paper's, even where there is no noise
-SPECK = 3  # a spot no larger than this both ways, in pixels, is dust or a dead pixel
-SMALLEST_PART = 0.03  # a part of a digit has at least this share of the largest part's ink
-WIDE = 0.25  # a part at least this wide, as a share of the picture, may be a shadow
-SOFT = 0.2  # and is one if its edges take longer than this, as a share of the picture, to rise
+# Least contrast of ink, as a share of the brightest tone; below, the sheet counts as blank.
+FAINTEST = 0.04
+# Differences of tone below this share are the paper's, even where there is no noise.
+GRAIN = 0.02
+# A spot no larger than this both ways, in pixels, is dust or a dead pixel.
+SPECK = 3
+# A part of a digit has at least this share of the largest part's ink.
+SMALLEST_PART = 0.03
+# A part at least this wide, as a share of the picture, may be a shadow.
+WIDE = 0.25
+# A wide part is a shadow if its edges take longer than this, as a share of the picture, to rise.
+SOFT = 0.2
 
-POWERS = tuple(
-    (power, degree - power) for degree in range(5) for power in range(degree, -1, -1)
-)  # of x and y
-TERMS = (3, 3, 3, 6, 6, 6, 15, 15, 15, 15)  # how many of them each step fits: up to degree 1, 2, and 4
-ROOM = {15: 0.85, 6: 0.7, 3: 0.5}  # and the share of the picture that must be empty for so many
-TOLERANCE = 0.3  # how far the sheet may lie from the fit, as a share of the contrast
+# Powers of x and of y in the polynomial of the paper's tone, by their degree.
+POWERS = tuple((power, degree - power) for degree in range(5) for power in range(degree, -1, -1))
+# How many of the powers each step fits: up to degree 1, 2, and 4.
+TERMS = (3, 3, 3, 6, 6, 6, 15, 15, 15, 15)
+# The share of the picture that must be empty for so many powers.
+ROOM = {15: 0.85, 6: 0.7, 3: 0.5}
+# How far the sheet may lie from the fit, as a share of the contrast.
+TOLERANCE = 0.3
 
 
 @dataclass(frozen=True)
 class Paper:
-    """The tone of the empty sheet: a polynomial of degree four in coordinates that run from -1 to 1."""
+    """Paper is the tone of the empty sheet: a polynomial of degree four in coordinates that run from -1 to 1.
 
-    coefficients: np.ndarray  # float64 (15,), of the products of x and y in POWERS
+    coefficients: float64 (15,), of the products of x and y in POWERS.
+    """
+
+    coefficients: np.ndarray
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Tones, float32 (R, C), at the coordinates `rows` (R,) and `columns` (C,)."""
+        """Return tones, float32 (R, C), at the coordinates `rows` (R,) and `columns` (C,)."""
         tones = np.zeros((len(rows), len(columns)))
         for (i, j), coefficient in zip(POWERS, self.coefficients, strict=True):
             if coefficient:
@@ -45,15 +56,20 @@ class Paper:
 
 @dataclass(frozen=True)
 class Strokes:
-    """What is ink in a map of contrast."""
+    """Strokes are what is ink in a map of contrast.
 
-    smooth: np.ndarray  # float32 (H, W): the map, blurred, 0 where there is no ink
-    mask: np.ndarray  # bool (H, W)
-    strength: float  # contrast of a full stroke
+    smooth: float32 (H, W), the map, blurred, 0 where there is no ink.
+    mask: bool (H, W), where there is ink.
+    strength: contrast of a full stroke.
+    """
+
+    smooth: np.ndarray
+    mask: np.ndarray
+    strength: float
 
 
 def coordinates(start: float, stop: float, length: int, step: int = 1) -> np.ndarray:
-    """Where the centres of the pixels from `start` to `stop`, `step` apart, lie between -1 and 1, (n,)."""
+    """Return where the centres of the pixels from `start` to `stop`, `step` apart, lie between -1 and 1, (n,)."""
     return (np.arange(start, stop, step) + step / 2) * (2 / length) - 1
 
 
@@ -63,7 +79,7 @@ def reduce(tones: np.ndarray, factor: int) -> np.ndarray:
 
 
 def noise_level(tones: np.ndarray) -> float:
-    """Standard deviation of the noise from pixel to pixel, from the median difference of neighbours."""
+    """Return the standard deviation of the noise from pixel to pixel, from the median difference of neighbours."""
     steps = [np.abs(np.diff(tones, axis=axis)).ravel() for axis in (0, 1)]
     joined = np.concatenate(steps)
     return 1.4826 * float(np.median(joined)) / math.sqrt(2) if joined.size else 0.0
@@ -100,7 +116,7 @@ def find_paper(tones: np.ndarray) -> Paper:
 
 
 def frame(tones: np.ndarray) -> np.ndarray:
-    """The pixels along the four edges, a twelfth of the shorter side deep and at least one, (n,)."""
+    """Return the pixels along the four edges, a twelfth of the shorter side deep and at least one, (n,)."""
     deep = max(1, min(tones.shape) // 12)
     inner = np.zeros(tones.shape, bool)
     inner[deep:-deep, deep:-deep] = True
@@ -108,19 +124,25 @@ def frame(tones: np.ndarray) -> np.ndarray:
 
 
 def find_polarity(difference: np.ndarray, polarity: str) -> tuple[bool, Strokes | None]:
-    """Whether the ink is light, and the strokes, in tones less the paper's (H, W); None on a blank sheet.
+    """Tell whether the ink is light, and find the strokes, None on a blank sheet.
 
+    difference: tones less the paper's, float32 (H, W).
     polarity: `light`, `dark`, or `auto`: whichever of the two has more to show.
     """
     light = find_strokes(difference, 1.0) if polarity != "dark" else None
     dark = find_strokes(-difference, 1.0) if polarity != "light" else None
-    energy = [0.0 if found is None else float(np.square(found.smooth).sum()) for found in (light, dark)]
+    energy = [0.0 if strokes is None else float(np.square(strokes.smooth).sum()) for strokes in (light, dark)]
     is_light = polarity == "light" or energy[0] > energy[1]
     return is_light, light if is_light else dark
 
 
 def contrast(tones: np.ndarray, paper: np.ndarray, light_ink: bool, white: float, least: float) -> np.ndarray:
-    """How much ink lies at each place, float32 (H, W), noise around 0, a full stroke at most 1.
+    """Return how much ink lies at each place, float32 (H, W), noise around 0, a full stroke at most 1.
+
+    tones, paper: of the picture and of its empty sheet, float32 (H, W) in [0, 1].
+    light_ink: whether the ink is light.
+    white: the brightest tone.
+    least: below this no divisor falls.
 
     Ink that is darker than the paper takes away a share of its light, so that shade cancels out; light
     that is added to a dark ground is measured against `white`, the brightest tone. Neither divisor falls
@@ -132,7 +154,10 @@ def contrast(tones: np.ndarray, paper: np.ndarray, light_ink: bool, white: float
 
 
 def find_strokes(ink: np.ndarray, sigma: float) -> Strokes | None:
-    """Find what is drawn in a map of contrast (H, W), blurred with `sigma` pixels; None on a blank sheet.
+    """Find what is drawn in a map of contrast; None on a blank sheet.
+
+    ink: the map, float32 (H, W), noise around 0.
+    sigma: standard deviation of the blur that it is given first, in pixels.
 
     The noise is measured on the negative side, where there is no ink, and so however much is drawn.
     """
@@ -152,7 +177,7 @@ def find_strokes(ink: np.ndarray, sigma: float) -> Strokes | None:
 
 
 def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray:
-    """The connected regions above the threshold that are neither specks nor shadows, bool (H, W)."""
+    """Return the connected regions above the threshold that are neither specks nor shadows, bool (H, W)."""
     labels, count = ndimage.label(smooth > threshold, np.ones((3, 3)))
     if not count:
         return np.zeros(smooth.shape, bool)
@@ -176,7 +201,7 @@ def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def _is_steep(part: np.ndarray, peak: float, length: float) -> bool:
-    """Whether a part somewhere rises to its peak within `length` pixels, as strokes do and shadows do not."""
+    """Tell whether a part somewhere rises to its peak within `length` pixels, as strokes do and shadows do not."""
     factor = max(1, max(part.shape) // 80)
     slopes = ndimage.gaussian_gradient_magnitude(
         reduce(part, factor), max(0.5, 0.025 * max(part.shape) / factor)

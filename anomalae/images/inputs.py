@@ -29,7 +29,7 @@ ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 
 @dataclass(frozen=True)
 class Input:
-    """One image to be judged, or why there is none.
+    """An input is one image to be judged, or why there is none.
 
     name: the path as given, with the row of an array (`file.npy[17]`, `file.npz:name[3]`); it may hold anything
     that a file name may, so show `text.printable(name)`.
@@ -72,7 +72,7 @@ def list_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def count_inputs(files: Iterable[Path]) -> int:
-    """How many rows `read_inputs` will yield for files from `list_files`, by their headers alone.
+    """Count the rows that `read_inputs` will yield for files from `list_files`, by their headers alone.
 
     An array that turns out to be truncated yields fewer.
     """
@@ -124,12 +124,12 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _inputs(files: list[Path], mode: str, polarity: str) -> Iterator[Input]:
     for file in files:
-        for row, found in _contents(file):
+        for row, content in _contents(file):
             name = f"{file}{row}"
             try:
-                if isinstance(found, ImageError):
-                    raise found
-                image = to_canonical(found, mode, polarity)
+                if isinstance(content, ImageError):
+                    raise content
+                image = to_canonical(content, mode, polarity)
             except ImageError as error:
                 yield Input(name, None, f"{printable(name)}: {error}")
             else:
@@ -137,7 +137,7 @@ def _inputs(files: list[Path], mode: str, polarity: str) -> Iterator[Input]:
 
 
 def _contents(file: Path) -> Iterator[tuple[str, np.ndarray | ImageError]]:
-    """What a file holds, each with what its name adds to the path."""
+    """Yield what a file holds, each image with what its name adds to the path."""
     try:
         kind = _kind(file)
         if kind == "picture":
@@ -150,7 +150,7 @@ def _contents(file: Path) -> Iterator[tuple[str, np.ndarray | ImageError]]:
 
 
 def _kind(file: Path) -> str:
-    """`npy`, `npz`, `idx` or `picture`: by the first bytes, and by the name where they say nothing."""
+    """Return `npy`, `npz`, `idx` or `picture`: by the first bytes, and by the name where they say nothing."""
     try:
         mode = file.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -174,7 +174,7 @@ def _kind(file: Path) -> str:
 
 
 def _is_wanted(name: str) -> bool:
-    """Whether a file in a folder is read: a matter of its name alone, so that a folder of others costs nothing."""
+    """Tell whether a file in a folder is read: a matter of its name alone, so that a folder of others costs nothing."""
     if name.startswith("."):
         return False
     if is_idx_name(name):
@@ -190,7 +190,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _search(folder: Path) -> list[Path]:
-    """The files to read under a folder, and the folders that cannot be read; the folder itself if there are none."""
+    """Return the files to read under a folder, and the folders that cannot be read; itself if there are none."""
     to_read: list[Path] = []
     seen = {_identity(folder)}
     walk = os.walk(folder, followlinks=True, onerror=lambda error: to_read.append(Path(error.filename)))
@@ -207,7 +207,7 @@ def _search(folder: Path) -> list[Path]:
 
 
 def _identity(folder: Path) -> tuple[int, int] | Path:
-    """What tells a folder from all others, by whatever path it is reached."""
+    """Return what tells a folder from all others, by whatever path it is reached."""
     try:
         status = folder.stat()
     except OSError:

@@ -14,7 +14,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from anomalae.errors import ImageError
 from anomalae.text import printable
 
-FORMATS = {  # Pillow's name of a format: the suffixes of its files
+# Suffixes of files, by Pillow's name of their format.
+FORMATS = {
     "PNG": (".png",),
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "BMP": (".bmp",),
@@ -23,8 +24,10 @@ FORMATS = {  # Pillow's name of a format: the suffixes of its files
     "GIF": (".gif",),
     "PPM": (".pbm", ".pgm", ".ppm", ".pnm"),
 }
-MAX_PIXELS = 89_478_485  # Pillow's own default: a quarter of a gibibyte of RGB
-FAINT = 16  # a transparent picture with fewer grey levels from darkest to lightest has vanished on its sheet
+# Most pixels of a picture. This is Pillow's own default: a quarter of a gibibyte of RGB.
+MAX_PIXELS = 89_478_485
+# A transparent picture with fewer grey levels from darkest to lightest has vanished on its sheet.
+FAINT = 16
 
 
 @contextlib.contextmanager
@@ -41,8 +44,8 @@ def reasons() -> Iterator[None]:
     except ImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        found = re.search(r"\((\d+) pixels\)", str(error))
-        raise too_large(f"{int(found[1]):,} pixels" if found else "too many pixels") from None
+        size = re.search(r"\((\d+) pixels\)", str(error))
+        raise too_large(f"{int(size[1]):,} pixels" if size else "too many pixels") from None
     except UnidentifiedImageError:
         raise ImageError(f"not an image ({', '.join(FORMATS)})") from None
     except MemoryError:
@@ -54,7 +57,7 @@ def reasons() -> Iterator[None]:
 
 
 def decode(path: Path) -> np.ndarray:
-    """The first frame of a picture file, upright, as `read_image` returns it; errors do not name the path."""
+    """Read the first frame of a picture file, upright, as `read_image` returns it; errors do not name the path."""
     with reasons():
         if path.stat().st_size == 0:
             raise ImageError("the file is empty")
@@ -81,7 +84,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _gray(image: Image.Image) -> np.ndarray:
-    """Grey levels (H, W) of a picture in any of Pillow's modes: uint8, uint16, or float32 in [0, 1]."""
+    """Return grey levels (H, W) of a picture in any of Pillow's modes: uint8, uint16, or float32 in [0, 1]."""
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
     if image.mode in ("I", "F"):
@@ -96,8 +99,10 @@ def _gray(image: Image.Image) -> np.ndarray:
 
 
 def _wide(values: np.ndarray) -> np.ndarray:
-    """Whole numbers in [0, 65535] are 16 bit levels, and floats in [0, 1] are levels; others have no agreed
-    white and are stretched from the least to the greatest."""
+    """Return numbers as levels: whole ones in [0, 65535] as 16 bit, floats in [0, 1] as they are, others stretched.
+
+    Others have no agreed white; they are stretched from the least to the greatest.
+    """
     if not np.isfinite(values).all():
         raise ImageError("holds a value that is not finite")
     low, high = float(values.min()), float(values.max())

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 NONE: Mapping[str, Evaluation] = MappingProxyType({})
-BAND = np.linspace(0, 1, 64) ** 2  # false-positive rates of the band: denser where curves are steep
-CLOSE_UP = 0.2  # the part of the ROC figure, from its upper left corner, that is shown enlarged
+# False-positive rates of the band: denser where curves are steep.
+BAND = np.linspace(0, 1, 64) ** 2
+# The part of the ROC figure, from its upper left corner, that is shown enlarged.
+CLOSE_UP = 0.2
 
 
 @style.figure
@@ -45,32 +47,41 @@ def roc(
     title: str = "",
     name: str = "this run",
 ) -> Figure:
-    """The ROC curve with its pointwise 95% band (`intervals.roc_band`), AUC with interval, and the operating point.
+    """Draw the ROC curve with its pointwise 95% band (`intervals.roc_band`), AUC with interval, and operating point.
 
-    `baselines`: other methods on the same images, as thin lines. The upper left corner is shown enlarged where the
-    curves leave room for it. Raises DataError if there are only normal or only anomalous images.
+    The upper left corner is shown enlarged where the curves leave room for it.
+
+    evaluation: of the run.
+    baselines: other methods on the same images, as thin lines.
+    title: of the figure.
+    name: of the run, in the legend.
+
+    Raises DataError if there are only normal or only anomalous images.
     """
-    from anomalae.evaluation.intervals import roc_band  # brings SciPy's statistics, which pictures do without
+    # This brings SciPy's statistics, which pictures do without.
+    from anomalae.evaluation.intervals import roc_band
 
-    own = evaluation.roc_curve()
-    others = {one: other.roc_curve() for one, other in baselines.items()}
+    curve_of_run = evaluation.roc_curve()
+    others = {label: other.roc_curve() for label, other in baselines.items()}
     band = roc_band(evaluation.scores, evaluation.is_anomaly, BAND)
     figure = new(WIDTH, HEIGHT + 0.7 + 0.18 * len(baselines))
     axes = figure.subplots()
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", title=title)
     axes.set_xlabel("false-positive rate: share of normal images above")
     axes.set_ylabel("true-positive rate: share of anomalies above")
-    side = _room([own, *others.values(), (BAND, band[0], band[0])])
+    side = _room([curve_of_run, *others.values(), (BAND, band[0], band[0])])
     for panel in (axes, _upper_left(axes, side)) if side else (axes,):
         tolerance = 0.002 if panel is axes else 0.002 * CLOSE_UP
         panel.fill_between(BAND, *band, color=MODEL, alpha=0.2, linewidth=0, label="95% band, at each rate")
         panel.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, label="chance")
-        for (one, other), look in zip(baselines.items(), _looks(), strict=False):
-            fpr, tpr, _ = others[one]
+        for (label, other), look in zip(baselines.items(), _looks(), strict=False):
+            fpr, tpr, _ = others[label]
             panel.plot(
-                *_thinned(fpr, tpr, tolerance), **look, label=f"{shortened(one)}: AUC {number(other.roc_auc)}"
+                *_thinned(fpr, tpr, tolerance),
+                **look,
+                label=f"{shortened(label)}: AUC {number(other.roc_auc)}",
             )
-        panel.plot(own[0], own[1], color=MODEL, label=_auc(name, evaluation))
+        panel.plot(curve_of_run[0], curve_of_run[1], color=MODEL, label=_auc(name, evaluation))
         if evaluation.false_alarm_rate is not None and evaluation.detection_rate is not None:
             fpr_here, tpr_here = evaluation.false_alarm_rate, evaluation.detection_rate
             if panel is axes or (fpr_here <= CLOSE_UP and tpr_here >= 1 - CLOSE_UP):
@@ -87,27 +98,32 @@ def pr(
     title: str = "",
     name: str = "this run",
 ) -> Figure:
-    """Precision against recall, with the prevalence (chance) and the operating point.
+    """Draw precision against recall, with the prevalence (chance) and the operating point.
 
-    `baselines`: other methods on the same images, as thin lines. The axis of precision begins where the curves do.
+    The axis of precision begins where the curves do.
+
+    evaluation, baselines, title, name: as for `roc`.
+
     Raises DataError if there are only normal or only anomalous images.
     """
-    own = evaluation.pr_curve()
-    others = {one: other.pr_curve() for one, other in baselines.items()}
+    curve_of_run = evaluation.pr_curve()
+    others = {label: other.pr_curve() for label, other in baselines.items()}
     figure = new(WIDTH, HEIGHT + 0.5 + 0.18 * len(baselines))
     axes = figure.subplots()
-    lowest = min([evaluation.prevalence, *(precision.min() for precision, _, _ in [own, *others.values()])])
+    lowest = min(
+        [evaluation.prevalence, *(precision.min() for precision, _, _ in [curve_of_run, *others.values()])]
+    )
     bottom = max(0.0, np.floor(20 * lowest - 0.5) / 20)
     axes.set(xlim=(-0.01, 1.01), ylim=(bottom, 1 + 0.02 * (1 - bottom)), title=title)
     axes.set_xlabel("recall: share of anomalies above")
     axes.set_ylabel("precision: share of anomalies among those above")
     share = percent(evaluation.prevalence)
     axes.axhline(evaluation.prevalence, color=MUTED, linewidth=0.8, label=f"chance: {share} are anomalies")
-    for (one, other), look in zip(baselines.items(), _looks(), strict=False):
-        precision, recall, _ = others[one]
-        text = f"{shortened(one)}: average precision {number(other.average_precision)}"
+    for (label, other), look in zip(baselines.items(), _looks(), strict=False):
+        precision, recall, _ = others[label]
+        text = f"{shortened(label)}: average precision {number(other.average_precision)}"
         axes.plot(*_thinned(recall, precision, 0.002, 1 - bottom), **look, drawstyle="steps-post", label=text)
-    precision, recall, _ = own
+    precision, recall, _ = curve_of_run
     text = f"{shortened(name)}: average precision {number(evaluation.average_precision)}"
     axes.plot(recall, precision, color=MODEL, drawstyle="steps-post", label=text)
     flagged = evaluation.flagged
@@ -141,7 +157,7 @@ def _looks() -> Iterator[dict[str, Any]]:
 
 
 def _thinned(x: Floats, y: Floats, tolerance: float, height: float = 1.0) -> tuple[Floats, Floats]:
-    """A curve without the points that are nearer than this to the one before: lines of a tenth of the size."""
+    """Return a curve without the points that are nearer than this to the one before: lines of a tenth of the size."""
     way = np.cumsum(np.abs(np.diff(x, prepend=x[:1])) + np.abs(np.diff(y, prepend=y[:1])) / height)
     _, kept = np.unique(np.floor(way / tolerance), return_index=True)
     kept = np.union1d(kept, len(x) - 1)
@@ -149,7 +165,7 @@ def _thinned(x: Floats, y: Floats, tolerance: float, height: float = 1.0) -> tup
 
 
 def _room(curves: Sequence[tuple[Floats, Floats, Floats]]) -> float:
-    """The side of a close-up at the lower right that hides no curve, as a share of the axes; 0 for none."""
+    """Return the side of a close-up at the lower right that hides no curve, as a share of the axes; 0 for none."""
     for side in (0.54, 0.4):
         left, top = 0.96 - side - 0.1, 0.13 + side + 0.08
         if all(np.interp(left, fpr, tpr) > top for fpr, tpr, _ in curves):

@@ -31,18 +31,26 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-BINS = 15, 60  # at least and at most
-LOG_RATIO = 8  # positive scores whose bulk spans more than this are drawn on a logarithmic axis
-LEVELS = 100  # at most about so many levels of alpha at which the band is computed
-CLOSE_UP = 0.1  # p-values up to this, which decide, are shown enlarged
+# Bins of the histogram, at least and at most.
+BINS = 15, 60
+# Positive scores whose bulk spans more than this are drawn on a logarithmic axis.
+LOG_RATIO = 8
+# At most about so many levels of alpha at which the band is computed.
+LEVELS = 100
+# P-values up to this, which decide, are shown enlarged.
+CLOSE_UP = 0.1
 
 
 @style.figure
 def scores(evaluation: Evaluation, *, rule: str = "", title: str = "") -> Figure:
-    """Histograms of the scores of normal and anomalous images, each its own 100%, and the threshold.
+    """Draw histograms of the scores of normal and anomalous images, each its own 100%, and the threshold.
 
-    The axis is logarithmic where scores are positive and their bulk spans more than a factor of 8. `rule`: the name of
-    the score, for the axis. Works with one kind of image, and with a single image.
+    The axis is logarithmic where scores are positive and their bulk spans more than a factor of 8. One kind of image is
+    enough, and so is a single image.
+
+    evaluation: scores and truth, and the threshold where there is one.
+    rule: the name of the score, for the axis.
+    title: of the figure.
     """
     values = evaluation.scores
     edges, logarithmic = _edges(values, evaluation.is_anomaly, evaluation.threshold)
@@ -78,7 +86,7 @@ def scores(evaluation: Evaluation, *, rule: str = "", title: str = "") -> Figure
 
 
 def _edges(values: Floats, truth: npt.NDArray[np.bool_], threshold: float | None) -> tuple[Floats, bool]:
-    """Edges of the bins, and whether they are even on a logarithmic axis.
+    """Return the edges of the bins, and whether they are even on a logarithmic axis.
 
     Bins are as wide as Freedman and Diaconis advise for the kind that needs the narrower ones.
     """
@@ -88,7 +96,8 @@ def _edges(values: Floats, truth: npt.NDArray[np.bool_], threshold: float | None
     )
     seen = values if threshold is None else np.append(values, threshold)
     low, high = float(seen.min()), float(seen.max())
-    if high - low <= 1e-12 * max(abs(low), abs(high)):  # all the same
+    # Where all scores are the same, bins need a width of their own.
+    if high - low <= 1e-12 * max(abs(low), abs(high)):
         margin = 0.5 * (abs(low) or 1.0)
         return np.linspace(low - margin, high + margin, BINS[0] + 1), False
     shown = np.log(values) if logarithmic else values
@@ -106,11 +115,16 @@ def _edges(values: Floats, truth: npt.NDArray[np.bool_], threshold: float | None
 
 @style.figure
 def calibration(evaluation: Evaluation, *, n_calibration: int, title: str = "") -> Figure:
-    """The share of normal test images with a p-value of at most alpha, at every alpha: the false-alarm rate.
+    """Draw the share of normal test images with a p-value of at most alpha, at every alpha: the false-alarm rate.
 
-    For images like the `n_calibration` calibration images it is alpha, within the 95% band of
-    `conformal.false_alarm_band` at each alpha: wider than for independent p-values, since these share a calibration
-    set. Raises DataError without p-values or without normal images, ConfigError if n_calibration is below 1.
+    For images like the calibration images it is alpha, within the 95% band of `conformal.false_alarm_band` at each
+    alpha: wider than for independent p-values, since these share a calibration set.
+
+    evaluation: with p-values.
+    n_calibration: number of calibration images, at least 1.
+    title: of the figure.
+
+    Raises DataError without p-values or without normal images, ConfigError if n_calibration is below 1.
     """
     if evaluation.p_values is None:
         raise DataError("this evaluation has no p-values: calibrate it against held-out normal images")
@@ -163,13 +177,13 @@ def _words(n_calibration: int) -> str:
 
 
 def _band(n_calibration: int, n_test: int) -> tuple[Floats, Floats, Floats]:
-    """The band at levels k / (n + 1): all of them or, of many, some between which it is as good as straight."""
+    """Return the band at levels k / (n + 1): all of them or, of many, some between which it is as good as straight."""
     n = n_calibration + 1
     some = np.concatenate(
         [np.linspace(0, CLOSE_UP * n, LEVELS // 2), np.linspace(CLOSE_UP * n, n, LEVELS // 2)]
     )
     k = np.arange(n + 1) if n <= LEVELS else np.unique(np.rint(some).astype(int))
-    limits = [false_alarm_band(n_calibration, n_test, one / n) for one in k[1:-1].tolist()]
-    low = [0.0, *(one[0] for one in limits), 1.0]
-    high = [0.0, *(one[1] for one in limits), 1.0]
+    limits = [false_alarm_band(n_calibration, n_test, rank / n) for rank in k[1:-1].tolist()]
+    low = [0.0, *(lower for lower, _ in limits), 1.0]
+    high = [0.0, *(upper for _, upper in limits), 1.0]
     return k / n, np.array(low), np.array(high)

@@ -14,11 +14,12 @@ from anomalae.plots.style import HEIGHT, MODEL, MUTED, WIDTH, legend_below, log_
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOG_RATIO = 10  # losses that fall by more than this are drawn on a logarithmic axis
+# Losses that fall by more than this are drawn on a logarithmic axis.
+LOG_RATIO = 10
 
 
 class Epoch(Protocol):
-    """What is read of an epoch, `anomalae.models.training.loop.Epoch` for one."""
+    """An epoch as the figure reads it, `anomalae.models.training.loop.Epoch` for one."""
 
     @property
     def epoch(self) -> int: ...
@@ -32,18 +33,22 @@ class Epoch(Protocol):
 
 @style.figure
 def history(epochs: Sequence[Epoch], *, title: str = "", unit: str = "") -> Figure:
-    """Loss on training and validation images after each epoch, and the learning rate below.
+    """Draw loss on training and validation images after each epoch, and the learning rate below.
 
-    `unit`: of the loss, for its axis, as in "nats". Raises DataError without an epoch.
+    epochs: at least one, in order.
+    title: of the figure.
+    unit: of the loss, for its axis, as in "nats".
+
+    Raises DataError without an epoch.
     """
     if not epochs:
         raise DataError("the history holds no epoch")
-    numbers = [one.epoch for one in epochs]
-    held_out = [(one.epoch, one.validation_loss) for one in epochs if one.validation_loss is not None]
+    numbers = [epoch.epoch for epoch in epochs]
+    held_out = [(epoch.epoch, epoch.validation_loss) for epoch in epochs if epoch.validation_loss is not None]
     figure = new(WIDTH, HEIGHT)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     marker = {"marker": "o", "markersize": 3.5} if len(epochs) <= 40 else {}
-    losses = [one.loss for one in epochs]
+    losses = [epoch.loss for epoch in epochs]
     upper.plot(numbers, losses, color=MUTED, dashes=(4, 1.5), label="training", **marker)
     if held_out:
         upper.plot(*zip(*held_out, strict=True), color=MODEL, label="validation", **marker)
@@ -52,7 +57,7 @@ def history(epochs: Sequence[Epoch], *, title: str = "", unit: str = "") -> Figu
         upper.set_yscale("log")
         log_axis(upper.yaxis, float(every.max() / every.min()))
     upper.set(ylabel="loss per image" + (f", {unit}" if unit else ""), title=title)
-    lower.plot(numbers, [one.learning_rate for one in epochs], color=MUTED, **marker)
+    lower.plot(numbers, [epoch.learning_rate for epoch in epochs], color=MUTED, **marker)
     lower.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
     lower.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
     lower.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)

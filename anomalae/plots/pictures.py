@@ -20,26 +20,32 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[np.uint8]
 
-HEAT = "RdBu_r"  # red: ink too much, blue: ink missing; told apart by colour-blind readers too
-ZOOM = 6  # screen pixels a pixel of the image
-GAP = 6  # screen pixels between the panels of a strip
-CELL = 0.86  # inches of an image in a figure
+# Red is ink too much, blue is ink missing; told apart by colour-blind readers too.
+HEAT = "RdBu_r"
+# Screen pixels a pixel of the image.
+ZOOM = 6
+# Screen pixels between the panels of a strip.
+GAP = 6
+# Inches of an image in a figure.
+CELL = 0.86
 
 
 def heat_scale(level: float) -> float:
-    """The pixel term at which a heatmap's colour is full, the same for every image of a run.
+    """Return the pixel term at which a heatmap's colour is full, the same for every image of a run.
 
-    A fiftieth of `level`, what the terms of an image sum to that is just flagged (`Detector.heatmap_level`): a stroke
-    of some tens of pixels at full colour is what it takes to be flagged.
+    It is a fiftieth of `level`, what the terms of an image sum to that is just flagged (`Detector.heatmap_level`): a
+    stroke of some tens of pixels at full colour is what it takes to be flagged.
     """
     return max(level / 50, float(np.finfo(np.float32).tiny))
 
 
 def heat_strip(image: np.ndarray, reconstruction: np.ndarray, terms: np.ndarray, scale: float) -> Pixels:
-    """Input, reconstruction and heatmap side by side: uint8 RGB, (28 * 6, 3 * 28 * 6 + 2 gaps, 3).
+    """Return input, reconstruction and heatmap side by side: uint8 RGB, (28 * 6, 3 * 28 * 6 + 2 gaps, 3).
 
-    `image`: uint8 (28, 28) or float in [0, 1]; `reconstruction`: float (28, 28) in [0, 1]; `terms`: signed pixel
-    terms (28, 28) of a score, drawn on a diverging scale that is white at 0 and full at +-`scale`.
+    image: uint8 (28, 28), or float in [0, 1].
+    reconstruction: float (28, 28) in [0, 1].
+    terms: signed pixel terms (28, 28) of a score, drawn on a diverging scale that is white at 0.
+    scale: the term at which colour is full, above 0; see `heat_scale`.
     """
     panels = [gray(image), gray(reconstruction), heat(terms, scale)]
     zoomed = [np.kron(panel, np.ones((ZOOM, ZOOM, 1), np.uint8)) for panel in panels]
@@ -48,13 +54,13 @@ def heat_strip(image: np.ndarray, reconstruction: np.ndarray, terms: np.ndarray,
 
 
 def gray(image: np.ndarray) -> Pixels:
-    """An image (H, W), uint8 or float in [0, 1], as RGB."""
+    """Return an image (H, W), uint8 or float in [0, 1], as RGB, uint8 (H, W, 3)."""
     levels = image if image.dtype == np.uint8 else np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
     return np.repeat(levels[..., None], 3, axis=-1)
 
 
 def heat(terms: np.ndarray, scale: float) -> Pixels:
-    """Signed terms (H, W) as RGB: white at 0, red at `scale` (ink too much), blue at -`scale` (ink missing)."""
+    """Return signed terms (H, W) as RGB: white at 0, red at `scale` (ink too much), blue at -`scale` (ink missing)."""
     from matplotlib import colormaps
 
     coloured = colormaps[HEAT](np.clip(terms / scale, -1, 1) / 2 + 0.5)
@@ -62,7 +68,7 @@ def heat(terms: np.ndarray, scale: float) -> Pixels:
 
 
 def grid(images: np.ndarray, columns: int | None = None, zoom: int = 3) -> Pixels:
-    """Images (N, 28, 28) in [0, 1] as one gray picture, uint8 (H, W), row by row; as square as N allows."""
+    """Return images (N, 28, 28) in [0, 1] as one gray picture, uint8 (H, W), row by row; as square as N allows."""
     columns = columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     height, width = images.shape[1:]
@@ -87,11 +93,18 @@ def reconstructions(
     rule: str = "",
     columns: int = 8,
 ) -> Figure:
-    """Images, what the model makes of them, and where they differ, one below the other.
+    """Draw images, what the model makes of them, and where they differ, one below the other.
 
-    `images` (N, 28, 28), uint8 or float in [0, 1]; `rebuilt` (N, 28, 28) in [0, 1]; `heat` (N, 28, 28), signed pixel
-    terms, of which `scale` has full colour; `captions`: some short lines each. `groups`: headings and the positions of
-    their images; without it all images make one group. `rule` names the score the terms are of.
+    images: (N, 28, 28), uint8 or float in [0, 1].
+    rebuilt: (N, 28, 28) in [0, 1].
+    heat: (N, 28, 28), signed pixel terms.
+    captions: some short lines for each image.
+    scale: the term at which colour is full.
+    title: of the figure.
+    groups: headings and the positions of their images; without it all images make one group.
+    rule: the score that the terms are of.
+    columns: images side by side, at most.
+
     Raises DataError if there are no images, or the arrays differ in length.
     """
     sizes = {len(images), len(rebuilt), len(heat), len(captions)}
@@ -112,7 +125,7 @@ def reconstructions(
     panels = figure.subplots(len(bands), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (heading, chosen) in zip(panels, bands, strict=True):
         terms = np.stack([_coloured(heat[i], scale) for i in chosen])
-        rows = [np.stack([gray(one[i]) for i in chosen]) for one in (images, rebuilt)]
+        rows = [np.stack([gray(pixels[i]) for i in chosen]) for pixels in (images, rebuilt)]
         _mosaic(axes, [*rows, terms], across)
         axes.set_title(heading, fontsize=9)
         axes.set_xticks(np.arange(len(chosen)) * _STEP + 14, [captions[i] for i in chosen])
@@ -122,7 +135,8 @@ def reconstructions(
     return figure
 
 
-_STEP = 30  # pixels from an image of a mosaic to the next
+# Pixels from an image of a mosaic to the next.
+_STEP = 30
 
 
 def _coloured(terms: np.ndarray, scale: float) -> Pixels:
@@ -130,7 +144,7 @@ def _coloured(terms: np.ndarray, scale: float) -> Pixels:
 
 
 def _mosaic(axes: Axes, rows: Sequence[np.ndarray], across: int) -> None:
-    """Rows of RGB images (C, 28, 28, 3), two transparent pixels apart, in axes as wide as `across` images."""
+    """Draw rows of RGB images (C, 28, 28, 3), two transparent pixels apart, in axes as wide as `across` images."""
     sheet = np.zeros((len(rows) * _STEP - 2, len(rows[0]) * _STEP - 2, 4), np.uint8)
     for row, images in enumerate(rows):
         for column, image in enumerate(images):
@@ -149,7 +163,7 @@ def _mosaic(axes: Axes, rows: Sequence[np.ndarray], across: int) -> None:
 
 
 def _scale_bar(figure: Figure, panels: Sequence[Axes] | np.ndarray, rule: str) -> None:
-    """What red and blue are, under the pictures."""
+    """Draw what red and blue are, under the pictures."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -166,7 +180,7 @@ def _scale_bar(figure: Figure, panels: Sequence[Axes] | np.ndarray, rule: str) -
 
 @style.figure
 def samples(images: np.ndarray, *, title: str = "") -> Figure:
-    """Images (N, 28, 28) in [0, 1], as square as N allows: draws from the prior of a VAE."""
+    """Draw images (N, 28, 28) in [0, 1] from the prior of a VAE, as square as N allows."""
     if len(images) == 0:
         raise DataError("images: 0, at least 1 is needed")
     sheet = grid(images, zoom=4)
@@ -187,7 +201,13 @@ def walk(
     title: str,
     note: str,
 ) -> Figure:
-    """Decoded walks through the latent space: images (R, C, 28, 28) in [0, 1], a row a unit, a column a value."""
+    """Draw decoded walks through the latent space, a row a unit, a column a value.
+
+    images: float (R, C, 28, 28) in [0, 1].
+    rows: names of the units, or numbers, (R,).
+    values: of the units, (C,).
+    title, note: above and below the figure.
+    """
     count, across = images.shape[:2]
     figure = new(0.62 * across + 1.4, 0.62 * count + 0.9)
     axes = figure.subplots()

@@ -24,11 +24,15 @@ OTHER = "others"
 
 
 def principal_plane(codes: npt.ArrayLike) -> tuple[Floats, tuple[str, str]]:
-    """Codes (N, D) in at most two dimensions, and what the axes are.
+    """Return codes in at most two dimensions, and what the axes are.
 
     Codes of one or two dimensions stay as they are, (N, 1) or (N, 2); others become their first two principal
     components, with the share of the variance each explains. The larger end of each component is made positive, so
-    that the same codes give the same picture. Raises DataError unless codes are finite, (N, D) with N, D >= 1.
+    that the same codes give the same picture.
+
+    codes: (N, D), finite.
+
+    Raises DataError unless codes are finite, (N, D) with N, D >= 1.
     """
     array = np.asarray(codes, dtype=np.float64)
     if array.ndim != 2 or 0 in array.shape or not np.isfinite(array).all():
@@ -40,7 +44,7 @@ def principal_plane(codes: npt.ArrayLike) -> tuple[Floats, tuple[str, str]]:
     directions = directions[:, ::-1][:, :2]
     directions *= np.sign(directions[np.abs(directions).argmax(axis=0), [0, 1]])
     total = float(variances.sum())
-    shares = [float(one) / total if total > 0 else 0.0 for one in variances[::-1][:2]]
+    shares = [float(variance) / total if total > 0 else 0.0 for variance in variances[::-1][:2]]
     names = [
         f"principal component {i + 1}: {percent(share)} of the variance" for i, share in enumerate(shares)
     ]
@@ -57,15 +61,21 @@ def latent(
     title: str = "",
     rule: str = "",
 ) -> Figure:
-    """Embeddings by class and, with `scores` (N,), by score, side by side.
+    """Draw embeddings by class and, where there are scores, by score, side by side.
 
-    `points` (N, 2), or (N, 1): then the classes lie below each other, and the scores above the line. `labels` (N,):
-    classes; of more than ten the nine largest keep their name. Raises DataError for other shapes or values.
+    points: (N, 2), or (N, 1): then the classes lie below each other, and the scores above the line.
+    labels: classes (N,); of more than ten the nine largest keep their name.
+    scores: (N,), higher = more anomalous.
+    axes: names of the axes.
+    title: of the figure.
+    rule: the name of the score.
+
+    Raises DataError for other shapes or values.
     """
     places = np.asarray(points, dtype=np.float64)
     if places.ndim != 2 or places.shape[1] not in (1, 2) or len(places) == 0 or not np.isfinite(places).all():
         raise DataError(f"points: shape {places.shape}, must be finite, (N, 1) or (N, 2) with N at least 1")
-    names = np.array([str(one) for one in np.asarray(labels).tolist()])
+    names = np.array([str(label) for label in np.asarray(labels).tolist()])
     values = None if scores is None else np.asarray(scores, dtype=np.float64)
     for what, array in (("labels", names), ("scores", values)):
         if array is not None and array.shape != (len(places),):
@@ -89,9 +99,8 @@ def _by_class(panel: Axes, places: Floats, names: npt.NDArray[np.str_], axes: Se
         largest = known[np.argsort(-counts, kind="stable")[: len(CLASSES) - 1]]
         names = np.where(np.isin(names, largest), names, OTHER)
     order = natural_order(names.tolist())
-    rows = np.random.default_rng(0).uniform(
-        -0.35, 0.35, len(places)
-    )  # so that points of a line do not hide others
+    # Points of a line lie apart, so that they do not hide others.
+    rows = np.random.default_rng(0).uniform(-0.35, 0.35, len(places))
     for row, (name, (colour, marker)) in enumerate(zip(order, CLASSES, strict=False)):
         chosen = names == name
         y = places[chosen, 1] if places.shape[1] == 2 else row + rows[chosen]
@@ -114,7 +123,7 @@ def _by_class(panel: Axes, places: Floats, names: npt.NDArray[np.str_], axes: Se
 
 
 def _shades() -> ListedColormap:
-    """Magma from light to dark, without its ends, which would not show on a light or a dark page."""
+    """Return magma from light to dark, without its ends, which would not show on a light or a dark page."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
@@ -124,7 +133,8 @@ def _shades() -> ListedColormap:
 def _by_score(
     figure: Figure, panel: Axes, places: Floats, values: Floats, axes: Sequence[str], rule: str
 ) -> None:
-    order = np.argsort(values, kind="stable")  # the most anomalous on top
+    # The most anomalous points come last, and so lie on top.
+    order = np.argsort(values, kind="stable")
     low, high = np.quantile(values, [0.02, 0.98])
     if places.shape[1] == 1:
         panel.scatter(places[:, 0], values, s=9, c=MUTED, alpha=0.6, linewidths=0, rasterized=True)

@@ -27,14 +27,20 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-INK = "#1f2329"  # text, axes
-MUTED = "#5d6671"  # lesser text and lines: chance, prevalence
+# Text and axes.
+INK = "#1f2329"
+# Lesser text and lines: chance, prevalence.
+MUTED = "#5d6671"
 GRID = "#d9dee3"
-PAPER = "#ffffff"  # background, and the rim of markers on it
+# Background, and the rim of markers on it.
+PAPER = "#ffffff"
 
-NORMAL = "#0072b2"  # blue: normal images
-ANOMALY = "#d55e00"  # vermilion: anomalous images
-MODEL = "#7d5cc6"  # violet: the run itself
+# Blue: normal images.
+NORMAL = "#0072b2"
+# Vermilion: anomalous images.
+ANOMALY = "#d55e00"
+# Violet: the run itself.
+MODEL = "#7d5cc6"
 # Other methods, each with a dash pattern of its own (on, off, ... in line widths); after the last comes the first.
 BASELINES: tuple[tuple[str, tuple[float, ...]], ...] = (
     ("#1a8a5f", (5, 1.5)),
@@ -50,14 +56,16 @@ CLASSES: tuple[tuple[str, str], ...] = (
     ("#a96b59", "P"), ("#e76300", "X"), ("#948649", "<"), ("#717581", ">"), ("#3fa3a8", "p"),
 )  # fmt: skip
 
-WIDTH, HEIGHT = 5.4, 4.4  # inches of a figure with one panel
+# Inches of a figure with one panel, width and height.
+WIDTH, HEIGHT = 5.4, 4.4
 
 RC: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
     "text.color": INK,
-    "text.parse_math": False,  # class and file names are text, whatever they hold
+    # Class and file names are text, whatever they hold.
+    "text.parse_math": False,
     "axes.unicode_minus": True,
     "axes.edgecolor": INK,
     "axes.formatter.useoffset": False,
@@ -105,7 +113,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
         from matplotlib import style
 
         with style.context(["default", RC]), warnings.catch_warnings():
-            # names from data may be in any script; what the font lacks is drawn as a box, and stays text in an SVG
+            # Names from data may be in any script; what the font lacks is drawn as a box, and stays text in an SVG.
             warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
             return draw(*args, **kwargs)
 
@@ -119,9 +127,8 @@ def figure(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     @styled
     def settled(*args: P.args, **kwargs: P.kwargs) -> Figure:
         drawn = draw(*args, **kwargs)
-        for _ in range(
-            2
-        ):  # the layout moves a little each time, so a figure would depend on how often it was drawn
+        # The layout moves a little each time, so a figure would depend on how often it was drawn.
+        for _ in range(2):
             drawn.draw_without_rendering()
         drawn.set_layout_engine("none")
         return drawn
@@ -130,21 +137,26 @@ def figure(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def new(width: float = WIDTH, height: float = HEIGHT) -> Figure:
-    """An empty figure of this size in inches."""
+    """Return an empty figure of this size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int = 1, first: int = 0) -> None:
-    """The legend of these axes under them, where it covers nothing, beginning with its entry number `first`."""
+    """Put the legend of these axes under them, where it covers nothing, beginning with its entry number `first`."""
     entries = list(zip(*axes.get_legend_handles_labels(), strict=True))
     handles, texts = zip(*entries[first:], *entries[:first], strict=True)
     figure.legend(handles, texts, loc="outside lower center", ncols=columns)
 
 
 def close_up(axes: Axes, place: tuple[float, float, float, float], title: str) -> Axes:
-    """Axes inside the axes, at left, bottom, width and height in shares of theirs, on a ground that covers lines."""
+    """Return axes inside the axes, on a ground that covers lines.
+
+    axes: those around it.
+    place: left, bottom, width and height, in shares of theirs.
+    title: above it.
+    """
     from matplotlib.patches import Rectangle
 
     left, bottom, width, height = place
@@ -158,14 +170,14 @@ def close_up(axes: Axes, place: tuple[float, float, float, float], title: str) -
 
 
 def mark(axes: Axes, inside: Axes) -> None:
-    """The frame, in the axes, of what is enlarged inside them."""
+    """Draw a frame, in the axes, around what is enlarged inside them."""
     shown = axes.indicate_inset_zoom(inside, edgecolor=MUTED, alpha=0.8, linewidth=0.7)
     for line in shown.connectors or ():
         line.set_visible(False)
 
 
 def log_axis(axis: Axis, span: float) -> None:
-    """Ticks at 1, 2, 5, 10, ... of a logarithmic axis as far as there is room, written out."""
+    """Put ticks at 1, 2, 5, 10, ... of a logarithmic axis as far as there is room, written out."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1e3 else (1,), numticks=12))
@@ -176,6 +188,9 @@ def log_axis(axis: Axis, span: float) -> None:
 @styled
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, SVG (text as text) or PDF by the path's suffix, atomically; no date, so always alike.
+
+    figure: drawn already.
+    path: ends in .png, .svg or .pdf.
 
     Raises ConfigError for another suffix, BundleError where it cannot be written.
     """
@@ -189,9 +204,12 @@ def save(figure: Figure, path: Path) -> None:
 
 @styled
 def svg(figure: Figure, name: str = "figure") -> str:
-    """The figure as an `<svg>` element to put into a page: text as text, no background, no date, no references.
+    """Return the figure as an `<svg>` element for a page: text as text, no background, no date, no references.
 
-    `name` (letters, digits, `-`, `_`) begins every id, so that several figures fit one page.
+    figure: drawn already.
+    name: letters, digits, `-`, `_`; it begins every id, so that several figures fit one page.
+
+    Raises ConfigError for another name.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
         raise ConfigError(f"name {name!r}: must be letters, digits, '-' or '_', beginning with a letter")
@@ -199,7 +217,8 @@ def svg(figure: Figure, name: str = "figure") -> str:
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(file, format="svg", transparent=True, metadata=metadata)
     text = file.getvalue()
-    text = text[text.index("<svg") :]  # without the prologue, whose DTD is a reference
+    # The prologue is left out, as its DTD is a reference.
+    text = text[text.index("<svg") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     return in_tags(r'(\bid="|url\(#|href="#)', lambda match: f"{match[1]}{name}-", text)
 
@@ -211,7 +230,7 @@ def in_tags(pattern: str, replace: Callable[[re.Match[str]], str], markup: str) 
 
 
 def frames(figure: Figure) -> list[dict[str, Any]]:
-    """Where the first panel and its close-up lie, for a page that reads points off them.
+    """Return where the first panel and its close-up lie, for a page that reads points off them.
 
     `box`: left, top, width and height as shares of the figure; `x`, `y`: the data at the ends of the axes; `log`:
     whether the x axis is logarithmic.

@@ -27,16 +27,23 @@ if TYPE_CHECKING:
 
     from anomalae.evaluation.metrics import Evaluation
 
-MOST_CLASSES = 40  # rows of the chart of classes; of more, those with the lowest ROC-AUC
-MOST_WRITTEN = 16  # columns of a matrix up to which the numbers are written into its cells
+# Most rows of the chart of classes; of more, those with the lowest ROC-AUC are drawn.
+MOST_CLASSES = 40
+# Most columns of a matrix up to which the numbers are written into its cells.
+MOST_WRITTEN = 16
 
 
 @style.figure
 def classes(evaluation: Evaluation, *, title: str = "") -> Figure:
-    """ROC-AUC with 95% interval of each anomalous class against the normal images, and the share flagged of each class.
+    """Draw ROC-AUC with 95% interval of each anomalous class against the normal images, and each class's share flagged.
 
     A panel the data cannot give (one kind of image, no threshold) is left out. Of more than 40 classes the 40 with
-    the lowest ROC-AUC are drawn. Raises DataError without labels, or when neither panel can be drawn.
+    the lowest ROC-AUC are drawn.
+
+    evaluation: with labels.
+    title: of the figure.
+
+    Raises DataError without labels, or when neither panel can be drawn.
     """
     names = evaluation.names
     if names is None:
@@ -84,15 +91,15 @@ def _hardest(evaluation: Evaluation, anomalous: list[str]) -> list[str]:
 def _aucs(axes: Axes, evaluation: Evaluation, rows: list[tuple[str, bool]]) -> None:
     lowest = 1.0
     for row, (name, is_anomalous) in enumerate(rows):
-        one = evaluation.per_class.get(name) if is_anomalous else None
-        if one is None or one.roc_auc is None or one.roc_auc_interval is None:
+        result = evaluation.per_class.get(name) if is_anomalous else None
+        if result is None or result.roc_auc is None or result.roc_auc_interval is None:
             continue
-        low, high = one.roc_auc_interval
+        low, high = result.roc_auc_interval
         lowest = min(lowest, low)
         axes.plot([low, high], [row, row], color=ANOMALY, linewidth=2.2, alpha=0.55, solid_capstyle="butt")
-        axes.plot(one.roc_auc, row, "o", color=ANOMALY, markersize=6, clip_on=False)
+        axes.plot(result.roc_auc, row, "o", color=ANOMALY, markersize=6, clip_on=False)
         axes.annotate(
-            f"{one.roc_auc:.3f}",
+            f"{result.roc_auc:.3f}",
             (1.035, row),
             xycoords=("axes fraction", "data"),
             va="center",
@@ -134,7 +141,13 @@ def matrix(
     column_label: str = "anomalous class",
     number: str = "ROC-AUC",
 ) -> Figure:
-    """A table (R, C) of numbers in [0, 1] as colours and, up to 16 columns, digits; NaN (the diagonal) is left empty.
+    """Draw a table of numbers as colours and, up to 16 columns, digits; NaN (the diagonal) is left empty.
+
+    values: (R, C), in [0, 1] or NaN.
+    rows, columns: their names, R and C of them.
+    title: of the figure.
+    row_label, column_label: of the axes.
+    number: what the numbers are, for the bar of colours.
 
     Raises DataError unless it is two-dimensional, with a name a row and a name a column, and holds a number.
     """

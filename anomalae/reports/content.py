@@ -13,23 +13,31 @@ from anomalae.evaluation.metrics import Evaluation
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One judged image, for the galleries. Without pixels, `problem` says why there are none."""
+    """A picture is one judged image, for the galleries. Without pixels, `problem` says why there are none.
 
-    name: str  # "test image 17", or the path as it was scored
+    name: "test image 17", or the path as it was scored.
+    label: true class.
+    is_anomaly: None where the truth is not known.
+    image: uint8 (28, 28).
+    reconstruction: float (28, 28) in [0, 1].
+    terms: signed terms (28, 28) of the heatmap's rule.
+    """
+
+    name: str
     score: float
     p_value: float | None
     flagged: bool
-    label: str | None = None  # true class
-    is_anomaly: bool | None = None  # None where the truth is not known
-    image: np.ndarray | None = None  # uint8 (28, 28)
-    reconstruction: np.ndarray | None = None  # float (28, 28) in [0, 1]
-    terms: np.ndarray | None = None  # signed terms (28, 28) of the heatmap's rule
+    label: str | None = None
+    is_anomaly: bool | None = None
+    image: np.ndarray | None = None
+    reconstruction: np.ndarray | None = None
+    terms: np.ndarray | None = None
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures that belong together."""
+    """A gallery holds pictures that belong together."""
 
     title: str
     note: str
@@ -38,11 +46,16 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a network."""
+    """One layer of a network.
 
-    part: str  # encoder, decoder
-    kind: str  # Linear, Conv2d, ...
-    detail: str  # 784 → 1,024
+    part: encoder or decoder.
+    kind: its class, as in Linear or Conv2d.
+    detail: its size, as in 784 → 1,024.
+    """
+
+    part: str
+    kind: str
+    detail: str
     parameters: int
 
 
@@ -58,55 +71,78 @@ class EpochLine:
 
 @dataclass(frozen=True, eq=False)
 class Latent:
-    """Codes of test images in one or two dimensions."""
+    """Codes of test images in one or two dimensions.
 
-    points: np.ndarray  # (N, 1 or 2)
-    labels: np.ndarray  # (N,)
-    scores: np.ndarray  # (N,)
+    points: (N, 1 or 2).
+    labels: (N,).
+    scores: (N,).
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
     axes: tuple[str, str]
     note: str
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is needed to make the run again, and to see whether it is the same."""
+    """Facts are what is needed to make the run again, and to see whether it is the same.
+
+    counts: numbers of images: training, validation, calibration, test.
+    hashes: SHA-256 of each part of the data.
+    verified: whether the hashes are those of the official files.
+    seconds: of training.
+    machine: device, threads, system.
+    """
 
     commands: tuple[str, ...]
     seed: int
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
-    counts: Mapping[str, int]  # images: training, validation, calibration, test
-    hashes: Mapping[str, str]  # SHA-256 of each part of the data
-    verified: bool  # whether these are those of the official files
+    counts: Mapping[str, int]
+    hashes: Mapping[str, str]
+    verified: bool
     created: str
-    seconds: float  # of training
-    machine: str  # device, threads, system
+    seconds: float
+    machine: str
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A run: its model and what it was trained on."""
+    """A run's model, and what it was trained on.
+
+    dataset: as the run records it: a name or a path.
+    normal: classes.
+    model: in words.
+    rule: of the score.
+    heat_rule: of the heatmaps: `rule`, or `smooth` where that is no sum over pixels.
+    heat_scale: the pixel term at which a heatmap's colour is full.
+    validation: of a vae: ELBO, its two parts, active units.
+    loss_unit: of the history.
+    prior: of a vae: draws from the prior, decoded, (N, 28, 28).
+    """
 
     name: str
     path: str
-    dataset: str  # as the run records it: a name or a path
-    normal: tuple[str, ...]  # classes
+    dataset: str
+    normal: tuple[str, ...]
     anomalous: tuple[str, ...]
-    model: str  # in words
-    rule: str  # of the score
-    heat_rule: str  # of the heatmaps: `rule`, or `smooth` where that is no sum over pixels
-    heat_scale: float  # the pixel term at which a heatmap's colour is full
+    model: str
+    rule: str
+    heat_rule: str
+    heat_scale: float
     n_calibration: int
     layers: tuple[Layer, ...]
     history: tuple[EpochLine, ...]
-    validation: Mapping[str, float]  # of a vae: ELBO, its two parts, active units
+    validation: Mapping[str, float]
     facts: Facts
-    loss_unit: str = ""  # of the history
-    prior: np.ndarray | None = None  # of a vae: draws from the prior, decoded, (N, 28, 28)
+    loss_unit: str = ""
+    prior: np.ndarray | None = None
 
     @property
     def parameters(self) -> int:
-        """Number of weights and biases."""
+        """The number of weights and biases."""
         return sum(layer.parameters for layer in self.layers)
 
 
@@ -120,20 +156,24 @@ class Baselines:
 
 @dataclass(frozen=True, eq=False)
 class RunReport:
-    """The report of one evaluated run."""
+    """The report of one evaluated run.
+
+    metrics: for metrics.json: the evaluation's numbers, and the run's facts.
+    rank: the threshold is the rank-th largest calibration score; None where nothing can be flagged.
+    band: in which the false-alarm rate lies 95 times in 100.
+    missing: sentences: what the report lacks, and why.
+    """
 
     trained: Trained
     evaluation: Evaluation
-    metrics: Mapping[str, Any]  # for metrics.json: the evaluation's numbers, and the run's facts
+    metrics: Mapping[str, Any]
     scores_csv: str
-    rank: (
-        int | None
-    )  # the threshold is the rank-th largest calibration score; None where nothing can be flagged
-    band: tuple[float, float] | None  # in which the false-alarm rate lies 95 times in 100
+    rank: int | None
+    band: tuple[float, float] | None
     galleries: tuple[Gallery, ...] = ()
     latent: Latent | None = None
     baselines: Baselines | None = None
-    missing: tuple[str, ...] = ()  # sentences: what the report lacks, and why
+    missing: tuple[str, ...] = ()
 
 
 # What `anomalae score --output FILE.csv` writes of an image, and a report beside its page.
@@ -152,13 +192,18 @@ class ScoredRow:
 
 @dataclass(frozen=True, eq=False)
 class ScoredReport:
-    """The report of scored images whose truth is not known."""
+    """The report of scored images whose truth is not known.
+
+    source: the file.
+    threshold: an image is flagged if its score is above it.
+    alpha: None where something else than the p-value decided.
+    """
 
     trained: Trained
-    source: str  # the file
+    source: str
     rows: tuple[ScoredRow, ...]
-    threshold: float | None  # an image is flagged if its score is above it
-    alpha: float | None  # None where something else than the p-value decided
+    threshold: float | None
+    alpha: float | None
     galleries: tuple[Gallery, ...] = ()
     missing: tuple[str, ...] = ()
 
@@ -170,30 +215,42 @@ class ScoredReport:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A run against the first one on the same test images, by a paired DeLong test."""
+    """A run against the first one on the same test images, by a paired DeLong test.
+
+    difference: of ROC-AUC, this run's minus the first one's.
+    p_value: two-sided.
+    """
 
     name: str
-    difference: float  # of ROC-AUC, this run's minus the first one's
-    p_value: float  # two-sided
+    difference: float
+    p_value: float
 
 
 @dataclass(frozen=True, eq=False)
 class ComparisonReport:
-    """Several runs side by side."""
+    """Several runs side by side.
+
+    differences: sentences: in what data and classes they differ.
+    pairs: of the runs with the same test images and the same normal classes as the first.
+    """
 
     runs: tuple[RunReport, ...]
-    differences: tuple[str, ...]  # sentences: in what data and classes they differ
-    pairs: tuple[Pair, ...]  # of the runs with the same test images and the same normal classes as the first
+    differences: tuple[str, ...]
+    pairs: tuple[Pair, ...]
     missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class BenchmarkReport:
-    """A benchmark's table, and the matrix normal x anomalous where its cells are there."""
+    """A benchmark's table, and the matrix normal x anomalous where its cells are there.
+
+    matrix: (R, C) mean ROC-AUC over seeds, NaN on the diagonal.
+    columns: anomalous classes.
+    """
 
     name: str
     table: Mapping[str, Any]
-    matrix: np.ndarray | None = None  # (R, C) mean ROC-AUC over seeds, NaN on the diagonal
-    columns: tuple[str, ...] = ()  # anomalous classes
+    matrix: np.ndarray | None = None
+    columns: tuple[str, ...] = ()
     baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()

@@ -17,19 +17,24 @@ _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow",
 
 @dataclass(frozen=True)
 class Environment:
-    """What a run records of where it was trained."""
+    """An environment is what a run records of where it was trained.
 
-    device: str = "cpu"  # as PyTorch names it
-    processor: str = ""  # architecture, or the accelerator's name
-    threads: int = 1  # CPU threads of PyTorch
-    platform: str = ""  # operating system
-    versions: dict[str, str] = field(
-        default_factory=dict
-    )  # of Python, anomalae and the packages that compute
+    device: as PyTorch names it.
+    processor: its architecture, or the accelerator's name.
+    threads: CPU threads of PyTorch.
+    platform: operating system.
+    versions: of Python, anomalae and the packages that compute.
+    """
+
+    device: str = "cpu"
+    processor: str = ""
+    threads: int = 1
+    platform: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of this name; `auto` is CUDA, then MPS, then the CPU. ConfigError where it is not there."""
+    """Return the device of this name; `auto` is CUDA, then MPS, then the CPU. ConfigError where it is not there."""
     if name not in DEVICES:
         raise ConfigError(f"device {name!r}: must be one of {', '.join(DEVICES)}")
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

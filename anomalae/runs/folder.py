@@ -15,19 +15,22 @@ from filelock import FileLock, Timeout
 from anomalae import files
 from anomalae.errors import BundleError
 
-CONFIG = "config.json"  # written last: a folder without it is unfinished
-CHECKPOINT = "checkpoint.safetensors"  # there while training, removed when finished
+# This file is written last: a folder without it is unfinished.
+CONFIG = "config.json"
+# This one is there while a training goes on, and removed when it is finished.
+CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 CALIBRATION = "calibration.safetensors"
-NEIGHBOURS = "neighbours.safetensors"  # training images that others are set against
-PATHWAY = (
-    "pathway.safetensors"  # what the score `nap` has learned; a run without it has no hidden-layer scores
-)
+# Training images that others are set against.
+NEIGHBOURS = "neighbours.safetensors"
+# What the score `nap` has learned; a run without it has no hidden-layer scores.
+PATHWAY = "pathway.safetensors"
 HISTORY = "history.jsonl"
 EVALUATION = "evaluation.json"
 SCORES = "scores.csv"
 COMPARISON = "comparison.json"
-COMPARISON_SCORES = "comparison.safetensors"  # of the run and each baseline, on the test part
+# Scores of the run and each baseline, on the test part.
+COMPARISON_SCORES = "comparison.safetensors"
 _LOCK = ".lock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
@@ -43,12 +46,12 @@ def check_name(name: str) -> str:
 
 
 def slug(text: str) -> str:
-    """The text made fit to name a run: other characters become `_`, and it is cut to 80."""
+    """Return the text made fit to name a run: other characters become `_`, and it is cut to 80."""
     return re.sub(r"[^A-Za-z0-9._+-]", "_", text).lstrip("._+-")[:80] or "run"
 
 
 def already_there(folder: Path) -> BundleError:
-    """The error for a name that is taken."""
+    """Return the error for a name that is taken."""
     return BundleError(f"{folder}: exists already", advice="name")
 
 
@@ -88,17 +91,17 @@ def remove_empty(folder: Path) -> None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the folder holds a run that was trained to its end."""
+    """Tell whether the folder holds a run that was trained to its end."""
     return os.path.isfile(folder / CONFIG)  # noqa: PTH113 - false, not an error, for a name that is too long
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether the folder holds a training that was interrupted, or is still going on."""
+    """Tell whether the folder holds a training that was interrupted, or is still going on."""
     return not is_finished(folder) and os.path.isfile(folder / CHECKPOINT)  # noqa: PTH113
 
 
 def list_runs(runs_dir: Path) -> list[Path]:
-    """Folders of runs, finished or not, newest first. Empty where `runs_dir` does not exist."""
+    """Return folders of runs, finished or not, newest first. Empty where `runs_dir` does not exist."""
     if not os.path.isdir(runs_dir):  # noqa: PTH112
         return []
     folders = [
@@ -112,7 +115,11 @@ def list_runs(runs_dir: Path) -> list[Path]:
 
 
 def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:
-    """The folder of RUN: a name inside `runs_dir`, or a path; None is the newest finished run.
+    """Return the folder of a run.
+
+    run: a name inside `runs_dir`, or a path; None is the newest finished run.
+    runs_dir: folder that holds the runs.
+    finished: whether an unfinished run is refused.
 
     Raises BundleError if there is none, or if it is unfinished where a finished one is needed.
     """
@@ -152,7 +159,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a training is at work on this run right now."""
+    """Tell whether a training is at work on this run right now."""
     if not (folder / _LOCK).is_file():
         return False
     try:
@@ -163,7 +170,10 @@ def is_locked(folder: Path) -> bool:
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Call `write(temporary)` on a new folder beside `folder`, then put it in its place.
+    """Write a new folder beside another one, then put it in its place.
+
+    folder: a run's, or one that is not there.
+    write: called with the new folder, fills it.
 
     If writing fails nothing has changed: an earlier run at `folder` stays whole.
     """
@@ -185,7 +195,8 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
         raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
     finally:
         if old.exists() and not folder.exists():
-            old.rename(folder)  # the new one could not take its place
+            # The new folder could not take its place.
+            old.rename(folder)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
@@ -195,7 +206,8 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _age_key(folder: Path) -> float:
-    for name in (CONFIG, CHECKPOINT):  # a training may finish between two looks
+    # Both are looked for, as a training may finish between two looks.
+    for name in (CONFIG, CHECKPOINT):
         with contextlib.suppress(FileNotFoundError):
             return (folder / name).stat().st_mtime
     return 0.0

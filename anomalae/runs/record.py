@@ -17,28 +17,38 @@ from anomalae.plugins import SCORES, VIEWS, Registry
 from anomalae.runs.environment import Environment
 from anomalae.settings import Settings, strict
 
-# Of a run folder; raised when an older anomalae could no longer read a newer run. Runs with parts of one's own have
-# the second: an older anomalae knows of none.
+# Formats of a run folder. The first is raised when an older anomalae could no longer read a newer run; runs with parts
+# of one's own have the second, as an older anomalae knows of none.
 FORMAT_VERSION, VERSION_WITH_PARTS = 2, 3
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a run was trained on. `name` is None where images were given as arrays."""
+    """Data are what a run was trained on. `name` is None where images were given as arrays.
 
-    name: str | None = None  # of the data set that was really used
-    normal: tuple[int | str, ...] = ()  # classes
+    name: of the data set that was really used; None for arrays.
+    normal: the normal classes.
+    seed: of the one-class split.
+    n_test: the whole test part, normal and anomalous.
+    root: folder where the data was found; None for bundled data.
+    preprocess: how image files become canonical; inherited by `score`.
+    hashes: SHA-256 of each part's images and labels.
+    verified: whether the hashes are those of the official files.
+    """
+
+    name: str | None = None
+    normal: tuple[int | str, ...] = ()
     anomalous: tuple[int | str, ...] = ()
-    seed: int = 0  # of the one-class split
+    seed: int = 0
     n_train: int = 0
     n_validation: int = 0
     n_calibration: int = 0
-    n_test: int = 0  # the whole test part, normal and anomalous
-    root: str | None = None  # folder where the data was found; None for bundled data
-    preprocess: str = "auto"  # how image files become canonical; inherited by `score`
+    n_test: int = 0
+    root: str | None = None
+    preprocess: str = "auto"
     polarity: str = "auto"
-    hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of each part's images and labels
-    verified: bool = False  # whether the hashes are those of the official files
+    hashes: dict[str, str] = field(default_factory=dict)
+    verified: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "normal", tuple(self.normal))
@@ -47,20 +57,25 @@ class Data:
 
 @dataclass(frozen=True)
 class Record:
-    """Everything `config.json` holds."""
+    """A record is everything that `config.json` holds.
+
+    created: ISO 8601, UTC, when the training began.
+    seconds: of training, all epochs.
+    validation: of a vae: ELBO, its two parts, active units.
+    parts: where each part comes from that does not come with anomalae, as in {"model convnet": "my-package 1.0"}.
+    """
 
     settings: Settings
     data: Data
     environment: Environment
-    created: str = ""  # ISO 8601, UTC, when the training began
-    seconds: float = 0.0  # of training, all epochs
-    validation: dict[str, float] = field(default_factory=dict)  # vae: ELBO, its two parts, active units
-    # Of those that do not come with anomalae, as in {"model convnet": "my-package 1.0"}: where each comes from.
+    created: str = ""
+    seconds: float = 0.0
+    validation: dict[str, float] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dict; `from_dict` reads it back."""
+        """Return a JSON-able dict; `from_dict` reads it back."""
         values = dataclasses.asdict(self) | {"settings": self.settings.to_dict()}
         version = max(values.pop("format_version"), VERSION_WITH_PARTS if self.parts else 0)
         if not self.parts:
@@ -107,11 +122,11 @@ _TYPES: dict[tuple[str, ...], type | tuple[type, ...]] = {
 def _check_types(values: dict[str, Any], where: str) -> None:
     """Raise BundleError for a value that is not of the kind that others rely on."""
     for keys, kind in _TYPES.items():
-        found: Any = values
+        value: Any = values
         for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
-        if found is not None and (not isinstance(found, kind) or isinstance(found, bool)):
-            raise BundleError(f"{where}: {'.'.join(keys)} is {found!r}, of the wrong kind")
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise BundleError(f"{where}: {'.'.join(keys)} is {value!r}, of the wrong kind")
     try:
         datetime.fromisoformat(values.get("created") or "2000-01-01T00:00:00+00:00")
     except ValueError:
@@ -119,7 +134,7 @@ def _check_types(values: dict[str, Any], where: str) -> None:
 
 
 def used_parts(settings: Settings, rules: tuple[str, ...]) -> dict[str, str]:
-    """Where those parts of a run come from that do not come with anomalae: `Record.parts`."""
+    """Return where those parts of a run come from that do not come with anomalae: `Record.parts`."""
     used: list[tuple[Registry, tuple[str, ...]]] = [
         (MODELS, (settings.model,)),
         (VIEWS, settings.views),
@@ -148,7 +163,7 @@ def _check_parts(values: dict[str, Any], where: str) -> None:
 
 
 def read_record(folder: Path) -> Record:
-    """The record of a finished run. Raises BundleError for a folder that is none, or an unfinished one."""
+    """Read the record of a finished run. Raises BundleError for a folder that is none, or an unfinished one."""
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such run folder")
     if not runs.is_finished(folder):
@@ -160,7 +175,12 @@ def read_record(folder: Path) -> Record:
 
 
 def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray], record: Record, epoch: int) -> None:
-    """Write the state after `epoch` epochs; the history must stand in the folder already.
+    """Write the state after so many epochs; the history must stand in the folder already.
+
+    folder: of the run.
+    arrays: weights and what else the training goes on from, by name.
+    record: of the run.
+    epoch: number of epochs done.
 
     It is made to outlive its process, not the machine: waiting for the disk would double the time of short epochs.
     """
@@ -169,7 +189,7 @@ def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray], record: Record
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], list[dict[str, Any]], Record]:
-    """`(arrays, history up to the checkpoint's epoch, record)` of an unfinished run."""
+    """Read `(arrays, history up to the checkpoint's epoch, record)` of an unfinished run."""
     path = folder / runs.CHECKPOINT
     arrays, metadata = files.read_arrays(path)
     if set(metadata) != {"epoch", "record"}:

@@ -22,7 +22,8 @@ from anomalae.errors import AnomalaeError, BundleError
 from anomalae.evaluation.metrics import Evaluation, evaluate
 
 SCORES_HEADER = ["index", "label", "is_anomaly", "score", "p_value", "flagged"]
-OWN = "anomalae"  # the method of the run itself, beside its baselines
+# Name of the method that is the run itself, beside its baselines.
+OWN = "anomalae"
 
 # What a list of runs shows of an evaluation.
 _SHOWN = ("roc_auc", "roc_auc_interval", "threshold", "alpha")
@@ -109,7 +110,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
 
 
 def _judged_by(kept: Any, path: Path) -> tuple[float, float | None]:
-    """Alpha and threshold of `evaluation.json`."""
+    """Return alpha and threshold of `evaluation.json`."""
     if not isinstance(kept, dict):
         raise BundleError(f"{path}: expected an object, got {type(kept).__name__}")
     for name in ("alpha", "threshold"):
@@ -125,7 +126,7 @@ def _judged_by(kept: Any, path: Path) -> tuple[float, float | None]:
 
 
 def _read_rows(path: Path) -> list[list[str]]:
-    """The lines of a `scores.csv` below its header, each checked."""
+    """Read the lines of a `scores.csv` below its header, each checked."""
     try:
         text = path.read_bytes().decode()
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))

@@ -17,7 +17,7 @@ FORMATS = (*TEXT_FORMATS, "parquet")
 
 @dataclass(frozen=True)
 class Row:
-    """One image. Score, p-value and verdict are None where there is an error."""
+    """A row is one image. Score, p-value and verdict are None where there is an error."""
 
     # As it was given; it may hold anything that a file name may.
     path: str
@@ -47,12 +47,12 @@ class Judged:
 
     @property
     def n_failed(self) -> int:
-        """Number of rows with an error."""
+        """The number of rows with an error."""
         return sum(row.error is not None for row in self.rows)
 
     @property
     def n_flagged(self) -> int:
-        """Number of rows that are flagged."""
+        """The number of rows that are flagged."""
         return sum(bool(row.flagged) for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 @config_option
 @common.json_option
 @common.quiet_option
-def command(**given: Any) -> None:
+def command(**options: Any) -> None:
     """Train and evaluate each class against the rest, for several seeds, and print the table.
 
     Each cell is written as it is done; called again, the benchmark goes on where it was, and classes or seeds can
@@ -87,22 +87,22 @@ def command(**given: Any) -> None:
     from anomalae.experiments.grid import Grid
 
     common.end_on_signals()
-    if given["normal"] and given["anomalous"]:
+    if options["normal"] and options["anomalous"]:
         raise click.UsageError("--normal and --anomalous exclude each other")
-    chosen = common.baselines(given["baselines"])
-    side = "anomalous" if given["anomalous"] else "normal"
+    chosen = common.baselines(options["baselines"])
+    side = "anomalous" if options["anomalous"] else "normal"
 
-    settings = make_settings(given)
-    dataset = common.load(given)
-    each = list(given[side] or ["each"]) == ["each"]
+    settings = make_settings(options)
+    dataset = common.load(options)
+    every_class = list(options[side] or ["each"]) == ["each"]
     short = Path(dataset.name).name
-    classes = dataset.classes if each else parse_classes(given[side], dataset.classes, short)
-    seeds = _seeds(given["seeds"])
-    grid = Grid(dataset, classes, seeds, settings, given["part"], given["alpha"], side)
+    classes = dataset.classes if every_class else parse_classes(options[side], dataset.classes, short)
+    seeds = _seeds(options["seeds"])
+    grid = Grid(dataset, classes, seeds, settings, options["part"], options["alpha"], side)
     which = "" if side == "normal" else "-anomalous"
-    which += f"-{given['preset']}" if given["preset"] else ""
-    folder = given["output"] or Path("reports") / f"benchmark-{short}-{settings.model}{which}"
-    total, quiet = len(classes) * len(seeds), given["quiet"]
+    which += f"-{options['preset']}" if options["preset"] else ""
+    folder = options["output"] or Path("reports") / f"benchmark-{short}-{settings.model}{which}"
+    total, quiet = len(classes) * len(seeds), options["quiet"]
     done: list[str] = []
     displays: list[TrainingDisplay] = []
 
@@ -128,11 +128,16 @@ def command(**given: Any) -> None:
     what = "cells"
     try:
         table = benchmark.run(
-            grid, folder, device=given["device"], threads=given["threads"], on_cell=on_cell, on_start=on_start
+            grid,
+            folder,
+            device=options["device"],
+            threads=options["threads"],
+            on_cell=on_cell,
+            on_start=on_start,
         )
         if chosen:
             what = "baselines"
-            table = _baselines(grid, folder, table, chosen, given)
+            table = _baselines(grid, folder, table, chosen, options)
     except KeyboardInterrupt:
         at = f"{len(done)} of {total} cells done" if what == "cells" else "the cells done, in their baselines"
         click.echo(f"Interrupted with {at}; the same command goes on.", err=True)
@@ -140,28 +145,28 @@ def command(**given: Any) -> None:
     finally:
         while displays:
             displays.pop().__exit__()
-    if given["as_json"]:
+    if options["as_json"]:
         click.echo(json.dumps(table))
     elif not quiet:
         click.echo(benchmark_tables.markdown(table))
         click.echo(f"kept: {folder / 'table.md'}, table.csv, table.json", err=True)
-    if chosen and any(found["failures"] for found in table["baselines"].values()):
+    if chosen and any(column["failures"] for column in table["baselines"].values()):
         raise SystemExit(common.IN_PART)
 
 
 def _baselines(
-    grid: Grid, folder: Path, table: dict[str, Any], chosen: tuple[Baseline, ...], given: dict[str, Any]
+    grid: Grid, folder: Path, table: dict[str, Any], chosen: tuple[Baseline, ...], options: dict[str, Any]
 ) -> dict[str, Any]:
     """Fit the baselines, and write the tables again with their columns."""
     from anomalae.experiments import benchmark
     from anomalae.experiments.baselines import columns as benchmark_baselines
 
     def on_start(name: str, baseline: Baseline) -> None:
-        if not given["quiet"]:
+        if not options["quiet"]:
             click.echo(f"{name}, {baseline.label}: fitting", err=True)
 
     def on_done(name: str, trial: Trial) -> None:
-        if not given["quiet"]:
+        if not options["quiet"]:
             how = "kept" if trial.kept else f"{trial.fit_seconds:.1f} s" if trial.ok else "failed"
             click.echo(f"{name}, {trial.baseline.label}: {trial.status} ({how})", err=True)
 
@@ -169,12 +174,12 @@ def _baselines(
         grid,
         folder,
         chosen,
-        time_limit=given["time_limit"],
-        threads=given["threads"],
+        time_limit=options["time_limit"],
+        threads=options["threads"],
         on_start=on_start,
         on_done=on_done,
     )
-    limits = {"time_limit": given["time_limit"], "threads": given["threads"]}
+    limits = {"time_limit": options["time_limit"], "threads": options["threads"]}
     table = benchmark_baselines.add(table, grid, folder, columns, **limits)
     benchmark.write(table, folder)
     return table

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from anomalae.experiments.comparison import Problem
     from anomalae.experiments.run import Run
 
-QUICK = "knn,lof,pca,iforest,autoencoder"  # a minute on a class of MNIST
+# These take a minute on a class of MNIST.
+QUICK = "knn,lof,pca,iforest,autoencoder"
 SUFFIXES = (".csv", ".json", ".md")
+# The table has these columns where the terminal is at least so wide.
 NEEDED = {
     140: {"settings"},
     100: {"AP", "µs/image"},
     80: {"95% interval", "peak MB"},
-}  # width of a terminal by which the table has these columns
+}
 
 
 @click.command("compare")
@@ -77,7 +79,7 @@ NEEDED = {
 )
 @common.json_option
 @common.quiet_option
-def command(**given: Any) -> None:
+def command(**options: Any) -> None:
     """Compare a run with PyOD's detectors, fitted on the same images and scored on the same test images.
 
     Each baseline runs in a process of its own, one after another; its results are kept among the runs, and a second
@@ -91,16 +93,16 @@ def command(**given: Any) -> None:
       anomalae compare --baseline knn,lof --normal 0 --output table.md
     """
 
-    if given["as_list"]:
-        _list(given["as_json"])
+    if options["as_list"]:
+        _list(options["as_json"])
         return
-    chosen = common.baselines(given["baselines"])
-    _check_output(given["output"])
-    if given["run"] is not None and given["normal"]:
+    chosen = common.baselines(options["baselines"])
+    _check_output(options["output"])
+    if options["run"] is not None and options["normal"]:
         raise click.UsageError("--run and --normal exclude each other")
-    if not given["normal"]:
+    if not options["normal"]:
         _refuse_data_options()
-    _compare(given, chosen)
+    _compare(options, chosen)
 
 
 def _list(as_json: bool) -> None:
@@ -135,15 +137,15 @@ def _refuse_data_options() -> None:
             raise click.UsageError(f"--{name} needs --normal: a run is compared on its own data")
 
 
-def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
+def _compare(options: dict[str, Any], chosen: Sequence[Baseline]) -> None:
     from anomalae.experiments import comparison
     from anomalae.experiments.baselines import trials
 
     common.end_on_signals()
-    problem = _problem(given)
-    own = comparison.score_run(problem)
-    seed = problem.seed if given["seed"] is None else given["seed"]
-    display = _Display(len(chosen), problem.is_anomaly, quiet=given["quiet"])
+    problem = _problem(options)
+    run_scores = comparison.score_run(problem)
+    seed = problem.seed if options["seed"] is None else options["seed"]
+    display = _Display(len(chosen), problem.is_anomaly, quiet=options["quiet"])
     try:
         with display:
             done = trials.run_trials(
@@ -151,9 +153,9 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
                 problem.train,
                 problem.test.images,
                 seed=seed,
-                pca=given["pca"],
-                time_limit=given["time_limit"],
-                threads=given["threads"],
+                pca=options["pca"],
+                time_limit=options["time_limit"],
+                threads=options["threads"],
                 cache=problem.run.folder.parent / trials.CACHE,
                 on_start=display.on_start,
                 on_done=display.on_done,
@@ -166,49 +168,50 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
         raise SystemExit(1) from None
     document = comparison.document(
         problem,
-        own,
-        comparison.rows(problem, own, done),
-        run=given["run"],
-        runs_dir=given["runs_dir"],
-        baselines=",".join(given["baselines"]),
-        **{"seed": seed, **{name: given[name] for name in ("pca", "time_limit", "threads")}},
+        run_scores,
+        comparison.rows(problem, run_scores, done),
+        run=options["run"],
+        runs_dir=options["runs_dir"],
+        baselines=",".join(options["baselines"]),
+        **{"seed": seed, **{name: options[name] for name in ("pca", "time_limit", "threads")}},
     )
     failed = sum(not trial.ok for trial in done)
-    if failed < len(done):  # else what the run has kept is better
-        comparison.keep(problem, own, done, document)
-    _write(given["output"], document)
-    if given["as_json"]:
+    # Where all of them failed, what the run has kept is better.
+    if failed < len(done):
+        comparison.keep(problem, run_scores, done, document)
+    _write(options["output"], document)
+    if options["as_json"]:
         click.echo(json.dumps(document))
-    elif not given["quiet"]:
+    elif not options["quiet"]:
         _table(document, problem.run.folder if failed < len(done) else None)
     if failed:
         raise SystemExit(1 if failed == len(done) else common.IN_PART)
 
 
-def _problem(given: dict[str, Any]) -> Problem:
-    """The run to compare with, trained now if need be, and its images."""
+def _problem(options: dict[str, Any]) -> Problem:
+    """Return the run to compare with, trained now if need be, and its images."""
     from anomalae.cli.progress import downloads
     from anomalae.experiments import comparison
     from anomalae.experiments.run import Run
 
-    if given["normal"]:
-        return comparison.find_problem(_trained(given))
-    machine = {name: given[name] for name in ("device", "threads", "data_dir")}
-    run = Run.open(given["run"], given["runs_dir"], progress=downloads(given["quiet"]), **machine)
+    if options["normal"]:
+        return comparison.find_problem(_trained(options))
+    machine = {name: options[name] for name in ("device", "threads", "data_dir")}
+    run = Run.open(options["run"], options["runs_dir"], progress=downloads(options["quiet"]), **machine)
     return comparison.find_problem(run)
 
 
-def _trained(given: dict[str, Any]) -> Run:
+def _trained(options: dict[str, Any]) -> Run:
     from anomalae.cli.training import train_new
     from anomalae.experiments.baselines.registry import check_components
     from anomalae.settings import Settings
 
     def check(split: Any) -> None:
-        if given["pca"] is not None:
-            check_components(given["pca"], len(split.train) + len(split.validation))
+        if options["pca"] is not None:
+            check_components(options["pca"], len(split.train) + len(split.validation))
 
-    options = {**given, "anomalous": (), "name": None}
-    return train_new(options, Settings.of(seed=given["seed"] or 0), DEFAULT_ALPHA, check)
+    of_training = {**options, "anomalous": (), "name": None}
+    return train_new(of_training, Settings.of(seed=options["seed"] or 0), DEFAULT_ALPHA, check)
 
 
 def _write(path: Path | None, document: dict[str, Any]) -> None:
@@ -225,7 +228,7 @@ def _write(path: Path | None, document: dict[str, Any]) -> None:
 
 
 class _Display:
-    """Which baseline is at work and for how long; a line for each that is done."""
+    """Shows which baseline is at work and for how long, and a line for each that is done."""
 
     def __init__(self, total: int, is_anomaly: np.ndarray, *, quiet: bool) -> None:
         self.total, self.is_anomaly, self.quiet = total, is_anomaly, quiet
@@ -247,7 +250,7 @@ class _Display:
             self.progress.stop()
 
     def on_start(self, baseline: Baseline) -> None:
-        """A process is about to start."""
+        """Show the baseline whose process is about to start."""
         text = f"[{self.done + 1}/{self.total}] {baseline.label}"
         if self.progress:
             self._clear()
@@ -256,7 +259,7 @@ class _Display:
             click.echo(text, err=True)
 
     def on_done(self, trial: Trial) -> None:
-        """A baseline is done, or its result was there already."""
+        """Print the outcome of a baseline that is done, or whose result was there already."""
         self.done += 1
         if self.quiet:
             return
@@ -288,7 +291,7 @@ def _escaped(text: str) -> str:
 
 
 def _table(document: dict[str, Any], folder: Path | None) -> None:
-    """The table, as much of it as there is room for; then what failed."""
+    """Print the table, as much of it as there is room for; then what failed."""
     from rich.table import Table
 
     from anomalae import runs

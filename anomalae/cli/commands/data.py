@@ -35,9 +35,9 @@ def list_(data_dir: str | None, as_json: bool) -> None:
     """
     from anomalae.datasets.load import DATASETS, locate
 
-    found = [locate(name, data_dir) for name in DATASETS]
+    statuses = [locate(name, data_dir) for name in DATASETS]
     if as_json:
-        click.echo(json.dumps([status.to_dict() for status in found]))
+        click.echo(json.dumps([status.to_dict() for status in statuses]))
         return
     from rich.markup import escape
     from rich.table import Table
@@ -45,7 +45,7 @@ def list_(data_dir: str | None, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("name", "here", "where", "what"):
         table.add_column(title)
-    for status in found:
+    for status in statuses:
         table.add_row(status.name, status.state, escape(str(status.where or "")), escape(status.description))
     console.out_console().print(table)
 

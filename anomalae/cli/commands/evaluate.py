@@ -77,55 +77,58 @@ def command(
     warning = calibration_warning(judged.detector.n_calibration, alpha)
     if warning:
         console.warn(warning)
-    own = other is None and judged.is_own_rule(score)
+    is_own = other is None and judged.is_own_rule(score)
     with counting("scoring test images", len(test), quiet=quiet) as scored:
-        evaluation = judged.evaluate(alpha, rule=score, dataset=other, keep=own, on_scored=scored)
+        evaluation = judged.evaluate(alpha, rule=score, dataset=other, keep=is_own, on_scored=scored)
     document = judged.document(evaluation, rule=score, dataset=other)
     if output is not None:
         files.write_json(output, document)
     if as_json:
         click.echo(json.dumps(document))
     elif not quiet:
-        _table(document, judged.detector, judged.folder if own else None)
+        _table(document, judged.detector, judged.folder if is_own else None)
 
 
-def _table(found: dict[str, Any], detector: Any, kept: Path | None) -> None:
+def _table(evaluation: dict[str, Any], detector: Any, kept: Path | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     from anomalae.evaluation.conformal import false_alarm_band
 
     out = console.out_console()
-    normal = listed(found["normal"], ",")
+    normal = listed(evaluation["normal"], ",")
     out.print(
         escape(
-            f"{found['run']}: {found['dataset']}, normal {normal}, score {found['score']}; "
-            f"{found['n_normal']} normal and {found['n_anomalous']} anomalous test images"
+            f"{evaluation['run']}: {evaluation['dataset']}, normal {normal}, score {evaluation['score']}; "
+            f"{evaluation['n_normal']} normal and {evaluation['n_anomalous']} anomalous test images"
         ),
         style="bold",
     )
     band = ""
-    if found["threshold"] is not None and found["n_normal"]:
-        low, high = false_alarm_band(detector.n_calibration, found["n_normal"], found["alpha"])
+    if evaluation["threshold"] is not None and evaluation["n_normal"]:
+        low, high = false_alarm_band(detector.n_calibration, evaluation["n_normal"], evaluation["alpha"])
         band = f"  expected {percent(low)} to {percent(high)} for images like the training ones"
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in (
-        ("ROC-AUC", f"{number(found['roc_auc'])}  {interval(found['roc_auc_interval'], brackets=True)}"),
+        (
+            "ROC-AUC",
+            f"{number(evaluation['roc_auc'])}  {interval(evaluation['roc_auc_interval'], brackets=True)}",
+        ),
         (
             "average precision",
-            f"{number(found['average_precision'])}  at {percent(found['prevalence'])} anomalies",
+            f"{number(evaluation['average_precision'])}  at {percent(evaluation['prevalence'])} anomalies",
         ),
-        ("FPR at 95% TPR", number(found["fpr_at_95_tpr"])),
-        (f"threshold at alpha {found['alpha']:g}", number(found["threshold"], 6)),
-        ("false-alarm rate", percent(found["false_alarm_rate"]) + band),
-        ("detection rate", percent(found["detection_rate"])),
+        ("FPR at 95% TPR", number(evaluation["fpr_at_95_tpr"])),
+        (f"threshold at alpha {evaluation['alpha']:g}", number(evaluation["threshold"], 6)),
+        ("false-alarm rate", percent(evaluation["false_alarm_rate"]) + band),
+        ("detection rate", percent(evaluation["detection_rate"])),
     ):
         table.add_row(name, escape(value))
     out.print(table)
-    if found["roc_auc"] is None:
+    if evaluation["roc_auc"] is None:
         out.print("The test part holds one kind of image only, so there is no ROC curve.")
-    if found["per_class"]:
-        out.print(_class_table(found["per_class"]))
+    if evaluation["per_class"]:
+        out.print(_class_table(evaluation["per_class"]))
     if kept:
         out.print(escape(f"kept: {kept / 'evaluation.json'}, {kept / 'scores.csv'}"))
 
@@ -138,11 +141,11 @@ def _class_table(per_class: dict[str, Any]) -> Any:
     table.add_column("class")
     for title in ("images", "ROC-AUC", "95% interval"):
         table.add_column(title, justify="right")
-    for name, one in per_class.items():
+    for name, results in per_class.items():
         table.add_row(
             escape(printable(name)),
-            str(one["n"]),
-            number(one["roc_auc"]),
-            escape(interval(one["roc_auc_interval"], brackets=True)),
+            str(results["n"]),
+            number(results["roc_auc"]),
+            escape(interval(results["roc_auc_interval"], brackets=True)),
         )
     return table

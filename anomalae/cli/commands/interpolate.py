@@ -61,12 +61,12 @@ def command(
     how = (preprocess or detector.data.preprocess, polarity or detector.data.polarity)
     ends = []
     for path in (first, second):
-        found = list(read_inputs([path], *how))
-        if len(found) != 1:
-            raise ImageError(f"{path}: holds {len(found)} images, one is needed")
-        if found[0].image is None:
-            raise ImageError(str(found[0].error))
-        ends.append(found[0].image)
+        inputs = list(read_inputs([path], *how))
+        if len(inputs) != 1:
+            raise ImageError(f"{path}: holds {len(inputs)} images, one is needed")
+        if inputs[0].image is None:
+            raise ImageError(str(inputs[0].error))
+        ends.append(inputs[0].image)
     codes = detector.encode(np.stack(ends))
     way = np.linspace(0, 1, steps)[:, None]
     between = detector.decode((1 - way) * codes[0] + way * codes[1])

@@ -90,7 +90,7 @@ def command(
 
 
 def _runs(
-    names: tuple[str, ...], runs_dir: Path, output: Path | None, given: dict[str, Any]
+    names: tuple[str, ...], runs_dir: Path, output: Path | None, machine: dict[str, Any]
 ) -> dict[str, Any]:
     from anomalae import runs
     from anomalae.reports import collect as gather
@@ -101,7 +101,7 @@ def _runs(
         raise click.UsageError("a run is named twice")
     name = "+".join(folder.resolve().name for folder in folders)
     output = output or Path("reports") / runs.slug(name)
-    reports = [gather.run_report(folder, pictures=len(folders) == 1, **given) for folder in folders]
+    reports = [gather.run_report(folder, pictures=len(folders) == 1, **machine) for folder in folders]
     if len(reports) == 1:
         files = render.write_run(reports[0], output)
         notes = list(reports[0].missing)
@@ -109,7 +109,7 @@ def _runs(
         comparison = gather.compare(reports)
         files = render.write_comparison(comparison, output)
         notes = [*comparison.differences, *comparison.missing]
-    return _done(files, notes, {"runs": [_numbers(one) for one in reports]})
+    return _done(files, notes, {"runs": [_numbers(report) for report in reports]})
 
 
 def _scores(
@@ -121,44 +121,44 @@ def _scores(
     from anomalae.reports.pages.folder import check_source
 
     folder = runs.resolve(name, runs_dir)
-    found = gather.scored_report(folder, scores, **machine)
+    report = gather.scored_report(folder, scores, **machine)
     output = output or Path("reports") / runs.slug(f"{folder.resolve().name}-{scores.stem}")
     check_source(output, scores)
-    files = render.write_scored(found, output)
+    files = render.write_scored(report, output)
     numbers = {
-        "run": found.trained.name,
-        "score": found.trained.rule,
-        "n": found.scores.size,
-        "n_flagged": sum(row.flagged for row in found.rows),
-        "threshold": found.threshold,
-        "alpha": found.alpha,
+        "run": report.trained.name,
+        "score": report.trained.rule,
+        "n": report.scores.size,
+        "n_flagged": sum(row.flagged for row in report.rows),
+        "threshold": report.threshold,
+        "alpha": report.alpha,
     }
-    return _done(files, list(found.missing), numbers)
+    return _done(files, list(report.missing), numbers)
 
 
 def _benchmark(folder: Path, output: Path | None) -> dict[str, Any]:
     from anomalae.reports.collect import benchmarks as grid
     from anomalae.reports.pages import render
 
-    found = grid.read_benchmark(folder)
-    files = render.write_benchmark(found, output or folder)
-    table = found.table
+    report = grid.read_benchmark(folder)
+    files = render.write_benchmark(report, output or folder)
+    table = report.table
     numbers = {
         "score": table["score"],
         "roc_auc": table["mean"][table["score"]]["mean"],
         "worst": table["worst"],
     }
-    return _done(files, list(found.missing), {"benchmark": str(folder), **numbers})
+    return _done(files, list(report.missing), {"benchmark": str(folder), **numbers})
 
 
 def _done(files: list[Path], notes: list[str], numbers: dict[str, Any]) -> dict[str, Any]:
     return {"report": str(files[0]), "files": [str(file) for file in files], "notes": notes, **numbers}
 
 
-def _numbers(one: RunReport) -> dict[str, Any]:
-    e = one.evaluation
+def _numbers(report: RunReport) -> dict[str, Any]:
+    e = report.evaluation
     return {
-        "run": one.trained.name,
+        "run": report.trained.name,
         "roc_auc": e.roc_auc,
         "roc_auc_interval": None if e.roc_auc_interval is None else list(e.roc_auc_interval),
         "threshold": e.threshold,
@@ -172,8 +172,8 @@ def _summary(done: dict[str, Any]) -> None:
     from rich.markup import escape
 
     out = console.out_console()
-    for one in done.get("runs", ()):
-        line = f"{one['run']}: ROC-AUC {number(one['roc_auc'])} {interval(one['roc_auc_interval'], brackets=True)}"
+    for run in done.get("runs", ()):
+        line = f"{run['run']}: ROC-AUC {number(run['roc_auc'])} {interval(run['roc_auc_interval'], brackets=True)}"
         out.print(escape(printable(line.rstrip())))
     if "n_flagged" in done:
         out.print(escape(printable(f"{done['n_flagged']} of {done['n']} flagged by {done['run']}")))

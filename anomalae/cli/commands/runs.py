@@ -33,17 +33,17 @@ def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
     if run is not None:
         _show(_described(runs.resolve(run, runs_dir, finished=False), strictly=True), as_json)
         return
-    found = [_described(folder) for folder in runs.list_runs(runs_dir)]
+    descriptions = [_described(folder) for folder in runs.list_runs(runs_dir)]
     if as_json:
-        click.echo(json.dumps(found))
-    elif not found:
+        click.echo(json.dumps(descriptions))
+    elif not descriptions:
         click.echo(f"No runs in {runs_dir}; train one: anomalae train --normal 0", err=True)
     else:
-        console.out_console().print(_table(found))
+        console.out_console().print(_table(descriptions))
 
 
 def _described(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
-    """What is known of a run, with the command that goes on where it was interrupted."""
+    """Return what is known of a run, with the command that goes on where it was interrupted."""
     from anomalae.runs.listing import describe_run
 
     description = describe_run(folder, strictly=strictly)
@@ -53,55 +53,55 @@ def _described(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
     return description
 
 
-def _table(found: list[dict[str, Any]]) -> Any:
+def _table(descriptions: list[dict[str, Any]]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for title in ("run", "data", "normal", "model", "score", "ROC-AUC", "age", "status"):
         table.add_column(title, justify="right" if title in ("ROC-AUC", "age") else "left", overflow="fold")
-    for one in found:
-        if one["status"] == "broken":
-            table.add_row(escape(one["run"]), *[""] * 6, escape(f"broken: {one['error']}"))
+    for description in descriptions:
+        if description["status"] == "broken":
+            table.add_row(escape(description["run"]), *[""] * 6, escape(f"broken: {description['error']}"))
             continue
-        settings, data = one["settings"], one["data"]
+        settings, data = description["settings"], description["data"]
         table.add_row(
-            escape(one["run"]),
+            escape(description["run"]),
             escape(str(data["name"] or "arrays")),
             escape(listed(data["normal"], ",")),
             Settings.from_dict(settings).short,
             settings["score"],
-            number(one.get("evaluation", {}).get("roc_auc")),
-            _age(one["created"]),
-            _status(one),
+            number(description.get("evaluation", {}).get("roc_auc")),
+            _age(description["created"]),
+            _status(description),
         )
     return table
 
 
-def _show(one: dict[str, Any], as_json: bool) -> None:
+def _show(description: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(one))
+        click.echo(json.dumps(description))
         return
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, box=None, pad_edge=False)
-    data, evaluation = one["data"], one.get("evaluation", {})
+    data, evaluation = description["data"], description.get("evaluation", {})
     rows: list[tuple[str, str]] = [
-        ("run", one["path"]),
-        ("status", _status(one)),
+        ("run", description["path"]),
+        ("status", _status(description)),
         ("data", f"{data['name'] or 'arrays'}" + (f" in {data['root']}" if data["root"] else "")),
         ("normal", listed(data["normal"], ",")),
         ("images", f"{data['n_train']} training, {data['n_validation']} validation, "
                    f"{data['n_calibration']} calibration, {data['n_test']} test"),
-        *((key.replace("_", " "), setting(v, ",")) for key, v in one["settings"].items() if v is not None),
+        *((key.replace("_", " "), setting(v, ",")) for key, v in description["settings"].items() if v is not None),
     ]  # fmt: skip
-    if one["history"]:
-        last = one["history"][-1]
+    if description["history"]:
+        last = description["history"][-1]
         held_out = "" if last["validation_loss"] is None else f", validation {last['validation_loss']:.3f}"
         rows.append(("loss", f"{last['loss']:.3f}{held_out} after epoch {last['epoch']}"))
-    if one["validation"]:
-        rows.append(("on validation images", _elbo_parts(one["validation"])))
+    if description["validation"]:
+        rows.append(("on validation images", _elbo_parts(description["validation"])))
     if evaluation:
         rows += [
             ("threshold", f"{number(evaluation['threshold'], 6)} at alpha {evaluation['alpha']:g}"),
@@ -110,8 +110,8 @@ def _show(one: dict[str, Any], as_json: bool) -> None:
                 f"{number(evaluation['roc_auc'])} {interval(evaluation['roc_auc_interval'], brackets=True)}",
             ),
         ]
-    environment = one["environment"]
-    rows.append(("trained", f"{one['created']}, {one['seconds']:.0f} s, {environment['device']}, "
+    environment = description["environment"]
+    rows.append(("trained", f"{description['created']}, {description['seconds']:.0f} s, {environment['device']}, "
                             f"{environment['threads']} threads"))  # fmt: skip
     rows.append(("versions", ", ".join(f"{k} {v}" for k, v in environment["versions"].items())))
     for name, value in rows:
@@ -119,16 +119,16 @@ def _show(one: dict[str, Any], as_json: bool) -> None:
     console.out_console().print(table)
 
 
-def _elbo_parts(found: dict[str, float]) -> str:
-    parts = f"log-likelihood {found['log_likelihood']:.2f} - KL {found['kl']:.2f}"
-    return f"ELBO {found['elbo']:.2f} nats = {parts}; {found['active_units']:.0f} active latent units"
+def _elbo_parts(means: dict[str, float]) -> str:
+    parts = f"log-likelihood {means['log_likelihood']:.2f} - KL {means['kl']:.2f}"
+    return f"ELBO {means['elbo']:.2f} nats = {parts}; {means['active_units']:.0f} active latent units"
 
 
-def _status(one: dict[str, Any]) -> str:
-    if one["status"] == "finished":
+def _status(description: dict[str, Any]) -> str:
+    if description["status"] == "finished":
         return "finished"
-    at = f"{one['status']} after epoch {one['epoch']} of {one['settings']['epochs']}"
-    return f"{at}; go on: {one['resume']}" if "resume" in one else at
+    at = f"{description['status']} after epoch {description['epoch']} of {description['settings']['epochs']}"
+    return f"{at}; go on: {description['resume']}" if "resume" in description else at
 
 
 def _age(created: str) -> str:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @click.option("--fail-on-anomaly", is_flag=True, help="Exit with status 3 if something is flagged.")
 @common.machine_options
 @common.quiet_option
-def command(**given: Any) -> None:
+def command(**options: Any) -> None:
     """Score images; flag those that do not look like the normal ones.
 
     PATH is an image file, a folder (read with its subfolders), an array (.npy, .npz) or IDX file, or - for a list
@@ -70,30 +70,30 @@ def command(**given: Any) -> None:
     from anomalae.evaluation.conformal import calibration_warning
     from anomalae.experiments.run import Run
 
-    output, alpha, quiet = given["output"], given["alpha"], given["quiet"]
+    output, alpha, quiet = options["output"], options["alpha"], options["quiet"]
     suffix_form = tables.form_of(output) if output else None
-    paths = _paths(given["paths"])
-    run = Run.open(given["run"], given["runs_dir"], device=given["device"], threads=given["threads"])
+    paths = _paths(options["paths"])
+    run = Run.open(options["run"], options["runs_dir"], device=options["device"], threads=options["threads"])
     detector = run.detector
-    rule = detector.check_rule(given["rule"])
-    warning = None if given["fdr"] else calibration_warning(detector.n_calibration, alpha)
+    rule = detector.check_rule(options["rule"])
+    warning = None if options["fdr"] else calibration_warning(detector.n_calibration, alpha)
     if warning:
         console.warn(warning)
-    inputs = _read(paths, detector, given)
+    inputs = _read(paths, detector, options)
     n_images = sum(entry.image is not None for entry in inputs)
     with counting("scoring", n_images, quiet=quiet) as done:
-        judged = judge(detector, inputs, rule, alpha=alpha, fdr=given["fdr"], run=run.name, on_scored=done)
+        judged = judge(detector, inputs, rule, alpha=alpha, fdr=options["fdr"], run=run.name, on_scored=done)
     if output:
         rows.write(output, judged, suffix_form)
-    if given["heatmaps"]:
+    if options["heatmaps"]:
         with counting("heatmaps", n_images, quiet=quiet) as done:
-            write_heatmaps(given["heatmaps"], detector, inputs, rule, alpha=alpha, on_drawn=done)
-    _print(judged, given, inputs)
-    _exit(judged, given["fail_on_anomaly"])
+            write_heatmaps(options["heatmaps"], detector, inputs, rule, alpha=alpha, on_drawn=done)
+    _print(judged, options, inputs)
+    _exit(judged, options["fail_on_anomaly"])
 
 
 def _paths(words: tuple[str, ...]) -> list[Path]:
-    """The paths as they were typed; `-` stands for the lines of standard input."""
+    """Return the paths as they were typed; `-` stands for the lines of standard input."""
     paths: list[Path] = []
     for path in words:
         if path == "-":
@@ -108,33 +108,33 @@ def _paths(words: tuple[str, ...]) -> list[Path]:
     return paths
 
 
-def _read(paths: list[Path], detector: Detector, given: dict[str, Any]) -> list[Input]:
+def _read(paths: list[Path], detector: Detector, options: dict[str, Any]) -> list[Input]:
     from anomalae.images.inputs import count_inputs, list_files, read_inputs
 
     data = detector.data
     files = list_files(paths)
-    read = read_inputs(files, given["preprocess"] or data.preprocess, given["polarity"] or data.polarity)
-    return list(counted(read, "reading", count_inputs(files), quiet=given["quiet"]))
+    read = read_inputs(files, options["preprocess"] or data.preprocess, options["polarity"] or data.polarity)
+    return list(counted(read, "reading", count_inputs(files), quiet=options["quiet"]))
 
 
-def _print(judged: Judged, given: dict[str, Any], inputs: list[Input]) -> None:
-    form = given["form"] or ("table" if sys.stdout.isatty() else "csv")
-    wanted = given["form"] is not None or not given["output"]
+def _print(judged: Judged, options: dict[str, Any], inputs: list[Input]) -> None:
+    form = options["form"] or ("table" if sys.stdout.isatty() else "csv")
+    wanted = options["form"] is not None or not options["output"]
     if wanted and form == "table":
         blank = {entry.name for entry in inputs if entry.blank}
         tables.show(judged, blank, console.out_console())
     elif wanted:
         click.echo(rows.text(form, judged), nl=False)
-    if not given["quiet"]:
+    if not options["quiet"]:
         n, failed, flagged = len(judged.rows), judged.n_failed, judged.n_flagged
-        by = f"FDR {given['fdr']:g}" if given["fdr"] else f"alpha {given['alpha']:g}"
+        by = f"FDR {options['fdr']:g}" if options["fdr"] else f"alpha {options['alpha']:g}"
         unread = f", {failed} could not be read" if failed else ""
         run = f"run {judged.run}, score {judged.score}"
         click.echo(f"{n} image{'' if n == 1 else 's'}: {flagged} flagged at {by}{unread} ({run})", err=True)
-        if given["output"]:
-            click.echo(f"written: {given['output']}", err=True)
-        if given["heatmaps"]:
-            click.echo(f"heatmaps: {given['heatmaps']}", err=True)
+        if options["output"]:
+            click.echo(f"written: {options['output']}", err=True)
+        if options["heatmaps"]:
+            click.echo(f"heatmaps: {options['heatmaps']}", err=True)
 
 
 def _exit(judged: Judged, fail_on_anomaly: bool) -> None:

@@ -41,7 +41,7 @@ _OF_RESUME = {"resume", "runs_dir", "data_dir", "device", "threads", "alpha", "q
 @common.json_option
 @common.quiet_option
 @click.pass_context
-def command(ctx: click.Context, /, **given: Any) -> None:
+def command(ctx: click.Context, /, **options: Any) -> None:
     """Train a detector on the normal classes of a data set.
 
     The run is kept in a folder under --runs-dir. The test part is scored after training and never used in it.
@@ -52,19 +52,19 @@ def command(ctx: click.Context, /, **given: Any) -> None:
       anomalae train --anomalous 1 --dataset fashion-mnist --latent-dim 32
       anomalae train --resume mnist-0-ae
     """
-    if given["resume"] is not None:
+    if options["resume"] is not None:
         _refuse_settings_of_resume(ctx)
-        _tell(given, _resume(given))
+        _tell(options, _resume(options))
         return
-    if not given["normal"] and not given["anomalous"]:
+    if not options["normal"] and not options["anomalous"]:
         raise click.UsageError(
             "say which classes are normal, as in --normal 0, or which are not: --anomalous 1"
         )
-    _flag_wins_over_file(ctx, given, "normal", "anomalous")
-    if given["normal"] and given["anomalous"]:
+    _flag_wins_over_file(ctx, options, "normal", "anomalous")
+    if options["normal"] and options["anomalous"]:
         raise click.UsageError("--normal and --anomalous exclude each other")
-    settings = make_settings(given, seed=given["seed"])
-    _tell(given, train_new(given, settings, given["alpha"]))
+    settings = make_settings(options, seed=options["seed"])
+    _tell(options, train_new(options, settings, options["alpha"]))
 
 
 def _refuse_settings_of_resume(ctx: click.Context) -> None:
@@ -76,7 +76,7 @@ def _refuse_settings_of_resume(ctx: click.Context) -> None:
             raise click.UsageError(f"--{flag} cannot be given with --resume: the run keeps its settings")
 
 
-def _flag_wins_over_file(ctx: click.Context, given: dict[str, Any], *names: str) -> None:
+def _flag_wins_over_file(ctx: click.Context, options: dict[str, Any], *names: str) -> None:
     """Of options that exclude each other, drop those of the --config file where one was typed."""
     from click.core import ParameterSource
 
@@ -84,35 +84,35 @@ def _flag_wins_over_file(ctx: click.Context, given: dict[str, Any], *names: str)
     if ParameterSource.COMMANDLINE in sources.values():
         for name, source in sources.items():
             if source == ParameterSource.DEFAULT_MAP:
-                given[name] = ()
+                options[name] = ()
 
 
-def _resume(given: dict[str, Any]) -> Run:
+def _resume(options: dict[str, Any]) -> Run:
     from anomalae import runs
     from anomalae.experiments.training import resume
 
-    folder = runs.resolve(given["resume"], given["runs_dir"], finished=False)
-    with training_shown(given) as shown:
+    folder = runs.resolve(options["resume"], options["runs_dir"], finished=False)
+    with training_shown(options) as shown:
         return resume(
             folder,
-            data_dir=given["data_dir"],
-            alpha=given["alpha"],
-            device=given["device"],
-            threads=given["threads"],
+            data_dir=options["data_dir"],
+            alpha=options["alpha"],
+            device=options["device"],
+            threads=options["threads"],
             watcher=shown,
-            progress=downloads(given["quiet"]),
+            progress=downloads(options["quiet"]),
         )
 
 
-def _tell(given: dict[str, Any], run: Run) -> None:
+def _tell(options: dict[str, Any], run: Run) -> None:
     document = run.document(run.evaluation())
-    if given["as_json"]:
+    if options["as_json"]:
         click.echo(json.dumps(document))
-    elif not given["quiet"]:
-        _summary(given, run, document)
+    elif not options["quiet"]:
+        _summary(options, run, document)
 
 
-def _summary(given: dict[str, Any], run: Run, document: dict[str, Any]) -> None:
+def _summary(options: dict[str, Any], run: Run, document: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -134,7 +134,7 @@ def _summary(given: dict[str, Any], run: Run, document: dict[str, Any]) -> None:
         table.add_row(f"[bold]{name}[/bold]", escape(value))
     out = console.out_console()
     out.print(table)
-    more = f" --run {run.name}{runs_dir_flag(given['runs_dir'])}"
+    more = f" --run {run.name}{runs_dir_flag(options['runs_dir'])}"
     out.print("next:", style="bold")
     for line in (f"anomalae score IMAGES/{more}", f"anomalae evaluate{more}"):
         out.print(f"  {escape(line)}")

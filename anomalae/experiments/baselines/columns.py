@@ -26,11 +26,15 @@ OnTrial = Callable[[str, Trial], None]
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One baseline's results: a trial a normal class and seed, in the order of the grid."""
+    """A column holds one baseline's results: a trial a normal class and seed, in the order of the grid.
+
+    seeds: all of the grid's for a random one that is not costly, else the first.
+    trials: by normal class and seed.
+    """
 
     baseline: Baseline
-    seeds: tuple[int, ...]  # all of the grid's for a random one that is not costly, else the first
-    trials: dict[tuple[int | str, int], Trial]  # by normal class and seed
+    seeds: tuple[int, ...]
+    trials: dict[tuple[int | str, int], Trial]
 
 
 def run_baselines(
@@ -73,7 +77,7 @@ def run_baselines(
 
 
 def summarise(grid: Grid, folder: Path, columns: Sequence[Column]) -> dict[str, Any]:
-    """The columns as JSON-able values, by label: AUCs by normal class, mean, tests against the grid's own cells.
+    """Return the columns as JSON-able values, by label: AUCs by normal class, mean, tests against the grid's own cells.
 
     `tests` holds for each normal class the paired DeLong test of the first seed's scores, Holm-corrected over all
     classes and baselines; a positive difference says that our detector has the higher ROC-AUC.
@@ -101,7 +105,7 @@ def summarise(grid: Grid, folder: Path, columns: Sequence[Column]) -> dict[str, 
         if (trial := column.trials[p, first]).ok and trial.scores is not None
     }
     corrected = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
-    found = {}
+    columns_by_label = {}
     for column in columns:
         label = column.baseline.label
         aucs = {
@@ -109,7 +113,7 @@ def summarise(grid: Grid, folder: Path, columns: Sequence[Column]) -> dict[str, 
             for p in grid.classes
         }
         means = [_mean(aucs, place) for place in range(len(column.seeds))]
-        found[label] = {
+        columns_by_label[label] = {
             "settings": column.trials[grid.classes[0], first].settings,
             "seeds": list(column.seeds),
             "rows": {str(p): aucs[p]["mean"] for p in grid.classes},
@@ -134,7 +138,7 @@ def summarise(grid: Grid, folder: Path, columns: Sequence[Column]) -> dict[str, 
                 if trial.status != OK
             },
         }
-    return found
+    return columns_by_label
 
 
 def _auc(column: Column, chosen: int | str, seed: int, anomalous: Any) -> float | None:
@@ -143,12 +147,12 @@ def _auc(column: Column, chosen: int | str, seed: int, anomalous: Any) -> float 
 
 
 def _mean(aucs: dict[Any, dict[str, Any]], place: int) -> float | None:
-    values = [found["values"][place] for found in aucs.values()]
+    values = [auc["values"][place] for auc in aucs.values()]
     return None if any(value is None for value in values) else float(np.mean(values))
 
 
 def _interval(grid: Grid, column: Column, anomalous: dict[Any, Any]) -> list[float] | None:
-    """Bootstrap interval of the mean AUC over the test images, as the grid's own."""
+    """Return the bootstrap interval of the mean AUC over the test images, as the grid's own is made."""
     scores = [trial.scores for trial in column.trials.values() if trial.scores is not None]
     if grid.part != "test" or len(scores) < len(column.trials):
         return None
@@ -162,7 +166,7 @@ def _median(column: Column, name: str) -> float | None:
 
 
 def _scoring(column: Column) -> float | None:
-    """Median seconds an image."""
+    """Return the median seconds an image."""
     trials = [(t.score_seconds, t.scores) for t in column.trials.values()]
     values = [
         seconds / len(scores) for seconds, scores in trials if seconds is not None and scores is not None
@@ -184,7 +188,7 @@ def add(
     time_limit: float | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """The table with its baselines; the command that measures it again names them."""
+    """Return the table with its baselines; the command that measures it again names them."""
     names = _names(columns)
     return {
         **table,
@@ -195,7 +199,7 @@ def add(
 
 
 def _names(columns: Sequence[Column]) -> list[str]:
-    """What these baselines are asked for by: a name that stands for two where both are there, else the label."""
+    """Return the words that ask for these baselines: a name for two variants where both are there, else the label."""
     labels = {column.baseline.label for column in columns}
     if labels == {baseline.label for baseline in BASELINES}:
         return ["all"]

@@ -22,45 +22,60 @@ from anomalae.images.check import PIXELS, check_images
 
 @dataclass(frozen=True)
 class Baseline:
-    """One row of a comparison: a detector of PyOD with its settings.
+    """A baseline is one row of a comparison: a detector of PyOD with its settings.
 
     Where PyOD's defaults do badly on pixels for a reason that is not the method's fault there are two of a name:
     `NAME (defaults)` and `NAME (fair)`. Else PyOD's defaults are used, and the label is the name.
+
+    label: of the row; no two alike.
+    name: by which it is asked for.
+    about: a line for people.
+    detector: its class, as in pyod.models.lof.LOF.
+    settings: what differs from PyOD's defaults.
+    note: what is worth knowing of the settings.
+    random: whether the seed matters.
+    few_dimensions: whether it lives on distances or densities, so that `pca` applies.
+    pca: principal components it sees unless told otherwise; fewer of few images.
+    alone: whether an image's score has nothing to do with the images scored with it.
+    deep: whether it uses PyTorch.
+    costly: whether it takes minutes on a class of MNIST: benchmarks fit it for one seed only.
+    least: training images that it needs.
     """
 
-    label: str  # of the row; no two alike
-    name: str  # by which it is asked for
-    about: str  # a line for people
-    detector: str  # class, as in pyod.models.lof.LOF
-    settings: dict[str, Any] = field(default_factory=dict)  # what differs from PyOD's defaults
-    note: str = ""  # what is worth knowing of the settings
-    random: bool = False  # whether the seed matters
-    few_dimensions: bool = False  # lives on distances or densities, so `pca` applies
-    pca: int | None = None  # principal components it sees unless told otherwise; fewer of few images
-    alone: bool = True  # whether an image's score has nothing to do with the images scored with it
-    deep: bool = False  # uses PyTorch
-    costly: bool = False  # takes minutes on a class of MNIST: benchmarks fit it for one seed only
-    least: int = 2  # training images
+    label: str
+    name: str
+    about: str
+    detector: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+    random: bool = False
+    few_dimensions: bool = False
+    pca: int | None = None
+    alone: bool = True
+    deep: bool = False
+    costly: bool = False
+    least: int = 2
 
     def described(self, pca: int | None = None) -> str:
-        """The settings as a line of text."""
-        given = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+        """Return the settings as a line of text."""
+        changed = ", ".join(f"{key}={value}" for key, value in self.settings.items())
         ours = not self.detector.startswith("pyod.")
-        parts = [self.note if ours else given or f"PyOD's defaults{self.note and f': {self.note}'}"]
+        parts = [self.note if ours else changed or f"PyOD's defaults{self.note and f': {self.note}'}"]
         components = self.components(pca)
         if components is not None:
             parts.append(f"{components if pca else f'up to {components}'} principal components")
         return ", ".join(parts)
 
     def components(self, pca: int | None) -> int | None:
-        """The number of principal components it sees when `pca` are asked for; None for the pixels."""
+        """Return how many principal components it sees when `pca` are asked for; None for the pixels."""
         if not self.few_dimensions:
             return None
         return self.pca if pca is None else pca
 
 
 _PYOD = "pyod.models"
-OWN_PCA = "anomalae.baselines.Reconstruction"  # part of the key of results that are kept: not to be changed
+# Part of the key of results that are kept: not to be changed.
+OWN_PCA = "anomalae.baselines.Reconstruction"
 _PREPROCESSING = "z-scores of all pixels, constant ones too"
 # PyOD averages the squared error over the pixels and sums the KL term: with beta 1 nothing is learned. This beta makes
 # it the ELBO of a Gaussian with variance 0.05, about what is left of a pixel: 2 * 0.05 / 784.
@@ -110,7 +125,7 @@ NAMES = tuple(dict.fromkeys(baseline.name for baseline in BASELINES))
 
 
 def choose(text: str | Iterable[str]) -> tuple[Baseline, ...]:
-    """The baselines of this text, in the registry's order: `all`, or names or labels with commas between them.
+    """Return the baselines of this text, in the registry's order: `all`, or names or labels with commas between them.
 
     A name that has two variants stands for both. Raises ConfigError for an unknown one, offering the nearest.
 
@@ -118,8 +133,9 @@ def choose(text: str | Iterable[str]) -> tuple[Baseline, ...]:
     ['lof', 'autoencoder (defaults)', 'autoencoder (fair)']
     """
     texts = [text] if isinstance(text, str) else list(text)
-    words = [word.strip() for one in texts for word in one.split(",")]
-    words = [word for word in words if word] or words[:1]  # a comma too many is no name
+    words = [word.strip() for part in texts for word in part.split(",")]
+    # A comma too many makes no name.
+    words = [word for word in words if word] or words[:1]
     known = {*NAMES, *(baseline.label for baseline in BASELINES), "all"}
     for word in words:
         if word not in known:
@@ -132,9 +148,11 @@ def choose(text: str | Iterable[str]) -> tuple[Baseline, ...]:
 class BaselineDetector:
     """A baseline with the calls of `anomalae.Detector`: `fit(images)`, `score(images)`, higher = more anomalous.
 
-    baseline: one of BASELINES, or its label. seed: of everything random in it, at least 0. pca: the number of
-    principal components (of the training images) that a baseline with `few_dimensions` sees; others ignore it, and
-    None leaves it to the baseline.
+    baseline: one of BASELINES, or its label.
+    seed: of everything random in it, at least 0.
+    pca: the number of principal components (of the training images) that a baseline with `few_dimensions` sees; others
+        ignore it, and None leaves it to the baseline.
+
     Images are what `anomalae.images.check.check_images` accepts; a baseline sees float64 (N, 784) in [0, 1].
 
     PyOD reseeds and uses the global generators of Python, NumPy and PyTorch. They are seeded before each call
@@ -171,7 +189,7 @@ class BaselineDetector:
         return self
 
     def score(self, images: Any) -> np.ndarray:
-        """Scores, float64 (N,), higher = more anomalous, as the detector gives them: not finite where it fails."""
+        """Return scores, float64 (N,), higher = more anomalous; not finite where the detector fails."""
         if self._detector is None:
             raise ConfigError("this baseline is not fitted yet: call fit(images) first")
         rows = _rows(images)
@@ -188,11 +206,11 @@ class BaselineDetector:
             return Reconstruction
         module, _, name = self.baseline.detector.rpartition(".")
         with _seeded_quietly(self.seed, self.baseline.deep):
-            found: type = getattr(importlib.import_module(module), name)
-        return found
+            detector_class: type = getattr(importlib.import_module(module), name)
+        return detector_class
 
     def _build(self, width: int) -> Any:
-        """The detector, told what of these it wants to know."""
+        """Make the detector, told what it wants to know of seed, width, verbosity and device."""
         kind = self.load()
         told = {"random_state": _small(self.seed), "n_features": width, "verbose": 0, "device": "cpu"}
         wanted = inspect.signature(kind).parameters
@@ -200,25 +218,26 @@ class BaselineDetector:
 
 
 class _Axes:
-    """Mean and principal axes of rows, float64 (N, P): exactly, and so without a seed."""
+    """Finds mean and principal axes of rows, float64 (N, P): exactly, and so without a seed."""
 
     def __init__(self, rows: np.ndarray, components: int) -> None:
         self.mean = rows.mean(axis=0)
         centred = rows - self.mean
-        axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]  # (P, P), a column each, the widest first
+        # float64 (P, P), an axis a column, the widest first.
+        axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
         self.axes = axes[:, : min(components, *rows.shape)]
 
     def project(self, rows: np.ndarray) -> np.ndarray:
-        """Coordinates along the axes, float64 (N, components)."""
+        """Return coordinates along the axes, float64 (N, components)."""
         return np.asarray((rows - self.mean) @ self.axes)
 
     def rebuild(self, coordinates: np.ndarray) -> np.ndarray:
-        """The rows that have these coordinates, float64 (N, P)."""
+        """Return the rows that have these coordinates, float64 (N, P)."""
         return np.asarray(coordinates @ self.axes.T + self.mean)
 
 
 class Reconstruction:
-    """Squared error of rebuilding an image from its first principal components: what PCA is known for.
+    """Scores by the squared error of rebuilding an image from its first principal components: what PCA is known for.
 
     PyOD's `PCA` scores otherwise, and its `KPCA` (linear kernel) gives this error by way of an (N, N) matrix.
     """
@@ -232,7 +251,7 @@ class Reconstruction:
         return self
 
     def decision_function(self, rows: np.ndarray) -> np.ndarray:
-        """Errors, float64 (N,), at least 0."""
+        """Return squared errors, float64 (N,), at least 0."""
         return np.asarray(((rows - self._axes.rebuild(self._axes.project(rows))) ** 2).sum(axis=1))
 
 
@@ -247,21 +266,23 @@ def check_components(pca: int, limit: int) -> None:
 
 
 def _one(label: str) -> Baseline:
-    found = choose(label)
-    if len(found) > 1:
-        raise ConfigError(f"baseline {label!r}: say which: {', '.join(one.label for one in found)}")
-    return found[0]
+    baselines = choose(label)
+    if len(baselines) > 1:
+        raise ConfigError(
+            f"baseline {label!r}: say which: {', '.join(baseline.label for baseline in baselines)}"
+        )
+    return baselines[0]
 
 
 def _rows(images: Any) -> np.ndarray:
-    """The images as float64 (N, 784) in [0, 1], a copy."""
+    """Return the images as float64 (N, 784) in [0, 1], a copy."""
     array = check_images(images)
     scale = 255.0 if array.dtype == np.uint8 else 1.0
     return array.reshape(len(array), PIXELS).astype(np.float64) / scale
 
 
 def _small(seed: int) -> int:
-    """The seed as NumPy's old generators take it: itself below 2**32, else one made of it."""
+    """Return the seed as NumPy's old generators take it: itself below 2**32, else one made of it."""
     return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
@@ -269,7 +290,8 @@ def _small(seed: int) -> int:
 def _seeded_quietly(seed: int, deep: bool) -> Iterator[None]:
     """Seed the global generators; drop prints and warnings; at the end put the generators back as they were."""
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - PyOD draws from it
-    hash_seed = os.environ.get("PYTHONHASHSEED")  # PyOD's deep detectors set it
+    # PyOD's deep detectors set it.
+    hash_seed = os.environ.get("PYTHONHASHSEED")
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")

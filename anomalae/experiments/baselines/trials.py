@@ -32,9 +32,12 @@ from anomalae.images.check import PIXELS, check_images
 from anomalae.text import printable
 
 OK = "ok"
-CACHE = ".baselines"  # folder among the runs
+# Folder of kept results, among the runs.
+CACHE = ".baselines"
 _JOB, _IMAGES, _RESULT = "job.json", "images.safetensors", "result.safetensors"
-REVISION = 1  # of what is ours in a result; raised when a change here or in `baselines` alters results
+# Version of what is ours in a result; raised when a change in this folder alters results.
+REVISION = 1
+# Their versions are part of a result's key.
 _COMPUTING = (
     "pyod",
     "numpy",
@@ -42,22 +45,30 @@ _COMPUTING = (
     "scipy",
     "torch",
     "numba",
-)  # their versions are part of a result's key
-_STATUS_LENGTH = 300  # characters
+)
+# Most characters of a status.
+_STATUS_LENGTH = 300
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What became of one baseline. Where `status` is not "ok" it says in a sentence what went wrong."""
+    """A trial is what became of one baseline. Where `status` is not "ok" it says in a sentence what went wrong.
+
+    settings: in words.
+    scores: float64 (n_test,); None where there are none, or not all are finite.
+    score_seconds: of all test images.
+    peak_memory_bytes: of the process, its libraries and the images included.
+    kept: whether it was taken from the cache.
+    """
 
     baseline: Baseline
-    settings: str  # in words
+    settings: str
     status: str
-    scores: np.ndarray | None = None  # float64 (n_test,); None where there are none, or not all are finite
+    scores: np.ndarray | None = None
     fit_seconds: float | None = None
-    score_seconds: float | None = None  # of all test images
-    peak_memory_bytes: int | None = None  # of the process, its libraries and the images included
-    kept: bool = False  # taken from the cache
+    score_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    kept: bool = False
 
     @property
     def ok(self) -> bool:
@@ -80,9 +91,14 @@ def run_trials(
 ) -> list[Trial]:
     """Fit each baseline on the training images and score the test images; one after another, so that times tell.
 
-    train, test: images as `anomalae.images.check.check_images` accepts. time_limit: seconds for a whole process, start
-    included. threads: CPU threads of each process; None leaves them as the environment says. cache: folder in which
-    results are kept by images, baseline, settings, seed, pca, threads and versions; failures are not kept.
+    train, test: images as `anomalae.images.check.check_images` accepts.
+    seed, pca: as for `BaselineDetector`.
+    time_limit: seconds for a whole process, start included.
+    threads: CPU threads of each process; None leaves them as the environment says.
+    cache: folder in which results are kept by images, baseline, settings, seed, pca, threads and versions; failures
+        are not kept.
+    on_start, on_done: called before a process starts, and with each trial, kept ones too.
+
     A baseline that fails gets a status and the others go on; KeyboardInterrupt ends the one at work.
 
     Raises ConfigError for a pca, seed, thread count or time limit out of range, ImageError for unusable images,
@@ -127,8 +143,9 @@ def _check(pca: int | None, n: int, seed: int, time_limit: float | None, threads
 
 
 def _job(baseline: Baseline, seed: int, pca: int | None, threads: int | None) -> dict[str, Any]:
-    """What the process is told, as JSON (with Infinity, which our own reader takes)."""
-    pca = pca if baseline.few_dimensions else None  # so that others are not fitted again for another pca
+    """Return what the process is told, as JSON (with Infinity, which our own reader takes)."""
+    # Others ignore pca, and are not fitted again for another one.
+    pca = pca if baseline.few_dimensions else None
     if threads is None and os.environ.get("OMP_NUM_THREADS", "").isdigit():
         threads = int(os.environ["OMP_NUM_THREADS"])
     return {"baseline": dataclasses.asdict(baseline), "seed": seed, "pca": pca, "threads": threads}
@@ -141,11 +158,13 @@ def _run(job: dict[str, Any], folder: Path, time_limit: float | None) -> Trial:
     with (folder / "stderr").open("w+b") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "anomalae.experiments.baselines.trials", str(folder)],
-            stdin=subprocess.PIPE,  # closes when we die, however we die: the process then ends itself
+            # Closes when we die, however we die: the process then ends itself.
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             env=_environment(job["threads"]),
-            start_new_session=True,  # a group of its own, to be killed with its children
+            # A group of its own, to be killed with its children.
+            start_new_session=True,
         )
         try:
             process.wait(time_limit)
@@ -177,7 +196,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment(threads: int | None) -> dict[str, str]:
-    """Our own environment; the process finds the modules we find, and uses so many threads."""
+    """Return our own environment; the process finds the modules we find, and uses so many threads."""
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     more = {"PYTHONPATH": paths}
     if threads is not None:
@@ -188,7 +207,7 @@ def _environment(threads: int | None) -> dict[str, str]:
 
 def _result(job: dict[str, Any], path: Path, code: int, words: str) -> Trial:
     try:
-        arrays, found = files.read_arrays(path)
+        arrays, facts = files.read_arrays(path)
     except BundleError:
         # Windows knows no signals, and its statuses are never below 0.
         if code < 0 and _signal_name(-code) == "SIGKILL":
@@ -198,12 +217,12 @@ def _result(job: dict[str, Any], path: Path, code: int, words: str) -> Trial:
         else:
             status = f"ended with status {code} and no result{_after_colon((words.strip().splitlines() or [''])[-1])}"
         return _trial(job, {"status": status})
-    return _trial(job, found, arrays.get("scores"))
+    return _trial(job, facts, arrays.get("scores"))
 
 
-def _trial(job: dict[str, Any], found: dict[str, Any], scores: np.ndarray | None = None) -> Trial:
+def _trial(job: dict[str, Any], facts: dict[str, Any], scores: np.ndarray | None = None) -> Trial:
     baseline = Baseline(**job["baseline"])
-    return Trial(baseline, baseline.described(job["pca"]), scores=scores, **found)
+    return Trial(baseline, baseline.described(job["pca"]), scores=scores, **facts)
 
 
 def _signal_name(number: int) -> str:
@@ -218,7 +237,7 @@ def _after_colon(text: str) -> str:
 
 
 def _short(text: str) -> str:
-    """The first line of a text, printable and not too long."""
+    """Return the first line of a text, printable and not too long."""
     line = printable((text.strip().splitlines() or [""])[0])
     return line if len(line) <= _STATUS_LENGTH else line[: _STATUS_LENGTH - 3] + "..."
 
@@ -242,26 +261,26 @@ def _content_hash(images: dict[str, np.ndarray]) -> str:
 
 
 def _key(content: str, job: dict[str, Any]) -> str:
-    """SHA-256 of everything that decides scores and times."""
+    """Return the SHA-256 of everything that decides scores and times."""
     baseline = {key: job["baseline"][key] for key in ("label", "detector", "settings", "pca")}
     decisive = {**job, "baseline": baseline, "images": content, "versions": versions(), "revision": REVISION}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that compute baselines; those that are not installed are left out."""
-    found = {}
+    """Return versions of the packages that compute baselines; those that are not installed are left out."""
+    version_of_package = {}
     for package in _COMPUTING:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
+            version_of_package[package] = metadata.version(package)
+    return version_of_package
 
 
 def _kept(place: Path, job: dict[str, Any]) -> Trial | None:
-    """The result that is kept there; None where there is none that can be read."""
+    """Read the result that is kept there; None where there is none that can be read."""
     try:
-        arrays, found = files.read_arrays(place)
-        return dataclasses.replace(_trial(job, found, arrays["scores"]), kept=True)
+        arrays, facts = files.read_arrays(place)
+        return dataclasses.replace(_trial(job, facts, arrays["scores"]), kept=True)
     except (BundleError, KeyError, TypeError):
         return None
 
@@ -269,8 +288,8 @@ def _kept(place: Path, job: dict[str, Any]) -> Trial | None:
 def _keep(place: Path, trial: Trial) -> None:
     assert trial.scores is not None
     names = ("status", "fit_seconds", "score_seconds", "peak_memory_bytes")
-    found = {name: getattr(trial, name) for name in names}
-    files.write_arrays(place, {"scores": trial.scores}, found, durable=False)
+    facts = {name: getattr(trial, name) for name in names}
+    files.write_arrays(place, {"scores": trial.scores}, facts, durable=False)
 
 
 # --- inside the process -----------------------------------------------------------------------------------------
@@ -280,29 +299,31 @@ def _work(folder: Path) -> None:
     """Do the job that lies in the folder and leave the result there."""
     job = files.read_json(folder / _JOB)
     images, _ = files.read_arrays(folder / _IMAGES)
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     scores = None
     try:
         scores, seconds = _fit_and_score(job, images)
         status = judge(scores)
-        found |= seconds
+        facts |= seconds
     except MemoryError as error:
         status = f"ran out of memory{_after_colon(str(error))}"
     except ModuleNotFoundError as error:
         status = f"needs {error.name}: pip install {(error.name or '').partition('.')[0]}"
     except AnomalaeError as error:
         status = _short(str(error))
-    except Exception as error:  # whatever a detector raises is its row's, not ours
+    except Exception as error:
+        # Whatever a detector raises belongs to its row, not to us.
         status = f"raised {type(error).__name__}{_after_colon(str(error))}"
     finite = scores is not None and np.isfinite(scores).all()
     arrays = {"scores": scores} if finite and scores is not None else {}
-    found |= {"status": status, "peak_memory_bytes": _peak_memory()}
-    files.write_arrays(folder / _RESULT, arrays, found, durable=False)
+    facts |= {"status": status, "peak_memory_bytes": _peak_memory()}
+    files.write_arrays(folder / _RESULT, arrays, facts, durable=False)
 
 
 def _fit_and_score(job: dict[str, Any], images: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, float]]:
     detector = BaselineDetector(Baseline(**job["baseline"]), job["seed"], job["pca"])
-    detector.load()  # importing is no part of fitting
+    # Importing is no part of fitting.
+    detector.load()
     begun = time.perf_counter()
     detector.fit(images["train"])
     fitted = time.perf_counter()
@@ -312,7 +333,7 @@ def _fit_and_score(job: dict[str, Any], images: dict[str, np.ndarray]) -> tuple[
 
 
 def judge(scores: np.ndarray) -> str:
-    """ "ok", or what is wrong with these scores (N,)."""
+    """Return "ok", or what is wrong with these scores (N,)."""
     for what, bad in (("NaN", np.isnan(scores)), ("infinity", np.isinf(scores))):
         if bad.any():
             return f"returned {what} as the score of {int(bad.sum())} of {scores.size} images"
@@ -322,7 +343,7 @@ def judge(scores: np.ndarray) -> str:
 
 
 def _peak_memory() -> int | None:
-    """The most memory this process has held, in bytes; None where the system does not tell.
+    """Return the most memory this process has held, in bytes; None where the system does not tell.
 
     Linux is asked for the mark of this program alone: getrusage starts a child at what its parent held.
     """

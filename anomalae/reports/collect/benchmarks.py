@@ -1,4 +1,4 @@
-"""Reading a benchmark's folder: its table, and its cells where they are there."""
+"""A benchmark's folder, read: its table, and its cells where they are there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TABLE, CELLS = "table.json", "cells"
 
 
 def read_benchmark(folder: Path) -> BenchmarkReport:
-    """What `anomalae benchmark` left in a folder. BundleError, naming file and fault, where it is not that.
+    """Read what `anomalae benchmark` left in a folder. BundleError, naming file and fault, where it is not that.
 
     Without the cells there is the table alone, and `missing` says so.
     """
@@ -27,7 +27,8 @@ def read_benchmark(folder: Path) -> BenchmarkReport:
     name = folder.resolve().name
     baselines = table.get("baselines") or {}
     side = table.get("side", "normal")
-    if side != "normal":  # each row has one anomalous class: there is no pair to show
+    # On the other side each row has one anomalous class: there is no pair to show.
+    if side != "normal":
         return BenchmarkReport(name, table, baselines=baselines)
     by_normal = _cells(table, folder / CELLS)
     if by_normal is None:
@@ -50,28 +51,30 @@ def _check(table: Any, path: Path) -> None:
 
 
 def _cells(table: dict[str, Any], folder: Path) -> dict[str, list[dict[str, float | None]]] | None:
-    """ROC-AUC by anomalous class, a dict a seed, for each normal class; None where a cell is missing."""
-    found: dict[str, list[dict[str, float | None]]] = {str(row["normal"]): [] for row in table["rows"]}
+    """Read ROC-AUC by anomalous class, a dict a seed, for each normal class; None where a cell is missing."""
+    aucs_by_normal: dict[str, list[dict[str, float | None]]] = {
+        str(row["normal"]): [] for row in table["rows"]
+    }
     for file in sorted(folder.glob("normal-*_seed-*.json")):
         cell = files.read_json(file)
         try:
-            if str(cell["normal"]) in found and cell["seed"] in table["seeds"]:
+            if str(cell["normal"]) in aucs_by_normal and cell["seed"] in table["seeds"]:
                 per_class = cell["scores"][table["score"]]["per_class"]
-                found[str(cell["normal"])].append({k: v["roc_auc"] for k, v in per_class.items()})
+                aucs_by_normal[str(cell["normal"])].append({k: v["roc_auc"] for k, v in per_class.items()})
         except (KeyError, TypeError):
             raise BundleError(f"{file}: not a cell of this benchmark") from None
-    whole = all(len(seeds) == len(table["seeds"]) for seeds in found.values())
-    return found if whole else None
+    whole = all(len(seeds) == len(table["seeds"]) for seeds in aucs_by_normal.values())
+    return aucs_by_normal if whole else None
 
 
 def _matrix(by_normal: dict[str, list[dict[str, float | None]]]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Means over the seeds, (normal, anomalous class), NaN where a class is its own normal one."""
-    named = (name for seeds in by_normal.values() for one in seeds for name in one)
+    """Return means over the seeds, (normal, anomalous class), NaN where a class is its own normal one."""
+    named = (name for seeds in by_normal.values() for of_seed in seeds for name in of_seed)
     columns = tuple(dict.fromkeys([*by_normal, *named]))
     matrix = np.full((len(by_normal), len(columns)), np.nan)
     for row, seeds in enumerate(by_normal.values()):
         for column, name in enumerate(columns):
-            values = [value for one in seeds if (value := one.get(name)) is not None]
+            values = [value for of_seed in seeds if (value := of_seed.get(name)) is not None]
             if values:
                 matrix[row, column] = np.mean(values)
     return matrix, columns

@@ -13,13 +13,20 @@ from anomalae.reports.content import EpochLine, Facts, Layer, Trained
 from anomalae.settings import DEFAULT_ALPHA, Settings
 from anomalae.text import count, plural
 
-DRAWS = 25  # from the prior
+# Draws from the prior.
+DRAWS = 25
 
 
 def describe(
     folder: Path, detector: Detector, alpha: float = DEFAULT_ALPHA, rule: str | None = None
 ) -> Trained:
-    """A run's model, data and facts, judging by `rule`; `alpha` sets the heatmaps' scale as in `score --heatmaps`."""
+    """Describe a run's model, data and facts, judging by `rule`.
+
+    folder: of the run.
+    detector: of the run.
+    alpha: false-alarm level that sets the heatmaps' scale, as for the heatmaps of scored images.
+    rule: by which images are judged; None is the run's own.
+    """
     rule = detector.check_rule(rule)
     data, settings = detector.data, detector.settings
     drawn = detector.heatmap_rule(rule)
@@ -61,10 +68,11 @@ def _words(settings: Settings) -> str:
 
 def _layers(settings: Settings) -> tuple[Layer, ...]:
     layers = []
-    for one in networks(settings):
-        view = f"{one.view}: " if settings.n_networks > 1 else ""
-        counted: set[int] = set()  # weights that several layers share are one's only
-        for path, layer in build(one).named_modules():
+    for network in networks(settings):
+        view = f"{network.view}: " if settings.n_networks > 1 else ""
+        # Weights that several layers share are counted once.
+        counted: set[int] = set()
+        for path, layer in build(network).named_modules():
             weights = [p for p in layer.parameters(recurse=False) if id(p) not in counted]
             counted |= {id(weight) for weight in weights}
             n_parameters = sum(weight.numel() for weight in weights)

@@ -10,7 +10,8 @@ from anomalae.evaluation import examples
 from anomalae.evaluation.metrics import Evaluation
 from anomalae.reports.content import Gallery, Picture
 
-PICTURES = 12  # of each kind
+# Pictures of each kind.
+PICTURES = 12
 NOTES = {
     "most_anomalous": "The highest scores of the whole test part.",
     "misses": "The anomalies with the lowest scores: the model rebuilds them best.",
@@ -30,7 +31,12 @@ def pictures(
     is_anomaly: np.ndarray | None = None,
     rule: str | None = None,
 ) -> tuple[Picture, ...]:
-    """Pictures of judged images (N, 28, 28), with reconstruction and heatmap by `rule`; the rest is (N,) each."""
+    """Return pictures of judged images, with reconstruction and heatmap.
+
+    images: uint8 (N, 28, 28).
+    names, scores, p_values, flagged, labels, is_anomaly: of the images, (N,) each.
+    rule: of the heatmaps; None is the run's own.
+    """
     if not len(images):
         return ()
     rebuilt, terms = detector.reconstruct(images), detector.heatmap(images, rule)
@@ -51,7 +57,8 @@ def pictures(
 
 
 def galleries(detector: Detector, evaluation: Evaluation, test: Part) -> tuple[Gallery, ...]:
-    found = []
+    """Return the galleries of a run's test part; one without images is left out."""
+    filled = []
     for name, chosen in examples.pick(evaluation, PICTURES).items():
         if len(chosen):
             p_values = None if evaluation.p_values is None else evaluation.p_values[chosen]
@@ -65,5 +72,5 @@ def galleries(detector: Detector, evaluation: Evaluation, test: Part) -> tuple[G
                 test.labels[chosen],
                 evaluation.is_anomaly[chosen],
             )
-            found.append(Gallery(examples.TITLES[name], NOTES[name], shown))
-    return tuple(found)
+            filled.append(Gallery(examples.TITLES[name], NOTES[name], shown))
+    return tuple(filled)

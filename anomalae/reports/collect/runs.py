@@ -23,7 +23,8 @@ from anomalae.reports.content import Baselines, ComparisonReport, Latent, Pair, 
 from anomalae.runs import results
 from anomalae.text import count, distinct_names
 
-CODES = 2000  # images whose codes are drawn
+# Images whose codes are drawn.
+CODES = 2000
 
 Downloads = Callable[[str, int, int | None], None]
 
@@ -37,7 +38,7 @@ def run_report(
     progress: Downloads | None = None,
     pictures: bool = True,
 ) -> RunReport:
-    """Everything about one finished run. A run not yet evaluated is evaluated first, and keeps the result.
+    """Collect everything about one finished run. A run not yet evaluated is evaluated first, and keeps the result.
 
     Of a run that was evaluated while its data were there a report is made even when they are gone: `missing` says
     what it lacks. Without `pictures` the data are not read at all unless the evaluation needs them.
@@ -85,7 +86,7 @@ def run_report(
 
 
 def compare(reports: list[RunReport]) -> ComparisonReport:
-    """Several runs side by side: in what their data differ, and paired tests where they do not."""
+    """Set several runs side by side: in what their data differ, and paired tests where they do not."""
     names = distinct_names([report.trained.name for report in reports])
     reports = [
         dataclasses.replace(report, trained=dataclasses.replace(report.trained, name=name))
@@ -110,7 +111,7 @@ def _same_labels(evaluation: Evaluation, test: Part) -> bool:
 
 
 def _rank(n: int, alpha: float) -> int | None:
-    """Which of the n calibration scores, counted from the largest, is the threshold at alpha."""
+    """Return which of the n calibration scores, counted from the largest, is the threshold at alpha."""
     return int(np.searchsorted(np.arange(1, n + 1) / (n + 1), alpha, side="right")) or None
 
 
@@ -131,7 +132,7 @@ def _metrics(
 
 
 def _latent(detector: Detector, evaluation: Evaluation, test: Part) -> Latent | None:
-    """Codes of at most CODES test images: as they are in one or two dimensions, else their principal components."""
+    """Return codes of at most CODES test images: as they are in one or two dimensions, else principal components."""
     if len(test) < 3:
         return None
     chosen = np.sort(np.random.default_rng(0).permutation(len(test))[:CODES])
@@ -150,7 +151,7 @@ def _latent(detector: Detector, evaluation: Evaluation, test: Part) -> Latent | 
 
 
 def _baselines(run: Run, evaluation: Evaluation) -> tuple[Baselines | None, str]:
-    """What a comparison left in the run, or a sentence why it cannot be shown."""
+    """Return what a comparison left in the run, or a sentence why it cannot be shown."""
     try:
         comparison = run.comparison
     except BundleError as error:
@@ -172,7 +173,7 @@ def _baselines(run: Run, evaluation: Evaluation) -> tuple[Baselines | None, str]
 
 
 def _differences(first: Trained, other: Trained) -> list[str]:
-    """Sentences on how another run's data and classes differ from the first one's."""
+    """Return sentences on how another run's data and classes differ from the first one's."""
     sentences = []
     for what, mine, theirs in (
         ("Data set", first.dataset, other.dataset),

@@ -20,18 +20,24 @@ from anomalae.reports.content import Gallery, Picture, ScoredReport, ScoredRow
 from anomalae.settings import DEFAULT_ALPHA
 from anomalae.text import printable
 
-HIGHEST = 24  # pictures of the highest scores
-_ROW = re.compile(r"(.+?)(?::[^/\\]+)?\[\d+\]")  # of an array: file.npy[17], file.npz:name[3]
+# How many pictures of the highest scores are shown.
+HIGHEST = 24
+# The path of an image in an array: file.npy[17], file.npz:name[3].
+_ROW = re.compile(r"(.+?)(?::[^/\\]+)?\[\d+\]")
 
 
 def scored_report(
     folder: Path, file: Path, *, device: str = "auto", threads: int | None = None
 ) -> ScoredReport:
-    """Everything about the images of `file`, which `anomalae score --output` wrote, judged by the run in `folder`.
+    """Collect everything about images that `anomalae score --output` wrote to a file, judged by a run.
+
+    folder: of the run.
+    file: the table of scores.
+    device, threads: where the detector computes; see `Detector.load`.
 
     The rule is found by the p-values, which must be those that the run gives to the scores, and where several fit by
-    the scores of the pictures. Pictures are read again
-    from their paths, prepared as in the run; where one is gone or has changed, its place says so.
+    the scores of the pictures. Pictures are read again from their paths, prepared as in the run; where one is gone or
+    has changed, its place says so.
 
     Raises DataError for a file that is no such table and for one of another run, BundleError for a broken run.
     """
@@ -42,18 +48,18 @@ def scored_report(
     alpha = _alpha(good)
     threshold = detector.threshold(alpha, rule) if alpha is not None else flag_threshold(rows)
     shown = _chosen(good, threshold)
-    found = _pictures(
+    picture_by_path = _pictures(
         detector, rule, [good[i] for i in sorted({i for _, _, chosen in shown for i in chosen})]
     )
     galleries = tuple(
-        Gallery(title, note, tuple(found[good[i].path] for i in chosen))
+        Gallery(title, note, tuple(picture_by_path[good[i].path] for i in chosen))
         for title, note, chosen in shown
         if chosen
     )
-    lost = sum(picture.image is None for picture in found.values())
+    lost = sum(picture.image is None for picture in picture_by_path.values())
     missing = [doubt] if doubt else []
     if lost:
-        missing.append(f"{lost} of {len(found)} pictures cannot be shown; each says why.")
+        missing.append(f"{lost} of {len(picture_by_path)} pictures cannot be shown; each says why.")
     trained = describe(folder, detector, alpha or DEFAULT_ALPHA, rule)
     again = report_command(trained.name, str(file))
     facts = replace(trained.facts, commands=(*trained.facts.commands[:1], again))
@@ -62,11 +68,11 @@ def scored_report(
 
 
 def _rule(detector: Detector, good: list[ScoredRow], file: Path, folder: Path) -> tuple[str, str]:
-    """The rule by which these scores have these p-values, and a sentence where others fit as well."""
+    """Find the rule by which these scores have these p-values, and a sentence where others fit as well."""
     scores = np.array([row.score for row in good], dtype=np.float64)
-    found = np.array([row.p_value for row in good], dtype=np.float64)
+    p_values = np.array([row.p_value for row in good], dtype=np.float64)
     rules = dict.fromkeys((detector.settings.rule, *detector.rules))
-    fitting = [rule for rule in rules if _fits(scores, found, detector.calibration_scores(rule))]
+    fitting = [rule for rule in rules if _fits(scores, p_values, detector.calibration_scores(rule))]
     if not fitting:
         raise DataError(f"{file}: its p-values are not those of {folder}; name the run that made it")
     if len(fitting) == 1:
@@ -76,13 +82,12 @@ def _rule(detector: Detector, good: list[ScoredRow], file: Path, folder: Path) -
     there = [row for row in some if isinstance(read[row.path], np.ndarray)]
     if there:
         images = np.stack([read[row.path] for row in there])
-        given = np.array([row.score for row in there], dtype=np.float64)
+        written_scores = np.array([row.score for row in there], dtype=np.float64)
         for rule in fitting:
-            if np.isclose(detector.score(images, rule), given, rtol=1e-3, atol=1e-6).any():
+            if np.isclose(detector.score(images, rule), written_scores, rtol=1e-3, atol=1e-6).any():
                 return rule, ""
-    return fitting[
-        0
-    ], f"The score may be any of {', '.join(fitting)}, whose p-values all fit; {fitting[0]} is taken."
+    doubt = f"The score may be any of {', '.join(fitting)}, whose p-values all fit; {fitting[0]} is taken."
+    return fitting[0], doubt
 
 
 def _fits(scores: np.ndarray, p_values: np.ndarray, held_out: np.ndarray) -> bool:
@@ -90,14 +95,14 @@ def _fits(scores: np.ndarray, p_values: np.ndarray, held_out: np.ndarray) -> boo
 
 
 def _alpha(good: list[ScoredRow]) -> float | None:
-    """The usual alpha where it explains the flags. Another cannot be told from --fdr, so none is named then."""
+    """Return the usual alpha where it explains the flags. Another cannot be told from --fdr, so none is named then."""
     p_values = np.array([row.p_value for row in good], dtype=np.float64)
     flagged = np.array([row.flagged for row in good])
     return DEFAULT_ALPHA if np.array_equal(p_values <= DEFAULT_ALPHA, flagged) else None
 
 
 def _chosen(good: list[ScoredRow], threshold: float | None) -> list[tuple[str, str, list[int]]]:
-    """Titles, notes and positions of the images to show."""
+    """Return titles, notes and positions of the images to show."""
     scores = np.array([row.score for row in good], dtype=np.float64)
     order = [int(i) for i in np.argsort(-scores, kind="stable")]
     if len(order) <= HIGHEST:
@@ -113,10 +118,10 @@ def _chosen(good: list[ScoredRow], threshold: float | None) -> list[tuple[str, s
 
 
 def _pictures(detector: Detector, rule: str, rows: list[ScoredRow]) -> dict[str, Picture]:
-    """A picture a path; without pixels where the file is gone, cannot be read, or gives another score now."""
+    """Return a picture a path; without pixels where the file is gone, cannot be read, or gives another score now."""
     read = _read([row.path for row in rows], detector)
     there = [row for row in rows if isinstance(read[row.path], np.ndarray)]
-    found: dict[str, Picture] = {}
+    picture_by_path: dict[str, Picture] = {}
     if there:
         images = np.stack([read[row.path] for row in there])
         scores = np.array([row.score for row in there], dtype=np.float64)
@@ -130,30 +135,30 @@ def _pictures(detector: Detector, rule: str, rows: list[ScoredRow]) -> dict[str,
             np.array([row.flagged for row in there]),
             rule=rule,
         )
-        found = {one.name: one for one, good in zip(judged, same, strict=True) if good}
+        picture_by_path = {picture.name: picture for picture, good in zip(judged, same, strict=True) if good}
     for row in rows:
-        if row.path not in found:
+        if row.path not in picture_by_path:
             fault = read[row.path]
-            why = (
-                fault
-                if isinstance(fault, str)
-                else "The file has changed, or was prepared otherwise (preprocess)."
+            changed = "The file has changed, or was prepared otherwise (preprocess)."
+            why = fault if isinstance(fault, str) else changed
+            picture_by_path[row.path] = Picture(
+                row.path, row.score or 0.0, row.p_value, row.flagged, problem=why
             )
-            found[row.path] = Picture(row.path, row.score or 0.0, row.p_value, row.flagged, problem=why)
-    return found
+    return picture_by_path
 
 
 def _read(paths: list[str], detector: Detector) -> dict[str, np.ndarray | str]:
-    """Each path's image, or why there is none. A file of many images is read once."""
+    """Read each path's image, or say why there is none. A file of many images is read once."""
     files: dict[str, list[str]] = {}
     for path in paths:
         in_array = None if Path(path).is_file() else _ROW.fullmatch(path)
         files.setdefault(in_array[1] if in_array else path, []).append(path)
-    found: dict[str, np.ndarray | str] = dict.fromkeys(paths, "The picture is not there any more.")
+    image_or_fault: dict[str, np.ndarray | str] = dict.fromkeys(paths, "The picture is not there any more.")
     for file, wanted in files.items():
         if not Path(file).is_file():
             continue
-        for one in read_inputs([file], detector.data.preprocess, detector.data.polarity):
-            if one.name in wanted:
-                found[one.name] = one.image if one.image is not None else printable(one.error or "")
-    return found
+        for entry in read_inputs([file], detector.data.preprocess, detector.data.polarity):
+            if entry.name in wanted:
+                fault = printable(entry.error or "")
+                image_or_fault[entry.name] = fault if entry.image is None else entry.image
+    return image_or_fault

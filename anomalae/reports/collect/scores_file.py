@@ -1,4 +1,4 @@
-"""Reading the CSV of scored images, strictly: file, line and fault are named."""
+"""The CSV of scored images, read strictly: file, line and fault are named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADER = list(COLUMNS)
 
 
 def read_scores(file: Path) -> tuple[ScoredRow, ...]:
-    """The rows, in order. DataError for a file that is no such table, for NaN, and where no image was scored.
+    """Read the rows, in order. DataError for a file that is no such table, for NaN, and where no image was scored.
 
     Flags must go with scores: one image flagged and another not, though that one scores at least as high, is an
     error too, for there would be no threshold to show.
@@ -46,7 +46,7 @@ def read_scores(file: Path) -> tuple[ScoredRow, ...]:
 
 
 def flag_threshold(rows: tuple[ScoredRow, ...]) -> float | None:
-    """The highest score that was not flagged, above which all were; None where none was flagged."""
+    """Return the highest score that was not flagged, above which all were; None where none was flagged."""
     calm = [row.score for row in rows if row.score is not None and not row.flagged]
     flagged = [row.score for row in rows if row.score is not None and row.flagged]
     if not flagged:

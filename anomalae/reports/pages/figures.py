@@ -25,7 +25,8 @@ from anomalae.text import count, distinct_names, interval, plural, shortened
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_CURVES = 4  # of baselines in one figure, the best; the table has all
+# Most baselines in one figure, the best of them; the table has all.
+MOST_CURVES = 4
 COLOURS = {
     style.INK: "ink",
     style.MUTED: "muted",
@@ -35,29 +36,32 @@ COLOURS = {
     style.ANOMALY: "anomaly",
     style.MODEL: "model",
 }
-NARROW, WIDE = (
-    4.7,
-    6.5,
-)  # inches: figures between the two are made narrow, so that their text is read on a phone
+# Widths in inches: figures between the two are made narrow, so that their text is read on a phone.
+NARROW, WIDE = 4.7, 6.5
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A figure of a report."""
+    """A figure of a report.
 
-    name: str  # of its files, and in the page
+    name: of its files, and in the page.
+    alt: what it shows, with its numbers.
+    svg: for the page; empty where it is not part of it.
+    frames: where its panels lie, for what the page draws on it.
+    wide: whether it has two panels.
+    """
+
+    name: str
     title: str
-    alt: str  # what it shows, with its numbers
+    alt: str
     figure: Figure
-    svg: str = ""  # for the page; empty where it is not part of it
-    frames: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # where its panels lie, for what the page draws on it
-    wide: bool = False  # of two panels
+    svg: str = ""
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    wide: bool = False
 
 
 def of_run(report: RunReport) -> dict[str, Drawn]:
-    """The figures that this run's content gives."""
+    """Draw the figures that this run's content gives."""
     e, trained = report.evaluation, report.trained
     plans: list[tuple[str, str, str, Callable[[], Figure]]] = []
     baselines = best(report.baselines.evaluations if report.baselines else {})
@@ -97,21 +101,21 @@ def of_run(report: RunReport) -> dict[str, Drawn]:
 
 
 def of_scores(report: ScoredReport) -> dict[str, Drawn]:
-    """The histogram of scores whose truth is not known, and the model's figures."""
+    """Draw the histogram of scores whose truth is not known, and the model's figures."""
     alt = f"Histogram of the scores of {plural(report.scores.size, 'image')}."
     plans = [("scores", "Scores", alt, lambda: _unlabelled(report))]
     return dict(_draw([*plans, *_of_model(report.trained)]))
 
 
 def of_comparison(report: ComparisonReport) -> dict[str, Drawn]:
-    """The curves of all runs; the first one's stands out."""
+    """Draw the curves of all runs; the first one's stands out."""
     names = distinct_names(run.trained.name for run in report.runs)
     named = zip(names, (run.evaluation for run in report.runs), strict=True)
     rated = [(name, e) for name, e in named if e.roc_auc is not None]
     plans: list[tuple[str, str, str, Callable[[], Figure]]] = []
     if rated:
         (name, e), more = rated[0], dict(rated[1:])
-        aucs = ", ".join(f"{one} {words.number(other.roc_auc)}" for one, other in rated)
+        aucs = ", ".join(f"{other_name} {words.number(other.roc_auc)}" for other_name, other in rated)
         plans = [
             ("roc", "ROC curves", f"ROC curves; areas: {aucs}.", lambda: plots.roc(e, baselines=more, name=name)),
             ("pr", "Precision and recall", "Precision-recall curves of the runs.",
@@ -121,7 +125,7 @@ def of_comparison(report: ComparisonReport) -> dict[str, Drawn]:
 
 
 def of_benchmark(report: BenchmarkReport) -> dict[str, Drawn]:
-    """The matrix, where the cells were there."""
+    """Draw the matrix, where the cells were there."""
     if report.matrix is None:
         return {}
     rows, values = [str(row["normal"]) for row in report.table["rows"]], report.matrix
@@ -131,13 +135,13 @@ def of_benchmark(report: BenchmarkReport) -> dict[str, Drawn]:
 
 
 def best(baselines: Mapping[str, Evaluation]) -> dict[str, Evaluation]:
-    """The baselines with the highest ROC-AUC, as many as a figure holds."""
-    rated = [(name, one) for name, one in baselines.items() if one.roc_auc is not None]
+    """Return the baselines with the highest ROC-AUC, as many as a figure holds."""
+    rated = [(name, evaluation) for name, evaluation in baselines.items() if evaluation.roc_auc is not None]
     return dict(sorted(rated, key=lambda item: -(item[1].roc_auc or 0.0))[:MOST_CURVES])
 
 
 def paint(svg: str) -> str:
-    """The SVG with the style sheet's colours as variables of the page, so that it follows light and dark."""
+    """Return the SVG with the style sheet's colours as variables of the page, so that it follows light and dark."""
     return style.in_tags("|".join(COLOURS), lambda match: f"var(--{COLOURS[match[0].lower()]})", svg)
 
 
@@ -180,7 +184,8 @@ def _unlabelled(report: ScoredReport) -> Figure:
     normal = np.zeros(scores.shape, dtype=np.bool_)
     e = evaluate(scores, normal, threshold=report.threshold, alpha=report.alpha or 0.05)
     figure = plots.scores(e, rule=report.trained.rule)
-    for text in figure.legends[0].get_texts():  # whose truth is not known
+    # The truth of these images is not known.
+    for text in figure.legends[0].get_texts():
         text.set_text(text.get_text().replace(" normal image", " image"))
         if report.alpha is None:
             text.set_text(text.get_text().partition(" at alpha")[0])
@@ -192,14 +197,14 @@ def _reconstructions(report: RunReport) -> Drawn:
     groups: dict[str, list[int]] = {}
     shown: list[Picture] = []
     for gallery in report.galleries:
-        some = [one for one in gallery.pictures[:8] if one.image is not None]
+        some = [picture for picture in gallery.pictures[:8] if picture.image is not None]
         groups[gallery.title] = list(range(len(shown), len(shown) + len(some)))
         shown += some
-    captions = [f"{shortened(one.label, 9)}\n{one.score:.3g}" for one in shown]
+    captions = [f"{shortened(picture.label, 9)}\n{picture.score:.3g}" for picture in shown]
     figure = plots.reconstructions(
-        np.stack([one.image for one in shown if one.image is not None]),
-        np.stack([one.reconstruction for one in shown if one.reconstruction is not None]),
-        np.stack([one.terms for one in shown if one.terms is not None]),
+        np.stack([picture.image for picture in shown if picture.image is not None]),
+        np.stack([picture.reconstruction for picture in shown if picture.reconstruction is not None]),
+        np.stack([picture.terms for picture in shown if picture.terms is not None]),
         captions,
         scale=report.trained.heat_scale,
         groups=groups,

@@ -31,9 +31,9 @@ def write(
     files.write_json(folder / METRICS, {**metrics, "files": names})
     if scores is not None:
         files.write_bytes(folder / SCORES, scores.encode("utf-8", "backslashreplace"))
-    for name, one in drawn.items():
+    for name, drawing in drawn.items():
         for suffix in (".svg", ".png"):
-            plots.save(one.figure, folder / f"{name}{suffix}")
+            plots.save(drawing.figure, folder / f"{name}{suffix}")
     for name in earlier:
         if name not in names:
             (folder / name).unlink(missing_ok=True)
@@ -41,7 +41,7 @@ def write(
 
 
 def files_of(folder: Path) -> list[str]:
-    """Names of the files that the report in this folder wrote; empty where there is no report of ours."""
+    """Return names of the files that the report in this folder wrote; empty where there is no report of ours."""
     if not is_ours(folder) or not (folder / METRICS).is_file():
         return []
     metrics = files.read_json(folder / METRICS)
@@ -50,7 +50,7 @@ def files_of(folder: Path) -> list[str]:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether the page in this folder is a report of ours."""
+    """Tell whether the page in this folder is a report of ours."""
     return (folder / PAGE).is_file() and GENERATOR in _start(folder / PAGE)
 
 

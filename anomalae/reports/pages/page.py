@@ -21,7 +21,8 @@ from anomalae.version import __version__
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-GENERATOR = "anomalae report"  # marks a page as ours
+# These words mark a page as ours.
+GENERATOR = "anomalae report"
 ICON = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><circle cx='8' cy='8' r='6' fill='none' "
     "stroke='#7d5cc6' stroke-width='2'/><circle cx='12' cy='4' r='3.2' fill='#d55e00'/></svg>"
@@ -29,7 +30,7 @@ ICON = (
 
 
 def fill(template: str, content: Mapping[str, Any], data: Mapping[str, Any] | None) -> str:
-    """The page of this template; `data` is put inside as JSON for its script."""
+    """Fill the page of this template; `data` is put inside as JSON for its script."""
     from markupsafe import Markup
 
     script = _part("report.js")
@@ -77,12 +78,12 @@ def _environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Text from data with control characters and undecodable bytes as escapes; markup as it is."""
+    """Return text from data with control characters and undecodable bytes as escapes; markup as it is."""
     return printable(value) if type(value) is str else value
 
 
 def inline_json(value: Any) -> str:
-    """JSON that may stand in a `<script>` element: no `<`, `>`, `&`, nor line separator is left in it."""
+    """Return JSON that may stand in a `<script>` element: no `<`, `>`, `&`, nor line separator is left in it."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -94,10 +95,10 @@ def _part(name: str) -> str:
 
 
 def heat_png(scale: float) -> Callable[[np.ndarray], str]:
-    """What turns the terms of a heatmap into a data URI, on this scale."""
+    """Return a function that turns the terms of a heatmap into a data URI, on this scale."""
     return lambda terms: _png(plots.heat(terms, scale))
 
 
 def _png(pixels: np.ndarray) -> str:
-    """Pixels (H, W) or (H, W, 3) as a data URI."""
+    """Return pixels (H, W) or (H, W, 3) as a data URI."""
     return "data:image/png;base64," + base64.b64encode(files.png_bytes(pixels, optimize=True)).decode()

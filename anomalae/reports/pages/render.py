@@ -20,7 +20,8 @@ from anomalae.reports.pages.folder import METRICS, PAGE, claim, write
 from anomalae.runs.rows import COLUMNS
 from anomalae.text import natural_order, printable
 
-SHOWN = 500  # rows of the table of scored images
+# Most rows of the table of scored images.
+SHOWN = 500
 _MEASURES = (
     "roc_auc",
     "roc_auc_interval",
@@ -168,16 +169,16 @@ def write_benchmark(report: BenchmarkReport, folder: Path) -> list[Path]:
 # --- what the pages list ---
 
 
-def _sections(*given: tuple[str, str]) -> list[tuple[str, str]]:
-    return [(anchor, name) for anchor, name in given if name]
+def _sections(*candidates: tuple[str, str]) -> list[tuple[str, str]]:
+    return [(anchor, name) for anchor, name in candidates if name]
 
 
 def _frames(drawn: Mapping[str, figures.Drawn]) -> dict[str, Any]:
-    return {name: one.frames for name, one in drawn.items() if name in ("roc", "pr", "scores")}
+    return {name: drawing.frames for name, drawing in drawn.items() if name in ("roc", "pr", "scores")}
 
 
 def _class_rows(report: RunReport) -> list[dict[str, Any]]:
-    """Each class of the test part, the normal ones first: what the table shows, `group` as in the page's data."""
+    """Return a row for each class of the test part, the normal ones first; `group` is as in the page's data."""
     e = report.evaluation
     names = e.names
     if names is None:
@@ -186,23 +187,23 @@ def _class_rows(report: RunReport) -> list[dict[str, Any]]:
     normal = natural_order(names[~e.is_anomaly].tolist())
     rows = []
     for name in [*normal, *e.per_class]:
-        own, result = names == name, e.per_class.get(name)
+        is_of_class, result = names == name, e.per_class.get(name)
         rows.append(
             {
                 "name": name,
                 "group": groups[name],
                 "anomalous": result is not None,
-                "n": int(own.sum()),
+                "n": int(is_of_class.sum()),
                 "roc_auc": None if result is None else result.roc_auc,
                 "interval": None if result is None else result.roc_auc_interval,
-                "flagged": None if e.threshold is None else float(e.flagged[own].mean()),
+                "flagged": None if e.threshold is None else float(e.flagged[is_of_class].mean()),
             }
         )
     return rows
 
 
 def _baseline_rows(report: RunReport) -> list[dict[str, Any]]:
-    """The rows of the comparison, the highest ROC-AUC first and those that failed last."""
+    """Return the rows of the comparison, the highest ROC-AUC first and those that failed last."""
     keys = ("method", "settings", "status", "p_value_vs_run", *_MEASURES)
     rows = [
         {key: row.get(key) for key in keys} for row in (report.baselines.rows if report.baselines else ())
@@ -211,16 +212,16 @@ def _baseline_rows(report: RunReport) -> list[dict[str, Any]]:
 
 
 def _method_rows(report: BenchmarkReport) -> list[dict[str, Any]]:
-    """Our own row and the baselines', the highest mean first: each cell with whether it is the best of its column."""
+    """Return our own row and the baselines', the highest mean first; a cell says whether it is best of its column."""
     table, main = report.table, report.table["score"]
     if not report.baselines:
         return []
     chosen = [str(row[table.get("side", "normal")]) for row in table["rows"]]
     ours = [row["roc_auc"][main]["mean"] for row in table["rows"]]
     rows = [{"method": f"anomalae ({main})", "values": [*ours, table["mean"][main]["mean"]], "verdict": ""}]
-    for name, one in sorted(report.baselines.items(), key=lambda item: -(item[1].get("mean") or 0.0)):
-        values = [*(one["rows"].get(key) for key in chosen), one.get("mean")]
-        tests = [test for test in one.get("tests", {}).values() if test["p_value"] < 0.05]
+    for name, baseline in sorted(report.baselines.items(), key=lambda item: -(item[1].get("mean") or 0.0)):
+        values = [*(baseline["rows"].get(key) for key in chosen), baseline.get("mean")]
+        tests = [test for test in baseline.get("tests", {}).values() if test["p_value"] < 0.05]
         better = sum(test["difference"] > 0 for test in tests)
         rows.append({"method": name, "values": values, "verdict": f"{better}, {len(tests) - better}"})
     best = [
@@ -233,15 +234,16 @@ def _method_rows(report: BenchmarkReport) -> list[dict[str, Any]]:
 
 
 def _judged_on(table: Mapping[str, Any]) -> str:
-    """Which images judged a benchmark: only data sets of a name have an official test part."""
+    """Say which images judged a benchmark: only data sets of a name have an official test part."""
     if table["part"] != "test":
         return "development images"
-    own = Path(table["dataset"]).is_absolute() or table["dataset"] == "digits"  # we divided these ourselves
-    return "test part" if own else "official test part"
+    # We divided these ourselves.
+    divided_here = Path(table["dataset"]).is_absolute() or table["dataset"] == "digits"
+    return "test part" if divided_here else "official test part"
 
 
 def _hardest_pair(report: BenchmarkReport) -> tuple[str, str, float] | None:
-    """Normal class, anomalous class and ROC-AUC of the lowest cell of the matrix."""
+    """Return normal class, anomalous class and ROC-AUC of the lowest cell of the matrix."""
     if report.matrix is None or not np.isfinite(report.matrix).any():
         return None
     row, column = np.unravel_index(int(np.nanargmin(report.matrix)), report.matrix.shape)

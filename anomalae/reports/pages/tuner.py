@@ -8,13 +8,14 @@ import numpy as np
 
 from anomalae.evaluation.metrics import Evaluation
 
-STOPS = 1000  # of the slider
+# Stops of the slider.
+STOPS = 1000
 
 
 def stops(
     scores: np.ndarray, is_anomaly: np.ndarray | None = None, threshold: float | None = None
 ) -> list[float]:
-    """Thresholds of the slider's positions, STOPS + 1 of them, ascending: from all images flagged to none.
+    """Return thresholds of the slider's positions, STOPS + 1 of them, ascending: from all images flagged to none.
 
     They lie by rank, normal and anomalous images together having the same weight, so that each step changes the
     rates by about as much, whatever the scale of the scores. `threshold` itself is one of them.
@@ -30,14 +31,13 @@ def stops(
     thresholds = np.concatenate([[np.nextafter(scores.min(), -np.inf)], scores[order][places]])
     thresholds[-1] = scores.max()
     if threshold is not None and thresholds[0] < threshold < thresholds[-1]:
-        thresholds[min(int(np.searchsorted(thresholds, threshold)), STOPS - 1)] = (
-            threshold  # the last one flags nothing
-        )
+        # The last one flags nothing.
+        thresholds[min(int(np.searchsorted(thresholds, threshold)), STOPS - 1)] = threshold
     return [float(value) for value in thresholds]
 
 
 def of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
-    """For the page, JSON-able: the scores of each class, ascending, exactly as they are."""
+    """Return for the page, JSON-able, the scores of each class, ascending, exactly as they are."""
     names = evaluation.names
     if names is None:
         names = np.where(evaluation.is_anomaly, "anomalous", "normal")
@@ -54,6 +54,6 @@ def of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def of_scores(scores: np.ndarray, threshold: float | None) -> dict[str, Any]:
-    """As `of_evaluation`, where the truth is not known: one group."""
+    """Return the same as `of_evaluation` where the truth is not known: one group."""
     group = {"name": "images", "anomalous": None, "scores": np.sort(scores).tolist()}
     return {"threshold": threshold, "stops": stops(scores, None, threshold), "groups": [group]}
