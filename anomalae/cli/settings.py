@@ -63,22 +63,17 @@ def _described(values: dict[str, Any]) -> str:
     return " ".join(f"{flag(name)} {_word(value)}" for name, value in values.items())
 
 
-class _OneOf(click.ParamType):
+class _OneOf(click.Choice):
     """One of several names, looked up on use: a program may have registered parts of its own by then."""
-
-    name = "choice"
 
     def __init__(self, allowed: Choice) -> None:
         self._allowed = allowed
+        self.case_sensitive = True
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
-        return click.Choice(self._allowed.names()).get_metavar(param, ctx)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return click.Choice(self._allowed.names()).convert(value, param, ctx)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
-        return click.Choice(self._allowed.names()).shell_complete(ctx, param, incomplete)
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The names there are now."""
+        return self._allowed.names()
 
 
 def _typed(description: Description) -> dict[str, Any]:
