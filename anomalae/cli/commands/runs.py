@@ -132,6 +132,8 @@ def _show(one: dict[str, Any], as_json: bool) -> None:
     environment = one["environment"]
     rows.append(("trained", f"{one['created']}, {one['seconds']:.0f} s, {environment['device']}, "
                             f"{environment['threads']} threads"))  # fmt: skip
+    if one.get("parts"):
+        rows.append(("parts", ", ".join(f"{part} of {origin}" for part, origin in one["parts"].items())))
     rows.append(("versions", ", ".join(f"{k} {v}" for k, v in environment["versions"].items())))
     for name, value in rows:
         table.add_row(f"[bold]{name}[/bold]", escape(value))
