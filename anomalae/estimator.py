@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
-from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,6 +31,7 @@ PATHS = ("auto", "image", "table")
 LEAST_ROWS = 3  # to train on one, to calibrate with another
 _NOT_SETTINGS = ("contamination", "random_state", "rule", "device", "threads", "path")
 GRAY_LEVELS = 255
+_KEPT = "_kept_detector"  # in a pickle, in place of `detector_` and `history_`
 
 
 class _Estimator(BaseDetector):  # type: ignore[misc]  # PyOD is untyped
@@ -139,18 +140,31 @@ class _Estimator(BaseDetector):  # type: ignore[misc]  # PyOD is untyped
             raise ConfigError(f"contamination {share!r}: must be a float, or a thresholder of PyThresh")
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: networks on the CPU, so that a machine without the accelerator can read them."""
+        """What is pickled: of a fitted detector plain values alone, of images the files of its run.
+
+        So a pickle does not depend on where our classes are written, nor on an accelerator.
+        """
         state: dict[str, Any] = dict(super().__getstate__())
-        if isinstance(state.get("detector_"), Detector):
-            state["detector_"] = deepcopy(state["detector_"]).to("cpu")
+        detector = state.pop("detector_", None)
+        if detector is not None:
+            del state["history_"]  # the detector has it
+            is_run = isinstance(detector, Detector)
+            state[_KEPT] = ("run", _run_files(detector)) if is_run else ("table", detector.state())
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        detector = state.get("detector_")
-        if isinstance(detector, Detector):
-            with suppress(ConfigError):  # a device that this machine lacks: it stays on the CPU
-                detector.to(self.device)
+        super().__setstate__({name: value for name, value in state.items() if name != _KEPT})
+        if _KEPT not in state:
+            return
+        form, kept = state[_KEPT]
+        read: Any = _read_run if form == "run" else TableDetector.of_state
+        try:
+            self.detector_ = read(kept, device=self.device)
+        except ConfigError:  # a device that this machine lacks
+            self.detector_ = read(kept, device="cpu")
+        # Threads are of the process, and it is not for a pickle to change them.
+        self.detector_.threads = self.threads
+        self.history_ = self.detector_.history
 
 
 class AutoencoderDetector(_Estimator):
@@ -266,6 +280,22 @@ class VAEDetector(AutoencoderDetector):
         self.likelihood = likelihood
         self.beta = beta
         self.samples = samples
+
+
+def _run_files(detector: Detector) -> dict[str, bytes]:
+    """The files of the detector's run, by name."""
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "run"
+        detector.save(folder)
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def _read_run(kept: dict[str, bytes], device: str) -> Detector:
+    """The detector of a run's files."""
+    with TemporaryDirectory() as place:
+        for name, content in kept.items():
+            (Path(place) / name).write_bytes(content)
+        return Detector.load(place, device=device)
 
 
 def _are_images(rows: np.ndarray) -> bool:

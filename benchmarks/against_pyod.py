@@ -95,6 +95,7 @@ def markdown(table) -> str:
         method.rsplit(" ", 1)[1] for _, method in cells if "--epochs" in method and _ == normals[0]
     )
     versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items())
+    other = "" if table["dataset"] == "mnist" else f" --dataset {table['dataset']}"
     return "\n".join(
         [
             *lines,
@@ -102,7 +103,7 @@ def markdown(table) -> str:
             f"Data: {table['dataset']}, test part; one digit normal, seed {table['seed']}, "
             f"{table['threads']} thread(s), one training after another in one process.",
             "",
-            f"Measure it again: `python benchmarks/against_pyod.py --normal {listed} --epochs {short}`",
+            f"Measure it again: `python benchmarks/against_pyod.py{other} --normal {listed} --epochs {short}`",
             "",
             f"Versions: {versions}.",
             "",

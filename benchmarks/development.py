@@ -10,10 +10,14 @@ normal classes; cells that are there already are kept.
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from anomalae import files, load_dataset, seeds
+from denoising import trained_against
+
+from anomalae import files, load_dataset
 from anomalae.datasets.load import parse_classes
-from anomalae.experiments import grid as benchmark
+from anomalae.experiments import Grid, benchmark
+from anomalae.models.training.corruption import COARSE_SIGMA, PIXEL_SIGMA, corrupt
 from anomalae.settings import Settings
 
 # name: (coarse sigma, pixel sigma, settings)
@@ -61,9 +65,8 @@ def main() -> None:
     rows = []
     for name in given.rows.split(",") if given.rows else ROWS[given.model]:
         coarse, pixel, changes = ROWS[given.model][name]
-        seeds.COARSE_SIGMA, seeds.PIXEL_SIGMA = coarse, pixel
-        settings = Settings.of(model=given.model, epochs=given.epochs, **changes)
-        grid = benchmark.Grid(dataset, normals, (0,), settings, part="development")
+        settings = Settings.of(epochs=given.epochs, **_noise(given.model, coarse, pixel), **changes)
+        grid = Grid(dataset, normals, (0,), settings, part="development")
         place = folder / "cells" / "".join(c if c.isalnum() else "-" for c in name)
         found = benchmark.run(grid, place, threads=given.threads, on_cell=partial(_report, name))
         means = {rule: spread["mean"] for rule, spread in found["mean"].items()}
@@ -85,6 +88,15 @@ def main() -> None:
         )
         files.write_bytes(folder / "table.md", markdown(rows, normals, given.epochs).encode())
     print((folder / "table.md").read_text())
+
+
+def _noise(model: str, coarse: float, pixel: float) -> dict[str, Any]:
+    """Settings of a model that is trained against noise of these sigmas."""
+    if (coarse, pixel) == (COARSE_SIGMA, PIXEL_SIGMA):
+        return {"model": model}
+    sigmas = {"coarse_sigma": coarse, "pixel_sigma": pixel}
+    name = f"{model}-noise-{coarse:g}-{pixel:g}".replace(".", "")
+    return trained_against(lambda images, source: corrupt(images, 1.0, source, **sigmas), name)
 
 
 def _report(row: str, cell: str, *_: object) -> None:

@@ -13,18 +13,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from denoising import trained_against
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
+from torch.nn import functional as F
 
-from anomalae import Detector, files, load_dataset, seeds
+from anomalae import Detector, files, load_dataset
 from anomalae.datasets.load import Dataset, OneClassSplit, parse_classes
 from anomalae.detectors.ensemble import comparable
 from anomalae.detectors.neighbours import Neighbours
-from anomalae.experiments import grid as benchmark
+from anomalae.experiments.grid import Grid, scored_part
 from anomalae.models.blur import blur_matrix
-from anomalae.models.views import VIEWS, edges, settled
-from anomalae.scores import reconstruction as scoring
-from anomalae.settings import HIDDEN_SCORES, PRESETS, Settings
+from anomalae.models.training.corruption import corrupt
+from anomalae.models.views import edges, settled
+from anomalae.plugins import VIEWS, register_score
+from anomalae.scores import Arrays, Evidence, Score
+from anomalae.scores.reconstruction import SMOOTH_CUT, SMOOTH_SIGMA
+from anomalae.settings import PRESETS, NetworkSettings, Settings
 
 ANOMALIES = 3000
 NETWORKS = {  # trained each; {} is the default: pixels, seed 0, 1024-512-64, noise 1, 30 epochs
@@ -36,7 +41,7 @@ NETWORKS = {  # trained each; {} is the default: pixels, seed 0, 1024-512-64, no
     "hidden 512-256, latent 32": {"hidden": (512, 256), "latent_dim": 32},
     "noise 0.5": {"noise": 0.5},
     "15 epochs": {"epochs": 15},
-    "squares hidden in training": {},
+    "squares hidden in training": {},  # made below
     "small": PRESETS["fast"],
 }
 TABLE = {  # row: the scores that are averaged in it; "network: variant" is another score of the same network
@@ -79,6 +84,13 @@ TABLE = {  # row: the scores that are averaged in it; "network: variant" is anot
     "tried: Sobel maps compared, normalised": ["normalised: Sobel"],
 }
 
+# Variants by network: as they are called in TABLE, and the score that each is.
+VARIANTS = {
+    "pixels": {"sigma 1": "smooth-1", "sigma 2": "smooth-2", "Sobel": "sobel", "sap": "sap", "nap": "nap"},
+    "normalised": {"Sobel": "sobel", "sap": "sap", "nap": "nap"},
+    "small": {"sap": "sap", "nap": "nap"},
+}
+
 Scores = dict[str, dict[str, np.ndarray]]  # by network and variant: {"normal": ..., "anomalous": ...}
 
 
@@ -91,6 +103,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("reports/parts"))
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    _make_known()
     dataset = load_dataset("mnist", given.data_dir)
     normals = parse_classes(given.normal, dataset.classes)
     wanted = given.networks.split(";") if given.networks else list(NETWORKS)
@@ -126,63 +139,29 @@ def main() -> None:
 def _split(dataset: Dataset, chosen: int | str) -> tuple[OneClassSplit, np.ndarray, np.ndarray]:
     """The split, its validation normals and the development anomalies."""
     split = dataset.one_class(normal=[chosen], seed=0)
-    part = benchmark.scored_part(
-        benchmark.Grid(dataset, (chosen,), (0,), Settings(), part="development"), split
-    )
+    part = scored_part(Grid(dataset, (chosen,), (0,), Settings(), part="development"), split)
     anomalies = part.images[np.isin(part.labels, [chosen], invert=True)]
     return split, split.validation.images, anomalies[:ANOMALIES]
 
 
-def _network(dataset: Dataset, chosen: int | str, name: str) -> Scores:
-    split, *parts = _split(dataset, chosen)
-    detector = Detector(threads=torch.get_num_threads(), **NETWORKS[name])
-    plain = seeds.corrupt
-    if name == "squares hidden in training":
-        seeds.corrupt = lambda images, strength, source: plain(_hide(images, source), strength, source)
-    detector.fit(split.train.images, split.validation.images, split.calibration.images)
-    seeds.corrupt = plain
-    found = {"": [detector.score(images, "smooth") for images in parts]}
-    if name == "pixels":
-        for sigma in (1.0, 2.0):
-            found[f": sigma {sigma:g}"] = [_by(detector, images, _blurred(sigma)) for images in parts]
-    if name in ("pixels", "normalised"):
-        found[": Sobel"] = [_by(detector, images, edges) for images in parts]
-    if name in ("pixels", "normalised", "small"):
-        for rule in HIDDEN_SCORES:
-            found[f": {rule}"] = [detector.score(images, rule) for images in parts]
-    return _named(found)
+class Cosine(Score):
+    """1 - cosine of what `see` makes of an image and of its reconstruction, where both are seen alike."""
 
+    def __init__(self, name: str, see: Callable[[Tensor], Tensor]) -> None:
+        self.name, self.see = name, see
 
-def _neighbours(dataset: Dataset, chosen: int | str) -> Scores:
-    split, *parts = _split(dataset, chosen)
-    train, *tensors = (_tensor(images) for images in (split.train.images, *parts))
-    near = {": 1": Neighbours.fit(train, 1), "": Neighbours.fit(train, 5)}
-    near[": 1"].count, near[": 1"].candidates = 1, near[""].candidates  # of the same twenty
-    found = {
-        key: [one.scores(x, ("smooth",))["smooth"].numpy() for x in tensors] for key, one in near.items()
-    }
-    blur = _blurred(1.0)
-    flat = [torch.nn.functional.normalize(blur(settled(x)).flatten(1)) for x in (train, *tensors)]
-    found[": stiff"] = [1 - (x @ flat[0].T).topk(5, 1).values.mean(1).numpy() for x in flat[1:]]
-    for view in ("normalised", "pixels"):
-        near = Neighbours.fit(train, 5, VIEWS[view])
-        found[f": {view}"] = [near.scores(x, ("smooth",))["smooth"].numpy() for x in tensors]
-    return _named(found)
+    def fits(self, network: NetworkSettings) -> bool:
+        """Whether what is rebuilt is what is seen."""
+        return VIEWS[network.view].again
 
-
-def _by(detector: Detector, images: np.ndarray, see: Callable[[Tensor], Tensor]) -> np.ndarray:
-    """1 - cosine of what `see` makes of the images in the network's view and of their reconstructions."""
-    member = detector._first()  # a variant of a score is no part of the package
-    scores = []
-    for x in _tensor(images).split(1000):
-        source = member.see(x)[0]
-        a, b = (see(maps).flatten(1) for maps in (source, member.rebuild(source)))
-        scores.append(1 - torch.nn.functional.cosine_similarity(a, b))
-    return torch.cat(scores).clamp_min(1e-7).numpy()
+    def score(self, seen: Evidence, learned: Arrays) -> Tensor:
+        """Scores, float64 (N,), in [0, 2]."""
+        a, b = (self.see(maps.cpu()).flatten(1) for maps in (seen.target, seen.rebuilt))
+        return (1 - F.cosine_similarity(a, b)).clamp_min(1e-7).double()
 
 
 def _blurred(sigma: float) -> Callable[[Tensor], Tensor]:
-    blur = blur_matrix(28, sigma, round(scoring.SMOOTH_CUT * sigma / scoring.SMOOTH_SIGMA)).float()
+    blur = blur_matrix(28, sigma, round(SMOOTH_CUT * sigma / SMOOTH_SIGMA)).float()
     return lambda images: blur @ images @ blur.T
 
 
@@ -192,7 +171,43 @@ def _hide(images: Tensor, source: torch.Generator) -> Tensor:
     middle = 28 * torch.rand(n, 2, 1, generator=source)
     half = 5 + 4 * torch.rand(n, 2, 1, generator=source)
     inside = ((place - middle).abs() < half).float()
-    return images * (1 - inside[:, 0, :, None] * inside[:, 1, None, :])[:, None]
+    return images * (1 - inside[:, 0, :, None] * inside[:, 1, None, :])[:, None].to(images.device)
+
+
+def _with_squares(images: Tensor, source: torch.Generator) -> Tensor:
+    """Squares hidden, and the default's noise."""
+    return corrupt(_hide(images, source), 1.0, source)
+
+
+def _make_known() -> None:
+    """Make the parts that are no part of the package known by their names."""
+    for sigma in (1.0, 2.0):
+        register_score(Cosine(f"smooth-{sigma:g}", _blurred(sigma)))
+    register_score(Cosine("sobel", edges))
+    NETWORKS["squares hidden in training"] = trained_against(_with_squares, "ae-squares")
+
+
+def _network(dataset: Dataset, chosen: int | str, name: str) -> Scores:
+    split, *parts = _split(dataset, chosen)
+    detector = Detector(threads=torch.get_num_threads(), **NETWORKS[name])
+    detector.fit(split.train.images, split.validation.images, split.calibration.images)
+    variants = {"": "smooth"} | {f": {key}": rule for key, rule in VARIANTS.get(name, {}).items()}
+    return _named({key: [detector.score(images, rule) for images in parts] for key, rule in variants.items()})
+
+
+def _neighbours(dataset: Dataset, chosen: int | str) -> Scores:
+    split, *parts = _split(dataset, chosen)
+    train, *tensors = (_tensor(images) for images in (split.train.images, *parts))
+    near = {": 1": Neighbours.fit(train, 1), "": Neighbours.fit(train, 5)}
+    near[": 1"].candidates = near[""].candidates  # the nearest of the same twenty
+    near |= {f": {view}": Neighbours.fit(train, 5, VIEWS[view]) for view in ("normalised", "pixels")}
+    found = {
+        key: [member.score(x, ("smooth",))["smooth"].numpy() for x in tensors] for key, member in near.items()
+    }
+    blur = _blurred(1.0)
+    flat = [F.normalize(blur(settled(x)).flatten(1)) for x in (train, *tensors)]
+    found[": stiff"] = [1 - (x @ flat[0].T).topk(5, 1).values.mean(1).numpy() for x in flat[1:]]
+    return _named(found)
 
 
 def _tensor(images: np.ndarray) -> Tensor:

@@ -6,8 +6,10 @@ PyOD's part is our own version of what PyOD's test modules ask of a detector; sc
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import pickle
+import pickletools
 import re
 import subprocess
 import sys
@@ -40,6 +42,8 @@ from anomalae import Detector
 from anomalae.detectors.tabular import TableDetector, table_settings
 from anomalae.errors import ConfigError, DataError, TrainingError
 from anomalae.estimator import AutoencoderDetector, VAEDetector
+from anomalae.kinds import MODELS
+from anomalae.settings import DESCRIPTIONS, Settings
 
 BOTH = [AutoencoderDetector, VAEDetector]
 TINY = {"hidden": (8,), "epochs": 2}
@@ -563,11 +567,67 @@ class TestPickle:
         copied.detector_.save("run")
         assert_array_equal(Detector.load("run").score(images), detector.decision_function(images))
 
+    @pytest.mark.parametrize("of", ["table", "images"])
+    def test_what_fitting_left_is_there_again(self, kind, again, of, zeros, table):
+        settings, rows = (TINY, table[0]) if of == "table" else (IMAGE, zeros)
+        detector = kind(threads=1, **settings).fit(rows)
+        copied = again(detector)
+        assert vars(copied).keys() == vars(detector).keys()
+        assert copied.history_ == copied.detector_.history == detector.history_
+        assert copied.detector_.settings == detector.detector_.settings
+        assert copied.detector_.threads == 1
+        assert copied.detector_.device == detector.detector_.device
+        assert_array_equal(copied.calibration_scores(), detector.calibration_scores())
+        assert_array_equal(again(copied).decision_function(rows), detector.decision_function(rows))
+        assert copied.fit(rows).decision_scores_.tolist() == detector.decision_scores_.tolist()
+
+    def test_after_a_fit_that_failed_it_is_what_it_was(self, kind, again, zeros, table, images):
+        detector = kind(**IMAGE).fit(zeros)
+        with pytest.raises(ConfigError):
+            detector.set_params(rule="smooth").fit(table[0])
+        copied = again(detector)
+        assert_array_equal(copied.detector_.score(images), detector.detector_.score(images))
+
     def test_unfitted(self, kind, again, table):
         copied = again(kind(latent_dim=2, **TINY))
         assert copied.get_params() == kind(latent_dim=2, **TINY).get_params()
         with pytest.raises(NotFittedError):
             copied.predict(table[1])
+
+
+@pytest.mark.parametrize("of", ["table", "images"])
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_pickle_names_no_module_of_ours_but_the_estimators(kind, of, zeros, table):
+    """Modules move; what is kept by their names is then lost."""
+    detector = kind(**IMAGE).fit(zeros) if of == "images" else kind(**TINY).fit(table[0])
+    words = {word for _, word, _ in pickletools.genops(pickle.dumps(detector)) if isinstance(word, str)}
+    assert kind.__name__ in words
+    modules = {word for word in words if word.partition(".")[0] in ("anomalae", "torch")}
+    assert modules == {"anomalae.estimator"}
+
+
+def test_a_pickle_in_memory_that_must_not_be_written_is_read(tmp_path, table, request):
+    detector = AutoencoderDetector(**TINY).fit(table[0])
+    joblib.dump(detector, tmp_path / "kept")
+    request.addfinalizer(lambda: torch.set_warn_always(False))
+    torch.set_warn_always(True)  # of such memory it does but once
+    mapped = joblib.load(tmp_path / "kept", mmap_mode="r")
+    assert_array_equal(mapped.decision_function(table[1]), detector.decision_function(table[1]))
+
+
+@pytest.mark.parametrize("of", ["table", "images"])
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_pickle_leaves_threads_and_missing_devices_alone(kind, of, zeros, table, monkeypatch):
+    rows = zeros if of == "images" else table[0]
+    detector = kind(**(IMAGE if of == "images" else TINY)).fit(rows)
+    detector.set_params(device="mps", threads=5)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    copied = pickle.loads(pickle.dumps(detector))
+    assert asked == []
+    assert copied.detector_.device.type == "cpu"
+    assert_array_equal(copied.decision_function(rows), detector.decision_function(rows))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
@@ -680,6 +740,80 @@ def test_beta_weighs_the_kl_term():
     assert_allclose(heavy.score(rows), (z**2).mean(1), atol=0.3)
     light = TableDetector(model="vae", beta=0.0, epochs=30, noise=0.0, latent_dim=3).fit(rows)
     assert light.score(rows).mean() < 0.3 * heavy.score(rows).mean()
+
+
+# --- settings ------------------------------------------------------------------------------------------------------
+
+OTHER_NAMES = {"score": "rule", "seed": "random_state"}  # scikit-learn has taken `score`, and calls a seed so
+MISSING = {
+    "model": "each estimator is one",
+    "views": "one network of the pixels, for tables have no views",
+    "members": "as views; ensembles of estimators are PyOD's and scikit-learn's to make",
+    "neighbours": "as views; PyOD has its own",
+    "layers": "of a ladder-vae, which is no estimator",
+    "auxiliary_dim": "of an adgm, which is no estimator",
+}
+OF_THE_VAE = {"likelihood", "beta", "samples"}
+FOLLOW_THE_TABLE = {"hidden", "latent_dim"}  # None: of images the measured default, of tables what fits them
+MORE = {"contamination", "device", "threads", "path"}  # no settings
+# By setting, a value that it must not have, of images as of tables.
+WRONG = {
+    "latent_dim": 785,
+    "hidden": (0,),
+    "epochs": 0,
+    "batch_size": 2.5,
+    "learning_rate": 0,
+    "weight_decay": -1.0,
+    "noise": float("nan"),
+    "passes": 0,
+    "random_state": -1,
+    "beta": -0.5,
+}
+WRONG_OF_IMAGES = {
+    "architecture": "rnn",
+    "hidden": 5,
+    "rule": "smoth",
+    "likelihood": "normal",
+    "samples": 0,
+}
+
+
+def parameters(kind: type) -> dict[str, Any]:
+    """Names and defaults of an estimator's constructor."""
+    given = inspect.signature(kind).parameters.values()
+    return {parameter.name: parameter.default for parameter in given}
+
+
+@pytest.mark.parametrize(("kind", "model"), [(AutoencoderDetector, "ae"), (VAEDetector, "vae")])
+class TestSettings:
+    def test_every_setting_is_an_argument_or_missing_for_a_reason(self, kind, model):
+        missing = set(MISSING) | (OF_THE_VAE if model == "ae" else set())
+        expected = {OTHER_NAMES.get(name, name) for name in set(DESCRIPTIONS) - missing}
+        assert set(parameters(kind)) == expected | MORE
+        assert MODELS[model].own.keys() == (OF_THE_VAE if model == "vae" else set())
+        assert kind().get_params() == parameters(kind)
+
+    def test_defaults_are_those_of_settings(self, kind, model):
+        ours = {OTHER_NAMES.get(name, name): name for name in DESCRIPTIONS}
+        for argument, default in parameters(kind).items():
+            if argument not in MORE:
+                name = ours[argument]
+                wanted = None if name in FOLLOW_THE_TABLE else Settings.__dataclass_fields__[name].default
+                assert default == wanted, argument
+                assert type(default) is type(wanted), argument
+
+    @pytest.mark.parametrize("of", ["table", "images"])
+    def test_wrong_values_are_told_as_by_settings(self, kind, model, of, zeros, table):
+        rows, wrong = (table[0], WRONG) if of == "table" else (zeros, WRONG | WRONG_OF_IMAGES)
+        names = {other: name for name, other in OTHER_NAMES.items()}
+        for argument in parameters(kind).keys() & wrong.keys():
+            with pytest.raises(ConfigError) as expected:
+                Settings.of(model=model, **{names.get(argument, argument): wrong[argument]})
+            with pytest.raises(ConfigError, match=f"^{re.escape(str(expected.value))}$"):
+                kind(**{argument: wrong[argument]}).fit(rows)
+
+    def test_a_wrong_value_of_each_is_tried(self, kind, model):
+        assert parameters(kind).keys() - MORE <= WRONG.keys() | WRONG_OF_IMAGES.keys()
 
 
 # --- the rest ------------------------------------------------------------------------------------------------------

@@ -1,13 +1,28 @@
-"""Settings: ranges are checked by name, JSON goes in and out, unknown keys are refused."""
+"""Settings: ranges are checked by name, JSON goes in and out, unknown keys are refused.
+
+Each is described once: its options, its keys of a TOML file and the networks' own settings follow.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 
+import click
 import pytest
 
+from anomalae.cli.commands import benchmark, train
+from anomalae.cli.settings import flag
 from anomalae.errors import ConfigError
-from anomalae.settings import Settings
+from anomalae.kinds import LIKELIHOODS, MODELS, owners
+from anomalae.models import likelihoods
+from anomalae.settings import DESCRIPTIONS, Choice, NetworkSettings, Real, Settings, Views, Whole, Widths
+
+COMMANDS = {"train": train.command, "benchmark": benchmark.command}
+TYPED = [name for name in DESCRIPTIONS if name != "seed"]  # `--seed` and `--seeds` are the commands' own
+# What settings of an ensemble are about, and no network of it has: its schedule, its score, its members.
+OF_ALL = {"epochs", "batch_size", "score", "views", "members", "neighbours"}
 
 
 def test_json_round_trip():
@@ -70,3 +85,131 @@ def test_few_images_get_smaller_batches_and_more_epochs(n, batch_size, epochs):
 def test_conv_has_two_layers():
     with pytest.raises(ConfigError, match="2 layers"):
         Settings(architecture="conv", hidden=(8,))
+
+
+# --- descriptions -------------------------------------------------------------------------------------------------
+
+
+def test_every_setting_is_described():
+    assert list(DESCRIPTIONS) == [field.name for field in dataclasses.fields(Settings)]
+
+
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_a_description_is_a_sentence_and_holds_of_the_default(name):
+    described, default = DESCRIPTIONS[name], Settings.__dataclass_fields__[name].default
+    assert described.help[0].isupper()
+    assert described.help.endswith(".")
+    assert described.optional == (default is None)
+    if default is None:
+        assert described.shown, "what it is by default, nobody could tell"
+    else:
+        assert described.range.check(name, default) == default
+    for kind in MODELS:
+        if name in kind.own:
+            assert described.range.check(name, kind.own[name]) == kind.own[name]
+
+
+@pytest.mark.parametrize("name", [name for name in DESCRIPTIONS if not DESCRIPTIONS[name].optional])
+def test_none_is_no_value_of_a_setting_that_has_a_default(name):
+    with pytest.raises(ConfigError, match=rf"^{name} None: must be "):
+        Settings(**{name: None})
+
+
+def test_what_a_kind_has_of_its_own_are_settings():
+    for kind in MODELS:
+        assert set(kind.own) <= set(DESCRIPTIONS), kind.name
+        for name in kind.own:
+            assert DESCRIPTIONS[name].optional, name
+            assert kind.name in owners(name)
+            assert getattr(Settings(model=kind.name), name) == kind.own[name]
+    assert Settings(model="ae").likelihood is None
+
+
+def test_likelihoods_are_named_as_they_are_built():
+    """Their names are known without torch, which their formulas need."""
+    assert tuple(likelihoods.LIKELIHOODS) == LIKELIHOODS == DESCRIPTIONS["likelihood"].range.names()
+
+
+def test_a_network_has_what_is_of_one_network():
+    names = {field.name for field in dataclasses.fields(NetworkSettings)}
+    assert names == (set(DESCRIPTIONS) - OF_ALL) | {"view"}
+    settings = Settings(model="vae", views=("edges", "pixels"), members=2, latent_dim=3, neighbours=5, seed=7)
+    network = settings.network("edges")
+    assert all(getattr(network, name) == getattr(settings, name) for name in names - {"view"})
+    assert network.view == "edges"
+    assert settings.network("edges", seed=8) == dataclasses.replace(network, seed=8)
+
+
+# --- options ------------------------------------------------------------------------------------------------------
+
+
+def option(command: str, name: str) -> click.Option:
+    return next(p for p in COMMANDS[command].params if flag(name) in p.opts)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("name", TYPED)
+def test_every_setting_is_an_option_of_the_same_range(command, name):
+    described, typed = DESCRIPTIONS[name], option(command, name)
+    allowed = described.range
+    assert (typed.name, typed.default, typed.multiple) == (name, None, False)
+    assert typed.help.startswith(described.help)
+    if isinstance(allowed, Whole):
+        assert isinstance(typed.type, click.IntRange)
+        assert (typed.type.min, typed.type.max) == (allowed.least, allowed.most)
+        assert {typed.type.min_open, typed.type.max_open, typed.type.clamp} == {False}
+    elif isinstance(allowed, Real):
+        assert isinstance(typed.type, click.FloatRange)
+        assert (typed.type.min, typed.type.max) == (allowed.least, None)
+        assert (typed.type.min_open, typed.type.clamp) == (allowed.open, False)
+    elif isinstance(allowed, Choice):
+        assert tuple(typed.type.choices) == allowed.names()
+    else:
+        assert isinstance(typed.type, click.types.StringParamType)
+        assert (typed.callback is not None) == isinstance(allowed, Views | Widths)
+
+
+def test_the_seed_is_the_commands_own():
+    assert option("train", "seed").type.min == DESCRIPTIONS["seed"].range.least
+    assert "--seed" not in {opt for p in COMMANDS["benchmark"].params for opt in p.opts}
+
+
+# Of each setting a line of TOML, and what it means.
+LINES = {
+    "model": ('"vae"', "vae"),
+    "architecture": ('"conv"', "conv"),
+    "latent_dim": ("16", 16),
+    "hidden": ("[8, 4]", (8, 4)),
+    "epochs": ("2", 2),
+    "batch_size": ("7", 7),
+    "learning_rate": ("1e-3", 1e-3),
+    "weight_decay": ("0", 0),
+    "noise": ("0.5", 0.5),
+    "score": ('"mse"', "mse"),
+    "likelihood": ('"gaussian"', "gaussian"),
+    "beta": ("0.5", 0.5),
+    "samples": ("4", 4),
+    "layers": ("3", 3),
+    "auxiliary_dim": ("5", 5),
+    "passes": ("1", 1),
+    "views": ('["edges", "pixels"]', ("edges", "pixels")),
+    "members": ("2", 2),
+    "neighbours": ("5", 5),
+}
+
+
+def test_lines_of_toml_are_of_all_settings():
+    assert list(LINES) == TYPED
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("dashed", [True, False])
+def test_every_setting_is_a_key_of_a_toml_file(command, dashed):
+    keys = {name: name.replace("_", "-") if dashed else name for name in LINES}
+    Path("all.toml").write_text("".join(f"{keys[name]} = {line}\n" for name, (line, _) in LINES.items()))
+    context = COMMANDS[command].make_context(command, ["--config", "all.toml"])
+    assert {name: context.params[name] for name in LINES} == {
+        name: value for name, (_, value) in LINES.items()
+    }
+    typed = COMMANDS[command].make_context(command, ["--config", "all.toml", "--latent-dim", "3"])
+    assert typed.params["latent_dim"] == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation import conformal
 from anomalae.models.tabular import build_for_table, corrupt_rows
 from anomalae.models.training import loop
-from anomalae.models.training.state import Epoch, Learner, Training
+from anomalae.models.training.state import Epoch, Learner, Training, history_lines
 from anomalae.runs.environment import choose_device, use_threads
 from anomalae.settings import DEFAULT_ALPHA, Settings
 
@@ -23,6 +24,7 @@ WIDEST_CODE = 64  # units of the embedding, likewise
 FARTHEST = 1e150  # standard deviations; the square of more is no number
 SCORING_BATCH = 1024  # rows a forward pass
 MODELS = ("ae", "vae")
+_OF_COLUMNS = ("mean", "scale", "low", "high")  # what is known of each
 # What a table has no use for, and the value that says so.
 _IMAGES_ONLY = {"views": ("pixels",), "members": 1, "neighbours": 0}
 
@@ -122,6 +124,39 @@ class TableDetector:
     def threshold(self, alpha: float = DEFAULT_ALPHA) -> float | None:
         """The score above which rows are flagged at false-alarm level alpha; None when none can be."""
         return conformal.threshold(self._calibration, alpha)
+
+    # --- keeping ---
+
+    def state(self) -> dict[str, Any]:
+        """A fitted detector as plain values and arrays, from which `of_state` makes it again."""
+        weights = {name: tensor.numpy() for name, tensor in self._model.state_dict().items()}
+        columns = {name: getattr(self, name) for name in _OF_COLUMNS}
+        return {
+            "asked": dict(self.asked),
+            "settings": self.settings.to_dict(),
+            "history": history_lines(self.history),
+            "columns": columns,
+            "weights": weights,
+            "calibration": self._calibration,
+        }
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any], *, device: str = "auto") -> TableDetector:
+        """The detector that `state` told of: it scores the same, bit for bit. ConfigError for an absent device."""
+        detector = cls(device=device, **state["asked"])
+        detector.settings = Settings.from_dict(state["settings"])
+        detector.history = [Epoch(**line) for line in state["history"]]
+        for name in _OF_COLUMNS:
+            setattr(detector, name, np.array(state["columns"][name]))
+        network: Any = build_for_table(detector.settings.network("pixels"), len(detector.mean))
+        detector._model = network.double().eval()
+        # Copied: joblib may give memory that must not be written, of which PyTorch warns.
+        weights = {name: torch.tensor(array) for name, array in state["weights"].items()}
+        detector._model.load_state_dict(weights)
+        detector._calibration = state["calibration"]
+        return detector
+
+    # --- inside ---
 
     def _standardise_by(self, rows: np.ndarray) -> None:
         with np.errstate(over="ignore", invalid="ignore"):

@@ -12,6 +12,9 @@ from anomalae.errors import DataError
 from anomalae.evaluation.checks import check_counts, check_truth, real_array
 from anomalae.evaluation.delong import disjoint_pairs, structural_components, variance_of_mean
 
+# What a small p-value shows, and nothing beyond.
+WORDING = "a difference of these fitted models on these test images"
+
 
 class DelongTest(NamedTuple):
     """The answer of `delong_test`."""

@@ -14,15 +14,13 @@ from anomalae import files, text
 from anomalae.datasets.load import Part
 from anomalae.errors import DataError
 from anomalae.evaluation.metrics import Evaluation, evaluate
-from anomalae.evaluation.significance import delong_test, holm
+from anomalae.evaluation.significance import WORDING, delong_test, holm
 from anomalae.experiments.baselines.trials import OK, Trial, versions
 from anomalae.experiments.command_lines import compare_command
 from anomalae.experiments.run import Run, truth
 from anomalae.runs import results
 from anomalae.runs.results import OWN
 from anomalae.version import __version__
-
-WORDING = "a difference of these fitted models on these test images"
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Problem:
     seed: int  # of the run's split
 
 
-def problem(run: Run) -> Problem:
+def find_problem(run: Run) -> Problem:
     """Find the images that a run was trained on and is tested on.
 
     Baselines have no use for a calibration set and get the validation images instead; the calibration images are
@@ -85,41 +83,41 @@ class Own:
     score_seconds: float
 
 
-def score_run(found: Problem) -> Own:
+def score_run(problem: Problem) -> Own:
     """Score the test images with the run's own rule, and measure how long that takes."""
-    detector = found.run.detector
+    detector = problem.run.detector
     settings = detector.settings
-    detector.score(found.test.images[:1])  # what PyTorch sets up on its first call is not scoring
+    detector.score(problem.test.images[:1])  # what PyTorch sets up on its first call is not scoring
     begun = time.perf_counter()
-    scores = detector.score(found.test.images)
+    scores = detector.score(problem.test.images)
     seconds = time.perf_counter() - begun
     words = f"{settings.short}, latent {settings.latent_dim}, {settings.epochs} epochs, score {settings.rule}"
-    return Own(settings.rule, words, scores, found.run.record.seconds, seconds)
+    return Own(settings.rule, words, scores, problem.run.record.seconds, seconds)
 
 
-def rows(found: Problem, own: Own, trials: Sequence[Trial]) -> list[Row]:
+def rows(problem: Problem, own: Own, trials: Sequence[Trial]) -> list[Row]:
     """The run's row, then the baselines', in the order of `trials`."""
     p_values = iter(
-        holm([delong_test(_scores(t), own.scores, found.is_anomaly).p_value for t in trials if t.ok])
+        holm([delong_test(_scores(t), own.scores, problem.is_anomaly).p_value for t in trials if t.ok])
     )
     mine = Row(
-        OWN, own.settings, *_numbers(own.scores, found), own.fit_seconds, own.score_seconds, None, None, OK
+        OWN, own.settings, *_numbers(own.scores, problem), own.fit_seconds, own.score_seconds, None, None, OK
     )
-    return [mine, *(_row(trial, found, next(p_values, None) if trial.ok else None) for trial in trials)]
+    return [mine, *(_row(trial, problem, next(p_values, None) if trial.ok else None) for trial in trials)]
 
 
-def _row(trial: Trial, found: Problem, p_value: float | None) -> Row:
-    numbers = _numbers(trial.scores, found)
+def _row(trial: Trial, problem: Problem, p_value: float | None) -> Row:
+    numbers = _numbers(trial.scores, problem)
     times = trial.fit_seconds, trial.score_seconds, trial.peak_memory_bytes
     return Row(trial.baseline.label, trial.settings, *numbers, *times, p_value, trial.status)
 
 
 def _numbers(
-    scores: np.ndarray | None, found: Problem
+    scores: np.ndarray | None, problem: Problem
 ) -> tuple[float | None, list[float] | None, float | None, float | None]:
     if scores is None:
         return None, None, None, None
-    it: Evaluation = evaluate(scores, found.is_anomaly)
+    it: Evaluation = evaluate(scores, problem.is_anomaly)
     interval = None if it.roc_auc_interval is None else list(it.roc_auc_interval)
     return it.roc_auc, interval, it.average_precision, it.fpr_at_95_tpr
 
@@ -136,7 +134,7 @@ def best(table: Sequence[Row]) -> str | None:
 
 
 def document(
-    found: Problem,
+    problem: Problem,
     own: Own,
     table: Sequence[Row],
     *,
@@ -150,7 +148,7 @@ def document(
 ) -> dict[str, Any]:
     """What `compare --json` prints and `comparison.json` holds."""
     command = compare_command(
-        run or found.run.name,
+        run or problem.run.name,
         baselines,
         runs_dir=runs_dir,
         seed=seed,
@@ -159,14 +157,14 @@ def document(
         threads=threads,
     )
     return {
-        "run": found.run.name,
-        "dataset": found.dataset,
-        "normal": list(found.normal),
+        "run": problem.run.name,
+        "dataset": problem.dataset,
+        "normal": list(problem.normal),
         "score": own.rule,
-        "n_train": len(found.train),
-        "n_test": len(found.test),
-        "n_normal": int((~found.is_anomaly).sum()),
-        "n_anomalous": int(found.is_anomaly.sum()),
+        "n_train": len(problem.train),
+        "n_test": len(problem.test),
+        "n_normal": int((~problem.is_anomaly).sum()),
+        "n_anomalous": int(problem.is_anomaly.sum()),
         "seed": seed,
         "pca": pca,
         "time_limit": time_limit,
@@ -179,10 +177,10 @@ def document(
     }
 
 
-def keep(found: Problem, own: Own, trials: Sequence[Trial], document: dict[str, Any]) -> None:
+def keep(problem: Problem, own: Own, trials: Sequence[Trial], document: dict[str, Any]) -> None:
     """Write `comparison.json` and `comparison.safetensors` (scores of each method that is ok) into the run."""
     arrays = {OWN: own.scores} | {t.baseline.label: _scores(t) for t in trials if t.ok}
-    results.write_comparison(found.run.folder, document, arrays)
+    results.write_comparison(problem.run.folder, document, arrays)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------

@@ -1,33 +1,19 @@
-"""Grids of trainings: each chosen class normal, or anomalous, in turn; several seeds; one table. A kill loses one
-cell at most."""
+"""A grid of trainings: which classes are normal, or anomalous, in turn; which seeds; on what they are judged."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
-from anomalae import files
-from anomalae.datasets.load import Dataset, OneClassSplit, Part
-from anomalae.detectors.detector import Detector
-from anomalae.errors import BundleError, ConfigError, DataError
-from anomalae.evaluation.conformal import false_alarm_band
-from anomalae.evaluation.intervals import mean_auc_interval
-from anomalae.experiments import run as experiment
-from anomalae.experiments import tables as benchmark_tables
-from anomalae.experiments.command_lines import benchmark_command
-from anomalae.runs.environment import choose_device, record_environment
+from anomalae.datasets.dataset import Dataset, OneClassSplit, Part
+from anomalae.errors import ConfigError
 from anomalae.settings import Settings
 
 PARTS = ("test", "development")
 SIDES = ("normal", "anomalous")
-SPEC = "benchmark.json"
-CELLS = "cells"
+CELLS = "cells"  # folder of the cells, below that of the table
 DEVELOPMENT_ANOMALIES = 10_000  # at most; more would cost time and tell little beside a few hundred normals
 
 
@@ -79,94 +65,6 @@ class Grid:
         return tuple(name for name in self.dataset.classes if (name == chosen) == (self.side == SIDES[0]))
 
 
-def prepare(grid: Grid, folder: Path) -> None:
-    """Make the folder, or check that what lies there belongs to the same grid; ConfigError where it does not."""
-    for chosen in grid.classes if grid.part == "test" else ():
-        others = experiment.truth(grid.dataset.test.labels, (chosen,))
-        if others.all() or not others.any():
-            missing = others.all() == (grid.side == "normal")
-            raise DataError(
-                f"class {chosen}: the test part of {grid.dataset.name} has no "
-                f"{'normal' if missing else 'anomalous'} image"
-            )
-    spec = grid.spec()
-    path = folder / SPEC
-    if path.is_file():
-        kept = files.read_json(path)
-        if not isinstance(kept, dict) or not isinstance(kept.get("settings"), dict):
-            raise BundleError(f"{path}: not a benchmark's description")
-        found = _completed(kept)
-        for key, value in spec.items():
-            if found.get(key) != value:
-                difference = _difference(found.get(key), value)
-                raise ConfigError(f"{path}: has another {key} ({difference})", advice="output")
-        return
-    try:
-        (folder / CELLS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
-    files.write_json(path, spec)
-
-
-def _completed(found: dict[str, Any]) -> dict[str, Any]:
-    """An older table's description, with the defaults of what did not exist then."""
-    settings = Settings.of(**found["settings"]).to_dict() | found["settings"]
-    del settings["seed"]
-    return {"side": SIDES[0], **found, "settings": settings}
-
-
-def run(
-    grid: Grid,
-    folder: Path,
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    on_cell: Callable[[str, dict[str, Any], bool], None] = lambda name, cell, new: None,
-    on_start: Callable[[str, OneClassSplit], tuple[Callable, Callable]] | None = None,
-) -> dict[str, Any]:
-    """Train and evaluate every cell that is not there yet; write and return the table (`table.json`).
-
-    `on_cell(name, cell, new)` comes after each cell, `on_start(name, split)` before a training and returns its
-    `(on_epoch, on_batch)` callbacks. Cells are run one after another, seed by seed.
-    """
-    prepare(grid, folder)
-    cells = []
-    for seed in grid.seeds:
-        for chosen in grid.classes:
-            name = cell_name(grid, chosen, seed)
-            path = folder / CELLS / f"{name}.json"
-            new = not path.is_file()
-            if new:
-                _run_cell(grid, chosen, seed, folder / CELLS / name, device, threads, on_start)
-            cell = files.read_json(path)
-            cells.append(cell)
-            on_cell(name, cell, new)
-    table = summarise(grid, cells, folder)
-    table["environment"] = dataclasses.asdict(record_environment(choose_device(device)))
-    table = _with_baselines(table, folder / "table.json")
-    write(table, folder)
-    return table
-
-
-def write(table: dict[str, Any], folder: Path) -> None:
-    """Write the table as JSON, Markdown and CSV."""
-    files.write_json(folder / "table.json", table)
-    files.write_bytes(folder / "table.md", benchmark_tables.markdown(table).encode())
-    files.write_bytes(folder / "table.csv", benchmark_tables.csv_table(table).encode())
-
-
-def _with_baselines(table: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The table with the columns of baselines that the one before it had, if it is of the same classes and seeds."""
-    if not path.is_file():
-        return table
-    before = files.read_json(path)
-    chosen = [row[table["side"]] for row in table["rows"]]
-    same = before.get("seeds") == table["seeds"] and before.get("side") == table["side"]
-    if "baselines" not in before or not same or [row[table["side"]] for row in before["rows"]] != chosen:
-        return table
-    return {**table, **{key: before[key] for key in ("baselines", "baseline_versions", "command")}}
-
-
 def cell_name(grid: Grid, chosen: int | str, seed: int) -> str:
     """Name of a cell's files: the class by its place in the data set, so that any class name will do."""
     return f"{grid.side}-{grid.dataset.classes.index(chosen)}_seed-{seed}"
@@ -183,135 +81,3 @@ def scored_part(grid: Grid, split: OneClassSplit) -> Part:
         np.concatenate([split.validation.images, train.images[chosen]]),
         np.concatenate([split.validation.labels, train.labels[chosen]]),
     )
-
-
-def _run_cell(
-    grid: Grid,
-    chosen: int | str,
-    seed: int,
-    base: Path,
-    device: str,
-    threads: int | None,
-    on_start: Callable[[str, OneClassSplit], tuple[Callable, Callable]] | None,
-) -> None:
-    split = grid.split(chosen, seed)
-    settings = dataclasses.replace(grid.settings, seed=seed)
-    callbacks = on_start(base.name, split) if on_start else (lambda state: None, lambda done, loss: None)
-    detector = Detector(device=device, threads=threads, **settings.to_dict())
-    detector.fit(
-        split.train.images,
-        split.validation.images,
-        split.calibration.images,
-        data=experiment.describe(grid.dataset, split),
-        on_epoch=callbacks[0],
-        on_batch=callbacks[1],
-    )
-    part = scored_part(grid, split)
-    by_name = detector.score_members(part.images)
-    evaluations = {
-        rule: experiment.evaluate_scores(detector, scores, part.labels, rule, alpha=grid.alpha)
-        for rule, scores in detector.combine(by_name).items()
-    }
-    arrays = {rule: evaluation.scores for rule, evaluation in evaluations.items()}
-    by_member = by_name[settings.rule] if len(by_name[settings.rule]) > 1 else {}
-    if settings.neighbours and settings.n_networks > 1:
-        networks = {name: by_member[name] for name in detector.network_names}
-        by_member |= {"all networks": detector.combine({settings.rule: networks})[settings.rule]}
-    arrays |= {f"{settings.rule} of {name}": scores for name, scores in by_member.items()}
-    anomalous = experiment.truth(part.labels, split.normal)
-    files.write_arrays(base.with_suffix(".safetensors"), arrays)
-    last = detector.history[-1]
-    cell = {
-        grid.side: chosen,
-        "seed": seed,
-        "n_train": len(split.train),
-        "n_calibration": detector.n_calibration,
-        "seconds": round(sum(line.seconds for line in detector.history), 2),
-        "loss": last.loss,
-        "validation_loss": last.validation_loss,
-        "scores": {rule: evaluation.to_dict() for rule, evaluation in evaluations.items()},
-        "members": {name: float(roc_auc_score(anomalous, scores)) for name, scores in by_member.items()},
-    }
-    files.write_json(base.with_suffix(".json"), cell)  # last: a cell without it is done again
-
-
-def summarise(grid: Grid, cells: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
-    """The table as JSON-able values: a row a normal class, means and spreads over seeds, by every rule."""
-    rules = [rule for rule in cells[0]["scores"] if all(rule in cell["scores"] for cell in cells)]
-    main = grid.settings.rule
-    names = list(cells[0].get("members", {}))
-    rows = []
-    for chosen in grid.classes:
-        own = [cell for cell in cells if cell[grid.side] == chosen]
-        rates = [cell["scores"][main]["false_alarm_rate"] for cell in own]
-        n_normal = own[0]["scores"][main]["n_normal"]
-        bands = [false_alarm_band(c["n_calibration"], n_normal, grid.alpha) for c in own[:1]]
-        rows.append(
-            {
-                grid.side: chosen,
-                "n_train": own[0]["n_train"],
-                "n_calibration": own[0]["n_calibration"],
-                "n_normal": n_normal,
-                "n_anomalous": own[0]["scores"][main]["n_anomalous"],
-                "roc_auc": {rule: spread([c["scores"][rule]["roc_auc"] for c in own]) for rule in rules},
-                "false_alarm_rates": rates,
-                "false_alarm_band": list(bands[0]),
-                "detection_rate": spread([c["scores"][main]["detection_rate"] for c in own]),
-                "seconds": spread([c["seconds"] for c in own]),
-                "members": {name: spread([c["members"][name] for c in own]) for name in names},
-            }
-        )
-    mean = {}
-    for rule in rules:
-        by_seed: list[float | None] = [
-            float(np.mean([c["scores"][rule]["roc_auc"] for c in cells if c["seed"] == seed]))
-            for seed in grid.seeds
-        ]
-        mean[rule] = spread(by_seed) | {"interval": _mean_interval(grid, cells, rule, folder)}
-    by_seed_of = {
-        name: [
-            float(np.mean([c["members"][name] for c in cells if c["seed"] == seed])) for seed in grid.seeds
-        ]
-        for name in names
-    }
-    return {
-        **grid.spec(),
-        "command": benchmark_command(grid),
-        "score": main,
-        "seeds": list(grid.seeds),
-        "rows": rows,
-        "mean": mean,
-        "members": {name: spread(values) for name, values in by_seed_of.items()},
-        "worst": min(row["roc_auc"][main]["mean"] for row in rows),
-    }
-
-
-def _mean_interval(
-    grid: Grid, cells: Sequence[dict[str, Any]], rule: str, folder: Path
-) -> list[float] | None:
-    """Bootstrap interval of the mean AUC, the shared test images resampled once for all cells."""
-    if grid.part != "test":
-        return None  # every cell has normals of its own there
-    labels = grid.dataset.test.labels
-    scores = []
-    for cell in cells:
-        path = folder / CELLS / f"{cell_name(grid, cell[grid.side], cell['seed'])}.safetensors"
-        scores.append(files.read_arrays(path)[0][rule])
-    anomalous = np.stack([experiment.truth(labels, grid.normal(cell[grid.side])) for cell in cells])
-    return list(mean_auc_interval(np.stack(scores), anomalous, labels))
-
-
-def spread(values: Sequence[float | None]) -> dict[str, Any]:
-    """Mean, sample standard deviation (None for one value) and the values; None where a value is missing."""
-    there = [value for value in values if value is not None]
-    if len(there) < len(values):
-        return {"mean": None, "sd": None, "values": values}
-    deviation = float(np.std(there, ddof=1)) if len(there) > 1 else None
-    return {"mean": float(np.mean(there)), "sd": deviation, "values": values}
-
-
-def _difference(found: Any, wanted: Any) -> str:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
-        return ", ".join(f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} here" for key in keys)
-    return f"{found!r} there, {wanted!r} here"

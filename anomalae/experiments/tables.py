@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from anomalae import files, text
-from anomalae.experiments.comparison import WORDING
+from anomalae.evaluation.significance import WORDING
 
 NORMAL = "normal"
 

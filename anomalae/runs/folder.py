@@ -101,14 +101,14 @@ def list_runs(runs_dir: Path) -> list[Path]:
     """Folders of runs, finished or not, newest first. Empty where `runs_dir` does not exist."""
     if not os.path.isdir(runs_dir):  # noqa: PTH112
         return []
-    found = [
+    folders = [
         folder
         for folder in runs_dir.iterdir()
         if folder.is_dir()
         and not folder.name.startswith(".")
         and (is_finished(folder) or is_unfinished(folder))
     ]
-    return sorted(found, key=lambda folder: (-_age_key(folder), folder.name))
+    return sorted(folders, key=lambda folder: (-_age_key(folder), folder.name))
 
 
 def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from anomalae import files
-from anomalae.evaluation.intervals import delong_test
+from anomalae.evaluation.significance import delong_test
 from anomalae.experiments.baselines.registry import BaselineDetector
 from tests.cli import QUICK, fails, ok, parsed, run
 

@@ -74,6 +74,19 @@ def test_terms_equal_torch_distributions(images):
     torch.testing.assert_close(model.kl_units(model.infer(images)), torch.stack(costs).mean(0))
 
 
+def test_the_posterior_is_that_of_z_with_a_at_its_mean(images):
+    model = stirred(tiny((3, 2)))
+    _, a, q_z, _, _ = gaussians(model, images, torch.zeros(5, dtype=torch.float64))
+    mean, log_variance = model.posterior(images)
+    torch.testing.assert_close(mean, q_z.mean)
+    torch.testing.assert_close(log_variance, 2 * q_z.stddev.log())
+    assert torch.equal(model.encode(images), mean)
+    with torch.no_grad():
+        without_a = model.encoder(images)[:, :3]
+    assert (mean - without_a).abs().max() > 0.1, "a has no say here"
+    assert torch.equal(model.unit_means(images), torch.cat([mean, a], dim=1))
+
+
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_elbo_is_the_mean_log_weight_and_never_above_iwae(likelihood, images):
     model = stirred(tiny((3, 2), likelihood, samples=7))

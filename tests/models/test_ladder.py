@@ -109,6 +109,30 @@ def distributions(model: LadderVAE, images: torch.Tensor, draw: torch.Tensor) ->
     return found[::-1]
 
 
+@pytest.mark.parametrize("dims", [(4,), (4, 2), (4, 3, 2)])
+def test_the_posterior_is_that_of_the_lowest_layer_with_those_above_at_their_means(dims, images):
+    """By precisions, in NumPy: the mean of a product of Gaussians is weighted by them, its variance 1 / their sum."""
+    model = tiny(dims)
+    with torch.no_grad():
+        for prior in model.priors:
+            prior[-1].weight *= 5  # so that the layers above have a say
+            prior[-1].bias += 1
+        upward = [part.numpy() for part in model.infer(images)]
+        mean, variance = upward[-2], np.exp(upward[-1])
+        for layer in reversed(range(len(dims) - 1)):
+            of_prior = model.priors[layer](torch.from_numpy(mean)).numpy()
+            prior_mean, prior_variance = of_prior[:, : dims[layer]], np.exp(of_prior[:, dims[layer] :])
+            own_mean, own = upward[2 * layer], 1 / np.exp(upward[2 * layer + 1])
+            variance = 1 / (own + 1 / prior_variance)
+            mean = variance * (own * own_mean + prior_mean / prior_variance)
+        found_mean, found_log_variance = (part.numpy() for part in model.posterior(images))
+        np.testing.assert_allclose(found_mean, mean, rtol=1e-9)
+        np.testing.assert_allclose(found_log_variance, np.log(variance), rtol=1e-9, atol=1e-12)
+        np.testing.assert_array_equal(model.encode(images).numpy(), found_mean)
+        if len(dims) > 1:
+            assert np.abs(mean - upward[0]).max() > 0.1
+
+
 @pytest.mark.parametrize("dims", [(4, 2), (4, 3, 2)])
 def test_terms_equal_torch_distributions(dims, images):
     model = tiny(dims, samples=3)

@@ -82,8 +82,9 @@ def command(**given: Any) -> None:
       anomalae benchmark --normal 2,8 --part development --latent-dim 16 --output reports/latent-16
     """
     from anomalae.datasets.load import parse_classes
-    from anomalae.experiments import grid as benchmark
+    from anomalae.experiments import benchmark
     from anomalae.experiments import tables as benchmark_tables
+    from anomalae.experiments.grid import Grid
 
     common.end_on_signals()
     if given["normal"] and given["anomalous"]:
@@ -97,7 +98,7 @@ def command(**given: Any) -> None:
     short = Path(dataset.name).name
     classes = dataset.classes if each else parse_classes(given[side], dataset.classes, short)
     seeds = _seeds(given["seeds"])
-    grid = benchmark.Grid(dataset, classes, seeds, settings, given["part"], given["alpha"], side)
+    grid = Grid(dataset, classes, seeds, settings, given["part"], given["alpha"], side)
     which = "" if side == "normal" else "-anomalous"
     which += f"-{given['preset']}" if given["preset"] else ""
     folder = given["output"] or Path("reports") / f"benchmark-{short}-{settings.model}{which}"
@@ -152,7 +153,7 @@ def _baselines(
     grid: Grid, folder: Path, table: dict[str, Any], chosen: tuple[Baseline, ...], given: dict[str, Any]
 ) -> dict[str, Any]:
     """Fit the baselines, and write the tables again with their columns."""
-    from anomalae.experiments import grid as benchmark
+    from anomalae.experiments import benchmark
     from anomalae.experiments.baselines import columns as benchmark_baselines
 
     def on_start(name: str, baseline: Baseline) -> None:

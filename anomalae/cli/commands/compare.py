@@ -140,21 +140,21 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
     from anomalae.experiments.baselines import trials
 
     common.end_on_signals()
-    found = _problem(given)
-    own = comparison.score_run(found)
-    seed = found.seed if given["seed"] is None else given["seed"]
-    display = _Display(len(chosen), found.is_anomaly, quiet=given["quiet"])
+    problem = _problem(given)
+    own = comparison.score_run(problem)
+    seed = problem.seed if given["seed"] is None else given["seed"]
+    display = _Display(len(chosen), problem.is_anomaly, quiet=given["quiet"])
     try:
         with display:
             done = trials.run_trials(
                 chosen,
-                found.train,
-                found.test.images,
+                problem.train,
+                problem.test.images,
                 seed=seed,
                 pca=given["pca"],
                 time_limit=given["time_limit"],
                 threads=given["threads"],
-                cache=found.run.folder.parent / trials.CACHE,
+                cache=problem.run.folder.parent / trials.CACHE,
                 on_start=display.on_start,
                 on_done=display.on_done,
             )
@@ -165,9 +165,9 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
         )
         raise SystemExit(1) from None
     document = comparison.document(
-        found,
+        problem,
         own,
-        comparison.rows(found, own, done),
+        comparison.rows(problem, own, done),
         run=given["run"],
         runs_dir=given["runs_dir"],
         baselines=",".join(given["baselines"]),
@@ -175,12 +175,12 @@ def _compare(given: dict[str, Any], chosen: Sequence[Baseline]) -> None:
     )
     failed = sum(not trial.ok for trial in done)
     if failed < len(done):  # else what the run has kept is better
-        comparison.keep(found, own, done, document)
+        comparison.keep(problem, own, done, document)
     _write(given["output"], document)
     if given["as_json"]:
         click.echo(json.dumps(document))
     elif not given["quiet"]:
-        _table(document, found.run.folder if failed < len(done) else None)
+        _table(document, problem.run.folder if failed < len(done) else None)
     if failed:
         raise SystemExit(1 if failed == len(done) else common.IN_PART)
 
@@ -192,10 +192,10 @@ def _problem(given: dict[str, Any]) -> Problem:
     from anomalae.experiments.run import Run
 
     if given["normal"]:
-        return comparison.problem(_trained(given))
+        return comparison.find_problem(_trained(given))
     machine = {name: given[name] for name in ("device", "threads", "data_dir")}
     run = Run.open(given["run"], given["runs_dir"], progress=downloads(given["quiet"]), **machine)
-    return comparison.problem(run)
+    return comparison.find_problem(run)
 
 
 def _trained(given: dict[str, Any]) -> Run:

@@ -118,11 +118,12 @@ def _scores(
     from anomalae import runs
     from anomalae.reports import collect as gather
     from anomalae.reports.pages import render
+    from anomalae.reports.pages.folder import check_source
 
     folder = runs.resolve(name, runs_dir)
     found = gather.scored_report(folder, scores, **machine)
     output = output or Path("reports") / runs.slug(f"{folder.resolve().name}-{scores.stem}")
-    _refuse_other_source(output, scores)
+    check_source(output, scores)
     files = render.write_scored(found, output)
     numbers = {
         "run": found.trained.name,
@@ -133,19 +134,6 @@ def _scores(
         "alpha": found.alpha,
     }
     return _done(files, list(found.missing), numbers)
-
-
-def _refuse_other_source(output: Path, scores: Path) -> None:
-    """Two files of the same name, from different folders, must not share a report."""
-    from anomalae import files as bundle
-    from anomalae.errors import BundleError
-    from anomalae.reports.pages import folder
-
-    if not folder.is_ours(output) or not (output / folder.METRICS).is_file():
-        return
-    source = bundle.read_json(output / folder.METRICS).get("source")
-    if source not in (None, printable(str(scores.resolve()))):
-        raise BundleError(f"{output}: holds the report of {source}; choose another --output")
 
 
 def _benchmark(folder: Path, output: Path | None) -> dict[str, Any]:

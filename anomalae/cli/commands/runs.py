@@ -31,9 +31,9 @@ def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
     from anomalae import runs
 
     if run is not None:
-        _show(_describe(runs.resolve(run, runs_dir, finished=False), strictly=True), as_json)
+        _show(_described(runs.resolve(run, runs_dir, finished=False), strictly=True), as_json)
         return
-    found = [_describe(folder) for folder in runs.list_runs(runs_dir)]
+    found = [_described(folder) for folder in runs.list_runs(runs_dir)]
     if as_json:
         click.echo(json.dumps(found))
     elif not found:
@@ -42,34 +42,15 @@ def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
         console.out_console().print(_table(found))
 
 
-def _describe(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
-    """What is known of a run as JSON-able values; a broken one is listed with its error unless `strictly`."""
-    from anomalae import files, runs
-    from anomalae.errors import AnomalaeError
-    from anomalae.runs import results
-    from anomalae.runs.record import read_checkpoint, read_record
+def _described(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
+    """What is known of a run, with the command that goes on where it was interrupted."""
+    from anomalae.runs.listing import describe_run
 
-    found: dict[str, Any] = {"run": folder.name, "path": str(folder), "status": "finished"}
-    try:
-        if runs.is_finished(folder):
-            record = read_record(folder)
-            evaluation = results.read_evaluation_document(folder)
-            if evaluation is not None:
-                found["evaluation"] = evaluation
-        else:
-            _, history, record = read_checkpoint(folder)
-            found["status"] = "training" if runs.is_locked(folder) else "interrupted"
-            found["epoch"] = len(history)
-    except AnomalaeError as error:
-        if strictly:
-            raise
-        return {**found, "status": "broken", "error": str(error)}
-    found |= record.to_dict()
-    if found["status"] == "interrupted":
-        found["resume"] = f"anomalae train --resume {folder.name}"
-    history_file = folder / runs.HISTORY
-    found["history"] = files.read_jsonl(history_file) if history_file.is_file() else []
-    return found
+    description = describe_run(folder, strictly=strictly)
+    if description["status"] == "interrupted":
+        history = description.pop("history")
+        description |= {"resume": f"anomalae train --resume {folder.name}", "history": history}
+    return description
 
 
 def _table(found: list[dict[str, Any]]) -> Any:

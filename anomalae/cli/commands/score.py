@@ -92,10 +92,10 @@ def command(**given: Any) -> None:
     _exit(judged, given["fail_on_anomaly"])
 
 
-def _paths(given: tuple[str, ...]) -> list[Path]:
-    """The paths as given; `-` stands for the lines of standard input."""
+def _paths(words: tuple[str, ...]) -> list[Path]:
+    """The paths as they were typed; `-` stands for the lines of standard input."""
     paths: list[Path] = []
-    for path in given:
+    for path in words:
         if path == "-":
             lines = sys.stdin.buffer.read().decode(sys.getfilesystemencoding(), "surrogateescape").split("\n")
             paths += [Path(line) for line in lines if line]

@@ -18,7 +18,8 @@ from anomalae.experiments import run as experiment
 from anomalae.experiments.baselines.registry import BASELINES, Baseline
 from anomalae.experiments.baselines.trials import OK, Trial, run_trials, versions
 from anomalae.experiments.command_lines import benchmark_command
-from anomalae.experiments.grid import CELLS, Grid, cell_name, scored_part, spread
+from anomalae.experiments.grid import CELLS, Grid, cell_name, scored_part
+from anomalae.experiments.summary import spread
 
 OnTrial = Callable[[str, Trial], None]
 

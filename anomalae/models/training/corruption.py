@@ -11,12 +11,19 @@ PIXEL_SIGMA = 0.3  # of the normal noise on each pixel
 COARSE_GRID = 7
 
 
-def corrupt(images: Tensor, strength: float, source: torch.Generator) -> Tensor:
+def corrupt(
+    images: Tensor,
+    strength: float,
+    source: torch.Generator,
+    *,
+    coarse_sigma: float = COARSE_SIGMA,
+    pixel_sigma: float = PIXEL_SIGMA,
+) -> Tensor:
     """Add coarse and fine normal noise to `images` (N, 1, 28, 28); the result is not clipped.
 
-    `x + strength * (0.7 U n7 + 0.3 n28)`: n7 a standard normal 7x7 field, U bilinear upsampling to 28x28, n28
-    standard normal pixels. A strength of 0 returns the images themselves. The noise is drawn on the CPU whatever
-    the device of `images`, so that devices see the same noise.
+    `x + strength * (coarse_sigma U n7 + pixel_sigma n28)`: n7 a standard normal 7x7 field, U bilinear upsampling to
+    28x28, n28 standard normal pixels. A strength of 0 returns the images themselves. The noise is drawn on the CPU
+    whatever the device of `images`, so that devices see the same noise.
 
     Vincent et al., "Extracting and composing robust features with denoising autoencoders", ICML 2008; the coarse
     part follows Kascenas et al., "Denoising autoencoders for unsupervised anomaly detection in brain MRI", MIDL 2022.
@@ -25,6 +32,6 @@ def corrupt(images: Tensor, strength: float, source: torch.Generator) -> Tensor:
         return images
     n, _, height, width = images.shape
     coarse = torch.randn(n, 1, COARSE_GRID, COARSE_GRID, generator=source)
-    noise = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False) * COARSE_SIGMA
-    noise += PIXEL_SIGMA * torch.randn(n, 1, height, width, generator=source)
+    noise = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False) * coarse_sigma
+    noise += pixel_sigma * torch.randn(n, 1, height, width, generator=source)
     return images + strength * noise.to(images.device)

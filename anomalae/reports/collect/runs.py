@@ -93,14 +93,14 @@ def compare(reports: list[RunReport]) -> ComparisonReport:
     ]
     first, *others = reports
     differences, pairs = [], []
-    for one in others:
-        found = _differences(first.trained, one.trained)
-        differences += found
-        if not found and first.evaluation.roc_auc is not None:
-            mine, theirs = one.evaluation, first.evaluation
+    for other in others:
+        sentences = _differences(first.trained, other.trained)
+        differences += sentences
+        if not sentences and first.evaluation.roc_auc is not None:
+            mine, theirs = other.evaluation, first.evaluation
             test = delong_test(mine.scores, theirs.scores, mine.is_anomaly)
-            pairs.append(Pair(one.trained.name, test.difference, test.p_value))
-    missing = tuple(f"{one.trained.name}: {sentence}" for one in reports for sentence in one.missing)
+            pairs.append(Pair(other.trained.name, test.difference, test.p_value))
+    missing = tuple(f"{report.trained.name}: {sentence}" for report in reports for sentence in report.missing)
     return ComparisonReport(tuple(reports), tuple(differences), tuple(pairs), missing)
 
 
@@ -173,7 +173,7 @@ def _baselines(run: Run, evaluation: Evaluation) -> tuple[Baselines | None, str]
 
 def _differences(first: Trained, other: Trained) -> list[str]:
     """Sentences on how another run's data and classes differ from the first one's."""
-    found = []
+    sentences = []
     for what, mine, theirs in (
         ("Data set", first.dataset, other.dataset),
         ("Normal classes", ", ".join(first.normal), ", ".join(other.normal)),
@@ -188,5 +188,5 @@ def _differences(first: Trained, other: Trained) -> list[str]:
     ):
         if mine != theirs:
             cut = 12 if "SHA" in what else None
-            found.append(f"{what}: {first.name} has {mine[:cut]}, {other.name} has {theirs[:cut]}.")
-    return found
+            sentences.append(f"{what}: {first.name} has {mine[:cut]}, {other.name} has {theirs[:cut]}.")
+    return sentences

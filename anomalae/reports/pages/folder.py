@@ -10,6 +10,7 @@ from anomalae import files, plots
 from anomalae.errors import BundleError
 from anomalae.reports.pages.figures import Drawn
 from anomalae.reports.pages.page import GENERATOR
+from anomalae.text import printable
 
 PAGE, METRICS, SCORES = "index.html", "metrics.json", "scores.csv"
 
@@ -62,6 +63,19 @@ def claim(folder: Path, names: list[str]) -> None:
         raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
     if taken:
         raise BundleError(f"{folder / taken[0]}: exists already and is not of a report", advice="output")
+
+
+def check_source(output: Path, scores: Path) -> None:
+    """Raise BundleError where the report of other scored images stands: files of one name must not share a report.
+
+    output: folder of the report.
+    scores: the file it shall be made of.
+    """
+    if not is_ours(output) or not (output / METRICS).is_file():
+        return
+    source = files.read_json(output / METRICS).get("source")
+    if source not in (None, printable(str(scores.resolve()))):
+        raise BundleError(f"{output}: holds the report of {source}", advice="output")
 
 
 def _start(path: Path) -> str:

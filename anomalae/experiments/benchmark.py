@@ -1,0 +1,176 @@
+"""Grids of trainings, run: a cell a class and seed, one table. A kill loses one cell at most."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from anomalae import files
+from anomalae.datasets.dataset import OneClassSplit
+from anomalae.detectors.detector import Detector
+from anomalae.errors import BundleError, ConfigError, DataError
+from anomalae.experiments import run as experiment
+from anomalae.experiments import tables
+from anomalae.experiments.grid import CELLS, SIDES, Grid, cell_name, scored_part
+from anomalae.experiments.summary import summarise
+from anomalae.runs.environment import choose_device, record_environment
+from anomalae.settings import Settings
+
+SPEC = "benchmark.json"
+
+
+def prepare(grid: Grid, folder: Path) -> None:
+    """Make the folder, or check that what lies there belongs to the same grid; ConfigError where it does not."""
+    for chosen in grid.classes if grid.part == "test" else ():
+        others = experiment.truth(grid.dataset.test.labels, (chosen,))
+        if others.all() or not others.any():
+            missing = others.all() == (grid.side == "normal")
+            raise DataError(
+                f"class {chosen}: the test part of {grid.dataset.name} has no "
+                f"{'normal' if missing else 'anomalous'} image"
+            )
+    spec = grid.spec()
+    path = folder / SPEC
+    if path.is_file():
+        kept = files.read_json(path)
+        if not isinstance(kept, dict) or not isinstance(kept.get("settings"), dict):
+            raise BundleError(f"{path}: not a benchmark's description")
+        there = _completed(kept)
+        for key, value in spec.items():
+            if there.get(key) != value:
+                difference = _difference(there.get(key), value)
+                raise ConfigError(f"{path}: has another {key} ({difference})", advice="output")
+        return
+    try:
+        (folder / CELLS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
+    files.write_json(path, spec)
+
+
+def _completed(spec: dict[str, Any]) -> dict[str, Any]:
+    """An older table's description, with the defaults of what did not exist then."""
+    settings = Settings.of(**spec["settings"]).to_dict() | spec["settings"]
+    del settings["seed"]
+    return {"side": SIDES[0], **spec, "settings": settings}
+
+
+def run(
+    grid: Grid,
+    folder: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    on_cell: Callable[[str, dict[str, Any], bool], None] = lambda name, cell, new: None,
+    on_start: Callable[[str, OneClassSplit], tuple[Callable, Callable]] | None = None,
+) -> dict[str, Any]:
+    """Train and evaluate every cell that is not there yet; write and return the table (`table.json`).
+
+    `on_cell(name, cell, new)` comes after each cell, `on_start(name, split)` before a training and returns its
+    `(on_epoch, on_batch)` callbacks. Cells are run one after another, seed by seed.
+    """
+    prepare(grid, folder)
+    cells = []
+    for seed in grid.seeds:
+        for chosen in grid.classes:
+            name = cell_name(grid, chosen, seed)
+            path = folder / CELLS / f"{name}.json"
+            new = not path.is_file()
+            if new:
+                _run_cell(grid, chosen, seed, folder / CELLS / name, device, threads, on_start)
+            cell = files.read_json(path)
+            cells.append(cell)
+            on_cell(name, cell, new)
+    table = summarise(grid, cells, partial(_read_scores, grid, folder))
+    table["environment"] = dataclasses.asdict(record_environment(choose_device(device)))
+    table = _with_baselines(table, folder / "table.json")
+    write(table, folder)
+    return table
+
+
+def write(table: dict[str, Any], folder: Path) -> None:
+    """Write the table as JSON, Markdown and CSV."""
+    files.write_json(folder / "table.json", table)
+    files.write_bytes(folder / "table.md", tables.markdown(table).encode())
+    files.write_bytes(folder / "table.csv", tables.csv_table(table).encode())
+
+
+def _with_baselines(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The table with the columns of baselines that the one before it had, if it is of the same classes and seeds."""
+    if not path.is_file():
+        return table
+    before = files.read_json(path)
+    chosen = [row[table["side"]] for row in table["rows"]]
+    same = before.get("seeds") == table["seeds"] and before.get("side") == table["side"]
+    if "baselines" not in before or not same or [row[table["side"]] for row in before["rows"]] != chosen:
+        return table
+    return {**table, **{key: before[key] for key in ("baselines", "baseline_versions", "command")}}
+
+
+def _run_cell(
+    grid: Grid,
+    chosen: int | str,
+    seed: int,
+    base: Path,
+    device: str,
+    threads: int | None,
+    on_start: Callable[[str, OneClassSplit], tuple[Callable, Callable]] | None,
+) -> None:
+    split = grid.split(chosen, seed)
+    settings = dataclasses.replace(grid.settings, seed=seed)
+    callbacks = on_start(base.name, split) if on_start else (lambda state: None, lambda done, loss: None)
+    detector = Detector(device=device, threads=threads, **settings.to_dict())
+    detector.fit(
+        split.train.images,
+        split.validation.images,
+        split.calibration.images,
+        data=experiment.describe(grid.dataset, split),
+        on_epoch=callbacks[0],
+        on_batch=callbacks[1],
+    )
+    part = scored_part(grid, split)
+    by_name = detector.score_members(part.images)
+    evaluations = {
+        rule: experiment.evaluate_scores(detector, scores, part.labels, rule, alpha=grid.alpha)
+        for rule, scores in detector.combine(by_name).items()
+    }
+    arrays = {rule: evaluation.scores for rule, evaluation in evaluations.items()}
+    by_member = by_name[settings.rule] if len(by_name[settings.rule]) > 1 else {}
+    if settings.neighbours and settings.n_networks > 1:
+        networks = {name: by_member[name] for name in detector.network_names}
+        by_member |= {"all networks": detector.combine({settings.rule: networks})[settings.rule]}
+    arrays |= {f"{settings.rule} of {name}": scores for name, scores in by_member.items()}
+    anomalous = experiment.truth(part.labels, split.normal)
+    files.write_arrays(base.with_suffix(".safetensors"), arrays)
+    last = detector.history[-1]
+    cell = {
+        grid.side: chosen,
+        "seed": seed,
+        "n_train": len(split.train),
+        "n_calibration": detector.n_calibration,
+        "seconds": round(sum(line.seconds for line in detector.history), 2),
+        "loss": last.loss,
+        "validation_loss": last.validation_loss,
+        "scores": {rule: evaluation.to_dict() for rule, evaluation in evaluations.items()},
+        "members": {name: float(roc_auc_score(anomalous, scores)) for name, scores in by_member.items()},
+    }
+    files.write_json(base.with_suffix(".json"), cell)  # last: a cell without it is done again
+
+
+def _read_scores(grid: Grid, folder: Path, cell: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The scores of a cell's images by every rule, float64 (n_test,)."""
+    name = cell_name(grid, cell[grid.side], cell["seed"])
+    return files.read_arrays(folder / CELLS / f"{name}.safetensors")[0]
+
+
+def _difference(there: Any, wanted: Any) -> str:
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        keys = [key for key in {**there, **wanted} if there.get(key) != wanted.get(key)]
+        return ", ".join(f"{key}: {there.get(key)!r} there, {wanted.get(key)!r} here" for key in keys)
+    return f"{there!r} there, {wanted!r} here"

@@ -1,0 +1,41 @@
+"""What is known of a run without loading its networks: for lists of runs, and for one in full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from anomalae import files, runs
+from anomalae.errors import AnomalaeError
+from anomalae.runs import results
+from anomalae.runs.record import read_checkpoint, read_record
+
+
+def describe_run(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
+    """Return what is known of a run as JSON-able values.
+
+    folder: of a run, finished or not.
+    strictly: raise the error of a broken run instead of listing it.
+
+    Returns `run`, `path` and `status` (finished, training, interrupted or broken), and `error` of a broken one; of the
+    others what `config.json` holds, the `history` of their epochs, the `evaluation` a finished run keeps, and the
+    `epoch` after which an unfinished one stands.
+    """
+    description: dict[str, Any] = {"run": folder.name, "path": str(folder), "status": "finished"}
+    try:
+        if runs.is_finished(folder):
+            record = read_record(folder)
+            evaluation = results.read_evaluation_document(folder)
+            if evaluation is not None:
+                description["evaluation"] = evaluation
+        else:
+            _, history, record = read_checkpoint(folder)
+            description["status"] = "training" if runs.is_locked(folder) else "interrupted"
+            description["epoch"] = len(history)
+    except AnomalaeError as error:
+        if strictly:
+            raise
+        return {**description, "status": "broken", "error": str(error)}
+    history_file = folder / runs.HISTORY
+    history = files.read_jsonl(history_file) if history_file.is_file() else []
+    return {**description, **record.to_dict(), "history": history}
