@@ -19,7 +19,7 @@ from anomalae.detectors.ensemble import Ensemble
 from anomalae.detectors.member import ACTIVE, NetworkMember
 from anomalae.detectors.neighbours import Neighbours
 from anomalae.detectors.saving import Fitted
-from anomalae.errors import AnomalaeError, ConfigError
+from anomalae.errors import AnomalaeError, ConfigError, PartError
 from anomalae.evaluation import conformal
 from anomalae.images.check import check_images
 from anomalae.models.base import networks
@@ -70,6 +70,11 @@ class Detector:
     def environment(self) -> Environment:
         """The machine it was trained on."""
         return Environment() if self._fitted is None else self._fitted.record.environment
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Where those parts come from that do not come with anomalae, as in {"model convnet": "my-package 1.0"}."""
+        return {} if self._fitted is None else self._fitted.record.parts
 
     @property
     def created(self) -> str:
@@ -386,6 +391,9 @@ class Detector:
         """The rule of this name, None being the default one; ConfigError for one this detector lacks."""
         rule = rule or self.settings.rule
         if rule not in self.rules:
+            origin = self.parts.get(f"{SCORES.sort} {rule}")
+            if origin is not None:
+                raise PartError(f"score {rule!r}: comes from {origin}, which is not installed here")
             raise ConfigError(
                 f"score {rule!r}: a run of model {self.settings.model} has {', '.join(self.rules)}"
             )

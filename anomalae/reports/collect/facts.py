@@ -113,7 +113,7 @@ def _facts(folder: Path, detector: Detector, alpha: float) -> Facts:
         ),
         seed=detector.settings.seed,
         settings=detector.settings.to_dict(),
-        versions=dict(environment.versions),
+        versions={**environment.versions, **detector.parts},
         counts=counts,
         hashes=dict(data.hashes),
         verified=data.verified,
