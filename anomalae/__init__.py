@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from anomalae.errors import AnomalaeError as AnomalaeError
     from anomalae.evaluation.metrics import Evaluation as Evaluation
     from anomalae.evaluation.metrics import evaluate as evaluate
+    from anomalae.kinds import Kind as Kind
+    from anomalae.kinds import register_model as register_model
+    from anomalae.models.views import View as View
+    from anomalae.plugins import register_score as register_score
+    from anomalae.plugins import register_view as register_view
+    from anomalae.scores.base import Evidence as Evidence
+    from anomalae.scores.base import Score as Score
     from anomalae.settings import Settings as Settings
 
 # Loaded on first use, so that `anomalae --help` does not pay for torch and scikit-learn.
@@ -35,9 +42,16 @@ _HOMES = {
     "Dataset": "anomalae.datasets.dataset",
     "Detector": "anomalae.detectors.detector",
     "Evaluation": "anomalae.evaluation.metrics",
+    "Evidence": "anomalae.scores.base",
+    "Kind": "anomalae.kinds",
+    "Score": "anomalae.scores.base",
     "Settings": "anomalae.settings",
+    "View": "anomalae.models.views",
     "evaluate": "anomalae.evaluation.metrics",
     "load_dataset": "anomalae.datasets.load",
+    "register_model": "anomalae.kinds",
+    "register_score": "anomalae.plugins",
+    "register_view": "anomalae.plugins",
 }
 
 __all__ = ["__version__", *_HOMES]
