@@ -113,8 +113,10 @@ def _show(description: dict[str, Any], as_json: bool) -> None:
     environment = description["environment"]
     rows.append(("trained", f"{description['created']}, {description['seconds']:.0f} s, {environment['device']}, "
                             f"{environment['threads']} threads"))  # fmt: skip
-    if one.get("parts"):
-        rows.append(("parts", ", ".join(f"{part} of {origin}" for part, origin in one["parts"].items())))
+    if description.get("parts"):
+        rows.append(
+            ("parts", ", ".join(f"{part} of {origin}" for part, origin in description["parts"].items()))
+        )
     rows.append(("versions", ", ".join(f"{k} {v}" for k, v in environment["versions"].items())))
     for name, value in rows:
         table.add_row(f"[bold]{name}[/bold]", escape(value))
