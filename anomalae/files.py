@@ -56,7 +56,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         with part_file(path, durable=durable) as file:
             yield file
     except BrokenPipeError:
-        # whoever reads the pipe has seen enough
+        # Whoever reads the pipe has seen enough.
         raise
     except OSError as error:
         raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from None
@@ -108,7 +108,7 @@ class CsvText(list[str]):
         return len(line)
 
     def text(self) -> str:
-        """All lines."""
+        """Return all lines."""
         return "".join(self)
 
 
@@ -154,8 +154,10 @@ def read_arrays(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read `(arrays, metadata)` of a safetensors file.
 
-    With `shapes`, the names and shapes must be exactly those, and every value finite. Raises BundleError naming
-    the file, the array and what was expected.
+    path: of the file.
+    shapes: of the arrays by name, which must be exactly these; None takes any.
+
+    Raises BundleError, naming the file, the array and what was expected, where that fails or a value is not finite.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -178,7 +180,7 @@ def read_arrays(
 
 
 def names(path: Path) -> set[str]:
-    """Names of the arrays in a safetensors file; none where it cannot be read."""
+    """Return the names of the arrays in a safetensors file; none where it cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -216,7 +218,8 @@ def _first_line(error: Exception) -> str:
 
 
 def umask() -> int:
-    """The process' mask of permissions for new files."""
-    mask = os.umask(0)  # can only be read by setting it
+    """Return the process' mask of permissions for new files."""
+    # It can only be read by setting it.
+    mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -68,9 +68,6 @@ class Registry(Generic[Part]):
         """The error, in one line, for a part that raised another where it was used."""
         return PartError(f"{self.sort} {name!r}: of {self.origin(name)}: {what}: {_line(error)}")
 
-    def __iter__(self) -> Iterator[Part]:
-        return self.usable()
-
     def __contains__(self, name: object) -> bool:
         return name in self.names()
 

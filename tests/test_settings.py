@@ -19,6 +19,7 @@ from anomalae.kinds import LIKELIHOODS, MODELS, owners
 from anomalae.models import likelihoods
 from anomalae.settings import DESCRIPTIONS, Choice, NetworkSettings, Real, Settings, Views, Whole, Widths
 
+KINDS = [MODELS[name] for name in MODELS.names()]
 COMMANDS = {"train": train.command, "benchmark": benchmark.command}
 TYPED = [name for name in DESCRIPTIONS if name != "seed"]  # `--seed` and `--seeds` are the commands' own
 # What settings of an ensemble are about, and no network of it has: its schedule, its score, its members.
@@ -104,7 +105,7 @@ def test_a_description_is_a_sentence_and_holds_of_the_default(name):
         assert described.shown, "what it is by default, nobody could tell"
     else:
         assert described.range.check(name, default) == default
-    for kind in MODELS:
+    for kind in KINDS:
         if name in kind.own:
             assert described.range.check(name, kind.own[name]) == kind.own[name]
 
@@ -116,7 +117,7 @@ def test_none_is_no_value_of_a_setting_that_has_a_default(name):
 
 
 def test_what_a_kind_has_of_its_own_are_settings():
-    for kind in MODELS:
+    for kind in KINDS:
         assert set(kind.own) <= set(DESCRIPTIONS), kind.name
         for name in kind.own:
             assert DESCRIPTIONS[name].optional, name
@@ -163,7 +164,9 @@ def test_every_setting_is_an_option_of_the_same_range(command, name):
         assert (typed.type.min, typed.type.max) == (allowed.least, None)
         assert (typed.type.min_open, typed.type.clamp) == (allowed.open, False)
     elif isinstance(allowed, Choice):
-        assert tuple(typed.type.choices) == allowed.names()
+        assert [typed.type.convert(word, typed, None) for word in allowed.names()] == [*allowed.names()]
+        with pytest.raises(click.BadParameter):
+            typed.type.convert("another", typed, None)
     else:
         assert isinstance(typed.type, click.types.StringParamType)
         assert (typed.callback is not None) == isinstance(allowed, Views | Widths)

@@ -22,6 +22,7 @@ def choose_classes(
     """Return the normal and the anomalous ones of `classes`, of which one side is given.
 
     normal, anomalous: a class, several, or a text such as "0,4-6"; the other one is None.
+    classes: all of the data set.
     name: how an error calls the data.
 
     Raises DataError for an unknown class, and if no class is left to be normal or to be anomalous.
@@ -48,9 +49,12 @@ def choose_classes(
 def parse_classes(text: str | Sequence[str], classes: Sequence[int | str], name: str = "the data") -> Classes:
     """Read classes as they are typed: "0", "0,1,4-6", or several such texts; names for named classes.
 
-    A text that is the name of a class means that class, whatever commas and dashes it holds. Returns the
-    classes in the order of `classes`, each once. Raises DataError for another syntax and for a class that
-    `name` (how the message calls the data) lacks.
+    text: as it is typed; the name of a class means that class, whatever commas and dashes it holds.
+    classes: all of the data set.
+    name: how an error calls the data.
+
+    Returns the classes in the order of `classes`, each once. Raises DataError for another syntax and for a class that
+    the data lack.
 
     >>> parse_classes(["4-6", "0"], range(10))
     (0, 4, 5, 6)
@@ -77,7 +81,7 @@ def _classes_of(item: str, known: dict[str, int | str], name: str) -> list[int |
     if last < first:
         raise DataError(f"classes {item}: the range ends before it begins")
     wanted = []
-    # ends at the first class that is not there, so it is never long
+    # This ends at the first class that is not there, so it is never long.
     for label in range(first, last + 1):
         if str(label) not in known:
             raise _unknown_class(label, known, name)

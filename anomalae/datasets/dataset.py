@@ -16,7 +16,11 @@ from anomalae.text import printable
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Images with their labels: `images` uint8 (N, 28, 28), light on dark; `labels` (N,), int64 or str."""
+    """A part is images with their labels.
+
+    images: uint8 (N, 28, 28), light on dark.
+    labels: int64 or str (N,).
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -31,12 +35,15 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class OneClassSplit:
-    """A data set as a one-class problem. `train`, `validation` and `calibration` hold normal images only."""
+    """A data set as a one-class problem.
+
+    train, validation, calibration: normal images only.
+    test: the whole test part of the data set, all classes.
+    """
 
     train: Part
     validation: Part
     calibration: Part
-    # the whole test part of the data set, all classes
     test: Part
     normal: Classes
     anomalous: Classes
@@ -45,11 +52,13 @@ class OneClassSplit:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A labelled data set. `name` is a name of DATASETS or the absolute path of a folder.
+    """A labelled data set.
 
-    `classes` are those of both parts together, in order. `provenance` is JSON-able: `name`, `root` (folder
-    where the files lie, None if bundled), `sha256` and `counts` by part, `verified` (whether the content was
-    compared with a hash of the official files), and for folders `preprocess` and `polarity`.
+    name: a name of DATASETS, or the absolute path of a folder.
+    classes: those of both parts together, in order.
+    provenance: JSON-able: `name`, `root` (folder where the files lie, None if bundled), `sha256` and `counts` by part,
+        `verified` (whether the content was compared with a hash of the official files), and for folders `preprocess`
+        and `polarity`.
     """
 
     name: str
@@ -63,8 +72,12 @@ class Dataset:
     ) -> OneClassSplit:
         """Split the train part for learning the `normal` classes, or all but the `anomalous` ones.
 
-        Give one of the two: a class, several, or a text such as "0,4-6". All training images of the normal
-        classes are divided by `split_indices`, whatever their class, and keep their order within each part.
+        All training images of the normal classes are divided by `split_indices`, whatever their class, and keep their
+        order within each part.
+
+        normal, anomalous: a class, several, or a text such as "0,4-6"; the other one is None.
+        seed: of the division, at least 0.
+
         Raises DataError for an unknown class, and if no class is left to be normal or to be anomalous.
         """
         chosen, rest = choose_classes(normal, anomalous, self.classes, self.name)

@@ -15,13 +15,18 @@ from typing import BinaryIO
 from anomalae.errors import DataError
 from anomalae.files import part_file
 
-TIMEOUT = 15.0  # seconds that connecting, and each read, may take
-ATTEMPTS = 2  # transfers begun from one address, the first included
-SLOWEST, PATIENCE = 1024, 30.0  # bytes a second that a transfer must reach after so many seconds
-LARGEST = 1 << 30  # bytes of a download; the largest official file has 536 MiB
+# Seconds that connecting, and each read, may take.
+TIMEOUT = 15.0
+# Most transfers begun from one address, the first included.
+ATTEMPTS = 2
+# Bytes a second that a transfer must reach, and after how many seconds it must.
+SLOWEST, PATIENCE = 1024, 30.0
+# Most bytes of a download; the largest official file has 536 MiB.
+LARGEST = 1 << 30
 CHUNK = 1 << 16
 
-Progress = Callable[[str, int, int | None], None]  # (file name, bytes done, bytes in all or None)
+# Called with file name, bytes done, and bytes in all or None.
+Progress = Callable[[str, int, int | None], None]
 
 
 class UnavailableError(DataError):
@@ -33,8 +38,16 @@ def download_file(
 ) -> None:
     """Bring the first of `urls` that answers with a content of this MD5 to `target`, whole or not at all.
 
-    An address that cannot be reached or has another content is left for the next one; a transfer that breaks
-    off is begun again, ATTEMPTS in all. Raises UnavailableError, naming each address and its failure.
+    An address that cannot be reached or has another content is left for the next one; a transfer that breaks off is
+    begun again, ATTEMPTS in all.
+
+    urls: addresses, in order of preference.
+    target: the file that appears whole or not at all.
+    md5: of its content.
+    progress: called with file name, bytes done, and bytes in all or None.
+    timeout: seconds that connecting, and each read, may take.
+
+    Raises UnavailableError, naming each address and its failure.
     """
     failures = []
     for url in urls:
@@ -81,7 +94,7 @@ def _transfer(
 
 
 def _chunks(url: str, timeout: float) -> Generator[tuple[bytes, int | None], None, None]:
-    """The body in pieces, each with the announced length; an empty piece first. Raises only _TransferError."""
+    """Yield the body in pieces, each with the announced length; an empty piece first. Raises only _TransferError."""
     request = urllib.request.Request(url, headers={"User-Agent": "anomalae"})
     answered = False
     try:

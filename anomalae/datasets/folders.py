@@ -17,21 +17,24 @@ from anomalae.datasets.splits import stratified_indices
 from anomalae.errors import ConfigError, DataError
 from anomalae.text import natural_order, printable
 
-TEST_SHARE = 20  # percent of each class in the test part where no split is given
+# Percent of each class in the test part where no split is given.
+TEST_SHARE = 20
 
 
 def load_folder(folder: Path, preprocess: str, polarity: str) -> Dataset:
     """Read a folder of `CLASS/*`, or of `train/CLASS/*` and `test/CLASS/*`, as `load_dataset` says.
 
-    The data set's name is the path as it is given. Raises DataError for another layout, for a class without
-    images and for an image that cannot be read.
+    folder: its path, as it is given, is the data set's name.
+    preprocess, polarity: how pictures become canonical.
+
+    Raises DataError for another layout, for a class without images and for an image that cannot be read.
     """
     divided = [(folder / name).is_dir() for name in ("train", "test")]
     if any(divided) and not all(divided):
         there, lacking = ("train", "test") if divided[0] else ("test", "train")
         raise DataError(f"{printable(folder)}: has a folder {there} but no folder {lacking}")
     folders = [folder / "train", folder / "test"] if all(divided) else [folder]
-    named = [_read_classes(each, preprocess, polarity) for each in folders]
+    named = [_read_classes(place, preprocess, polarity) for place in folders]
     names = [name for part in named for name in part]
     numbered = all(map(_is_number, names))
     classes = tuple(natural_order([int(name) if numbered else name for name in names]))
@@ -49,7 +52,9 @@ def _read_classes(folder: Path, preprocess: str, polarity: str) -> dict[str, np.
     from anomalae.images.inputs import read_inputs
 
     try:
-        names = [each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")]
+        names = [
+            entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+        ]
     except OSError as error:
         raise DataError(f"{printable(folder)}: cannot be read: {reason(error)}") from None
     if not names:
@@ -67,7 +72,7 @@ def _read_classes(folder: Path, preprocess: str, polarity: str) -> dict[str, np.
 
 
 def _reading_order(name: str) -> tuple[list[str | int], str]:
-    """Key by which folders are read. The content hash of a data set depends on it, so it must not change."""
+    """Return the key by which folders are read. The content hash of a data set depends on it, so it must not change."""
     pieces = re.split(r"([0-9]+)", name)
     return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)], name
 
@@ -90,10 +95,13 @@ def export(
 ) -> list[Path]:
     """Write images as `folder/CLASS/INDEX.png`, INDEX being the index in the part, five digits or more.
 
-    limit: at most so many images in all, spread over the classes as evenly as they allow, the first of each
-    class; classes: only these. Returns the paths, by class and index. A file that shows the same image
-    already is left; raises DataError for one that does not, before anything is written, for a class that the
-    part lacks and for a folder that cannot be written.
+    part: the images and their labels.
+    folder: is made where it is missing; a file in it that shows the same image already is left.
+    limit: at most so many images in all, spread over the classes as evenly as they allow, the first of each class.
+    classes: only these; None is all.
+
+    Returns the paths, by class and index. Raises DataError for a file that is there with something else, before
+    anything is written, for a class that the part lacks and for a folder that cannot be written.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit {limit}: must be at least 1")
@@ -122,7 +130,7 @@ def export(
 
 
 def _holds(path: Path, image: np.ndarray) -> bool:
-    """Whether the file is there with this image; DataError if it is there with anything else."""
+    """Tell whether the file is there with this image; DataError if it is there with anything else."""
     from PIL import Image, UnidentifiedImageError
 
     if not os.path.lexists(path):

@@ -73,6 +73,7 @@ def load_dataset(
     but always the same, is for testing) or `train/CLASS/*` and `test/CLASS/*`. A folder called as a data set
     is: write `./mnist`. None means MNIST, or the bundled digits, with a warning, if MNIST can't be had.
     data_dir: the only folder to look in and to download to; see the module.
+    download: whether what is missing may be downloaded.
     preprocess, polarity: how pictures of a folder become canonical; without effect on named data sets.
     progress: called with (file name, bytes done, bytes in all or None) while downloading.
     warn: called with one line of text; by default a UserWarning.
@@ -104,17 +105,21 @@ def load_dataset(
 
 @dataclass(frozen=True)
 class Status:
-    """Where a data set stands: `state` is "present", "missing" or "broken", and `detail` says more."""
+    """A status says where a data set stands: `state` is "present", "missing" or "broken", and `detail` says more.
+
+    where: the folder of its files, or where they would be downloaded to.
+    verified: whether all files were compared with official hashes.
+    """
 
     name: str
     description: str
     state: str
-    where: Path  # the folder of its files, or where they would be downloaded to
-    verified: bool  # whether all files were compared with official hashes
+    where: Path
+    verified: bool
     detail: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dict."""
+        """Return a JSON-able dict."""
         return asdict(self) | {"where": str(self.where)}
 
 
@@ -147,6 +152,8 @@ def locate(name: str, data_dir: str | Path | None = None) -> Status:
 def fetch(name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Path:
     """Download a data set of DATASETS unless it is there, check it, and return the folder of its files.
 
+    name, data_dir, progress: as for `load_dataset`.
+
     Raises DataError as `load_dataset` does.
     """
     if name == "digits":
@@ -173,7 +180,7 @@ def _roots(data_dir: str | Path | None) -> list[Path]:
 
 
 def _root(name: str, data_dir: str | Path | None) -> Path:
-    """The first root that has any file of the data set, packed or not; else the first."""
+    """Return the first root that has any file of the data set, packed or not; else the first."""
     source, roots = SOURCES[name], _roots(data_dir)
     files = [*source.sizes, *(f"{file}.gz" for file in source.sizes), source.archive or ""]
     return next(
@@ -188,7 +195,7 @@ def _where_to_put(name: str, data_dir: str | Path | None) -> str:
 
 
 def _official(name: str) -> Official:
-    """Mirrors and MD5s of the packed files, as torchvision knows them."""
+    """Return mirrors and MD5s of the packed files, as torchvision knows them."""
     import torchvision.datasets
 
     loader = getattr(torchvision.datasets, _TORCHVISION[name])
@@ -214,7 +221,7 @@ def _load_idx(
 
 
 def _idx_part(name: str, root: Path, part: int) -> Part:
-    """The train part (0) or the test part (1) of a data set whose files lie below `root`, images upright."""
+    """Read the train part (0) or the test part (1) of a data set whose files lie below `root`, images upright."""
     from anomalae.images.inputs import read_idx
 
     raw = root / SOURCES[name].folder
@@ -224,7 +231,7 @@ def _idx_part(name: str, root: Path, part: int) -> Part:
     except ImageError as error:
         raise DataError(str(error)) from None
     if name == "emnist-digits":
-        # they are stored lying on their side
+        # They are stored lying on their side.
         images = np.ascontiguousarray(images.transpose(0, 2, 1))
     if len(labels) and labels.max() > 9:
         raise DataError(f"{raw}: label {labels.max()}, expected 0 to 9")

@@ -23,37 +23,48 @@ from anomalae.datasets.download import CHUNK, Progress, UnavailableError, downlo
 from anomalae.errors import DataError
 from anomalae.files import part_file
 
-HASHES = "anomalae-hashes.json"  # SHA-256 of files unpacked from an archive that was not kept
+# Name of the file with the SHA-256 of files unpacked from an archive that was not kept.
+HASHES = "anomalae-hashes.json"
 
 
 @dataclass(frozen=True)
 class Official:
-    """Where the official packed files are, and their MD5 by file name."""
+    """Official files: where the packed ones are, and their MD5 by file name.
 
-    mirrors: tuple[str, ...]  # addresses to which a file name is appended, in order of preference
+    mirrors: addresses to which a file name is appended, in order of preference.
+    """
+
+    mirrors: tuple[str, ...]
     md5: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Source:
-    """The four IDX files of one data set, as torchvision lays them out below a root."""
+    """The four IDX files of one data set, as torchvision lays them out below a root.
 
-    folder: str  # below the root
-    prefixes: tuple[str, str]  # of the file names of the train and the test part
-    counts: tuple[int, int]  # images in the two parts
-    md5: dict[str, str] = field(default_factory=dict)  # of the unpacked files, where they are published
-    archive: str | None = None  # zip that packs all files; None where each has its own .gz
+    folder: where the files lie, below the root.
+    prefixes: of the file names of the train and the test part.
+    counts: images in the two parts.
+    md5: of the unpacked files by name, where they are published.
+    archive: zip that packs all files; None where each has its own .gz.
+    """
+
+    folder: str
+    prefixes: tuple[str, str]
+    counts: tuple[int, int]
+    md5: dict[str, str] = field(default_factory=dict)
+    archive: str | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Bytes of each file by its name: train images, train labels, test images, test labels."""
+        """The bytes of each file by its name: train images, train labels, test images, test labels."""
         return {
             name: len(head) + rows * (784 if len(head) == 16 else 1) for name, (head, rows) in self._files()
         }
 
     @property
     def headers(self) -> dict[str, bytes]:
-        """First bytes of each file by its name: IDX magic number and shape."""
+        """The first bytes of each file by its name: IDX magic number and shape."""
         return {name: head for name, (head, _) in self._files()}
 
     def _files(self) -> Iterator[tuple[str, tuple[bytes, int]]]:
@@ -98,23 +109,33 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Survey:
-    """State of a data set's four files."""
+    """A survey is the state of a data set's four files.
 
-    missing: tuple[str, ...] = ()  # names of files that are not there
-    truncated: tuple[str, ...] = ()  # names of files that are too short: a write that was interrupted
-    wrong: str = ""  # message about the first file with another content than the official one
-    unproven: tuple[str, ...] = ()  # names of files of the right form, without a hash to compare with
+    missing: names of files that are not there.
+    truncated: names of files that are too short: a write that was interrupted.
+    wrong: message about the first file with another content than the official one.
+    unproven: names of files of the right form, without a hash to compare with.
+    """
+
+    missing: tuple[str, ...] = ()
+    truncated: tuple[str, ...] = ()
+    wrong: str = ""
+    unproven: tuple[str, ...] = ()
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Names of files that must be unpacked or downloaded."""
+        """The names of files that must be unpacked or downloaded."""
         return self.missing + self.truncated
 
 
 def survey(source: Source, root: Path, official: Callable[[], Official]) -> Survey:
     """Look at the four files below `root` and compare their hashes. Writes nothing.
 
-    `official` is only called where the answer depends on a packed file. DataError if a file cannot be read.
+    source: the data set.
+    root: folder that holds those of data sets.
+    official: says what the packed files are; only called where the answer depends on one.
+
+    Raises DataError if a file cannot be read.
     """
     raw = root / source.folder
     missing, truncated, unproven, wrong = [], [], [], ""
@@ -136,7 +157,7 @@ def survey(source: Source, root: Path, official: Callable[[], Official]) -> Surv
 
 
 def can_unpack(source: Source, root: Path, names: Sequence[str], official: Callable[[], Official]) -> bool:
-    """Whether the packed official files of `names` lie there, so that nothing need be downloaded."""
+    """Tell whether the packed official files of `names` lie there, so that nothing need be downloaded."""
     raw = root / source.folder
     packed = [raw / (source.archive or f"{name}.gz") for name in names]
     return all(path.is_file() for path in packed) and all(_is_official(path, official) for path in packed)
@@ -151,6 +172,10 @@ def acquire(
     progress: Progress | None = None,
 ) -> bool:
     """Make sure that the four files lie below `root`, unpacking and downloading what is missing or truncated.
+
+    source, root, official: as for `survey`.
+    download: whether what is missing may be downloaded.
+    progress: called with file name, bytes done, and bytes in all or None.
 
     Returns whether every file was compared with an official hash. Raises UnavailableError if something is
     missing and cannot be brought, DataError if a file of full length has another content; such a file is
@@ -208,7 +233,7 @@ def _bring_archive(
     with part_file(raw / HASHES) as file:
         file.write(json.dumps({"sha256": hashes}, indent=1).encode() + b"\n")
     if fetched:
-        # half a gigabyte of which a fifth is used; its hashes are kept
+        # It holds half a gigabyte, of which a fifth is used; its hashes are kept.
         packed.unlink(missing_ok=True)
 
 
@@ -222,7 +247,7 @@ def _hash(path: Path, algorithm: str) -> str:
 
 
 def _fault(path: Path, size: int, header: bytes, expected: str | None) -> str:
-    """What is wrong with a file that is long enough, "" if nothing. `expected` is an MD5 or a SHA-256."""
+    """Say what is wrong with a file that is long enough, "" if nothing. `expected` is an MD5 or a SHA-256."""
     digest = _hash(path, "sha256" if expected is not None and len(expected) == 64 else "md5")
     if digest == expected:
         return ""
@@ -241,7 +266,7 @@ def _fault(path: Path, size: int, header: bytes, expected: str | None) -> str:
 
 
 def _proofs(source: Source, raw: Path, official: Callable[[], Official]) -> dict[str, str]:
-    """SHA-256 of the unpacked files by name, as far as the packed official files or a record of them tell."""
+    """Return SHA-256 of the unpacked files by name, as far as the packed official files or a record of them tell."""
     if source.archive is None:
         packed = {name: raw / f"{name}.gz" for name in source.sizes}
         return {

@@ -15,11 +15,15 @@ LEAST_CALIBRATION = 40
 def split_indices(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Divide `range(n)` at random into train (85%), validation (5%) and calibration (10%).
 
+    n: number of images, at least 3.
+    seed: of the division, at least 0; the division depends on it and on `n` alone.
+
     Returns three int64 arrays, each sorted and none empty; together they hold every index once. The shares of
     validation and calibration are rounded. At least 40 images calibrate, or a third of all if that is fewer,
     at the expense of training: with fewer than 1/alpha - 1 calibration images (19 at alpha 0.05, 39 at 0.025)
-    no image can be flagged, however odd. The division depends on `n` and `seed` alone. Raises DataError if
-    n < 3, ConfigError if the seed is negative.
+    no image can be flagged, however odd.
+
+    Raises DataError if n < 3, ConfigError if the seed is negative.
 
     >>> [len(part) for part in split_indices(1000, seed=0)]
     [850, 50, 100]
@@ -42,8 +46,10 @@ def split_indices(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.nda
 def stratified_indices(labels: np.ndarray, percent: int) -> tuple[np.ndarray, np.ndarray]:
     """Divide each class into train and test by a fixed permutation of its images; returns sorted indices of both.
 
-    The test part gets `percent` of each class, rounded, at least one image. A class's division depends on the
-    number of its images alone, so that a new class leaves the others as they were.
+    labels: the class of each image, (N,).
+    percent: of each class in the test part, rounded, at least one image.
+
+    A class's division depends on the number of its images alone, so that a new class leaves the others as they were.
     """
     testing = np.zeros(len(labels), bool)
     for label in np.unique(labels):

@@ -113,6 +113,6 @@ def _scores(
 
 
 def _stem(name: str) -> str:
-    """The file's name without its folders, and without the suffix of a picture."""
+    """Return the file's name without its folders, and without the suffix of a picture."""
     last = Path(name).name
     return Path(last).stem if last.lower().endswith(tuple(IMAGE_SUFFIXES)) else last

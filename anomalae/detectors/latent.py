@@ -9,24 +9,33 @@ import numpy as np
 
 from anomalae.detectors.detector import Detector
 
-UNITS, STEPS, PLANE = 10, 11, 15  # rows and columns of a walk; side of a plane
+# Rows and columns of a walk; side of a plane.
+UNITS, STEPS, PLANE = 10, 11, 15
 
 
 @dataclass(frozen=True)
 class Traverse:
-    """Images (rows, columns, 28, 28) in [0, 1], what each row is, and the value of each column."""
+    """A traverse is decoded images, what each row of them is, and the value of each column.
+
+    images: float (rows, columns, 28, 28) in [0, 1].
+    rows: names, or values (rows,) of the plane.
+    values: (columns,).
+    """
 
     images: np.ndarray
-    rows: tuple[str, ...] | np.ndarray  # names, or values (rows,) of the plane
-    values: np.ndarray  # (columns,)
+    rows: tuple[str, ...] | np.ndarray
+    values: np.ndarray
     title: str
 
 
 def traverse(detector: Detector, normals: Any) -> Traverse:
     """Walk each of the most active units, or decode the whole line or plane of 1 or 2 dimensions.
 
-    `normals` (N, 28, 28) say where images lie: walks pass through their mean code, and go as far as most of their
-    codes do. The activity of a unit is the variance of its code over these images.
+    detector: a fitted one.
+    normals: images (N, 28, 28) that say where codes lie: walks pass through their mean code, and go as far as most of
+        their codes do.
+
+    The activity of a unit is the variance of its code over these images.
     """
     codes = detector.encode(normals)
     low, high = np.quantile(codes, [0.01, 0.99], axis=0)

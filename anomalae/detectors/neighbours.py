@@ -21,16 +21,22 @@ from anomalae.plugins import SCORES
 NAME = "neighbours"
 # Times as many as count are compared closely: the ones nearest by the cosine of blurred images.
 CANDIDATES = 4
-SEARCH_SIGMA, SEARCH_CUT = 1.0, 3  # pixels, of that blur
-BEND = 1  # pixels that a neighbour's edges may move, each way
-PATCH = 3  # pixels a side, of what moves together
-SEARCHED = 1024  # images whose neighbours are looked for at once
-PAIRS = 160  # compared at once: what they need stays in a processor's cache
-BLANK = 2.0  # the score of an image without ink
+# Standard deviation and reach of that blur, in pixels.
+SEARCH_SIGMA, SEARCH_CUT = 1.0, 3
+# How far a neighbour's edges may move each way, in pixels.
+BEND = 1
+# Side of what moves together, in pixels.
+PATCH = 3
+# Images whose neighbours are searched at once.
+SEARCHED = 1024
+# Pairs of images compared at once: what they need stays in a processor's cache.
+PAIRS = 160
+# The score of an image without ink.
+BLANK = 2.0
 
 
 class Neighbours:
-    """The training images, and the score of an image by the nearest `count` of them.
+    """Neighbours keep the training images, and score an image by the nearest `count` of them.
 
     The distance of two images, brought upright and to a common spread (`anomalae.models.views.settled`), is that of
     their Sobel maps, each scaled to length 1: for every pixel the least squared distance of the 3 x 3 patch around it
@@ -44,9 +50,11 @@ class Neighbours:
     name = NAME
 
     def __init__(self, kept: np.ndarray, count: int, view: View = SETTLED, weight: float = 0.5) -> None:
-        """
+        """Take the training images that others are set against.
+
         kept: the settled training images, uint8 (n, 28, 28). ConfigError for none.
         count: how many of the nearest are averaged, at least 1; all where there are fewer.
+        view: in which images are compared.
         weight: what they count for in an ensemble: as much as all networks together.
         """
         self.weight = weight
@@ -65,22 +73,22 @@ class Neighbours:
         return cls((seen * 255).round().byte().numpy(), count, view)
 
     def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
-        """The score, float64 (N,), for each of these rules; beside scores in nats its logarithm."""
+        """Return the score, float64 (N,), for each of these rules; beside scores in nats its logarithm."""
         return _by_rule(self._compare(images)[0], rules)
 
     def score_training(self, batches: Iterable[Tensor], rules: Sequence[str]) -> dict[str, Tensor]:
-        """The scores of the training images kept, each set against the others; of a single one BLANK.
+        """Return the scores of the training images kept, each set against the others; of a single one BLANK.
 
         An image is no neighbour of its own, so what is kept is compared, and `batches` are not looked at.
         """
         if len(self.kept) == 1:
             return _by_rule(torch.full((1,), BLANK), rules)
         places = torch.arange(len(self.kept)).split(SEARCHED)
-        parts = [self._compare_seen(self._images[own], own)[0] for own in places]
+        parts = [self._compare_seen(self._images[part], part)[0] for part in places]
         return _by_rule(torch.cat(parts), rules)
 
     def terms(self, rule: str, images: Tensor) -> Tensor:
-        """The score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score.
+        """Return the score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score.
 
         Positive where the image has more ink, blurred, than its neighbours have on average, negative where less.
         """
@@ -94,21 +102,23 @@ class Neighbours:
         return laid * (score.double() / total.where(total > 0, 1))[:, None, None]
 
     def picture(self, images: Tensor) -> Tensor:
-        """The mean of the nearest training images, laid over the image: (N, 28, 28) in [0, 1]."""
+        """Return the mean of the nearest training images, laid over the image: (N, 28, 28) in [0, 1]."""
         return self.view.back(self._mean(self._compare(images)[2]), images.cpu(), False).clamp(0, 1)
 
     def _mean(self, near: Tensor) -> Tensor:
         return self._images[near].mean(1)
 
     def _compare(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores (N,), their terms (N, 1, 28, 28) in the view, and the indices (N, count) of the neighbours."""
+        """Return scores (N,), their terms (N, 1, 28, 28) in the view, and the indices (N, count) of the neighbours."""
         return self._compare_seen(self.view.source(images.cpu()))
 
-    def _compare_seen(self, source: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def _compare_seen(
+        self, source: Tensor, own_places: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         candidates = self.candidates
         likeness = _blurred(source) @ self._blurred.T
-        if own is not None:
-            likeness[torch.arange(len(own)), own] = -torch.inf
+        if own_places is not None:
+            likeness[torch.arange(len(own_places)), own_places] = -torch.inf
             candidates = min(candidates, len(self.kept) - 1)
         likely = likeness.topk(candidates, 1).indices
         maps = _maps(source)
@@ -137,7 +147,9 @@ def _by_rule(scores: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
 
 
 def bent(a: Tensor, b: Tensor) -> Tensor:
-    """Where maps a and b (P, C, 28, 28) differ though either may bend: terms (P, 28, 28), at least 0.
+    """Return where maps differ though either may bend: terms (P, 28, 28), at least 0.
+
+    a, b: maps (P, C, 28, 28), compared pair by pair.
 
     At each pixel the least mean squared distance of a's patch there to b's patches at most BEND away, and b's to a's.
     """
@@ -151,21 +163,22 @@ def bent(a: Tensor, b: Tensor) -> Tensor:
         for across in shifts:
             top, left = margin + down, margin + across
             other = wider[..., top : top + side + 2 * rim, left : left + side + 2 * rim]
-            apart = F.avg_pool2d((wide - other).square().sum(1), PATCH, 1)  # [y, x]: of a there and b shifted
-            forth = torch.minimum(forth, apart[:, margin:-margin, margin:-margin])
+            # At [y, x] that of a's patch there and b's, shifted.
+            distances = F.avg_pool2d((wide - other).square().sum(1), PATCH, 1)
+            forth = torch.minimum(forth, distances[:, margin:-margin, margin:-margin])
             top, left = margin - down, margin - across
-            back = torch.minimum(back, apart[:, top : top + a.shape[-2], left : left + a.shape[-1]])
+            back = torch.minimum(back, distances[:, top : top + a.shape[-2], left : left + a.shape[-1]])
     return forth + back
 
 
 def _blurred(images: Tensor) -> Tensor:
-    """Blurred images of length 1, (N, 784)."""
+    """Return blurred images of length 1, (N, 784)."""
     blur = blur_matrix(28, SEARCH_SIGMA, SEARCH_CUT).to(images)
     return F.normalize((blur @ images @ blur.T).flatten(1))
 
 
 def _maps(images: Tensor) -> Tensor:
-    """Sobel maps of length 1 together, (N, 2, 28, 28)."""
+    """Return Sobel maps of length 1 together, (N, 2, 28, 28)."""
     four = edges(images)
     both = four[:, [0, 2]] - four[:, [1, 3]]
     return F.normalize(both.flatten(1)).unflatten(1, both.shape[1:])

@@ -17,14 +17,15 @@ import numpy.typing as npt
 from anomalae.errors import ConfigError
 from anomalae.evaluation.checks import check_fraction, check_probabilities, ordered_vector
 
-MIN_CALIBRATION = 40  # images; with fewer a p-value moves in steps of more than 0.025
+# With fewer calibration images there is a warning: a p-value moves in steps of more than 0.025 then.
+MIN_CALIBRATION = 40
 
 
 def p_values(scores: npt.ArrayLike, calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return the share of normal images that look at least as anomalous: `p = (1 + #{calibration >= s}) / (n + 1)`.
 
-    Parameters: `scores` (N,), real, higher = more anomalous; `calibration` (n,), the scores of n >= 1
-    held-out normal images. Infinite scores are ordered like any other number.
+    scores: (N,), real, higher = more anomalous; infinite ones are ordered like any other number.
+    calibration: the scores (n,) of n >= 1 held-out normal images.
 
     Returns float64 (N,) in [1/(n+1), 1]; small = anomalous. For an exchangeable normal image
     `P(p <= alpha) <= alpha` at every alpha, on the average over calibration sets.
@@ -42,6 +43,9 @@ def p_values(scores: npt.ArrayLike, calibration: npt.ArrayLike) -> npt.NDArray[n
 
 def threshold(calibration: npt.ArrayLike, alpha: float) -> float | None:
     """Return the score above which an image is flagged at `alpha`: the k-th largest calibration score.
+
+    calibration: the scores (n,) of n >= 1 held-out normal images.
+    alpha: false-alarm level, in (0, 1).
 
     Here `k = floor(alpha (n + 1))`, and `score > threshold` equals `p_values(score) <= alpha` for every
     score, ties included. None if k = 0: with so few calibration images nothing can be flagged at this alpha.
@@ -90,10 +94,13 @@ def calibration_warning(n: int, alpha: float) -> str | None:
 def benjamini_hochberg(p: npt.ArrayLike, fdr: float) -> npt.NDArray[np.bool_]:
     """Flag images so that at most a share `fdr` of the flagged ones is normal, in expectation.
 
-    With N sorted p-values, flags the i smallest for the largest i with `p_(i) <= fdr i / N`. Holds for
+    With N sorted p-values, the i smallest are flagged for the largest i with `p_(i) <= fdr i / N`. This holds for
     conformal p-values that share one calibration set too (Bates et al. 2023, theorem 2).
 
-    Parameters: `p` (N,) in [0, 1], N may be 0; `fdr` in (0, 1). Returns bool (N,), equal p-values alike.
+    p: p-values (N,) in [0, 1]; N may be 0.
+    fdr: in (0, 1).
+
+    Returns bool (N,), equal p-values alike.
 
     Raises ConfigError if a p-value is NaN or out of range, or fdr is not in (0, 1).
 
@@ -117,14 +124,19 @@ def false_alarm_band(
 ) -> tuple[float, float]:
     """Return the central interval (lo, hi) in which the false-alarm rate should lie with probability `level`.
 
-    `threshold` at `alpha` from `n_calibration` images, applied to `n_test` other normal images that are
-    exchangeable with them, raises a beta-binomial number of false alarms: with `k = floor(alpha (n + 1))`
-    the chance of a false alarm is itself drawn, from Beta(k, n + 1 - k), with the calibration set. The band
-    holds for scores without ties (tied scores give fewer alarms), and says nothing of other kinds of images.
+    n_calibration: number of calibration images, at least 1.
+    n_test: number of other normal images, exchangeable with them, at least 1.
+    alpha: false-alarm level, in (0, 1).
+    level: probability with which the band holds the rate, in (0, 1).
+
+    `threshold` at `alpha` from the calibration images, applied to the others, raises a beta-binomial number of false
+    alarms: with `k = floor(alpha (n + 1))` the chance of a false alarm is itself drawn, from Beta(k, n + 1 - k), with
+    the calibration set. The band holds for scores without ties (tied scores give fewer alarms), and says nothing of
+    other kinds of images.
 
     Raises ConfigError if a count is below 1, or alpha or level is not in (0, 1).
     """
-    # a slow import, which scoring does without
+    # This import is slow, and scoring does without it.
     from scipy.stats import betabinom
 
     check_fraction("level", level)

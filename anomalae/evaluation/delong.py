@@ -14,7 +14,9 @@ from anomalae.evaluation.checks import Bools, Floats, check_counts, check_truth,
 def delong_covariance(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Return the ROC-AUC of M detectors on the same N images, and the covariance of the M estimates.
 
-    Parameters: `scores` (M, N), finite; `is_anomaly` (N,), with at least two images of each kind.
+    scores: (M, N), finite, a row a detector, higher = more anomalous.
+    is_anomaly: (N,), with at least two images of each kind.
+
     Returns AUCs (M,) and their covariance (M, M), in O(M N log N) by midranks.
 
     Raises DataError as `evaluate`, or with fewer than two images of a kind.

@@ -22,10 +22,13 @@ TITLES = {
 def pick(evaluation: Evaluation, count: int) -> dict[str, Indices]:
     """Return positions of up to `count` test images of each group, in the order they are worth looking at.
 
-    `most_anomalous`: the highest scores of all; `misses`: the anomalies with the lowest scores; `false_alarms`: the
-    normal images with the highest; `typical`: the normal images nearest to their median score. Misses and false
-    alarms are such whatever the threshold: `evaluation.flagged` tells what was flagged. Of equal scores the earlier
-    image comes first. A group is empty where the test part has no image of its kind.
+    evaluation: of the test part.
+    count: most images of a group, at least 1.
+
+    Returns indices by group. `most_anomalous`: the highest scores of all; `misses`: the anomalies with the lowest
+    scores; `false_alarms`: the normal images with the highest; `typical`: the normal images nearest to their median
+    score. Misses and false alarms are such whatever the threshold: `evaluation.flagged` tells what was flagged. Of
+    equal scores the earlier image comes first. A group is empty where the test part has no image of its kind.
 
     Raises ConfigError if count is below 1.
     """

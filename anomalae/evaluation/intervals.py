@@ -28,7 +28,9 @@ Interval = tuple[float, float]
 def delong_interval(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike, level: float = 0.95) -> Interval:
     """Return a confidence interval (lo, hi) of one ROC-AUC: DeLong's variance, normal on the logit scale.
 
-    Parameters: `scores` (N,), finite; `is_anomaly` (N,), with at least one image of each kind.
+    scores: (N,), finite, higher = more anomalous.
+    is_anomaly: (N,), with at least one image of each kind.
+    level: probability with which the interval holds the true AUC, in (0, 1).
 
     DeLong's variance is 0 when the AUC is 0 or 1 or all scores are equal (then the AUC is a half; there is no
     other case), and undefined with one image of a kind. The estimate A then gets the limits
@@ -69,7 +71,11 @@ def bootstrap_interval(
 ) -> Interval:
     """Return the percentile interval (lo, hi) of one ROC-AUC, anomalies and normals resampled each for itself.
 
-    Parameters: `scores` and `is_anomaly`, each (N,). Unlike `delong_interval` it has no width at AUC = 1.
+    Unlike `delong_interval` it has no width at AUC = 1.
+
+    scores: (N,), finite, higher = more anomalous.
+    is_anomaly: (N,), with at least one image of each kind.
+    resamples, seed, level: as for `mean_auc_interval`.
 
     Raises as `mean_auc_interval`.
     """
@@ -89,8 +95,12 @@ def mean_auc_interval(
 ) -> Interval:
     """Return the percentile bootstrap interval (lo, hi) of the mean ROC-AUC of K problems that share N test images.
 
-    Parameters: `scores` (K, N), finite, one row a problem (each normal digit, each training seed);
-    `is_anomaly` (K, N), with both kinds in every row; `labels` (N,), the class of each image.
+    scores: (K, N), finite, one row a problem (each normal digit, each training seed).
+    is_anomaly: (K, N), with both kinds in every row.
+    labels: the class of each image, (N,).
+    resamples: number of bootstrap replicates, at least 1.
+    seed: of the replicates.
+    level: share of the replicates that the interval holds, in (0, 1).
 
     A replicate draws the images once for all problems, since one hard image is hard in many of them, and
     within each class, so that every class keeps its size. The interval is about the choice of test images
@@ -124,7 +134,11 @@ def roc_band(
 ) -> tuple[Floats, Floats]:
     """Return a pointwise confidence band (lo, hi) of the true-positive rate at each of G false-positive rates.
 
-    Parameters: `scores` (N,), finite; `is_anomaly` (N,), with at least one image of each kind; `fpr` (G,) in [0, 1].
+    scores: (N,), finite, higher = more anomalous.
+    is_anomaly: (N,), with at least one image of each kind.
+    fpr: false-positive rates (G,) in [0, 1].
+    level: probability with which the band holds the true rate, in (0, 1).
+
     Returns two arrays (G,) in [0, 1]: at each single rate the true curve lies between them with probability `level`.
 
     Both counts behind a point of the curve are binomial, whatever the distribution of the scores. Of n normals
@@ -151,11 +165,12 @@ def roc_band(
         raise DataError(f"fpr: from {rates.min():g} to {rates.max():g}, must be between 0 and 1")
     normals, anomalies = np.sort(values[~truth])[::-1], np.sort(values[truth])
     m = anomalies.size
-    # anomalies above the K-th normal, K = 0..n, and down to the (K+1)-th
+    # Anomalies above the K-th normal, K = 0..n, and down to the (K+1)-th.
     above = np.append(0, m - np.searchsorted(anomalies, normals, side="right"))
     down_to = np.append(m - np.searchsorted(anomalies, normals, side="left"), m)
     nodes = (np.arange(400) + 0.5) / 400
-    k = np.asarray(binom.ppf(nodes, normals.size, rates[:, None]), dtype=np.intp)  # (G, 400)
+    # For each of the G rates 400 values of K, (G, 400).
+    k = np.asarray(binom.ppf(nodes, normals.size, rates[:, None]), dtype=np.intp)
     tail = (1 - level) / 2
     lo = _mixed_beta_quantile(above[k], m + 1 - above[k], tail)
     return lo, _mixed_beta_quantile(down_to[k] + 1, m - down_to[k], 1 - tail)
@@ -164,7 +179,7 @@ def roc_band(
 def _mixed_beta_quantile(a: npt.NDArray[np.intp], b: npt.NDArray[np.intp], q: float) -> Floats:
     """Return the q-quantile (G,) of each row's even mixture of Beta(a, b), (G, J); a = 0 is all at 0, b = 0 at 1."""
     low, high = np.zeros(len(a)), np.ones(len(a))
-    # bisection, to 1e-7
+    # Bisection, to 1e-7.
     for _ in range(24):
         middle = (low + high) / 2
         cdf = betainc(np.maximum(a, 1), np.maximum(b, 1), middle[:, None])
@@ -178,12 +193,18 @@ def _mixed_beta_quantile(a: npt.NDArray[np.intp], b: npt.NDArray[np.intp], q: fl
 
 
 class _PairCounts(NamedTuple):
-    """Scores as the AUC of weighted images needs them: sorted once, used in every replicate."""
+    """Scores as the AUC of weighted images needs them: sorted once, used in every replicate.
 
-    anomalies: npt.NDArray[np.intp]  # indices of the images, by score
-    normals: npt.NDArray[np.intp]  # the same
-    below: npt.NDArray[np.intp]  # for each anomaly, the number of normals that score lower
-    up_to: npt.NDArray[np.intp]  # for each anomaly, the number of normals that score lower or the same
+    anomalies: indices of the anomalous images, by score.
+    normals: the same of the normal images.
+    below: for each anomaly, the number of normals that score lower.
+    up_to: for each anomaly, the number of normals that score lower or the same.
+    """
+
+    anomalies: npt.NDArray[np.intp]
+    normals: npt.NDArray[np.intp]
+    below: npt.NDArray[np.intp]
+    up_to: npt.NDArray[np.intp]
 
     @classmethod
     def prepare(cls, scores: Floats, truth: Bools) -> "_PairCounts":
@@ -194,7 +215,7 @@ class _PairCounts(NamedTuple):
         return cls(anomalies, normals, below, up_to)
 
     def auc(self, counts: Floats) -> float:
-        """ROC-AUC when image i occurs `counts[i]` times; a tie counts a half."""
+        """Return the ROC-AUC when image i occurs `counts[i]` times; a tie counts a half."""
         normals = np.concatenate(([0.0], np.cumsum(counts[self.normals])))
         anomalies = counts[self.anomalies]
         pairs = anomalies @ (normals[self.below] + normals[self.up_to]) / 2

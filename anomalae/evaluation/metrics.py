@@ -28,44 +28,65 @@ from anomalae.text import natural_order
 
 @dataclass(frozen=True)
 class ClassResult:
-    """The images of one anomalous class against all the normal images."""
+    """Numbers of the images of one anomalous class against all the normal images.
 
-    n: int  # images of the class
-    roc_auc: float | None  # in [0, 1]; None without normal images
-    roc_auc_interval: Interval | None  # lo, hi
+    n: images of the class.
+    roc_auc: in [0, 1]; None without normal images.
+    roc_auc_interval: lo, hi.
+    """
+
+    n: int
+    roc_auc: float | None
+    roc_auc_interval: Interval | None
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Numbers that `evaluate` makes of scores. A number that the data cannot give (one kind of image only) is None."""
+    """Numbers that `evaluate` makes of scores. A number that the data cannot give (one kind of image only) is None.
 
-    roc_auc: float | None  # in [0, 1]; P(anomaly scores above normal) + P(they tie) / 2
-    roc_auc_interval: Interval | None  # lo, hi; `delong_interval`
-    average_precision: float | None  # in (0, 1]; chance gives the prevalence, so read them together
-    prevalence: float  # share of anomalies, in [0, 1]
-    fpr_at_95_tpr: float | None  # smallest false-positive rate at which TPR >= 0.95
-    alpha: float  # the false-alarm rate that the threshold was made for
-    threshold: float | None  # an image is flagged if its score is above it
-    false_alarm_rate: float | None  # flagged share of the normal images; None without a threshold
-    detection_rate: float | None  # flagged share of the anomalies; None without a threshold
+    roc_auc: in [0, 1]; P(anomaly scores above normal) + P(they tie) / 2.
+    roc_auc_interval: lo, hi; `delong_interval`.
+    average_precision: in (0, 1]; chance gives the prevalence, so read them together.
+    prevalence: share of anomalies, in [0, 1].
+    fpr_at_95_tpr: smallest false-positive rate at which TPR >= 0.95.
+    alpha: the false-alarm rate that the threshold was made for.
+    threshold: an image is flagged if its score is above it.
+    false_alarm_rate: flagged share of the normal images; None without a threshold.
+    detection_rate: flagged share of the anomalies; None without a threshold.
+    per_class: anomalous classes in natural order; empty without labels.
+    scores: float64 (N,), higher = more anomalous.
+    is_anomaly: bool (N,).
+    labels: (N,); None where there are none.
+    p_values: (N,) in [0, 1]; None where there are none.
+    """
+
+    roc_auc: float | None
+    roc_auc_interval: Interval | None
+    average_precision: float | None
+    prevalence: float
+    fpr_at_95_tpr: float | None
+    alpha: float
+    threshold: float | None
+    false_alarm_rate: float | None
+    detection_rate: float | None
     n_normal: int
     n_anomalous: int
-    per_class: dict[str, ClassResult]  # anomalous classes in natural order; empty without labels
-    scores: Floats = field(repr=False)  # (N,)
-    is_anomaly: Bools = field(repr=False)  # (N,)
-    labels: npt.NDArray[Any] | None = field(repr=False)  # (N,)
-    p_values: Floats | None = field(repr=False)  # (N,)
+    per_class: dict[str, ClassResult]
+    scores: Floats = field(repr=False)
+    is_anomaly: Bools = field(repr=False)
+    labels: npt.NDArray[Any] | None = field(repr=False)
+    p_values: Floats | None = field(repr=False)
 
     @property
     def flagged(self) -> Bools:
-        """bool (N,), score > threshold; all False without a threshold."""
+        """Whether each image's score is above the threshold: bool (N,), all False without a threshold."""
         if self.threshold is None:
             return np.zeros(self.scores.shape, dtype=np.bool_)
         return np.asarray(self.scores > self.threshold)
 
     @property
     def names(self) -> npt.NDArray[np.str_] | None:
-        """Class of each image as text (N,), as `per_class` calls it; None without labels."""
+        """The class of each image as text (N,), as `per_class` calls it; None without labels."""
         return None if self.labels is None else class_names(self.labels, self.scores.size)
 
     def roc_curve(self) -> tuple[Floats, Floats, Floats]:
@@ -126,10 +147,13 @@ def evaluate(
 ) -> Evaluation:
     """Compare the scores of N >= 1 images with the truth.
 
-    Parameters: `scores` (N,), finite, higher = more anomalous; `is_anomaly` (N,), bool or integers 0 and 1;
-    `labels` (N,), the true class of each image, for the table of classes (a class is named `str(label)`);
-    `p_values` (N,) in [0, 1], kept beside the scores; `threshold`, the score above which an image is flagged
-    at `alpha`; `level` of the intervals.
+    scores: (N,), finite, higher = more anomalous.
+    is_anomaly: (N,), bool or integers 0 and 1.
+    labels: the true class of each image (N,), for the table of classes; a class is named `str(label)`.
+    p_values: (N,) in [0, 1], kept beside the scores.
+    alpha: the false-alarm rate that the threshold was made for, in (0, 1).
+    threshold: the score above which an image is flagged; None flags nothing.
+    level: of the intervals, in (0, 1).
 
     `fpr_at_95_tpr` is read off the full empirical ROC curve, no point dropped and none interpolated: the
     smallest FPR among the points with TPR >= 0.95.

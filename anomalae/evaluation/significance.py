@@ -17,17 +17,23 @@ WORDING = "a difference of these fitted models on these test images"
 
 
 class DelongTest(NamedTuple):
-    """The answer of `delong_test`."""
+    """The answer of `delong_test`.
 
-    difference: float  # AUC of a minus AUC of b, in [-1, 1]
-    z: float  # standard normal if the AUCs are equal
-    p_value: float  # two-sided, in [0, 1]
+    difference: AUC of a minus AUC of b, in [-1, 1].
+    z: standard normal if the AUCs are equal.
+    p_value: two-sided, in [0, 1].
+    """
+
+    difference: float
+    z: float
+    p_value: float
 
 
 def delong_test(scores_a: npt.ArrayLike, scores_b: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> DelongTest:
     """Test whether two detectors have the same ROC-AUC, scored on the same images (paired, two-sided).
 
-    Parameters: `scores_a`, `scores_b` and `is_anomaly`, each (N,), with at least one image of each kind.
+    scores_a, scores_b: of the detectors, (N,) each, finite, higher = more anomalous.
+    is_anomaly: (N,), with at least one image of each kind.
 
     Where the variance of the difference is 0 (two rankings alike, or one perfect and one constant) or
     undefined (one image of a kind), p is Hoeffding's bound for a two-sample U-statistic in [-1, 1] (1963),
@@ -45,7 +51,7 @@ def delong_test(scores_a: npt.ArrayLike, scores_b: npt.ArrayLike, is_anomaly: np
     difference, pairs = float(over_anomalies.mean()), disjoint_pairs(truth)
     variance = variance_of_mean(over_anomalies, over_normals) if pairs > 1 else 0.0
     if variance == 0:
-        # as a logarithm, so that z stays finite
+        # The tail is taken as a logarithm, so that z stays finite.
         log_tail = min(np.log(0.5), -pairs * difference**2 / 2)
         z = float(np.copysign(ndtri_exp(log_tail), difference))
         return DelongTest(difference, z, 2 * float(np.exp(log_tail)))

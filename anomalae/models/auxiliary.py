@@ -14,18 +14,24 @@ from anomalae.models.likelihoods import LOG_2PI
 from anomalae.models.vae import check_prior_below, densities
 from anomalae.settings import NetworkSettings
 
-WIDTH = 256  # units of the two networks that tie a and z to each other
+# Units of the two networks that tie a and z to each other.
+WIDTH = 256
 
 
 class Latents(NamedTuple):
-    """A sample of a and z of each image, and the Gaussians around it, (N, units) each."""
+    """A sample of a and z of each image, and the Gaussians around it, (N, units) each.
+
+    z_mean: of q(z | a, x).
+    a_log_variance: of q(a | x).
+    guess: mean of p(a | x, z).
+    """
 
     z: Tensor
-    z_mean: Tensor  # of q(z | a, x)
+    z_mean: Tensor
     z_log_variance: Tensor
     a: Tensor
-    a_log_variance: Tensor  # of q(a | x)
-    guess: Tensor  # mean of p(a | x, z)
+    a_log_variance: Tensor
+    guess: Tensor
     guess_log_variance: Tensor
 
 
@@ -64,12 +70,12 @@ class AuxiliaryVAE(GaussianLatents):
         self.to_auxiliary = _bridge(features + latent_dim, 2 * auxiliary_dim)
 
     def infer(self, images: Tensor) -> tuple[Tensor, ...]:
-        """What x alone says: features h(x), and parameters of z's and of a's Gaussians, (N, 2 units)."""
+        """Return what x alone says: features h(x), and parameters of z's and of a's Gaussians, (N, 2 units)."""
         features = self.encoder.features(images)
         return features, self.encoder[-1](features), self.auxiliary(features)
 
     def descend(self, inferred: tuple[Tensor, ...], draws: Tensor) -> Latents:
-        """a, then z given a, then the guess of a given z, by standard normal draws (N, width) or (width,)."""
+        """Draw a, then z given a, then guess a given z, by standard normal draws (N, width) or (width,)."""
         features, alone, auxiliary = inferred
         of_z, of_a = self.parts(draws)
         mean, log_variance = gaussian(auxiliary)
@@ -80,30 +86,30 @@ class AuxiliaryVAE(GaussianLatents):
         return Latents(z, z_mean, z_log_variance, a, log_variance, *guess)
 
     def parts(self, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Draws (..., width) -> those of z and those of a."""
+        """Divide draws (..., width) into those of z and those of a."""
         of_z, of_a = draws.split([self.latent_dim, self.auxiliary_dim], dim=-1)
         return of_z, of_a
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z | a, x) where a is at its own mean, (N, latent_dim) each."""
+        """Return mean and log variance of q(z | a, x) where a is at its own mean, (N, latent_dim) each."""
         latents = self.descend(self.infer(images), torch.zeros_like(self.bank[0]))
         return latents.z_mean, latents.z_log_variance
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (N, 1, 28, 28) -> means of q(z | a, x) where a is at its own mean, (N, latent_dim)."""
+        """Return means (N, latent_dim) of q(z | a, x) where a is at its own mean, from images (N, 1, 28, 28)."""
         return self.posterior(images)[0]
 
     def sample(self, draws: Tensor) -> Tensor:
-        """Standard normal draws (N, width) -> new images, (N, channels, 28, 28): those of a have no part in them."""
+        """Return new images (N, channels, 28, 28) from standard normal draws (N, width); those of a have no part."""
         return self.decode(self.parts(draws)[0])
 
     def unit_means(self, images: Tensor) -> Tensor:
-        """Posterior means of the units that `kl_units` counts, (N, width)."""
+        """Return posterior means of the units that `kl_units` counts, (N, width)."""
         latents = self.descend(self.infer(images), torch.zeros_like(self.bank[0]))
         return torch.cat([latents.z_mean, latents.a], dim=1)
 
     def loss(self, corrupted: Tensor, clean: Tensor, source: torch.Generator, warmth: float) -> Tensor:
-        """Minus the ELBO with one sample an image, all of it but the likelihood times `beta * warmth`, (N,).
+        """Return minus the ELBO with one sample an image, all of it but the likelihood times `beta * warmth`, (N,).
 
         KL(q(z | a, x) || p(z)) is in closed form given a; the rest is sampled.
         """
@@ -116,7 +122,7 @@ class AuxiliaryVAE(GaussianLatents):
     def log_terms(
         self, target: Tensor, inferred: tuple[Tensor, ...], draw: Tensor, prior_below: int = 0
     ) -> LogTerms:
-        """log p(x | z), log p(z) + log p(a | x, z), log q(a | x) + log q(z | a, x), by one draw (width,).
+        """Return log p(x | z), log p(z) + log p(a | x, z), log q(a | x) + log q(z | a, x), by one draw (width,).
 
         Raises ConfigError for `prior_below` other than 0: there is one layer.
         """
@@ -131,7 +137,7 @@ class AuxiliaryVAE(GaussianLatents):
         return LogTerms(likelihood, -exponents / 2 - half, -draw.square().sum() / 2 - spread / 2 - half)
 
     def kl_units(self, inferred: tuple[Tensor, ...]) -> Tensor:
-        """E_q[log q - log p] of each unit, z's first, then a's, in nats, float64 (N, width): a mean over the bank.
+        """Return E_q[log q - log p] of each unit, z's then a's, in nats, float64 (N, width): a mean over the bank.
 
         Summed it is KL(q(a, z | x) || p(z) p(a | x, z)), sampled throughout, so that an image's ELBO is the mean of
         its log weights, and never above its importance-weighted bound.
@@ -148,7 +154,7 @@ class AuxiliaryVAE(GaussianLatents):
 
 
 def cost_of_auxiliary(latents: Latents, draws: Tensor) -> Tensor:
-    """log q(a | x) - log p(a | x, z) of each unit of a, which the draws (..., auxiliary_dim) led to, in nats."""
+    """Return log q(a | x) - log p(a | x, z) of each unit of a, which the draws (..., auxiliary_dim) led to, in nats."""
     distance = (latents.a - latents.guess).square() * torch.exp(-latents.guess_log_variance)
     return (distance + latents.guess_log_variance - draws.square() - latents.a_log_variance) / 2
 
@@ -158,6 +164,6 @@ def _bridge(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def make(settings: NetworkSettings, channels: int) -> AuxiliaryVAE:
-    """The auxiliary deep generative model of these settings."""
+    """Make the auxiliary deep generative model of these settings."""
     shared = densities(settings, channels)
     return AuxiliaryVAE(latent_dim=settings.latent_dim, auxiliary_dim=settings.auxiliary_dim or 1, **shared)

@@ -6,28 +6,35 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MIDDLE = 13.5  # pixels; coordinate of the middle of a 28 x 28 image
-LEAST_VARIANCE = 0.5  # square pixels; floor of the height by which a shear is measured
-STEEPEST = 1.0  # limit of the shear that is taken out, either way
-SPREAD = (4.2, 5.5)  # pixels; standard deviation of the ink across and down that `normalised` brings it to
-DENSE_SPREAD = (3.8, 5.1)  # pixels; the same of the dense ink
-DENSE = 11  # pixels a side of the square whose ink tells how dense it is
-LEAST_SCALE, MOST_SCALE = 0.5, 1.6  # limits of the scale it reads at: half is twice as large
+# Coordinate of the middle of a 28 x 28 image, in pixels.
+MIDDLE = 13.5
+# Least variance of the ink down the image by which a shear is measured, in square pixels.
+LEAST_VARIANCE = 0.5
+# Most shear that is taken out, either way.
+STEEPEST = 1.0
+# Standard deviation of the ink across and down to which `normalised` brings it, in pixels.
+SPREAD = (4.2, 5.5)
+# The same of the dense ink.
+DENSE_SPREAD = (3.8, 5.1)
+# Side of the square whose ink tells how dense it is, in pixels.
+DENSE = 11
+# Limits of the scale at which an image is read: at half it comes out twice as large.
+LEAST_SCALE, MOST_SCALE = 0.5, 1.6
 
 
 def upright(images: Tensor) -> tuple[Tensor, Tensor]:
-    """The frame of `deskewed`: a shear (N, 2, 2) and the centre of the ink (N, 2)."""
+    """Return the frame of `deskewed`: a shear (N, 2, 2) and the centre of the ink (N, 2)."""
     centre, slope, _, _ = moments(images)
     return _shear(slope), centre
 
 
 def alike(images: Tensor) -> tuple[Tensor, Tensor]:
-    """The frame of `normalised`: a scale and a shear (N, 2, 2), and the centre of the ink (N, 2)."""
+    """Return the frame of `normalised`: a scale and a shear (N, 2, 2), and the centre of the ink (N, 2)."""
     return _scaled(images, SPREAD)
 
 
 def alike_dense(images: Tensor) -> tuple[Tensor, Tensor]:
-    """The frame of `settled`, as that of `normalised`."""
+    """Return the frame of `settled`, made as that of `normalised`."""
     return _scaled(images * F.avg_pool2d(images, DENSE, 1, DENSE // 2), DENSE_SPREAD)
 
 
@@ -38,8 +45,12 @@ def _scaled(ink: Tensor, wanted: tuple[float, float]) -> tuple[Tensor, Tensor]:
 
 
 def moments(images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Centre (N, 2) of the ink in pixels, the slope by which it leans, and its variances across and down once it is
-    upright, (N,) each, in square pixels."""
+    """Return the centre of the ink, the slope by which it leans, and its variances across and down once it is upright.
+
+    images: (N, 1, 28, 28) in [0, 1].
+
+    Returns the centre (N, 2) in pixels, x first, the slope (N,), and the variances, (N,) each, in square pixels.
+    """
     ink = images[:, 0]
     place = torch.arange(ink.shape[-1], dtype=ink.dtype, device=ink.device)
     mass = ink.sum((1, 2))
@@ -57,16 +68,22 @@ def moments(images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _shear(slope: Tensor) -> Tensor:
-    """Matrices (N, 2, 2) that move (x, y) to (x + slope y, y)."""
-    one, zero = torch.ones_like(slope), torch.zeros_like(slope)
-    return torch.stack([torch.stack([one, slope], 1), torch.stack([zero, one], 1)], 1)
+    """Return matrices (N, 2, 2) that move (x, y) to (x + slope y, y)."""
+    ones, zeros = torch.ones_like(slope), torch.zeros_like(slope)
+    return torch.stack([torch.stack([ones, slope], 1), torch.stack([zeros, ones], 1)], 1)
 
 
 def resample(images: Tensor, matrix: Tensor, start: Tensor) -> Tensor:
-    """Pixel p of the result is read at `matrix (p - middle) + start`, bilinearly; outside is blank."""
+    """Read images in a frame: pixel p of the result at `matrix (p - middle) + start`, bilinearly; outside is blank.
+
+    images: (N, channels, 28, 28).
+    matrix: (N, 2, 2).
+    start: where the middle is read, (N, 2) in pixels, x first.
+    """
     side = images.shape[-1]
     place = torch.arange(side, dtype=images.dtype, device=images.device) - MIDDLE
-    grid = torch.stack(torch.meshgrid(place, place, indexing="xy"), -1)  # (28, 28, 2): x, y
+    # x and y of each pixel, (28, 28, 2).
+    grid = torch.stack(torch.meshgrid(place, place, indexing="xy"), -1)
     read = (
         torch.einsum("nab,ijb->nija", matrix.to(images.dtype), grid) + start.to(images.dtype)[:, None, None]
     )

@@ -15,16 +15,21 @@ from anomalae.models.likelihoods import LOG_2PI
 from anomalae.models.vae import check_prior_below, densities
 from anomalae.settings import NetworkSettings
 
-WIDTH = 8  # units of the networks between two layers of latents, for each unit of the upper one
+# Units of the networks between two layers of latents, for each unit of the upper one.
+WIDTH = 8
 
 
 class Layer(NamedTuple):
-    """One layer of latents on the way down, (N, units) each (what does not depend on the image: (units,))."""
+    """One layer of latents on the way down, (N, units) each (what does not depend on the image: (units,)).
+
+    mean: of the Gaussian they were drawn from.
+    prior_mean: of p(z | the layer above).
+    """
 
     codes: Tensor
-    mean: Tensor  # of the Gaussian they were drawn from
+    mean: Tensor
     log_variance: Tensor
-    prior_mean: Tensor  # of p(z | the layer above)
+    prior_mean: Tensor
     prior_log_variance: Tensor
 
 
@@ -70,11 +75,11 @@ class LadderVAE(GaussianLatents):
 
     @property
     def layers(self) -> int:
-        """Number of layers of latents."""
+        """The number of layers of latents."""
         return len(self.latent_dims)
 
     def infer(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The pass upwards: mean and log variance of z_1's Gaussian, then of z_2's, ... (N, units) each."""
+        """Pass upwards: mean and log variance of z_1's Gaussian, then of z_2's, ... (N, units) each."""
         features = self.encoder.features(images)
         gaussians: tuple[Tensor, ...] = gaussian(self.encoder[-1](features))
         for climb, head in zip(self.climbs, self.heads, strict=True):
@@ -83,10 +88,11 @@ class LadderVAE(GaussianLatents):
         return gaussians
 
     def descend(self, draws: Tensor, inferred: tuple[Tensor, ...] = (), prior_below: int = 0) -> list[Layer]:
-        """The pass downwards by standard normal draws (N, width) or (width,); layers of the result, z_1 first.
+        """Pass downwards by standard normal draws, and return the layers, z_1 first.
 
-        The lowest `prior_below` layers are drawn from the prior. Where that is all of them, images, `inferred`, have
-        no part.
+        draws: standard normal (N, width) or (width,).
+        inferred: what `infer` says of images; it has no part where all layers are drawn from the prior.
+        prior_below: so many of the lowest layers are drawn from the prior.
         """
         noise = draws.split(self.latent_dims, dim=-1)
         below: list[Layer] = []
@@ -102,27 +108,27 @@ class LadderVAE(GaussianLatents):
         return below[::-1]
 
     def sample(self, draws: Tensor) -> Tensor:
-        """Standard normal draws (N, width) -> new images: the decoded means they lead to, (N, channels, 28, 28)."""
+        """Return new images from standard normal draws (N, width): the decoded means, (N, channels, 28, 28)."""
         return self.decode(self.descend(draws, prior_below=self.layers)[0].codes)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z_1 | z_2, x) where the layers above are at their means, (N, latent_dim) each."""
+        """Return mean and log variance, (N, latent_dim) each, of q(z_1 | z_2, x), the layers above at their means."""
         lowest = self._means(images)[0]
         return lowest.mean, lowest.log_variance
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (N, 1, 28, 28) -> means of q(z_1 | z_2, x) where the layers above are at theirs, (N, latent_dim)."""
+        """Return means (N, latent_dim) of q(z_1 | z_2, x) where the layers above are at theirs, from (N, 1, 28, 28)."""
         return self.posterior(images)[0]
 
     def unit_means(self, images: Tensor) -> Tensor:
-        """Posterior means of the units that `kl_units` counts, (N, width)."""
+        """Return posterior means of the units that `kl_units` counts, (N, width)."""
         return torch.cat([layer.mean for layer in self._means(images)], dim=1)
 
     def _means(self, images: Tensor) -> list[Layer]:
         return self.descend(torch.zeros_like(self.bank[0]), self.infer(images))
 
     def loss(self, corrupted: Tensor, clean: Tensor, source: torch.Generator, warmth: float) -> Tensor:
-        """Minus the ELBO with one sample an image and the KL terms of all layers times `beta * warmth`, (N,)."""
+        """Return minus the ELBO with one sample an image and the KL terms of all layers times `beta * warmth`, (N,)."""
         draws = torch.randn(len(corrupted), self.width, generator=source).to(corrupted.device)
         layers = self.descend(draws, self.infer(corrupted))
         kl = torch.stack([kl_of_layer(layer).sum(1) for layer in layers]).sum(0)
@@ -131,7 +137,12 @@ class LadderVAE(GaussianLatents):
     def log_terms(
         self, target: Tensor, inferred: tuple[Tensor, ...], draw: Tensor, prior_below: int = 0
     ) -> LogTerms:
-        """As of the VAE, by one draw (width,), prior and posterior summed over layers.
+        """Return log terms as the VAE's, by one draw (width,), prior and posterior summed over layers.
+
+        target: images (N, channels, 28, 28) in [0, 1].
+        inferred: what `infer` says of the images they are made from.
+        draw: standard normal (width,).
+        prior_below: so many of the lowest layers are drawn from the prior.
 
         With `prior_below = k` the layers up to k are drawn from the prior, and their densities, which cancel, left
         out: the terms of Havtorn's bound L^{>k}. Raises ConfigError unless 0 <= k < layers.
@@ -150,7 +161,7 @@ class LadderVAE(GaussianLatents):
         return LogTerms(likelihood, prior, posterior)
 
     def kl_units(self, inferred: tuple[Tensor, ...]) -> Tensor:
-        """KL(q || p(z_l | z_{l+1})) of each latent unit, z_1's units first, in nats, float64 (N, width).
+        """Return KL(q || p(z_l | z_{l+1})) of each latent unit, z_1's units first, in nats, float64 (N, width).
 
         Each in closed form given the layer above; below the top, its mean over the bank's draws.
         """
@@ -166,14 +177,14 @@ class LadderVAE(GaussianLatents):
 
 
 def multiply(mean: Tensor, log_variance: Tensor, other: Tensor, log_other: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log variance of the normalised product of two Gaussians: precisions add and weight the means."""
+    """Return mean and log variance of the normalised product of two Gaussians: precisions add and weight the means."""
     combined = -torch.logaddexp(-log_variance, -log_other)
     weighted = mean * torch.exp(combined - log_variance) + other * torch.exp(combined - log_other)
     return weighted, combined
 
 
 def kl_of_layer(layer: Layer, double: bool = False) -> Tensor:
-    """KL of the Gaussian a layer was drawn from to its prior, for each unit, in nats, (N, units)."""
+    """Return the KL of the Gaussian a layer was drawn from to its prior, for each unit, in nats, (N, units)."""
     parts = (part.cpu().double() for part in layer) if double else layer
     _, mean, log_variance, prior_mean, prior_log_variance = parts
     spread = (mean - prior_mean).square() + log_variance.exp()
@@ -181,11 +192,11 @@ def kl_of_layer(layer: Layer, double: bool = False) -> Tensor:
 
 
 def layer_widths(latent_dim: int, layers: int) -> tuple[int, ...]:
-    """Units of each layer, z_1 first: each has half of those below it, at least 1."""
+    """Return the units of each layer, z_1 first: each has half of those below it, at least 1."""
     return tuple(max(1, latent_dim >> layer) for layer in range(layers))
 
 
 def make(settings: NetworkSettings, channels: int) -> LadderVAE:
-    """The ladder of these settings."""
+    """Make the ladder of these settings."""
     latent_dims = layer_widths(settings.latent_dim, settings.layers or 1)
     return LadderVAE(latent_dims=latent_dims, **densities(settings, channels))

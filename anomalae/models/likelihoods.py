@@ -30,12 +30,12 @@ class Bernoulli(nn.Module):
         super().__init__()
 
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:
-        """Log-likelihoods (...)."""
+        """Return log-likelihoods (...) of images x in [0, 1] and logits."""
         return (x * logits - F.softplus(logits)).sum(-1)
 
     @staticmethod
     def best(x: Tensor) -> Tensor:
-        """The best log-likelihood that any y could give x, at y = x: minus the entropies of its pixels, (...)."""
+        """Return the best log-likelihood of x under any y, at y = x: minus the entropies of its pixels, (...)."""
         return (torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).sum(-1)
 
 
@@ -47,7 +47,7 @@ class Gaussian(nn.Module):
         self.log_sigma = nn.Parameter(torch.tensor(math.log(0.2)))
 
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:
-        """Log-densities (...)."""
+        """Return log-densities (...) of images x in [0, 1] and logits."""
         error = (x - torch.sigmoid(logits)).square().sum(-1)
         d = x.shape[-1]
         return -error / (2 * torch.exp(2 * self.log_sigma)) - d * self.log_sigma - d / 2 * LOG_2PI
@@ -69,7 +69,7 @@ class SmoothGaussian(nn.Module):
         self.log_sigma = nn.Parameter(torch.tensor(math.log(0.05)))
 
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:
-        """Log-densities (...)."""
+        """Return log-densities (...) of images x in [0, 1] and logits."""
         error = self.metric.square(x - torch.sigmoid(logits))
         d = x.shape[-1]
         return (
@@ -97,7 +97,8 @@ class SmoothDirection(nn.Module):
     """
 
     BLUR, CUT, EPS, KAPPA = 1.5, 5, 0.001, 1000.0
-    GUIDE = 10.0  # nats a unit of squared pixel error, in training only: the density leaves brightness open
+    # Nats a unit of squared pixel error, in training only: the density leaves brightness open.
+    GUIDE = 10.0
 
     def __init__(
         self, channels: int = 1, height: int = SIDE, width: int = SIDE, kappa: float = KAPPA
@@ -112,7 +113,7 @@ class SmoothDirection(nn.Module):
         )
 
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:
-        """Log-densities (...)."""
+        """Return log-densities (...) of images x in [0, 1] and logits."""
         y = torch.sigmoid(logits)
         # Clamped before the root: of a blank image the cosine is 0, and so is its gradient.
         lengths = (self.metric.square(x) * self.metric.square(y)).clamp_min(1e-24).sqrt()
@@ -121,7 +122,10 @@ class SmoothDirection(nn.Module):
 
 
 def log_vmf(d: int, kappa: float) -> float:
-    """Log normaliser of the von Mises-Fisher density on the unit sphere of R^d, `log C_d(kappa)`, kappa >= 0.
+    """Return `log C_d(kappa)`, the log normaliser of the von Mises-Fisher density on the unit sphere of R^d.
+
+    d: dimensions of the space.
+    kappa: concentration, at least 0.
 
     Mardia and Jupp, "Directional Statistics", 2000, eq. 9.3.4.
     """
@@ -136,7 +140,7 @@ def log_vmf(d: int, kappa: float) -> float:
 
 
 def _log_bessel_large_order(order: float, x: float) -> float:
-    """log I_order(x) by Olver's uniform expansion (DLMF 10.41.3), for where SciPy's underflows."""
+    """Return log I_order(x) by Olver's uniform expansion (DLMF 10.41.3), for where SciPy's underflows."""
     z = x / order
     root = math.sqrt(1 + z * z)
     t = 1 / root

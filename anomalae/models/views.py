@@ -19,7 +19,7 @@ from anomalae.models.frames import MIDDLE, alike, alike_dense, resample, upright
 
 
 def as_it_lies(maps: Tensor, images: Tensor, terms: bool) -> Tensor:
-    """One map as it is; several in one: their absolute sum, with the sign of their sum."""
+    """Lay one map as it is, several into one: their absolute sum, with the sign of their sum."""
     if maps.shape[1] == 1:
         return maps[:, 0]
     return maps.abs().sum(1) * torch.where(maps.sum(1) < 0, -1, 1)
@@ -57,7 +57,7 @@ class View:
             raise ConfigError(f"channels {self.channels}: must be 1, or more where there is a target")
 
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network is shown and what it should make of it; made once where both are the same."""
+        """Return what the network is shown and what it should make of it; made once where both are the same."""
         source = self.source(images)
         return source, source if self.target is None else self.target(images)
 
@@ -68,12 +68,12 @@ class View:
 
 
 def pixels(images: Tensor) -> Tensor:
-    """The image as it is."""
+    """Return the image as it is."""
     return images
 
 
 def deskewed(images: Tensor) -> Tensor:
-    """The image sheared upright and centred by its moments, resampled bilinearly.
+    """Return the image sheared upright and centred by its moments, resampled bilinearly.
 
     The shear is `covariance of x and y / variance of y` of the ink, the slope by which the writing leans; a blank
     image stays blank. LeCun et al., "Gradient-based learning applied to document recognition", 1998, did so too.
@@ -82,7 +82,7 @@ def deskewed(images: Tensor) -> Tensor:
 
 
 def normalised(images: Tensor) -> Tensor:
-    """The image deskewed, then scaled so that its ink spreads alike: standard deviation 4.2 px across, 5.5 px down.
+    """Return the image deskewed and scaled so that its ink spreads alike: standard deviation 4.2 px across, 5.5 down.
 
     Scales are held to 0.625 to 2 times, so that a stroke is not torn to a blot. Moment normalisation, see Liu,
     Nakashima, Sako and Fujisawa, "Handwritten digit recognition: investigation of normalization and feature
@@ -92,7 +92,7 @@ def normalised(images: Tensor) -> Tensor:
 
 
 def settled(images: Tensor) -> Tensor:
-    """As `normalised`, but the moments are those of the dense ink: each pixel's times the ink in the 11 x 11 around it.
+    """Return the image `normalised` by its dense ink: each pixel's times the ink in the 11 x 11 around it.
 
     A speck beside the digit, or a long thin tail, then neither shifts nor shrinks it.
     """
@@ -100,7 +100,7 @@ def settled(images: Tensor) -> Tensor:
 
 
 def edges(images: Tensor) -> Tensor:
-    """The half-rectified Sobel maps, (N, 4, 28, 28) in [0, 1]: light to the right, left, below and above."""
+    """Return the half-rectified Sobel maps, (N, 4, 28, 28) in [0, 1]: light to the right, left, below and above."""
     kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=images.device) / 4
     both = F.conv2d(images, torch.stack([kernel, kernel.T])[:, None].to(images.dtype), padding=1)
     return torch.cat([both.clamp_min(0), (-both).clamp_min(0)], 1)[:, [0, 2, 1, 3]]
@@ -121,7 +121,7 @@ def _laid_back(
     return (laid * (before / after.where(after > 0, 1)))[:, 0]
 
 
-# In which neighbours are compared; networks learn no more from it than from `normalised`.
+# The view in which neighbours are compared; networks learn no more from it than from `normalised`.
 SETTLED = View("settled", "normalised by its dense ink", settled, back=partial(_laid_back, alike_dense))
 
 PIXELS = View("pixels", "the image as it is", pixels)

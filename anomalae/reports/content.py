@@ -209,7 +209,7 @@ class ScoredReport:
 
     @property
     def scores(self) -> np.ndarray:
-        """float64 (N,), of the rows without an error."""
+        """The scores of the rows without an error, float64 (N,)."""
         return np.array([row.score for row in self.rows if row.score is not None], dtype=np.float64)
 
 

@@ -50,8 +50,13 @@ def run_baselines(
     """Fit the baselines on the training and validation images of every cell and score the cell's images.
 
     A random baseline is fitted for each seed of the grid, unless it is costly. Any other would differ between seeds by
-    the split alone, and is fitted on the first seed's. Results are kept in the folder: a second call fits only what
-    is new.
+    the split alone, and is fitted on the first seed's.
+
+    grid: whose cells they stand beside.
+    folder: of the grid, in which results are kept: a second call fits only what is new.
+    baselines: what is fitted.
+    time_limit, threads: of each fit; see `run_trials`.
+    on_start, on_done: called with the cell's name before a process starts, and with each trial.
     """
     often = {b.label for b in baselines if b.random and not b.costly}
     columns = {b.label: Column(b, grid.seeds if b.label in often else grid.seeds[:1], {}) for b in baselines}
@@ -78,6 +83,9 @@ def run_baselines(
 
 def summarise(grid: Grid, folder: Path, columns: Sequence[Column]) -> dict[str, Any]:
     """Return the columns as JSON-able values, by label: AUCs by normal class, mean, tests against the grid's own cells.
+
+    grid, folder: as for `run_baselines`, all cells done.
+    columns: what it returned.
 
     `tests` holds for each normal class the paired DeLong test of the first seed's scores, Holm-corrected over all
     classes and baselines; a positive difference says that our detector has the higher ROC-AUC.

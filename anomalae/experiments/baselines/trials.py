@@ -91,6 +91,7 @@ def run_trials(
 ) -> list[Trial]:
     """Fit each baseline on the training images and score the test images; one after another, so that times tell.
 
+    baselines: what is fitted.
     train, test: images as `anomalae.images.check.check_images` accepts.
     seed, pca: as for `BaselineDetector`.
     time_limit: seconds for a whole process, start included.

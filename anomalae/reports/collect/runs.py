@@ -41,7 +41,11 @@ def run_report(
     """Collect everything about one finished run. A run not yet evaluated is evaluated first, and keeps the result.
 
     Of a run that was evaluated while its data were there a report is made even when they are gone: `missing` says
-    what it lacks. Without `pictures` the data are not read at all unless the evaluation needs them.
+    what it lacks.
+
+    folder: of the run.
+    device, threads, data_dir, progress: as for `Run`.
+    pictures: whether there shall be any; without them the data are only read where the evaluation needs them.
 
     Raises DataError where a run that was not evaluated has no data any more, BundleError for a broken run.
     """

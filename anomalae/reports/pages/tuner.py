@@ -18,7 +18,11 @@ def stops(
     """Return thresholds of the slider's positions, STOPS + 1 of them, ascending: from all images flagged to none.
 
     They lie by rank, normal and anomalous images together having the same weight, so that each step changes the
-    rates by about as much, whatever the scale of the scores. `threshold` itself is one of them.
+    rates by about as much, whatever the scale of the scores.
+
+    scores: (N,), higher = more anomalous.
+    is_anomaly: bool (N,); None where the truth is not known.
+    threshold: is one of the stops, where there is one.
     """
     weights = np.ones(scores.shape)
     if is_anomaly is not None:
