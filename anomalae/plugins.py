@@ -40,6 +40,10 @@ class Registry(Generic[Part]):
         """Names of all parts: ours first, then those registered in Python, then those of installed packages."""
         return tuple(dict.fromkeys((*self._all_ours(), *self._own, *_entry_points(self.group))))
 
+    def __iter__(self) -> Iterator[Part]:
+        """All parts; PartError where a package cannot give one. See `usable`."""
+        return (self[name] for name in self.names())
+
     def usable(self, use: Callable[[Part], bool] = lambda part: True) -> Iterator[Part]:
         """The parts for which `use` is true. One that fails, or whose package does, is passed over.
 
