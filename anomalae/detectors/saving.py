@@ -209,19 +209,13 @@ def _read_neighbours(folder: Path, record: Record) -> Neighbours | None:
 
 
 def _kept_rules(folder: Path, record: Record) -> tuple[str, ...]:
-    """The scores that a run has: those its networks have, but for what did not exist when it was made.
+    """The scores that a run has: those of its networks that are kept with it.
 
-    Ours that are missing in the file are a fault, but for the scores of hidden activations, which older runs lack as a
-    whole; a score of one's own is missing where it was installed later.
+    A score that was written or installed later is missing there. That by which the run judges, and `smooth`, whose
+    heatmap stands in for others', must be kept: without them a run is broken.
     """
-    kept = files.names(folder / runs.CALIBRATION)
-    rules = record.settings.rules
-    older = "nap" not in kept and not (folder / runs.PATHWAY).is_file()
-    return tuple(
-        rule
-        for rule in rules
-        if rule in kept or (SCORES.is_ours(rule) and not (older and rule in ("sap", "nap")))
-    )
+    needed = files.names(folder / runs.CALIBRATION) | {record.settings.rule, "smooth"}
+    return tuple(rule for rule in record.settings.rules if rule in needed)
 
 
 def _absent_scores(record: Record, rules: Sequence[str]) -> set[str]:

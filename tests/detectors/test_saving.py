@@ -91,6 +91,28 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 }  # fmt: skip
 
 
+def _drop_scores(folder, *names):
+    """Take scores out of what a run keeps, as if they had not been there when it was made."""
+    arrays, _ = files.read_arrays(folder / runs.CALIBRATION)
+    kept = {name: array for name, array in arrays.items() if name.removeprefix("standard.") not in names}
+    files.write_arrays(folder / runs.CALIBRATION, kept)
+
+
+def test_a_run_made_before_a_score_was_written_does_without_it(small, images, tmp_path):
+    small.save(tmp_path / "run")
+    _drop_scores(tmp_path / "run", "relative", "mse")
+    detector = Detector.load(tmp_path / "run")
+    assert detector.rules == tuple(rule for rule in small.rules if rule not in ("relative", "mse"))
+    assert np.array_equal(detector.score(images), small.score(images))
+
+
+def test_a_run_without_the_score_it_judges_by_is_broken(small, tmp_path):
+    small.save(tmp_path / "run")
+    _drop_scores(tmp_path / "run", small.settings.rule)
+    with pytest.raises(BundleError, match=f"'{small.settings.rule}' is missing"):
+        Detector.load(tmp_path / "run")
+
+
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_run_folder_is_one_line(small, tmp_path, fault):
     small.save(tmp_path / "run")
