@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from anomalae.errors import AnomalaeError as AnomalaeError
     from anomalae.evaluation.metrics import Evaluation as Evaluation
     from anomalae.evaluation.metrics import evaluate as evaluate
-    from anomalae.kinds import Kind as Kind
-    from anomalae.kinds import register_model as register_model
     from anomalae.models.views import View as View
+    from anomalae.network_kinds import Kind as Kind
+    from anomalae.network_kinds import register_model as register_model
     from anomalae.plugins import register_score as register_score
     from anomalae.plugins import register_view as register_view
     from anomalae.scores.base import Evidence as Evidence
@@ -43,13 +43,13 @@ _HOMES = {
     "Detector": "anomalae.detectors.detector",
     "Evaluation": "anomalae.evaluation.metrics",
     "Evidence": "anomalae.scores.base",
-    "Kind": "anomalae.kinds",
+    "Kind": "anomalae.network_kinds",
     "Score": "anomalae.scores.base",
     "Settings": "anomalae.settings",
     "View": "anomalae.models.views",
     "evaluate": "anomalae.evaluation.metrics",
     "load_dataset": "anomalae.datasets.load",
-    "register_model": "anomalae.kinds",
+    "register_model": "anomalae.network_kinds",
     "register_score": "anomalae.plugins",
     "register_view": "anomalae.plugins",
 }

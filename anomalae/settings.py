@@ -14,7 +14,7 @@ from numbers import Integral
 from typing import Any, TypeVar
 
 from anomalae.errors import ConfigError
-from anomalae.kinds import LIKELIHOODS, MODELS, Kind, owners
+from anomalae.network_kinds import LIKELIHOODS, MODELS, Kind, owners
 from anomalae.plugins import SCORES, VIEWS
 
 T = TypeVar("T")

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anomalae.kinds import MODELS, Kind, register_model
 from anomalae.models import Autoencoder
+from anomalae.network_kinds import MODELS, Kind, register_model
 from anomalae.settings import NetworkSettings
 
 Disturb = Callable[[Tensor, torch.Generator], Tensor]

@@ -15,9 +15,9 @@ from torch import nn
 from anomalae import Kind, Score, View, contract, register_model, register_score, register_view
 from anomalae.contract import of_models, of_scores, of_views
 from anomalae.errors import ConfigError, ContractError
-from anomalae.kinds import MODELS, REGISTRIES
 from anomalae.models.vae import VariationalAutoencoder
 from anomalae.models.vae import make as make_vae
+from anomalae.network_kinds import MODELS, REGISTRIES
 from tests.cli import fails, ok, parsed, run
 
 BUILT_IN = [(sort, name) for sort, registry in REGISTRIES.items() for name in registry.names()]

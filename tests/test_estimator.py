@@ -42,7 +42,7 @@ from anomalae import Detector
 from anomalae.detectors.tabular import TableDetector, table_settings
 from anomalae.errors import ConfigError, DataError, TrainingError
 from anomalae.estimator import AutoencoderDetector, VAEDetector
-from anomalae.kinds import MODELS
+from anomalae.network_kinds import MODELS
 from anomalae.settings import DESCRIPTIONS, Settings
 
 BOTH = [AutoencoderDetector, VAEDetector]

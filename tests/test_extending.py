@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalae.kinds import REGISTRIES
+from anomalae.network_kinds import REGISTRIES
 
 PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
 

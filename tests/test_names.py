@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from anomalae.kinds import MODELS
+from anomalae.network_kinds import MODELS
 from anomalae.plugins import SCORES, VIEWS
 
 ROOT = Path(__file__).parent.parent

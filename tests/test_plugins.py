@@ -13,9 +13,9 @@ from torch import nn
 from anomalae import Detector, Kind, Score, Settings, View, register_model, register_score, register_view
 from anomalae.cli.commands import train
 from anomalae.errors import ConfigError, PartError, PartWarning
-from anomalae.kinds import MODELS, REGISTRIES
 from anomalae.models.base import build
 from anomalae.models.views import EDGES, as_it_lies
+from anomalae.network_kinds import MODELS, REGISTRIES
 from anomalae.plugins import SCORES
 from tests.cli import ok
 

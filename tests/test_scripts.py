@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 
 from anomalae import Detector
-from anomalae.kinds import MODELS
 from anomalae.models.training.corruption import corrupt
+from anomalae.network_kinds import MODELS
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted([*ROOT.glob("benchmarks/*.py"), *ROOT.glob("examples/*.py")])

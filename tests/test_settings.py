@@ -13,10 +13,10 @@ import click
 import pytest
 
 from anomalae.cli.commands import benchmark, train
-from anomalae.cli.settings import flag
+from anomalae.cli.setting_options import flag
 from anomalae.errors import ConfigError
-from anomalae.kinds import LIKELIHOODS, MODELS, owners
 from anomalae.models import likelihoods
+from anomalae.network_kinds import LIKELIHOODS, MODELS, owners
 from anomalae.settings import DESCRIPTIONS, Choice, NetworkSettings, Real, Settings, Views, Whole, Widths
 
 KINDS = [MODELS[name] for name in MODELS.names()]

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomalae.detectors import judged_rows as rows
 from anomalae.errors import BundleError
-from anomalae.runs import rows
 from anomalae.text import printable
 
 if TYPE_CHECKING:
-    from anomalae.runs.rows import Judged
+    from anomalae.detectors.judged_rows import Judged
 
 # Rows of the table for a person, most anomalous first.
 SHOWN = 50

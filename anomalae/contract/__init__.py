@@ -22,7 +22,7 @@ from typing import Any
 
 from anomalae.contract import of_models, of_scores, of_views
 from anomalae.errors import AnomalaeError, ConfigError, ContractError
-from anomalae.kinds import REGISTRIES
+from anomalae.network_kinds import REGISTRIES
 
 __all__ = ["ContractError", "Result", "checks", "listed", "parametrize", "run", "sort_of"]
 

@@ -28,7 +28,7 @@ from anomalae.contract.toys import (
     untouched,
 )
 from anomalae.detectors.detector import Detector
-from anomalae.kinds import MODELS
+from anomalae.network_kinds import MODELS
 from anomalae.settings import Settings
 
 CHANNELS = {"pixels": 1, "edges": 4}  # views, and the maps that networks of theirs rebuild

@@ -26,7 +26,7 @@ from anomalae.contract.toys import (
     untouched,
 )
 from anomalae.errors import AnomalaeError
-from anomalae.kinds import LIKELIHOODS, MODELS
+from anomalae.network_kinds import LIKELIHOODS, MODELS
 from anomalae.plugins import SCORES, VIEWS
 from anomalae.scores.base import Evidence
 from anomalae.settings import MOST_LAYERS, Settings

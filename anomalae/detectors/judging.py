@@ -9,12 +9,12 @@ import numpy as np
 
 from anomalae import plots
 from anomalae.detectors.detector import Detector
+from anomalae.detectors.judged_rows import Judged, Row
 from anomalae.errors import BundleError
 from anomalae.evaluation.conformal import benjamini_hochberg, p_values
 from anomalae.files import write_png
 from anomalae.images.inputs import IMAGE_SUFFIXES, Input
 from anomalae.runs.folder import slug
-from anomalae.runs.rows import Judged, Row
 from anomalae.settings import DEFAULT_ALPHA
 
 # Images that are scored, and drawn, at a time: as many as fit well in memory.

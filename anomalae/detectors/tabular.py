@@ -81,8 +81,10 @@ class TableDetector:
         """Train on rows, finite numbers (N, features), N at least 3; returns self.
 
         A tenth of them, at least 40 where there are that many (a third, if that is less), is put aside by the seed
-        and serves for nothing but p-values and thresholds; see `anomalae.datasets.load.split_indices`. Raises DataError
-        for fewer than 3 rows and numbers too large to square, TrainingError when the loss is no longer finite.
+        and serves for nothing but p-values and thresholds; see `anomalae.datasets.splits.split_indices`.
+
+        Raises DataError for fewer than 3 rows and numbers too large to square, TrainingError when the loss is no longer
+        finite.
         """
         settings = table_settings(*rows.shape, **self.asked)
         train, validation, calibrating = split_indices(len(rows), settings.seed)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anomalae.evaluation.conformal import false_alarm_band as false_alarm_band
     from anomalae.evaluation.conformal import p_values as p_values
     from anomalae.evaluation.conformal import threshold as threshold
-    from anomalae.evaluation.delong import delong_covariance as delong_covariance
+    from anomalae.evaluation.delong_covariance import delong_covariance as delong_covariance
     from anomalae.evaluation.intervals import bootstrap_interval as bootstrap_interval
     from anomalae.evaluation.intervals import delong_interval as delong_interval
     from anomalae.evaluation.intervals import mean_auc_interval as mean_auc_interval
@@ -31,7 +31,7 @@ _HOMES = {
     "benjamini_hochberg": "anomalae.evaluation.conformal",
     "bootstrap_interval": "anomalae.evaluation.intervals",
     "calibration_warning": "anomalae.evaluation.conformal",
-    "delong_covariance": "anomalae.evaluation.delong",
+    "delong_covariance": "anomalae.evaluation.delong_covariance",
     "delong_interval": "anomalae.evaluation.intervals",
     "delong_test": "anomalae.evaluation.significance",
     "evaluate": "anomalae.evaluation.metrics",

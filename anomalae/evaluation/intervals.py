@@ -20,7 +20,7 @@ from anomalae.evaluation.checks import (
     class_names,
     real_array,
 )
-from anomalae.evaluation.delong import disjoint_pairs, structural_components, variance_of_mean
+from anomalae.evaluation.delong_covariance import disjoint_pairs, structural_components, variance_of_mean
 
 Interval = tuple[float, float]
 

@@ -21,7 +21,7 @@ from anomalae.evaluation.checks import (
     class_names,
     real_array,
 )
-from anomalae.evaluation.delong import disjoint_pairs
+from anomalae.evaluation.delong_covariance import disjoint_pairs
 from anomalae.evaluation.intervals import Interval, delong_interval
 from anomalae.text import natural_order
 

@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from anomalae.errors import DataError
 from anomalae.evaluation.checks import check_counts, check_truth, real_array
-from anomalae.evaluation.delong import disjoint_pairs, structural_components, variance_of_mean
+from anomalae.evaluation.delong_covariance import disjoint_pairs, structural_components, variance_of_mean
 
 # What a small p-value shows, and nothing beyond.
 WORDING = "a difference of these fitted models on these test images"

@@ -15,8 +15,8 @@ from anomalae import files
 from anomalae.datasets.dataset import OneClassSplit
 from anomalae.detectors.detector import Detector
 from anomalae.errors import BundleError, ConfigError, DataError
+from anomalae.experiments import benchmark_tables as tables
 from anomalae.experiments import run as experiment
-from anomalae.experiments import tables
 from anomalae.experiments.grid import CELLS, SIDES, Grid, cell_name, scored_part
 from anomalae.experiments.summary import summarise
 from anomalae.runs.environment import choose_device, record_environment

@@ -95,7 +95,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     part of the range (12 bit data in 16 bits; `preprocess` sets full ink to 255 all the same). 32 bit levels in
     [0, 65535] are taken as 16 bit, floats in [0, 1] as they are, any others are stretched from least to greatest.
     Raises ImageError, one line with the path, for what is no image, is broken, has no pixels, or more pixels
-    than `decode.MAX_PIXELS`; that is known from the header, before memory is taken.
+    than `anomalae.images.pictures.MAX_PIXELS`; that is known from the header, before memory is taken.
     """
     with _named(path):
         _kind(Path(path))

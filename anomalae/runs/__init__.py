@@ -17,15 +17,14 @@ from anomalae.runs.folder import (
     check_name,
     create,
     is_finished,
-    is_locked,
     is_unfinished,
     list_runs,
-    lock,
     remove_empty,
     replace_folder,
     resolve,
     slug,
 )
+from anomalae.runs.locks import is_locked, lock
 
 __all__ = [
     "CALIBRATION",

@@ -1,4 +1,4 @@
-"""Run folders as a whole: names, listing, the newest finished one, and the lock that keeps two trainings apart."""
+"""Run folders as a whole: names, listing, the newest finished one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from anomalae import files
 from anomalae.errors import BundleError
+from anomalae.runs.locks import LOCK
 
 # This file is written last: a folder without it is unfinished.
 CONFIG = "config.json"
@@ -31,7 +30,6 @@ SCORES = "scores.csv"
 COMPARISON = "comparison.json"
 # Scores of the run and each baseline, on the test part.
 COMPARISON_SCORES = "comparison.safetensors"
-_LOCK = ".lock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
@@ -86,7 +84,7 @@ def create(runs_dir: Path, name: str | None, automatic: str) -> Path:
 
 def remove_empty(folder: Path) -> None:
     """Remove a run folder in which nothing but a lock was written."""
-    (folder / _LOCK).unlink(missing_ok=True)
+    (folder / LOCK).unlink(missing_ok=True)
     folder.rmdir()
 
 
@@ -139,34 +137,6 @@ def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:
             f"{runs_dir / run}: half written or no run: it has neither {CONFIG} nor a checkpoint"
         )
     raise BundleError(f"{_shown(run, runs_dir)}: no such run", advice="runs")
-
-
-@contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold the folder for one training; the lock goes with its process, however that ends.
-
-    Raises BundleError if another holds it.
-    """
-    held = FileLock(folder / _LOCK)
-    try:
-        held.acquire(blocking=False)
-    except Timeout:
-        raise BundleError(f"{folder}: another training is at work on this run") from None
-    try:
-        yield
-    finally:
-        held.release()
-
-
-def is_locked(folder: Path) -> bool:
-    """Tell whether a training is at work on this run right now."""
-    if not (folder / _LOCK).is_file():
-        return False
-    try:
-        with lock(folder):
-            return False
-    except BundleError:
-        return True
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:

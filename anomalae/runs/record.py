@@ -12,7 +12,7 @@ import numpy as np
 
 from anomalae import files, runs
 from anomalae.errors import BundleError, ConfigError
-from anomalae.kinds import MODELS, REGISTRIES
+from anomalae.network_kinds import MODELS, REGISTRIES
 from anomalae.plugins import SCORES, VIEWS, Registry
 from anomalae.runs.environment import Environment
 from anomalae.settings import Settings, strict

@@ -20,7 +20,7 @@ from anomalae.evaluation.intervals import delong_interval
 from anomalae.evaluation.significance import delong_test
 from anomalae.experiments.baselines import registry as baselines
 from anomalae.experiments.baselines import trials
-from anomalae.kinds import MODELS
+from anomalae.network_kinds import MODELS
 from tests.cli import QUICK, fails, ok, parsed, run
 
 ROW = [

@@ -10,7 +10,7 @@ from PIL import Image
 
 from anomalae import Detector
 from anomalae.errors import ConfigError
-from anomalae.kinds import LIKELIHOODS
+from anomalae.network_kinds import LIKELIHOODS
 from tests.cli import QUICK, fails, ok, parsed
 
 VAE = [*QUICK, "--model", "vae", "--samples", "4"]

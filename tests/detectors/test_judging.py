@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from anomalae import Detector
+from anomalae.detectors import judged_rows as rows
 from anomalae.detectors import judging
 from anomalae.errors import BundleError, ConfigError
 from anomalae.evaluation.conformal import benjamini_hochberg
 from anomalae.images.inputs import Input
 from anomalae.reports.collect.scores_file import read_scores
-from anomalae.runs import rows
 
 
 @pytest.fixture

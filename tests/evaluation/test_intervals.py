@@ -11,7 +11,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from anomalae.errors import ConfigError, DataError
-from anomalae.evaluation.delong import delong_covariance
+from anomalae.evaluation.delong_covariance import delong_covariance
 from anomalae.evaluation.intervals import (
     _resample,
     bootstrap_interval,

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from anomalae.cli.commands import benchmark, compare, train
-from anomalae.cli.settings import make_settings
+from anomalae.cli.setting_options import make_settings
 from anomalae.datasets.classes import parse_classes
 from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.command_lines import (
@@ -23,7 +23,7 @@ from anomalae.experiments.command_lines import (
     train_command,
 )
 from anomalae.experiments.grid import Grid
-from anomalae.kinds import MODELS
+from anomalae.network_kinds import MODELS
 from anomalae.plugins import VIEWS
 from anomalae.runs.environment import Environment
 from anomalae.runs.record import Data

@@ -10,10 +10,10 @@ import torch
 from torch.distributions import Normal
 
 from anomalae import seeds
-from anomalae.kinds import LIKELIHOODS
 from anomalae.models.auxiliary import AuxiliaryVAE
 from anomalae.models.layers import initialise
 from anomalae.models.vae import VariationalAutoencoder
+from anomalae.network_kinds import LIKELIHOODS
 from tests.models.densities import density_scores
 
 SHAPE = ("dense", (16,))

@@ -13,12 +13,12 @@ from torch.distributions import Normal, kl_divergence
 
 from anomalae import seeds
 from anomalae.errors import ConfigError
-from anomalae.kinds import LIKELIHOODS
 from anomalae.models.base import LogTerms
 from anomalae.models.ladder import LadderVAE, kl_of_layer, layer_widths, multiply
 from anomalae.models.layers import Encoder, initialise
 from anomalae.models.training.corruption import corrupt
 from anomalae.models.vae import VariationalAutoencoder
+from anomalae.network_kinds import LIKELIHOODS
 from tests.models.densities import density_scores
 from tests.models.test_vae import Identity
 

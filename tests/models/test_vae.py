@@ -12,11 +12,11 @@ from scipy import stats
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from anomalae.kinds import LIKELIHOODS
 from anomalae.models import VariationalAutoencoder, build
 from anomalae.models import likelihoods as lik
 from anomalae.models.blur import SmoothMetric
 from anomalae.models.gaussians import kl_to_standard
+from anomalae.network_kinds import LIKELIHOODS
 from anomalae.settings import Settings
 from tests.models.densities import density_scores
 

@@ -11,7 +11,7 @@ import click
 from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import TrainingDisplay
-from anomalae.cli.settings import config_option, make_settings, settings_options
+from anomalae.cli.setting_options import config_option, make_settings, settings_options
 from anomalae.text import number
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def command(**options: Any) -> None:
     """
     from anomalae.datasets.load import parse_classes
     from anomalae.experiments import benchmark
-    from anomalae.experiments import tables as benchmark_tables
+    from anomalae.experiments import benchmark_tables as benchmark_tables
     from anomalae.experiments.grid import Grid
 
     common.end_on_signals()

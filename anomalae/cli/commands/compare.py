@@ -202,7 +202,7 @@ def _problem(options: dict[str, Any]) -> Problem:
 
 
 def _trained(options: dict[str, Any]) -> Run:
-    from anomalae.cli.training import train_new
+    from anomalae.cli.training_display import train_new
     from anomalae.experiments.baselines.registry import check_components
     from anomalae.settings import Settings
 

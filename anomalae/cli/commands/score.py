@@ -11,12 +11,12 @@ import click
 from anomalae.cli import console, tables
 from anomalae.cli import options as common
 from anomalae.cli.progress import counted, counting
-from anomalae.runs import rows
+from anomalae.detectors import judged_rows as rows
 
 if TYPE_CHECKING:
     from anomalae.detectors.detector import Detector
+    from anomalae.detectors.judged_rows import Judged
     from anomalae.images.inputs import Input
-    from anomalae.runs.rows import Judged
 
 
 @click.command("score")

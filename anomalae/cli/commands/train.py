@@ -10,8 +10,8 @@ import click
 from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
-from anomalae.cli.settings import config_option, make_settings, settings_options
-from anomalae.cli.training import runs_dir_flag, train_new, training_shown
+from anomalae.cli.setting_options import config_option, make_settings, settings_options
+from anomalae.cli.training_display import runs_dir_flag, train_new, training_shown
 from anomalae.text import interval, listed, number, percent
 
 if TYPE_CHECKING:

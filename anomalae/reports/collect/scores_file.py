@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from anomalae.detectors.judged_rows import COLUMNS
 from anomalae.errors import DataError
 from anomalae.reports.content import ScoredRow
-from anomalae.runs.rows import COLUMNS
 
 HEADER = list(COLUMNS)
 

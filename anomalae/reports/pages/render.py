@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from anomalae import files
+from anomalae.detectors.judged_rows import COLUMNS
 from anomalae.reports.content import (
     BenchmarkReport,
     ComparisonReport,
@@ -17,7 +18,6 @@ from anomalae.reports.content import (
 )
 from anomalae.reports.pages import figures, page, tuner
 from anomalae.reports.pages.folder import METRICS, PAGE, claim, write
-from anomalae.runs.rows import COLUMNS
 from anomalae.text import natural_order, printable
 
 # Most rows of the table of scored images.

@@ -14,7 +14,7 @@ from anomalae.models.ladder import LadderVAE
 from anomalae.models.views import PIXELS
 from anomalae.plugins import SCORES
 from anomalae.scores.base import Evidence
-from anomalae.scores.hidden import DIRECTIONS, whitened, whitening
+from anomalae.scores.hidden_activations import DIRECTIONS, whitened, whitening
 
 
 @pytest.fixture

@@ -1,0 +1,41 @@
+"""The lock that keeps two trainings out of one run folder."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from anomalae.errors import BundleError
+
+LOCK = ".lock"  # file in the run folder
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold the folder for one training; the lock goes with its process, however that ends.
+
+    Raises BundleError if another holds it.
+    """
+    held = FileLock(folder / LOCK)
+    try:
+        held.acquire(blocking=False)
+    except Timeout:
+        raise BundleError(f"{folder}: another training is at work on this run") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Tell whether a training is at work on this run right now."""
+    if not (folder / LOCK).is_file():
+        return False
+    try:
+        with lock(folder):
+            return False
+    except BundleError:
+        return True
