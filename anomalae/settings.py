@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from anomalae.errors import ConfigError
 from anomalae.network_kinds import LIKELIHOODS, MODELS, Kind, owners
 from anomalae.plugins import SCORES, VIEWS
+from anomalae.ranges import Choice, Range, Real, Rule, Views, Whole, Widths
 
 T = TypeVar("T")
 
@@ -48,105 +48,6 @@ PRESET_LINES = {
 
 BATCH, LEAST_BATCH = 128, 32  # images a step, of many and of few training images
 CONV_HIDDEN = (32, 64)  # default of `hidden` where the architecture is conv
-
-
-# --- what a value may be ---
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A whole number from `least` to `most`, both included; without limit upwards where `most` is None."""
-
-    least: int
-    most: int | None = None
-
-    def check(self, name: str, value: Any) -> int:
-        """The value as an int. Raises ConfigError for anything else."""
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise ConfigError(f"{name} {value!r}: must be a whole number")
-        value = int(value)
-        if value < self.least or (self.most is not None and value > self.most):
-            limit = f"at least {self.least}" if self.most is None else f"from {self.least} to {self.most}"
-            raise ConfigError(f"{name} {value}: must be {limit}")
-        return value
-
-
-@dataclass(frozen=True)
-class Real:
-    """A finite number that is at least `least`, or above it where `open`."""
-
-    least: float
-    open: bool = False
-
-    def check(self, name: str, value: Any) -> Any:
-        """The value as it is. Raises ConfigError for one out of range."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ConfigError(f"{name} {value!r}: must be a finite number")
-        if value < self.least or (self.open and value == self.least):
-            raise ConfigError(
-                f"{name} {value}: must be {'above' if self.open else 'at least'} {self.least:g}"
-            )
-        return value
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of several names."""
-
-    names: Callable[[], tuple[str, ...]]
-
-    def check(self, name: str, value: Any) -> str:
-        """The value as it is. Raises ConfigError for another name."""
-        if value not in self.names():
-            raise ConfigError(f"{name} {value!r}: must be one of {', '.join(self.names())}")
-        return str(value)
-
-
-@dataclass(frozen=True)
-class Widths:
-    """Several whole numbers, each at least 1."""
-
-    def check(self, name: str, value: Any) -> tuple[int, ...]:
-        """The value as a tuple. Raises ConfigError for anything else."""
-        try:
-            widths = tuple(value)
-        except TypeError:
-            raise ConfigError(f"{name} {value!r}: must be several whole numbers, as in 1024, 512") from None
-        return tuple(Whole(1).check(name, width) for width in widths)
-
-
-@dataclass(frozen=True)
-class Views:
-    """Several names of views, at least one, none twice."""
-
-    def check(self, name: str, value: Any) -> tuple[str, ...]:
-        """The value as a tuple. Raises ConfigError for an unknown view, and for one that is named twice."""
-        if isinstance(value, str) or not hasattr(value, "__iter__"):
-            raise ConfigError(f"{name} {value!r}: must be several names, as in ('pixels', 'edges')")
-        views = tuple(value)
-        for view in views:
-            if view not in VIEWS:
-                raise ConfigError(f"view {view!r}: must be one of {', '.join(VIEWS.names())}")
-            # One of a package that fails is refused here, not in the middle of a training.
-            if not VIEWS.is_ours(view):
-                VIEWS[view]
-            if views.count(view) > 1:
-                raise ConfigError(f"view {view!r}: named twice; for several networks of a view see members")
-        if not views:
-            raise ConfigError(f"{name}: at least one is needed")
-        return views
-
-
-@dataclass(frozen=True)
-class Rule:
-    """The name of a score that the model has; which it has depends on the other settings."""
-
-    def check(self, name: str, value: Any) -> str:
-        """The value as it is: `Settings` checks it, once all of them are known."""
-        return str(value)
-
-
-Range = Whole | Real | Choice | Widths | Views | Rule
 
 
 @dataclass(frozen=True)

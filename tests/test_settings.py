@@ -17,7 +17,8 @@ from anomalae.cli.setting_options import flag
 from anomalae.errors import ConfigError
 from anomalae.models import likelihoods
 from anomalae.network_kinds import LIKELIHOODS, MODELS, owners
-from anomalae.settings import DESCRIPTIONS, Choice, NetworkSettings, Real, Settings, Views, Whole, Widths
+from anomalae.ranges import Choice, Real, Views, Whole, Widths
+from anomalae.settings import DESCRIPTIONS, NetworkSettings, Settings
 
 KINDS = [MODELS[name] for name in MODELS.names()]
 COMMANDS = {"train": train.command, "benchmark": benchmark.command}

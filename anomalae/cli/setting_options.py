@@ -13,19 +13,8 @@ import click
 
 from anomalae.cli import options as common
 from anomalae.errors import ConfigError, PartError
-from anomalae.settings import (
-    DESCRIPTIONS,
-    PRESET_LINES,
-    PRESETS,
-    Choice,
-    Description,
-    Real,
-    Rule,
-    Settings,
-    Views,
-    Whole,
-    Widths,
-)
+from anomalae.ranges import Choice, Real, Rule, Views, Whole, Widths
+from anomalae.settings import DESCRIPTIONS, PRESET_LINES, PRESETS, Description, Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
