@@ -5,6 +5,7 @@ Each is described once: its options, its keys of a TOML file and the networks' o
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from pathlib import Path
@@ -21,7 +22,8 @@ from anomalae.ranges import Choice, Real, Views, Whole, Widths
 from anomalae.settings import DESCRIPTIONS, NetworkSettings, Settings
 
 KINDS = [MODELS[name] for name in MODELS.names()]
-COMMANDS = {"train": train.command, "benchmark": benchmark.command}
+# Copies, for a command remembers the first context it is read in.
+COMMANDS = {"train": copy.copy(train.command), "benchmark": copy.copy(benchmark.command)}
 TYPED = [name for name in DESCRIPTIONS if name != "seed"]  # `--seed` and `--seeds` are the commands' own
 # What settings of an ensemble are about, and no network of it has: its schedule, its score, its members.
 OF_ALL = {"epochs", "batch_size", "score", "views", "members", "neighbours"}
