@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from anomalae import runs
 from anomalae.datasets.splits import split_indices
-from anomalae.detectors import saving
+from anomalae.detectors import fitting, saving
+from anomalae.detectors.batches import batches
 from anomalae.detectors.ensemble import Ensemble
-from anomalae.detectors.member import ACTIVE, NetworkMember
-from anomalae.detectors.neighbours import Neighbours
 from anomalae.detectors.saving import Fitted
-from anomalae.errors import AnomalaeError, ConfigError, PartError
+from anomalae.errors import ConfigError, PartError
 from anomalae.evaluation import conformal
 from anomalae.images.check import check_images
-from anomalae.models.base import networks
-from anomalae.models.training import loop
-from anomalae.models.training.checkpoints import Checkpoints
 from anomalae.models.training.state import Epoch, Training
 from anomalae.plugins import SCORES
-from anomalae.runs.environment import Environment, choose_device, record_environment, use_threads
-from anomalae.runs.record import Data, Record, read_checkpoint, used_parts, write_checkpoint
+from anomalae.runs.environment import Environment, choose_device, use_threads
+from anomalae.runs.record import Data
 from anomalae.settings import DEFAULT_ALPHA, Settings
-
-SCORING_BATCH = 1024  # images a forward pass
-TRIED = 100  # images on which a score of one's own is tried before a run has it
 
 Arrays = dict[str, np.ndarray]
 
@@ -141,82 +131,19 @@ class Detector:
             train, validation, calibration = (train[index] for index in parts)
         calibration = check_images(calibration, "calibration images")
         held_out = None if validation is None else check_images(validation, "validation images")
-        self._check_number(len(train))
         use_threads(self.threads)
-        settings = self.asked.for_images(len(train))
-        record = Record(
-            settings,
-            replace(
-                data or Data(seed=settings.seed),
-                n_train=len(train),
-                n_validation=0 if held_out is None else len(held_out),
-                n_calibration=len(calibration),
-            ),
-            record_environment(self.device),
-            datetime.now(UTC).isoformat(timespec="seconds"),
-            parts=used_parts(settings, (settings.rule,)),
+        self._fitted = fitting.fit(
+            self.asked,
+            fitting.Images(train, held_out, calibration),
+            self.device,
+            data=data,
+            folder=folder,
+            resume=resume,
+            on_epoch=on_epoch,
+            on_batch=on_batch,
+            on_scored=on_scored,
         )
-        state = Training.start(networks(settings), settings.schedule(len(train)), self.device)
-        if folder is not None and resume:
-            arrays, lines, before = read_checkpoint(folder)
-            state.restore(arrays, lines)
-            record = replace(record, created=before.created)
-        checkpoints = None if folder is None else Checkpoints(_checkpoint_writer(folder, record))
-        if checkpoints is not None and not resume:
-            checkpoints.now(state.arrays(), state.history)  # so that even the first epoch can be resumed
-
-        def epoch_done(state: Training) -> None:
-            if checkpoints is not None:
-                checkpoints.after_epoch(state)
-            on_epoch(state)
-
-        tensors = _tensor(train), None if held_out is None else _tensor(held_out)
-        try:
-            loop.run(state, *tensors, on_epoch=epoch_done, on_batch=on_batch)
-            self._fitted = self._finish(state, record, train, held_out, calibration, on_scored)
-        except BaseException:
-            if checkpoints is not None:
-                checkpoints.broken_off()
-            raise
         return self
-
-    def _check_number(self, n: int) -> None:
-        """Raise ConfigError where the score that judges needs more training images."""
-        least = SCORES[self.asked.rule].least_images
-        if n < least:
-            there = "there is 1" if n == 1 else f"there are {n}"
-            raise ConfigError(f"score {self.asked.rule!r}: needs {least} training images at least, {there}")
-
-    def _finish(
-        self,
-        state: Training,
-        record: Record,
-        train: np.ndarray,
-        held_out: np.ndarray | None,
-        calibration: np.ndarray,
-        on_scored: Callable[[int], None],
-    ) -> Fitted:
-        """What comes after the last epoch: what scores and neighbours learn, standards, calibration scores."""
-        settings, seen = record.settings, _tensor(train)
-        neighbours = Neighbours.fit(seen, settings.neighbours) if settings.neighbours else None
-        trained = [learner.network.eval() for learner in state.learners]
-        ensemble = saving.assemble(settings, trained, neighbours)
-        rules = _learn_scores(ensemble, settings, seen, _tensor(calibration[:TRIED]))
-        if len(ensemble.members) > 1:
-            ensemble.standardise_by(
-                ensemble.score_training(list(_batches(train)), rules)
-                if held_out is None
-                else ensemble.score_members(_batches(held_out), rules, on_scored)
-            )
-        by_member = ensemble.score_members(_batches(calibration), rules, on_scored)
-        scores = {rule: ensemble.combine(rule, of_members) for rule, of_members in by_member.items()}
-        record = replace(
-            record,
-            seconds=_seconds(state.history),
-            validation={} if held_out is None else _validation(ensemble.first, held_out),
-            parts=used_parts(settings, rules),
-        )
-        return Fitted(ensemble, scores, record, state.history)
 
     # --- scores and verdicts ----------------------------------------------------------------------------------
 
@@ -240,7 +167,7 @@ class Detector:
         Names are those of the views, numbered where a view has several networks, and `neighbours` for the nearest
         training images; `combine` makes the ensemble's scores of them. A single network is named by its view.
         """
-        by_member = self._ensemble.score_members(_batches(check_images(images)), self.rules)
+        by_member = self._ensemble.score_members(batches(check_images(images)), self.rules)
         names = self._ensemble.names
         return {rule: dict(zip(names, scores, strict=True)) for rule, scores in by_member.items()}
 
@@ -260,7 +187,7 @@ class Detector:
     def _scores(
         self, images: Any, rules: tuple[str, ...], on_scored: Callable[[int], None] = lambda done: None
     ) -> dict[str, np.ndarray]:
-        by_member = self._ensemble.score_members(_batches(check_images(images)), rules, on_scored)
+        by_member = self._ensemble.score_members(batches(check_images(images)), rules, on_scored)
         return {rule: self._ensemble.combine(rule, scores) for rule, scores in by_member.items()}
 
     def calibration_scores(self, rule: str | None = None) -> np.ndarray:
@@ -287,7 +214,7 @@ class Detector:
         reconstruction: rebuilt again a normal digit hardly changes, an anomaly goes further towards the normal ones.
         """
         first = self._ensemble.first
-        return np.concatenate([first.picture(x).cpu().numpy() for x in _batches(check_images(images))])
+        return np.concatenate([first.picture(x).cpu().numpy() for x in batches(check_images(images))])
 
     def heatmap_rule(self, rule: str | None = None) -> str:
         """The rule whose pixel terms are drawn for a rule: itself, or `smooth` where it is no sum over pixels."""
@@ -305,7 +232,7 @@ class Detector:
         so that a usual normal image sums to about 1; see `heatmap_level`.
         """
         rule, ensemble = self.heatmap_rule(rule), self._ensemble
-        return np.concatenate([ensemble.terms(rule, x) for x in _batches(check_images(images))])
+        return np.concatenate([ensemble.terms(rule, x) for x in batches(check_images(images))])
 
     def heatmap_level(self, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> float:
         """What the absolute terms of a heatmap sum to, about, at the threshold.
@@ -323,7 +250,7 @@ class Detector:
     def encode(self, images: Any) -> np.ndarray:
         """Embeddings, float32 (N, latent_dim), of the first network."""
         first = self._ensemble.first
-        return np.concatenate([first.encode(x).numpy() for x in _batches(check_images(images))])
+        return np.concatenate([first.encode(x).numpy() for x in batches(check_images(images))])
 
     def decode(self, codes: Any) -> np.ndarray:
         """Images of embeddings (N, latent_dim), in the first network's view: float32 (N, 28, 28) in [0, 1]."""
@@ -344,7 +271,7 @@ class Detector:
 
     def unit_activity(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
         """`(variance of each latent unit's posterior mean over the images, its mean KL in nats)` of a density."""
-        return _unit_activity(self._ensemble.first, check_images(images))
+        return self._ensemble.first.unit_activity(batches(check_images(images)))
 
     # --- saving -----------------------------------------------------------------------------------------------
 
@@ -398,72 +325,3 @@ class Detector:
                 f"score {rule!r}: a run of model {self.settings.model} has {', '.join(self.rules)}"
             )
         return rule
-
-
-def _learn_scores(ensemble: Ensemble, settings: Settings, seen: Tensor, tried: Tensor) -> tuple[str, ...]:
-    """Let the scores learn from training images; returns the names of those that the run has.
-
-    A score that does not come with anomalae and fails on these images or on those to be tried costs no training that
-    is not judged by it: it is left out, and a PartWarning says so.
-    """
-    rules = [rule for rule in settings.rules if SCORES[rule].least_images <= len(seen)]
-    trusted = [rule for rule in rules if SCORES.is_ours(rule) or rule == settings.rule]
-    for member in ensemble.networks:
-        member.learn(seen, [SCORES[rule] for rule in trusted])
-    failed = set()
-    for rule in (rule for rule in rules if rule not in trusted):
-        try:
-            for member in ensemble.networks:
-                member.learn(seen, [SCORES[rule]])
-                member.score(tried, [rule])
-        except AnomalaeError as error:
-            SCORES.warn(rule, error)
-            failed.add(rule)
-    for member in ensemble.networks:
-        member.learned = {rule: arrays for rule, arrays in member.learned.items() if rule not in failed}
-    return tuple(rule for rule in rules if rule not in failed)
-
-
-def _tensor(images: np.ndarray) -> Tensor:
-    """Checked images (N, 28, 28) as float32 (N, 1, 28, 28) in [0, 1], on the CPU."""
-    floats = images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
-    return torch.from_numpy(floats)[:, None]
-
-
-def _batches(images: np.ndarray) -> Iterator[Tensor]:
-    """Checked images as tensors, a batch at a time; members bring them to their devices."""
-    for start in range(0, len(images), SCORING_BATCH):
-        yield _tensor(images[start : start + SCORING_BATCH])
-
-
-def _checkpoint_writer(folder: Path, record: Record) -> Callable[[Arrays, list[Epoch]], None]:
-    def write(arrays: Arrays, history: list[Epoch]) -> None:
-        saving.write_history(folder, history, durable=False)
-        write_checkpoint(folder, arrays, replace(record, seconds=_seconds(history)), len(history))
-
-    return write
-
-
-def _seconds(history: list[Epoch]) -> float:
-    return round(sum(line.seconds for line in history), 3)
-
-
-def _validation(first: NetworkMember, images: np.ndarray) -> dict[str, float]:
-    """What a run tells of its first network: of a density the ELBO, its parts on held-out normals, active units."""
-    if not first.settings.kind.density:
-        return {}
-    rules = ("elbo", "reconstruction-probability", "kl")
-    scores = first.score_training(_batches(images), rules)
-    variance, _ = _unit_activity(first, images)
-    return {
-        "elbo": -float(scores["elbo"].mean()),
-        "log_likelihood": -float(scores["reconstruction-probability"].mean()),
-        "kl": float(scores["kl"].mean()),
-        "active_units": int((variance > ACTIVE).sum()),
-    }
-
-
-def _unit_activity(first: NetworkMember, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    parts = [first.unit_terms(x) for x in _batches(images)]
-    means, kl = (torch.cat(part) for part in zip(*parts, strict=True))
-    return means.var(0, correction=0).cpu().numpy(), kl.mean(0).cpu().numpy()

@@ -151,6 +151,12 @@ class NetworkMember:
             means = self.density.unit_means(source).cpu().double()
             return means, self.density.kl_units(self.density.infer(source))
 
+    def unit_activity(self, batches: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the variance of each latent unit's posterior mean over images, and its mean KL in nats, (width,)."""
+        parts = [self.unit_terms(images) for images in batches]
+        means, kl = (torch.cat(part) for part in zip(*parts, strict=True))
+        return means.var(0, correction=0).cpu().numpy(), kl.mean(0).cpu().numpy()
+
     def _flat(self, maps: Tensor) -> Tensor:
         """Decoded maps (N, C, 28, 28) as pictures (N, 28, 28)."""
         return (maps[:, 0] if self.view.again else maps.sum(1).clamp(0, 1)).cpu()

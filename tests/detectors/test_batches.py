@@ -13,7 +13,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
 from anomalae import Detector
-from anomalae.detectors import detector as scoring
+from anomalae.detectors import batches as scoring
 from anomalae.detectors import member, tabular
 from anomalae.detectors.tabular import TableDetector
 from anomalae.models.training import loop
