@@ -75,7 +75,18 @@ _OURS = (
 MODELS: Registry[Kind] = Registry(
     "model",
     {kind.name: kind for kind in _OURS},
-    ("title", "maker", "score", "schedule", "loss_unit", "own", "denoising_passes", "density", "hidden"),
+    (
+        "title",
+        "maker",
+        "make",
+        "score",
+        "schedule",
+        "loss_unit",
+        "own",
+        "denoising_passes",
+        "density",
+        "hidden",
+    ),
 )
 
 # All that is known by a name, by sort.

@@ -25,13 +25,17 @@ OURS = "anomalae"
 class Registry(Generic[Part]):
     """The parts of one sort, by name."""
 
-    def __init__(self, sort: str, ours: Mapping[str, Any] | str, needs: tuple[str, ...]) -> None:
+    def __init__(
+        self, sort: str, ours: Mapping[str, Any] | str, needs: tuple[str, ...], reserved: tuple[str, ...] = ()
+    ) -> None:
         """
         sort: what such a part is called: model, score, view.
         ours: the parts that come with anomalae by name, each itself or as "module:NAME", which is imported on use; or
             "module:NAME" of a mapping of all, where even their names are not needed before use.
         needs: attributes that a part must have.
+        reserved: names that no part may have, for they mean something else.
         """
+        self._reserved = reserved
         self.sort, self.group, self.needs = sort, f"anomalae.{sort}s", needs
         self._ours, self._own = ours, dict[str, Part]()
         self._warned: set[str] = set()
@@ -140,6 +144,8 @@ class Registry(Generic[Part]):
         name = part.name
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
             return "a name must be letters, digits, '-' or '_', and begin with a letter or a digit"
+        if name in self._reserved:
+            return "the name means something else here; choose another"
         return ""
 
 
@@ -204,6 +210,8 @@ VIEWS: Registry[Any] = Registry(
         "edges": "anomalae.models.views:EDGES",
     },
     ("line", "source", "channels", "see", "again", "back"),
+    # The member of an ensemble that is no network, and sees images in a view of its own.
+    reserved=("neighbours", "settled"),
 )
 
 

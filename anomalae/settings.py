@@ -281,7 +281,7 @@ class Settings:
     @property
     def rule(self) -> str:
         """The score by which images are judged."""
-        return self.score or self.kind.score
+        return self.kind.score if self.score is None else self.score
 
     @property
     def rules(self) -> tuple[str, ...]:

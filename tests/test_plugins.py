@@ -153,3 +153,93 @@ def test_several_maps_that_lie_over_the_image_are_added_up():
     laid = as_it_lies(maps, maps[:, :1], True)
     torch.testing.assert_close(laid.abs(), maps.abs().sum(1))
     torch.testing.assert_close(as_it_lies(maps[:, :1], maps[:, :1], True), maps[:, 0])
+
+
+class Learning(Brightness):
+    name, learned = "learning", ("level",)
+    level: object = np.zeros(1, np.float32)
+
+    def learn(self, seen):
+        return {"level": self.level}
+
+
+@pytest.mark.parametrize(
+    ("level", "fault"),
+    [
+        (np.zeros(1), "learned level is float64: must be a float32 array"),
+        ([0.0], "learned level is list"),
+        (np.full(1, np.nan, np.float32), "learned level is not all finite numbers"),
+    ],
+)
+def test_what_could_not_be_kept_is_not_learned(level, fault, digits, tmp_path):
+    score = Learning()
+    score.level = level
+    register_score(score)
+    with pytest.warns(PartWarning, match=fault):
+        detector = Detector(**SMALL).fit(*zeros(digits))
+    assert "learning" not in detector.rules
+    detector.save(tmp_path / "run")
+    assert Detector.load(tmp_path / "run").rules == detector.rules
+
+
+def test_other_arrays_than_were_named_are_not_learned(digits):
+    class Misnamed(Learning):
+        def learn(self, seen):
+            return {"other": np.zeros(1, np.float32)}
+
+    register_score(Misnamed())
+    with pytest.warns(PartWarning, match="learned other: must be level"):
+        assert "learning" not in Detector(**SMALL).fit(*zeros(digits)).rules
+
+
+def test_a_score_that_cannot_score_a_blank_image_is_read_all_the_same(digits, tmp_path):
+    class PerInk(Learning):
+        def score(self, seen, learned):
+            return 1 / super().score(seen, learned)
+
+    register_score(PerInk())
+    Detector(**SMALL).fit(*zeros(digits)).save(tmp_path / "run")
+    assert "learning" in Detector.load(tmp_path / "run").rules
+
+
+def test_a_score_that_fails_on_the_last_image_costs_no_training(digits):
+    train, validation, calibration = zeros(digits)
+    many = np.concatenate([calibration] * 4)
+    many[-1] = 255
+
+    class NotOfWhite(Brightness):
+        def score(self, seen, learned):
+            scores = super().score(seen, learned)
+            if (scores == 1).any():
+                raise ValueError("white")
+            return scores
+
+    register_score(NotOfWhite())
+    with pytest.warns(PartWarning, match="white"):
+        assert "brightness" not in Detector(**SMALL).fit(train, validation, many).rules
+
+
+def test_no_view_takes_the_name_of_the_neighbours():
+    with pytest.raises(ConfigError, match="view 'neighbours': the name means something else here"):
+        register_view(View("neighbours", "", lambda images: images))
+
+
+def test_a_view_that_fails_or_changes_the_images_number_is_named(digits):
+    register_view(View("boom", "", lambda images: images / [][0]))
+    with pytest.raises(PartError, match=r"view 'boom': of module tests\.test_plugins: fails: IndexError"):
+        Detector(**SMALL, views=("boom",)).fit(*zeros(digits))
+    register_view(View("half", "", lambda images: images[::2]))
+    with pytest.raises(PartError, match=r"view 'half'.*of images"):
+        Detector(**SMALL, views=("half",)).fit(*zeros(digits))
+
+
+def test_a_kind_that_fails_is_named(digits):
+    register_model(Kind("broken", "broken", lambda settings, channels: 1 / 0))
+    with pytest.raises(PartError, match=r"model 'broken'.*cannot be made: ZeroDivisionError"):
+        Detector(**SMALL, model="broken").fit(*zeros(digits))
+
+
+def test_a_kind_that_cannot_make_is_refused():
+    fields = {field.name: None for field in dataclasses.fields(Kind)}
+    with pytest.raises(ConfigError, match="has no make"):
+        register_model(type("Odd", (), {**fields, "name": "odd"})())

@@ -219,3 +219,8 @@ def test_every_setting_is_a_key_of_a_toml_file(command, dashed):
     }
     typed = COMMANDS[command].make_context(command, ["--config", "all.toml", "--latent-dim", "3"])
     assert typed.params["latent_dim"] == 3
+
+
+def test_an_empty_score_is_none():
+    with pytest.raises(ConfigError, match="score '': an ae has mse"):
+        Settings(score="")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from anomalae.detectors import saving
 from anomalae.detectors.batches import batches, to_tensor
@@ -17,7 +16,7 @@ from anomalae.detectors.ensemble import Ensemble
 from anomalae.detectors.member import ACTIVE, NetworkMember
 from anomalae.detectors.neighbours import Neighbours
 from anomalae.detectors.saving import Fitted
-from anomalae.errors import AnomalaeError, ConfigError
+from anomalae.errors import AnomalaeError, BundleError, ConfigError
 from anomalae.models.base import networks
 from anomalae.models.training import loop
 from anomalae.models.training.checkpoints import Checkpoints
@@ -26,8 +25,6 @@ from anomalae.plugins import SCORES
 from anomalae.runs.environment import record_environment
 from anomalae.runs.record import Data, Record, read_checkpoint, used_parts, write_checkpoint
 from anomalae.settings import Settings
-
-TRIED = 100  # images on which a score of one's own is tried before a run has it
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,7 @@ def fit(
     state = Training.start(networks(settings), settings.schedule(n), device)
     if folder is not None and resume:
         arrays, lines, before = read_checkpoint(folder)
+        _check_same(folder, before, record)
         state.restore(arrays, lines)
         record = replace(record, created=before.created)
     checkpoints = None if folder is None else Checkpoints(_checkpoint_writer(folder, record))
@@ -100,6 +98,20 @@ def fit(
         raise
 
 
+def _check_same(folder: Path, before: Record, now: Record) -> None:
+    """Raise BundleError where a checkpoint is not of this training: of other settings, or other images."""
+    there, here = before.settings.to_dict(), now.settings.to_dict()
+    differing = [
+        f"{name} {there[name]!r} there, {here[name]!r} here" for name in there if there[name] != here[name]
+    ]
+    for name in ("n_train", "n_validation", "n_calibration", "hashes"):
+        kept, given = getattr(before.data, name), getattr(now.data, name)
+        if kept != given and not (name == "hashes" and not (kept and given)):
+            differing.append(f"other images ({name})")
+    if differing:
+        raise BundleError(f"{folder}: its checkpoint is of another training: {'; '.join(differing)}")
+
+
 def _check_number(asked: Settings, n: int) -> None:
     """Raise ConfigError where the score that judges needs more training images."""
     least = SCORES[asked.rule].least_images
@@ -114,7 +126,7 @@ def _finish(state: Training, record: Record, images: Images, on_scored: Callable
     neighbours = Neighbours.fit(seen, settings.neighbours) if settings.neighbours else None
     trained = [learner.network.eval() for learner in state.learners]
     ensemble = saving.assemble(settings, trained, neighbours)
-    rules = _learn_scores(ensemble, settings, seen, to_tensor(images.calibration[:TRIED]))
+    rules = _learn_scores(ensemble, settings, images)
     if len(ensemble.members) > 1:
         ensemble.standardise_by(
             ensemble.score_training(list(batches(images.train)), rules)
@@ -132,12 +144,14 @@ def _finish(state: Training, record: Record, images: Images, on_scored: Callable
     return Fitted(ensemble, scores, record, state.history)
 
 
-def _learn_scores(ensemble: Ensemble, settings: Settings, seen: Tensor, tried: Tensor) -> tuple[str, ...]:
+def _learn_scores(ensemble: Ensemble, settings: Settings, images: Images) -> tuple[str, ...]:
     """Let the scores learn from training images; returns the names of those that the run has.
 
-    A score that does not come with anomalae and fails on these images or on those to be tried costs no training that
-    is not judged by it: it is left out, and a PartWarning says so.
+    A score that does not come with anomalae and fails on any image that the run is calibrated by costs no training
+    that is not judged by it: it is left out, and a PartWarning says so.
     """
+    seen = to_tensor(images.train)
+    standing = images.train if images.held_out is None else images.held_out
     rules = [rule for rule in settings.rules if SCORES[rule].least_images <= len(seen)]
     trusted = [rule for rule in rules if SCORES.is_ours(rule) or rule == settings.rule]
     for member in ensemble.networks:
@@ -147,7 +161,8 @@ def _learn_scores(ensemble: Ensemble, settings: Settings, seen: Tensor, tried: T
         try:
             for member in ensemble.networks:
                 member.learn(seen, [SCORES[rule]])
-                member.score(tried, [rule])
+                for batch in (*batches(images.calibration), *batches(standing)):
+                    member.score(batch, [rule])
         except AnomalaeError as error:
             SCORES.warn(rule, error)
             failed.add(rule)

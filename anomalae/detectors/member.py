@@ -78,7 +78,10 @@ class NetworkMember:
         seen = self.look(images[chosen])
         for score in learning:
             with _blamed(score.name):
-                self.learned[score.name] = score.learn(seen)
+                learned = score.learn(seen)
+                if not SCORES.is_ours(score.name):
+                    _check_learned(learned, score.learned)
+                self.learned[score.name] = learned
 
     def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         """Scores by these rules, float64 (N,) each, in the network's own view.
@@ -173,6 +176,19 @@ def _blamed(rule: str) -> Iterator[None]:
         if SCORES.is_ours(rule):
             raise
         raise SCORES.failure(rule, error) from error
+
+
+def _check_learned(learned: Mapping[str, np.ndarray], names: tuple[str, ...]) -> None:
+    """Raise ValueError or TypeError where what a score learned could not be kept with a run."""
+    if not isinstance(learned, Mapping) or set(learned) != set(names):
+        kept = ", ".join(learned) if isinstance(learned, Mapping) else type(learned).__name__
+        raise ValueError(f"learned {kept or 'nothing'}: must be {', '.join(names)}")
+    for name, array in learned.items():
+        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+            kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+            raise TypeError(f"learned {name} is {kind}: must be a float32 array")
+        if not np.isfinite(array).all():
+            raise ValueError(f"learned {name} is not all finite numbers")
 
 
 def _check_scores(scores: Tensor, count: int) -> None:

@@ -121,6 +121,8 @@ def _write_weights(path: Path, members: Sequence[NetworkMember]) -> None:
 def _read_networks(folder: Path, record: Record, device: torch.device) -> list[Network]:
     try:
         built: list[Any] = [build(own) for own in networks(record.settings)]
+    except PartError as error:
+        raise BundleError(f"{folder / runs.CONFIG}: {error}") from None
     except (RuntimeError, MemoryError):
         raise BundleError(f"{folder / runs.CONFIG}: settings ask for more memory than there is") from None
     prefixes = _prefixes(len(built))
@@ -131,10 +133,19 @@ def _read_networks(folder: Path, record: Record, device: torch.device) -> list[N
     }
     weights, _ = files.read_arrays(folder / runs.WEIGHTS, shapes)
     for prefix, network in zip(prefixes, built, strict=True):
+        for name, tensor in network.state_dict().items():
+            _check_type(
+                folder / runs.WEIGHTS, prefix + name, weights[prefix + name], tensor.cpu().numpy().dtype
+            )
         network.load_state_dict(
             {name: torch.from_numpy(weights[prefix + name]) for name in network.state_dict()}
         )
     return [network.to(device).eval() for network in built]
+
+
+def _check_type(path: Path, name: str, array: np.ndarray, dtype: np.dtype) -> None:
+    if array.dtype != dtype:
+        raise BundleError(f"{path}: {name!r} holds {array.dtype}, expected {dtype}")
 
 
 def _prefixes(count: int) -> list[str]:
@@ -178,10 +189,9 @@ def _read_learned(
         for score in scores:
             names = _learned_names(score, place)
             member.learned[score] = {name: arrays[stored] for name, stored in names.items()}
+        # What a score of one's own makes of a blank image is its own matter.
         try:
-            member.score(blank, scores)
-        except PartError as error:
-            raise BundleError(f"{path}: {error}") from None
+            member.score(blank, [score for score in scores if SCORES.is_ours(score)])
         except (ConfigError, RuntimeError, ValueError) as error:
             raise BundleError(f"{path}: does not fit the run: {str(error).splitlines()[0]}") from None
 
@@ -238,6 +248,8 @@ def _read_calibration(
             name: array.shape for name, array in arrays.items() if name.removeprefix(STANDARD) in absent
         }
     kept, _ = files.read_arrays(path, expected)
+    for name, array in kept.items():
+        _check_type(path, name, array, np.dtype(np.float64))
     standards = {rule: kept[STANDARD + rule] for rule in rules if STANDARD + rule in kept}
     for rule, of_members in standards.items():
         if not (of_members[:, 1] > 0).all():

@@ -5,6 +5,7 @@ By contract, not by inheritance: whatever has these methods is trained, scored, 
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from anomalae import seeds
 from anomalae.errors import PartError
 from anomalae.models.layers import initialise
+from anomalae.network_kinds import MODELS
 from anomalae.plugins import VIEWS
 from anomalae.settings import NetworkSettings, Settings
 
@@ -114,6 +116,10 @@ class DensityNetwork(Network, Protocol):
         ...
 
 
+# The global generator is one for all threads.
+_BUILDING = threading.Lock()
+
+
 def networks(settings: Settings) -> list[NetworkSettings]:
     """The settings of each network of an ensemble: one view and a seed of its own each, view by view."""
     views = [view for view in settings.views for _ in range(settings.members)]
@@ -128,11 +134,16 @@ def build(settings: NetworkSettings) -> Any:
     Linear and convolutional layers are drawn by `initialise`; whatever else a kind of one's own draws as it is made
     comes from the global generator, which is seeded for it and put back.
 
-    Raises PartError for a kind that makes something else than a network.
+    Raises PartError for a kind of one's own that fails, or makes something else than a network.
     """
-    with torch.random.fork_rng(devices=[]):
+    with _BUILDING, torch.random.fork_rng(devices=[]):
         torch.set_rng_state(seeds.generator(settings.seed, seeds.WEIGHTS).get_state())
-        network: Any = settings.kind.make(settings, VIEWS[settings.view].channels)
+        try:
+            network: Any = settings.kind.make(settings, VIEWS[settings.view].channels)
+        except Exception as error:
+            if MODELS.is_ours(settings.model):
+                raise
+            raise MODELS.failure(settings.model, error, "cannot be made") from error
     if not isinstance(network, nn.Module) or not any(weight.requires_grad for weight in network.parameters()):
         fault = f"makes a {type(network).__name__}, which is no torch.nn.Module with weights to train"
         raise PartError(f"model {settings.model!r}: {fault}")

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from anomalae.errors import ConfigError
 from anomalae.models.frames import MIDDLE, alike, alike_dense, resample, upright
+from anomalae.plugins import VIEWS
 
 
 def as_it_lies(maps: Tensor, images: Tensor, terms: bool) -> Tensor:
@@ -57,9 +58,26 @@ class View:
             raise ConfigError(f"channels {self.channels}: must be 1, or more where there is a target")
 
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the network is shown and what it should make of it; made once where both are the same."""
-        source = self.source(images)
-        return source, source if self.target is None else self.target(images)
+        """Return what the network is shown and what it should make of it; made once where both are the same.
+
+        Raises PartError for a view of one's own that fails, or makes something of another shape.
+        """
+        try:
+            source = self.source(images)
+            target = source if self.target is None else self.target(images)
+            self._check(source, images, 1)
+            self._check(target, images, self.channels)
+        except Exception as error:
+            if self.name not in VIEWS or VIEWS.is_ours(self.name):
+                raise
+            raise VIEWS.failure(self.name, error) from error
+        return source, target
+
+    @staticmethod
+    def _check(seen: Tensor, images: Tensor, channels: int) -> None:
+        expected = (len(images), channels, *images.shape[2:])
+        if seen.shape != expected:
+            raise ValueError(f"makes {tuple(seen.shape)} of images {tuple(images.shape)}: must be {expected}")
 
     @property
     def again(self) -> bool:

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from anomalae import Detector
 from anomalae.detectors import batches as scoring
-from anomalae.detectors import member, tabular
+from anomalae.detectors import fitting, member, tabular
 from anomalae.detectors.tabular import TableDetector
 from anomalae.models.training import loop
 
@@ -81,7 +81,7 @@ def test_images_go_to_the_device_by_batches(settings, validated, digits, images,
     given = parts[0], parts[1] if validated else None, parts[2]
     detector = Detector(**{**SIZES, **settings})
     with monkeypatch.context() as patched, taken_down() as training:
-        patched.setattr(Detector, "_finish", lambda *arguments: None)
+        patched.setattr(fitting, "_finish", lambda *arguments: None)
         detector.fit(*given)
     most = SCORED if validated else TRAINED
     assert {kind: max(sizes) for kind, sizes in training.items()} == {"moved": most, "seen": most}

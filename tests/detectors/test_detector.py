@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anomalae import Detector, evaluate
-from anomalae.errors import ConfigError, ImageError
+from anomalae.errors import BundleError, ConfigError, ImageError
 from anomalae.plugins import SCORES
 from tests.conftest import SMALL
 
@@ -183,3 +183,18 @@ def test_fitting_again_starts_from_the_settings_given(images):
     detector = Detector(hidden=(8,), latent_dim=2).fit(images[:12])
     first = detector.settings
     assert detector.fit(np.concatenate([images] * 3)).settings.epochs < first.epochs
+
+
+def test_a_checkpoint_of_another_training_is_not_taken_up(images, tmp_path):
+    def stop(state):
+        raise KeyboardInterrupt
+
+    settings = {"hidden": (8,), "latent_dim": 2, "epochs": 2}
+    with pytest.raises(KeyboardInterrupt):
+        Detector(**settings).fit(images[:40], folder=tmp_path, on_epoch=stop)
+    for other, said in (({"seed": 5}, "seed 0 there, 5 here"), ({"members": 2}, "members 1 there, 2 here")):
+        with pytest.raises(BundleError, match=f"its checkpoint is of another training: {said}"):
+            Detector(**settings, **other).fit(images[:40], folder=tmp_path, resume=True)
+    with pytest.raises(BundleError, match=r"other images \(n_train\)"):
+        Detector(**settings).fit(images[:50], folder=tmp_path, resume=True)
+    assert len(Detector(**settings).fit(images[:40], folder=tmp_path, resume=True).history) == 2

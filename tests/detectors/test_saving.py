@@ -184,3 +184,16 @@ def test_what_nap_learned_must_fit(tmp_path, small):
     (tmp_path / "run" / "pathway.safetensors").unlink()
     with pytest.raises(BundleError, match=r"pathway\.safetensors: no such file"):
         Detector.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "dtype"),
+    [("weights", "encoder.1.bias", np.int32), ("calibration", "smooth", np.int64)],
+)
+def test_arrays_of_another_type_are_refused(name, array, dtype, small, tmp_path):
+    small.save(tmp_path / "run")
+    path = tmp_path / "run" / f"{name}.safetensors"
+    arrays, _ = files.read_arrays(path)
+    files.write_arrays(path, {**arrays, array: arrays[array].astype(dtype)})
+    with pytest.raises(BundleError, match=f"{name}.safetensors: '{array}' holds {np.dtype(dtype)}, expected"):
+        Detector.load(tmp_path / "run")
