@@ -10,11 +10,12 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from anomalae.errors import BundleError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @contextlib.contextmanager
@@ -84,6 +85,8 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
 
 def write_npy(path: Path, array: np.ndarray) -> None:
     """Write an array as an NPY file, atomically, never pickled."""
+    import numpy as np
+
     content = io.BytesIO()
     np.save(content, array, allow_pickle=False)
     write_bytes(path, content.getvalue())
@@ -126,6 +129,7 @@ def write_arrays(
     durable: bool = True,
 ) -> None:
     """Write named arrays as safetensors, atomically, with a JSON-able dict beside them."""
+    import numpy as np
     from safetensors.numpy import save
 
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
@@ -159,6 +163,7 @@ def read_arrays(
 
     Raises BundleError, naming the file, the array and what was expected, where that fails or a value is not finite.
     """
+    import numpy as np
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():

@@ -6,6 +6,7 @@ So `anomalae --help` does not pay for torch, nor a p-value for scikit-learn.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,4 +24,4 @@ def front_door(
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(homes[name]), name)
 
-    return get, lambda: sorted(homes)
+    return get, lambda: sorted({*vars(sys.modules[package]), *homes})

@@ -115,6 +115,10 @@ class Registry(Generic[Part]):
             return f"module {_module(self._own[name])}"
         return " and ".join(map(_package, _entry_points(self.group).get(name, ())))
 
+    def ours(self) -> tuple[str, ...]:
+        """Names of the parts that come with anomalae."""
+        return tuple(self._all_ours())
+
     def is_ours(self, name: str) -> bool:
         """Whether the part comes with anomalae."""
         return name in self._all_ours()

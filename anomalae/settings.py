@@ -202,7 +202,7 @@ class Settings:
     )
     views: tuple[str, ...] = setting(
         ("pixels",),
-        f"What the networks of an ensemble see, one a view and scored together: {', '.join(VIEWS.names())}.",
+        f"What the networks of an ensemble see, one a view and scored together: {', '.join(VIEWS.ours())}.",
         Views(),
     )
     members: int = setting(1, "Networks a view, of different seeds.", Whole(1))

@@ -213,3 +213,16 @@ def moment(created: str, missing: str = MISSING) -> str:
     '2026-03-01 12:30 UTC'
     """
     return f"{created[:16].replace('T', ' ')} UTC" if created else missing
+
+
+def typed(value: Any) -> str:
+    """Return a value as it is typed: several with commas, a number as short as it may be.
+
+    >>> typed((1024, 512)), typed(0.002), typed(600.0), typed(1 / 3)
+    ('1024,512', '0.002', '600', '0.3333333333333333')
+    """
+    if isinstance(value, tuple | list):
+        return ",".join(map(typed, value))
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)

@@ -31,7 +31,7 @@ def test_help_imports_nothing_heavy():
         "from anomalae.cli import main\n"
         "for args in (['--help'], ['train', '--help'], ['score', '--help'], ['--version']):\n"
         "    assert CliRunner().invoke(main, args).exit_code == 0\n"
-        "print(sorted({'torch', 'torchvision', 'sklearn', 'pyod', 'matplotlib', 'scipy'} & set(sys.modules)))"
+        "print(sorted({'torch', 'torchvision', 'sklearn', 'pyod', 'matplotlib', 'scipy', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -75,6 +75,6 @@ def test_dotted_names_are_found():
     text = "`anomalae.Detector`, see anomalae.models.views.View. Not runs/anomalae.json, nor `xanomalae.y`."
     assert DOTTED.findall(text) == ["anomalae.Detector", "anomalae.models.views.View"]
     assert meant("anomalae.models.views.View.see").__name__ == "see"
-    for gone in ("anomalae.detector", "anomalae.Detektor", "anomalae.models.views.VIEWS"):
+    for gone in ("anomalae.detector", "anomalae.Detektor", "anomalae.models.views.LOOKS"):
         with pytest.raises((ImportError, AttributeError)):
             meant(gone)

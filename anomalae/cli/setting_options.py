@@ -15,6 +15,7 @@ from anomalae.cli import options as common
 from anomalae.errors import ConfigError, PartError
 from anomalae.ranges import Choice, Real, Rule, Views, Whole, Widths
 from anomalae.settings import DESCRIPTIONS, PRESET_LINES, PRESETS, Description, Settings
+from anomalae.text import typed
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,16 +41,9 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return None if value is None else tuple(name.strip() for name in value.split(","))
 
 
-def _word(value: Any) -> str:
-    """Return a value as it is typed."""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _described(values: dict[str, Any]) -> str:
     """Return a preset as the flags it stands for."""
-    return " ".join(f"{flag(name)} {_word(value)}" for name, value in values.items())
+    return " ".join(f"{flag(name)} {typed(value)}" for name, value in values.items())
 
 
 class _OneOf(click.Choice):
@@ -83,7 +77,7 @@ def _typed(description: Description) -> dict[str, Any]:
 
 def _option(name: str) -> Callable[[F], F]:
     description = DESCRIPTIONS[name]
-    shown = description.shown or _word(getattr(_DEFAULT, name))
+    shown = description.shown or typed(getattr(_DEFAULT, name))
     more = " `anomalae check --list` names all." if isinstance(description.range, Rule) else ""
     text = f"{description.help}{more}  [default: {shown}]"
     return click.option(flag(name), help=text, default=None, **_typed(description))
@@ -110,8 +104,8 @@ def make_settings(options: dict[str, Any], **more: Any) -> Settings:
     preset = dict(PRESETS.get(options["preset"], {}))
     for name in values:
         if name in preset and values[name] != preset[name]:
-            typed = f"{flag(name)} {_word(values[name])}"
-            common.warn(f"{typed} wins over {_word(preset[name])} of --preset {options['preset']}")
+            asked = f"{flag(name)} {typed(values[name])}"
+            common.warn(f"{asked} wins over {typed(preset[name])} of --preset {options['preset']}")
     if values.get("architecture") == "conv" and preset.pop("hidden", None):
         common.warn(f"--architecture conv wins over the hidden layers of --preset {options['preset']}")
     score = None if "score" in values else preset.pop("score", None)

@@ -11,7 +11,7 @@ from anomalae import plots
 from anomalae.detectors.detector import Detector
 from anomalae.detectors.judged_rows import Judged, Row
 from anomalae.errors import BundleError
-from anomalae.evaluation.conformal import benjamini_hochberg, p_values
+from anomalae.evaluation.conformal import benjamini_hochberg, check_alpha, p_values
 from anomalae.files import write_png
 from anomalae.images.inputs import IMAGE_SUFFIXES, Input
 from anomalae.runs.folder import slug
@@ -48,6 +48,9 @@ def judge(
     >>> rows = judge(detector, list(read_inputs(["images/"]))).rows  # doctest: +SKIP
     """
     rule = detector.check_rule(rule)
+    check_alpha(alpha)
+    if fdr is not None:
+        benjamini_hochberg([], fdr)
     rows = [Row(entry.name, None, None, None, entry.error) for entry in inputs]
     there = [(place, entry.image) for place, entry in enumerate(inputs) if entry.image is not None]
     if there:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,6 +87,13 @@ class TableDetector:
         Raises DataError for fewer than 3 rows and numbers too large to square, TrainingError when the loss is no longer
         finite.
         """
+        # On a copy, so that a training that breaks off leaves what was fitted before as it is.
+        fitted = copy.copy(self)
+        fitted._fit(rows)
+        vars(self).update(vars(fitted))
+        return self
+
+    def _fit(self, rows: np.ndarray) -> None:
         settings = table_settings(*rows.shape, **self.asked)
         train, validation, calibrating = split_indices(len(rows), settings.seed)
         train = np.sort(np.concatenate([train, validation]))  # nothing here is chosen by a validation loss
@@ -102,7 +110,6 @@ class TableDetector:
         self.history = training.history
         self._model = model.cpu().double().eval()
         self._calibration = self.score(rows[calibrating])
-        return self
 
     def score(self, rows: np.ndarray) -> np.ndarray:
         """Scores, float64 (N,), at least 0."""

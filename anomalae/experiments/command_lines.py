@@ -12,6 +12,7 @@ from anomalae.datasets.load import DATASETS
 from anomalae.runs.environment import Environment
 from anomalae.runs.record import Data
 from anomalae.settings import DEFAULT_ALPHA, PRESETS, Settings
+from anomalae.text import typed
 
 if TYPE_CHECKING:
     from anomalae.experiments.grid import Grid
@@ -36,21 +37,8 @@ def flags(asked: Values, usual: Values = {}) -> list[str]:  # noqa: B006 - never
         text
         for name, value in _values(asked).items()
         if value is not None and (name not in before or before[name] != value)
-        for text in (f"--{name.replace('_', '-')}", word(value))
+        for text in (f"--{name.replace('_', '-')}", typed(value))
     ]
-
-
-def word(value: Any) -> str:
-    """Return a value as it is typed: several with commas, a number as short as it may be.
-
-    >>> word((1024, 512)), word(0.002), word(600.0), word(1 / 3)
-    ('1024,512', '0.002', '600', '0.3333333333333333')
-    """
-    if isinstance(value, tuple | list):
-        return ",".join(map(word, value))
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return str(value)
 
 
 def train_command(

@@ -146,7 +146,7 @@ class Run:
         if dataset is None:
             dataset = self.dataset()
         else:
-            check_classes(dataset, self.detector.data.normal)
+            check_classes(dataset, self.record.data.normal)
         evaluation = evaluate_part(self.detector, dataset.test, rule, alpha=alpha, on_scored=on_scored)
         if keep:
             results.write_evaluation(self.folder, self.document(evaluation), evaluation)
@@ -155,7 +155,7 @@ class Run:
 
     def is_own_rule(self, rule: str | None) -> bool:
         """Tell whether a rule, None being the default one, is that by which the run judges."""
-        return rule in (None, self.detector.settings.rule)
+        return rule in (None, self.record.settings.rule)
 
     def document(
         self, evaluation: Evaluation, *, rule: str | None = None, dataset: Dataset | None = None
@@ -165,16 +165,16 @@ class Run:
         evaluation: by this run.
         rule, dataset: those it was made with, as for `evaluate`.
         """
-        data = self.detector.data
+        data = self.record.data
         return results.evaluation_document(
             evaluation,
             run=self.name,
             dataset=dataset.name if dataset is not None else data.name or "",
             normal=data.normal,
-            rule=rule or self.detector.settings.rule,
+            rule=rule or self.record.settings.rule,
         )
 
-    @property
+    @cached_property
     def comparison(self) -> results.Comparison | None:
         """The comparison with baselines that the run keeps; None where none was made."""
         return results.read_comparison(self.folder)

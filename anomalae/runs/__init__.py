@@ -1,54 +1,63 @@
 """Run folders: their names and locks, and what each of their files holds."""
 
-from anomalae.runs.folder import (
-    CALIBRATION,
-    CHECKPOINT,
-    COMPARISON,
-    COMPARISON_SCORES,
-    CONFIG,
-    EVALUATION,
-    HISTORY,
-    NEIGHBOURS,
-    PATHWAY,
-    SCORES,
-    WEIGHTS,
-    already_there,
-    check_free,
-    check_name,
-    create,
-    is_finished,
-    is_unfinished,
-    list_runs,
-    remove_empty,
-    replace_folder,
-    resolve,
-    slug,
-)
-from anomalae.runs.locks import is_locked, lock
+from __future__ import annotations
 
-__all__ = [
-    "CALIBRATION",
-    "CHECKPOINT",
-    "COMPARISON",
-    "COMPARISON_SCORES",
-    "CONFIG",
-    "EVALUATION",
-    "HISTORY",
-    "NEIGHBOURS",
-    "PATHWAY",
-    "SCORES",
-    "WEIGHTS",
-    "already_there",
-    "check_free",
-    "check_name",
-    "create",
-    "is_finished",
-    "is_locked",
-    "is_unfinished",
-    "list_runs",
-    "lock",
-    "remove_empty",
-    "replace_folder",
-    "resolve",
-    "slug",
-]
+from typing import TYPE_CHECKING
+
+from anomalae.lazy import front_door
+
+if TYPE_CHECKING:
+    from anomalae.runs.folder import CALIBRATION as CALIBRATION
+    from anomalae.runs.folder import CHECKPOINT as CHECKPOINT
+    from anomalae.runs.folder import COMPARISON as COMPARISON
+    from anomalae.runs.folder import COMPARISON_SCORES as COMPARISON_SCORES
+    from anomalae.runs.folder import CONFIG as CONFIG
+    from anomalae.runs.folder import EVALUATION as EVALUATION
+    from anomalae.runs.folder import HISTORY as HISTORY
+    from anomalae.runs.folder import NEIGHBOURS as NEIGHBOURS
+    from anomalae.runs.folder import PATHWAY as PATHWAY
+    from anomalae.runs.folder import SCORES as SCORES
+    from anomalae.runs.folder import WEIGHTS as WEIGHTS
+    from anomalae.runs.folder import already_there as already_there
+    from anomalae.runs.folder import check_free as check_free
+    from anomalae.runs.folder import check_name as check_name
+    from anomalae.runs.folder import create as create
+    from anomalae.runs.folder import is_finished as is_finished
+    from anomalae.runs.folder import is_unfinished as is_unfinished
+    from anomalae.runs.folder import list_runs as list_runs
+    from anomalae.runs.folder import remove_empty as remove_empty
+    from anomalae.runs.folder import replace_folder as replace_folder
+    from anomalae.runs.folder import resolve as resolve
+    from anomalae.runs.folder import slug as slug
+    from anomalae.runs.locks import is_locked as is_locked
+    from anomalae.runs.locks import lock as lock
+
+_HOMES = {
+    "CALIBRATION": "anomalae.runs.folder",
+    "CHECKPOINT": "anomalae.runs.folder",
+    "COMPARISON": "anomalae.runs.folder",
+    "COMPARISON_SCORES": "anomalae.runs.folder",
+    "CONFIG": "anomalae.runs.folder",
+    "EVALUATION": "anomalae.runs.folder",
+    "HISTORY": "anomalae.runs.folder",
+    "NEIGHBOURS": "anomalae.runs.folder",
+    "PATHWAY": "anomalae.runs.folder",
+    "SCORES": "anomalae.runs.folder",
+    "WEIGHTS": "anomalae.runs.folder",
+    "already_there": "anomalae.runs.folder",
+    "check_free": "anomalae.runs.folder",
+    "check_name": "anomalae.runs.folder",
+    "create": "anomalae.runs.folder",
+    "is_finished": "anomalae.runs.folder",
+    "is_locked": "anomalae.runs.locks",
+    "is_unfinished": "anomalae.runs.folder",
+    "list_runs": "anomalae.runs.folder",
+    "lock": "anomalae.runs.locks",
+    "remove_empty": "anomalae.runs.folder",
+    "replace_folder": "anomalae.runs.folder",
+    "resolve": "anomalae.runs.folder",
+    "slug": "anomalae.runs.folder",
+}
+
+__all__ = list(_HOMES)
+__getattr__, __dir__ = front_door(__name__, _HOMES)

@@ -32,10 +32,10 @@ def describe_run(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
             _, history, record = read_checkpoint(folder)
             description["status"] = "training" if runs.is_locked(folder) else "interrupted"
             description["epoch"] = len(history)
+        history_file = folder / runs.HISTORY
+        lines = files.read_jsonl(history_file) if history_file.is_file() else []
     except AnomalaeError as error:
         if strictly:
             raise
         return {**description, "status": "broken", "error": str(error)}
-    history_file = folder / runs.HISTORY
-    history = files.read_jsonl(history_file) if history_file.is_file() else []
-    return {**description, **record.to_dict(), "history": history}
+    return {**description, **record.to_dict(), "history": lines}

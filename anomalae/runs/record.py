@@ -119,13 +119,16 @@ _TYPES: dict[tuple[str, ...], type | tuple[type, ...]] = {
 }
 
 
+_MISSING = object()
+
+
 def _check_types(values: dict[str, Any], where: str) -> None:
-    """Raise BundleError for a value that is not of the kind that others rely on."""
+    """Raise BundleError for a value that is not of the kind that others rely on; a key may be missing."""
     for keys, kind in _TYPES.items():
         value: Any = values
         for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            value = value.get(key, _MISSING) if isinstance(value, dict) else _MISSING
+        if value is not _MISSING and (not isinstance(value, kind) or isinstance(value, bool)):
             raise BundleError(f"{where}: {'.'.join(keys)} is {value!r}, of the wrong kind")
     try:
         datetime.fromisoformat(values.get("created") or "2000-01-01T00:00:00+00:00")

@@ -90,3 +90,9 @@ def test_other_forms_hold_the_same(small: Detector, inputs: list[Input], tmp_pat
     assert [json.loads(line) for line in rows.text("jsonl", judged).splitlines()] == document["rows"]
     with pytest.raises(ConfigError, match="form 'xml'"):
         rows.write(tmp_path / "s.xml", judged)
+
+
+@pytest.mark.parametrize("levels", [{"alpha": 5}, {"fdr": 5}, {"alpha": 0, "fdr": 0.1}])
+def test_levels_are_checked_before_anything_is_judged(levels, small):
+    with pytest.raises(ConfigError, match="must be above 0 and below 1"):
+        judging.judge(small, [], **levels)

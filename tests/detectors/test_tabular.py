@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from anomalae.detectors import tabular
 from anomalae.detectors.tabular import TableDetector, table_settings
 from anomalae.errors import ConfigError
 
@@ -39,3 +40,17 @@ def test_what_says_that_there_is_none_is_no_fault():
     plain = table_settings(20, 3)
     assert table_settings(20, 3, model="ae", views=["pixels"], members=1, neighbours=0) == plain
     assert table_settings(20, 3, model=None, views=None, members=None, neighbours=None) == plain
+
+
+def test_a_fit_that_breaks_off_leaves_what_was_fitted(monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(60, 4))
+    detector = TableDetector(epochs=2).fit(rows)
+    scores = detector.score(rows)
+    monkeypatch.setattr(tabular.loop, "run", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        detector.fit(1000 * rows)
+    np.testing.assert_array_equal(detector.score(rows), scores)
+
+
+def _interrupted(*arguments):
+    raise KeyboardInterrupt

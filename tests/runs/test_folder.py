@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from anomalae import runs
 from anomalae.errors import BundleError
+from tests.cli import fails, parsed
 
 
 def finished(folder: Path, age: float = 0) -> Path:
@@ -111,3 +113,25 @@ def test_replace_folder_keeps_the_old_one_when_writing_fails(tmp_path):
 def test_slug_makes_names_that_are_allowed():
     for text in ("mnist-0-ae", "../../x", "a b\n[red]", "é", "x" * 300):
         assert runs.check_name(runs.slug(text))
+
+
+def test_a_broken_history_spoils_its_own_line_of_the_list_only(small):
+    for name in ("whole", "broken"):
+        small.save(f"runs/{name}")
+    Path("runs/broken/history.jsonl").write_text("{")
+    listed = {run["run"]: run for run in parsed("runs", "--json")}
+    assert listed["whole"]["status"] == "finished"
+    assert listed["broken"]["status"] == "broken"
+    assert "history.jsonl" in listed["broken"]["error"]
+
+
+@pytest.mark.parametrize(
+    "keys", [("seconds",), ("validation",), ("parts",), ("data", "hashes"), ("data", "n_train")]
+)
+def test_null_is_no_value_of_a_record(keys, small):
+    small.save("runs/a")
+    config = json.loads(Path("runs/a/config.json").read_text())
+    *above, last = keys
+    (config[above[0]] if above else config)[last] = None
+    Path("runs/a/config.json").write_text(json.dumps(config))
+    assert f"{'.'.join(keys)} is None, of the wrong kind" in fails(1, "evaluate", "--run", "a")
