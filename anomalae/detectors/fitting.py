@@ -105,8 +105,9 @@ def _check_same(folder: Path, before: Record, now: Record) -> None:
         f"{name} {there[name]!r} there, {here[name]!r} here" for name in there if there[name] != here[name]
     ]
     for name in ("n_train", "n_validation", "n_calibration", "hashes"):
-        kept, given = getattr(before.data, name), getattr(now.data, name)
-        if kept != given and not (name == "hashes" and not (kept and given)):
+        images_then, images_now = getattr(before.data, name), getattr(now.data, name)
+        unknown = name == "hashes" and not (images_then and images_now)
+        if images_then != images_now and not unknown:
             differing.append(f"other images ({name})")
     if differing:
         raise BundleError(f"{folder}: its checkpoint is of another training: {'; '.join(differing)}")

@@ -77,7 +77,10 @@ class Training:
         cls, networks: list[NetworkSettings], schedule: Schedule, device: str | torch.device = "cpu"
     ) -> Training:
         """A training of these networks before its first epoch."""
-        learners = [Learner.of(one, build(one).to(device), VIEWS[one.view].see) for one in networks]
+        learners = [
+            Learner.of(settings, build(settings).to(device), VIEWS[settings.view].see)
+            for settings in networks
+        ]
         return cls(learners, schedule, [])
 
     @property
