@@ -25,3 +25,10 @@ def test_every_module_is_imported_without_those_of_posix():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_package_lists_what_it_has_beside_its_front_door():
+    import anomalae
+    import anomalae.text
+
+    assert {"Detector", "load_dataset", "__version__", "text"} <= set(dir(anomalae))

@@ -12,7 +12,7 @@ import click
 from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import TrainingDisplay, counting
-from anomalae.runs import is_unfinished
+from anomalae.runs import is_finished, is_unfinished
 from anomalae.text import listed
 
 if TYPE_CHECKING:
@@ -113,11 +113,14 @@ def training_shown(
     except KeyboardInterrupt:
         if shown.folder is None:
             raise
-        if not is_unfinished(shown.folder):
-            click.echo("Interrupted before anything was kept.", err=True)
-            raise SystemExit(1) from None
-        again = f"anomalae train --resume {shown.folder.name}{runs_dir_flag(options['runs_dir'])}"
-        click.echo(f"Interrupted; go on with: {again}", err=True)
+        place = f"{shown.folder.name}{runs_dir_flag(options['runs_dir'])}"
+        if is_finished(shown.folder):
+            line = f"Interrupted after the training; evaluate the run: anomalae evaluate --run {place}"
+        elif is_unfinished(shown.folder):
+            line = f"Interrupted; go on with: anomalae train --resume {place}"
+        else:
+            line = "Interrupted before anything was kept."
+        click.echo(line, err=True)
         raise SystemExit(1) from None
 
 

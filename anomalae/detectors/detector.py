@@ -286,7 +286,10 @@ class Detector:
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto", threads: int | None = None) -> Detector:
-        """Read a run folder. Raises BundleError, naming file and fault, for one that is not whole and sound."""
+        """Read a run folder; the detector has the epochs and batch size it was trained with, and fits others by them.
+
+        Raises BundleError, naming file and fault, for a folder that is not whole and sound.
+        """
         detector = cls(device=device, threads=threads)
         fitted = saving.read(Path(folder), detector.device)
         use_threads(threads)

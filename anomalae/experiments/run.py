@@ -174,7 +174,7 @@ class Run:
             rule=rule or self.record.settings.rule,
         )
 
-    @cached_property
+    @property
     def comparison(self) -> results.Comparison | None:
         """The comparison with baselines that the run keeps; None where none was made."""
         return results.read_comparison(self.folder)
