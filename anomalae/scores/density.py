@@ -121,7 +121,8 @@ class LikelihoodRatio(DensityScore):
     def __init__(self, k: int) -> None:
         self.k = k
         self.name = f"llr-{k}"
-        self.line = f"likelihood ratio that leaves out what the lowest {k} layer{'s' * (k > 1)} explain"
+        lowest = "the lowest layer explains" if k == 1 else f"the lowest {k} layers explain"
+        self.line = f"likelihood ratio that leaves out what {lowest}"
 
     def fits(self, network: NetworkSettings) -> bool:
         """Whether the network is a hierarchy of more than k layers."""
