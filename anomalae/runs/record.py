@@ -113,6 +113,8 @@ _TYPES: dict[tuple[str, ...], type | tuple[type, ...]] = {
     ("parts",): dict,
     ("environment", "versions"): dict,
     ("data", "hashes"): dict,
+    ("data", "name"): (str, type(None)),
+    ("data", "root"): (str, type(None)),
     ("data", "normal"): list,
     ("data", "anomalous"): list,
     **{("data", f"n_{part}"): int for part in ("train", "validation", "calibration", "test")},

@@ -135,3 +135,11 @@ def test_null_is_no_value_of_a_record(keys, small):
     (config[above[0]] if above else config)[last] = None
     Path("runs/a/config.json").write_text(json.dumps(config))
     assert f"{'.'.join(keys)} is None, of the wrong kind" in fails(1, "evaluate", "--run", "a")
+
+
+def test_a_data_set_has_a_name_that_is_text(small):
+    small.save("runs/a")
+    config = json.loads(Path("runs/a/config.json").read_text())
+    config["data"]["name"] = 5
+    Path("runs/a/config.json").write_text(json.dumps(config))
+    assert "data.name is 5, of the wrong kind" in fails(1, "evaluate", "--run", "a")
