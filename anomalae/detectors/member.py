@@ -198,5 +198,7 @@ def _check_scores(scores: Tensor, count: int) -> None:
     if scores.dtype != torch.float64 or scores.shape != (count,) or scores.device.type != "cpu":
         kind = f"{scores.dtype} {tuple(scores.shape)} on {scores.device}"
         raise ValueError(f"scores of {count} images are {kind}: must be float64 ({count},) on the CPU")
+    if scores.requires_grad:
+        raise ValueError("scores carry a gradient: detach them")
     if not torch.isfinite(scores).all():
         raise ValueError("scores are not all finite numbers")
