@@ -1,14 +1,21 @@
-"""Checked images as tensors, a batch at a time."""
+"""Checked images as tensors: batches to score at a time, and the blocks of fixed sizes that a network is shown.
+
+A matrix product of one row is computed by other code than one of a hundred, and its last bits differ. So that a score
+is the same bits alone and in a batch of any size, networks see blocks of few sizes, filled up where images are lacking.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-SCORING_BATCH = 1024  # images a forward pass
+# Images that all members of an ensemble score before the next ones are looked at.
+SCORING_BATCH = 1024
+# Images a forward pass: as many as are fastest, fewer so that few images do not cost as much as many.
+BLOCKS = (4, 32, 256)
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
@@ -21,3 +28,43 @@ def batches(images: np.ndarray) -> Iterator[Tensor]:
     """Give checked images (N, 28, 28) as tensors, a batch at a time; members bring them to their devices."""
     for start in range(0, len(images), SCORING_BATCH):
         yield to_tensor(images[start : start + SCORING_BATCH])
+
+
+def blocks(rows: Tensor, sizes: tuple[int, ...]) -> Iterator[tuple[Tensor, int]]:
+    """Cut rows (N, ...) into blocks whose number of rows is one of these sizes; each with how many of them count.
+
+    sizes: ascending. As many blocks as can be are of the largest; the last is of the least into which the rest goes,
+        filled up with the last row.
+
+    >>> [(len(block), count) for block, count in blocks(torch.zeros(300, 2), (4, 32, 256))]
+    [(256, 256), (256, 44)]
+    """
+    for block in rows.split(sizes[-1]):
+        count = len(block)
+        size = next(size for size in sizes if size >= count)
+        filling = block[-1:].expand(size - count, *block.shape[1:])
+        yield torch.cat([block, filling]) if size > count else block, count
+
+
+def noise(*shape: int) -> Tensor:
+    """Return rows unlike each other, as many as the largest of BLOCKS has: float32 (256, *shape) in [0, 1)."""
+    return torch.from_numpy(np.random.default_rng(0).random((BLOCKS[-1], *shape), dtype=np.float32) ** 4)
+
+
+def agreeing(function: Callable[[Tensor], Tensor], sample: Tensor) -> tuple[int, ...]:
+    """Return the sizes of block in which a function of rows gives a row the same bits as in the largest one.
+
+    function: gives a number or more for each row, (N, ...).
+    sample: as many rows as the largest of BLOCKS has, unlike each other.
+
+    Which they are is a matter of the machine's arithmetic, so it is tried; the largest is always one.
+    """
+    whole = function(sample)
+    return tuple(
+        size
+        for size in BLOCKS
+        if all(
+            torch.equal(function(sample[start : start + size]), whole[start : start + size])
+            for start in {0, (len(sample) - size) // 2}
+        )
+    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from anomalae import seeds
+from anomalae.detectors.batches import agreeing, blocks, noise
 from anomalae.errors import AnomalaeError, ConfigError
 from anomalae.models.base import DensityNetwork, Network
 from anomalae.plugins import SCORES, VIEWS
@@ -55,6 +56,7 @@ class NetworkMember:
         self.settings, self.network = settings, network
         self.view = VIEWS[settings.view]
         self.learned: dict[str, Mapping[str, np.ndarray]] = {}
+        self._agreeing: dict[Any, tuple[int, ...]] = {}
 
     @property
     def device(self) -> torch.device:
@@ -86,8 +88,26 @@ class NetworkMember:
     def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         """Scores by these rules, float64 (N,) each, in the network's own view.
 
-        Raises PartError for a score that does not come with anomalae and fails, or returns something else.
+        An image's are the same bits alone and among any others. Raises PartError for a score that does not come with
+        anomalae and fails, or returns something else.
         """
+        parts = [
+            {rule: scores[:count] for rule, scores in self._score(block, rules).items()}
+            for block, count in blocks(images, self._block_sizes(rules))
+        ]
+        return {rule: torch.cat([part[rule] for part in parts]) for rule in rules}
+
+    def _block_sizes(self, rules: Sequence[str]) -> tuple[int, ...]:
+        """Return the sizes of block in which an image has the same scores by these rules, on this machine as it is."""
+        # PyTorch divides the work by the number of threads.
+        key = (tuple(rules), self.device, torch.get_num_threads())
+        if key not in self._agreeing:
+            self._agreeing[key] = agreeing(
+                lambda images: torch.stack(list(self._score(images, rules).values()), 1), noise(1, 28, 28)
+            )
+        return self._agreeing[key]
+
+    def _score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         seen, scores = self.look(images), {}
         for rule in rules:
             with _blamed(rule):

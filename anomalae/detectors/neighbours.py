@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anomalae.detectors.batches import agreeing, blocks, noise
 from anomalae.errors import ConfigError
 from anomalae.models.blur import blur_matrix
 from anomalae.models.views import SETTLED, View, edges
@@ -63,6 +64,7 @@ class Neighbours:
         self.kept, self.count = kept, min(count, len(kept))
         self.candidates = min(CANDIDATES * self.count, len(kept))
         self.view = view
+        self._agreeing: dict[int, tuple[int, ...]] = {}
         images = torch.from_numpy(kept)[:, None].float() / 255
         self._images, self._blurred, self._maps = images, _blurred(images), _maps(images)
 
@@ -84,7 +86,7 @@ class Neighbours:
         if len(self.kept) == 1:
             return _by_rule(torch.full((1,), BLANK), rules)
         places = torch.arange(len(self.kept)).split(SEARCHED)
-        parts = [self._compare_seen(self._images[part], part)[0] for part in places]
+        parts = [self._compare_prepared(*self._prepared(self._images[part]), part)[0] for part in places]
         return _by_rule(torch.cat(parts), rules)
 
     def terms(self, rule: str, images: Tensor) -> Tensor:
@@ -110,22 +112,39 @@ class Neighbours:
 
     def _compare(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return scores (N,), their terms (N, 1, 28, 28) in the view, and the indices (N, count) of the neighbours."""
-        return self._compare_seen(self.view.source(images.cpu()))
+        parts = [
+            tuple(part[:count] for part in self._prepared(self.view.source(block)))
+            for block, count in blocks(images.cpu(), self._block_sizes())
+        ]
+        return self._compare_prepared(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
-    def _compare_seen(
-        self, source: Tensor, own_places: Tensor | None = None
+    def _block_sizes(self) -> tuple[int, ...]:
+        """Return the sizes of block in which an image is prepared the same, on this machine as it is."""
+        # PyTorch divides the work by the number of threads.
+        threads = torch.get_num_threads()
+        if threads not in self._agreeing:
+            self._agreeing[threads] = agreeing(
+                lambda images: torch.cat(
+                    [part.flatten(1) for part in self._prepared(self.view.source(images))], 1
+                ),
+                noise(1, 28, 28),
+            )
+        return self._agreeing[threads]
+
+    def _prepared(self, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return images in the view, their Sobel maps, and how like they are to each of the kept images (N, n)."""
+        return source, _maps(source), _blurred(source) @ self._blurred.T
+
+    def _compare_prepared(
+        self, source: Tensor, maps: Tensor, likeness: Tensor, own_places: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         candidates = self.candidates
-        likeness = _blurred(source) @ self._blurred.T
         if own_places is not None:
             likeness[torch.arange(len(own_places)), own_places] = -torch.inf
             candidates = min(candidates, len(self.kept) - 1)
         likely = likeness.topk(candidates, 1).indices
-        maps = _maps(source)
         parts = zip(*(p.split(max(1, PAIRS // candidates)) for p in (maps, likely)), strict=True)
         nearest = [self._nearest(part, index) for part, index in parts]
-        if not nearest:
-            return source.new_zeros(0), source, likely[:, : self.count]
         score, where, near = (torch.cat(part) for part in zip(*nearest, strict=True))
         blank = source.flatten(1).amax(1) <= 0
         return score.where(~blank, BLANK), where, near

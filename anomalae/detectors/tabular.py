@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from anomalae.datasets.splits import split_indices
+from anomalae.detectors.batches import agreeing, blocks, noise
 from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation import conformal
 from anomalae.models.tabular import build_for_table, corrupt_rows
@@ -23,7 +24,6 @@ from anomalae.settings import DEFAULT_ALPHA, Settings
 NARROWEST, WIDEST = 64, 512  # units of the first hidden layer, where none are asked for
 WIDEST_CODE = 64  # units of the embedding, likewise
 FARTHEST = 1e150  # standard deviations; the square of more is no number
-SCORING_BATCH = 1024  # rows a forward pass
 MODELS = ("ae", "vae")
 _OF_COLUMNS = ("mean", "scale", "low", "high")  # what is known of each
 # What a table has no use for, and the value that says so.
@@ -71,7 +71,7 @@ class TableDetector:
     makes of it, float64 (N,), higher = more anomalous. The network is shown no value outside the column's range in
     training, so that it cannot go along with a far one by extrapolating: only the error sees how far that is.
 
-    Scores are computed on the CPU, in double precision, so that a row's score does not depend on its neighbours.
+    Scores are computed on the CPU, in double precision; a row's is the same bits alone and among any others.
     """
 
     def __init__(self, *, device: str = "auto", threads: int | None = None, **asked: Any) -> None:
@@ -115,12 +115,9 @@ class TableDetector:
         """Scores, float64 (N,), at least 0."""
         table = torch.from_numpy(self._standardised(rows))
         low, high = torch.from_numpy(self.low), torch.from_numpy(self.high)
-        return np.concatenate(
-            [
-                (part - self._rebuilt(part, low, high)).clamp(-FARTHEST, FARTHEST).square().mean(1).numpy()
-                for part in table.split(SCORING_BATCH)
-            ]
-        )
+        sizes = agreeing(lambda part: self._errors(part, low, high), low + noise(len(low)) * (high - low))
+        parts = [self._errors(block, low, high)[:count] for block, count in blocks(table, sizes)]
+        return torch.cat(parts).numpy()
 
     def calibration_scores(self) -> np.ndarray:
         """Scores of the rows put aside, float64 (n,)."""
@@ -177,6 +174,9 @@ class TableDetector:
 
     def _standardised(self, rows: np.ndarray) -> np.ndarray:
         return np.asarray((rows.astype(np.float64) - self.mean) / self.scale)
+
+    def _errors(self, rows: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        return (rows - self._rebuilt(rows, low, high)).clamp(-FARTHEST, FARTHEST).square().mean(1)
 
     def _rebuilt(self, rows: Tensor, low: Tensor, high: Tensor) -> Tensor:
         rebuilt = [rows]

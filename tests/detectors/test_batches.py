@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from anomalae import Detector
 from anomalae.detectors import batches as scoring
-from anomalae.detectors import fitting, member, tabular
+from anomalae.detectors import fitting, member
 from anomalae.detectors.tabular import TableDetector
 from anomalae.models.training import loop
 
@@ -57,7 +57,7 @@ def taken_down() -> Iterator[dict[str, list[int]]]:
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "SCORING_BATCH", SCORED)
-    monkeypatch.setattr(tabular, "SCORING_BATCH", SCORED)
+    monkeypatch.setattr(scoring, "BLOCKS", (4, SCORED))
     monkeypatch.setattr(loop, "VALIDATION_BATCH", SCORED)
     monkeypatch.setattr(member, "LEARNED_FROM", SCORED)
 

@@ -1,0 +1,74 @@
+"""A score is the same bits alone and in a batch of any size and order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from anomalae import Detector
+from anomalae.detectors.batches import BLOCKS, agreeing, blocks, noise
+from anomalae.detectors.tabular import TableDetector
+
+NUMBERS = (1, 2, 3, 4, 5, 31, 33, 100)  # images given at once
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"architecture": "conv"},
+        {"views": ("normalised",), "hidden": (256, 128), "latent_dim": 32, "score": "nap"},
+        {"views": ("pixels", "edges", "deskewed"), "neighbours": 5},
+        {"model": "vae"},
+        {"model": "vae", "likelihood": "bernoulli", "architecture": "conv"},
+        {"model": "ladder-vae"},
+        {"model": "adgm"},
+    ],
+    ids=str,
+)
+def test_of_images(settings, threads, digits, images):
+    before = torch.get_num_threads()
+    split = digits.one_class(normal=[0], seed=0)
+    try:
+        detector = Detector(**{"epochs": 1, "threads": threads, **settings})
+        detector.fit(split.train.images[:50], split.validation.images, split.calibration.images)
+        many = np.concatenate([images, split.test.images])[:300]
+        order = np.random.default_rng(0).permutation(len(many))
+        whole, shuffled = detector.score_all(many), detector.score_all(many[order])
+        calibration = detector.score_all(split.calibration.images)
+        for rule, scores in whole.items():
+            np.testing.assert_array_equal(shuffled[rule], scores[order])
+            np.testing.assert_array_equal(calibration[rule], detector.calibration_scores(rule))
+        for number in NUMBERS:
+            some = detector.score_all(many[200 : 200 + number])
+            for rule, scores in whole.items():
+                np.testing.assert_array_equal(some[rule], scores[200 : 200 + number])
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("model", ["ae", "vae"])
+def test_of_rows_of_a_table(model):
+    rows = np.random.default_rng(0).normal(size=(300, 30))
+    detector = TableDetector(model=model, epochs=2).fit(rows)
+    whole = detector.score(rows)
+    for number in NUMBERS:
+        np.testing.assert_array_equal(detector.score(rows[100 : 100 + number]), whole[100 : 100 + number])
+
+
+def test_blocks_are_filled_up_and_hold_every_row_once():
+    rows = torch.arange(300)[:, None]
+    for number in (1, 4, 5, 32, 33, 256, 257, 300):
+        cut = list(blocks(rows[:number], BLOCKS))
+        assert all(len(block) in BLOCKS for block, _ in cut)
+        assert torch.equal(torch.cat([block[:count] for block, count in cut]), rows[:number])
+    assert len(next(blocks(rows[:1], BLOCKS))[0]) == BLOCKS[0]
+
+
+def test_sizes_that_give_other_bits_are_not_used():
+    sample = noise(3)
+    assert agreeing(lambda rows: rows.sum(1), sample) == BLOCKS
+    assert agreeing(lambda rows: rows.sum(1) + (len(rows) == 4) * 1e-7, sample) == BLOCKS[1:]
+    assert agreeing(lambda rows: rows.sum(1) + 1 / len(rows), sample) == BLOCKS[-1:]
