@@ -57,7 +57,10 @@ class Choice:
     def check(self, name: str, value: Any) -> str:
         """The value as it is. Raises ConfigError for another name."""
         if value not in self.names():
-            raise ConfigError(f"{name} {value!r}: must be one of {', '.join(self.names())}")
+            names = self.names()
+            raise ConfigError(
+                f"{name} {value!r}: must be one of {', '.join(names)}", unknown=str(value), known=names
+            )
         return str(value)
 
 
@@ -85,7 +88,10 @@ class Views:
         views = tuple(value)
         for view in views:
             if view not in VIEWS:
-                raise ConfigError(f"view {view!r}: must be one of {', '.join(VIEWS.names())}")
+                names = VIEWS.names()
+                raise ConfigError(
+                    f"view {view!r}: must be one of {', '.join(names)}", unknown=str(view), known=names
+                )
             # One of a package that fails is refused here, not in the middle of a training.
             if not VIEWS.is_ours(view):
                 VIEWS[view]

@@ -235,7 +235,11 @@ class Settings:
         if self.rule in SCORES:
             SCORES[self.rule]
         if self.rule not in self.rules:
-            raise ConfigError(f"score {self.rule!r}: {self._described()} has {', '.join(self.rules)}")
+            raise ConfigError(
+                f"score {self.rule!r}: {self._described()} has {', '.join(self.rules)}",
+                unknown=self.rule,
+                known=self.rules,
+            )
 
     def _complete(self) -> None:
         """Fill in what depends on the kind; ConfigError for what a kind does not have."""
@@ -302,7 +306,11 @@ class Settings:
         asked = {key: value for key, value in asked.items() if value is not None}
         for key in asked:
             if key not in DESCRIPTIONS:
-                raise ConfigError(f"unknown setting {key!r}; known: {', '.join(sorted(DESCRIPTIONS))}")
+                raise ConfigError(
+                    f"unknown setting {key!r}; known: {', '.join(sorted(DESCRIPTIONS))}",
+                    unknown=key,
+                    known=DESCRIPTIONS,
+                )
         if asked.get("architecture") == "conv":
             asked.setdefault("hidden", CONV_HIDDEN)
         return cls(**asked)

@@ -101,7 +101,7 @@ class TrainingShown:
 def training_shown(
     options: dict[str, Any], check: Callable[[OneClassSplit], None] = lambda split: None
 ) -> Iterator[TrainingShown]:
-    """Show a training; one that is interrupted ends with status 1 and the command that goes on with it.
+    """Show a training; one that is interrupted ends with status 130 and the command that goes on with it.
 
     options: quiet and runs_dir.
     check: may refuse the split before anything is written.
@@ -121,7 +121,7 @@ def training_shown(
         else:
             line = "Interrupted before anything was kept."
         click.echo(line, err=True)
-        raise SystemExit(1) from None
+        raise SystemExit(common.INTERRUPTED) from None
 
 
 def train_new(

@@ -136,7 +136,7 @@ def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:
         raise BundleError(
             f"{runs_dir / run}: half written or no run: it has neither {CONFIG} nor a checkpoint"
         )
-    raise BundleError(f"{_shown(run, runs_dir)}: no such run", advice="runs")
+    raise _no_such_run(run, runs_dir)
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
@@ -183,5 +183,13 @@ def _age_key(folder: Path) -> float:
     return 0.0
 
 
-def _shown(run: str, runs_dir: Path) -> str:
-    return run if os.sep in run else str(runs_dir / run)
+def _no_such_run(run: str, runs_dir: Path) -> BundleError:
+    """Return the error for a name, or a path, of which there is no run; it knows the runs that lie beside it."""
+    is_path = os.sep in run
+    others = list_runs(Path(run).parent if is_path else runs_dir)
+    return BundleError(
+        f"{run if is_path else runs_dir / run}: no such run",
+        advice="runs",
+        unknown=run,
+        known=[str(folder) if is_path else folder.name for folder in others],
+    )

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--seeds", default="0", show_default=True, metavar="SEEDS", help="Seeds, as in 0,1,2.")
 @click.option(
     "--part",
-    type=click.Choice(["test", "development"]),
+    type=common.OneOf(["test", "development"]),
     default="test",
     show_default=True,
     help="Judge on the test part, or on validation normals against train-part images of the other classes: "
@@ -141,7 +141,7 @@ def command(**options: Any) -> None:
     except KeyboardInterrupt:
         at = f"{len(done)} of {total} cells done" if what == "cells" else "the cells done, in their baselines"
         click.echo(f"Interrupted with {at}; the same command goes on.", err=True)
-        raise SystemExit(1) from None
+        raise SystemExit(common.INTERRUPTED) from None
     finally:
         while displays:
             displays.pop().__exit__()
