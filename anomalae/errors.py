@@ -11,8 +11,8 @@ class AnomalaeError(Exception):
     advice: what would help, as a key such as "name" or "resume" (see `anomalae.cli.console.ADVICE`), which the command
         line puts into words.
     about: the name that the advice needs, for instance of a run.
-    unknown: the name that was asked for where there is none such, of a class, data set, run, score, view or other choice.
-    known: the names there are in its place; the command line suggests the nearest.
+    unknown: the name that was asked for, where no class, data set, run, score, view or the like has it.
+    known: the names there are; the command line suggests the nearest.
 
     >>> str(BundleError("runs/a: not finished", advice="resume", about="a"))
     'runs/a: not finished'

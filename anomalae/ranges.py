@@ -66,7 +66,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Widths:
-    """Several whole numbers, each at least 1."""
+    """Several whole numbers, each from 1 to `most`."""
+
+    most: int
 
     def check(self, name: str, value: Any) -> tuple[int, ...]:
         """The value as a tuple. Raises ConfigError for anything else."""
@@ -74,7 +76,7 @@ class Widths:
             widths = tuple(value)
         except TypeError:
             raise ConfigError(f"{name} {value!r}: must be several whole numbers, as in 1024, 512") from None
-        return tuple(Whole(1).check(name, width) for width in widths)
+        return tuple(Whole(1, self.most).check(name, width) for width in widths)
 
 
 @dataclass(frozen=True)

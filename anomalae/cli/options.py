@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -82,6 +82,17 @@ def runs_operands(function: F) -> F:
         return function(names=names, **options)
 
     return cast("F", command)
+
+
+def run_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse a name that no run can have."""
+    from anomalae import runs
+    from anomalae.errors import BundleError
+
+    try:
+        return None if value is None else runs.check_name(value)
+    except BundleError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def no_nan(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:

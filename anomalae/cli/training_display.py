@@ -138,7 +138,8 @@ def train_new(
     check: may refuse the split before anything is written.
     """
     from anomalae import runs
-    from anomalae.datasets.load import parse_classes
+    from anomalae.datasets.classes import choose_classes
+    from anomalae.errors import DataError
     from anomalae.experiments.training import train_and_keep
     from anomalae.runs.environment import choose_device
 
@@ -147,14 +148,18 @@ def train_new(
     if options["name"] is not None:
         runs.check_free(options["runs_dir"], options["name"])
     dataset = common.load(options)
-    side = "normal" if options["normal"] else "anomalous"
-    classes = parse_classes(options[side], dataset.classes, Path(dataset.name).name)
+    named = {side: options[side] or None for side in ("normal", "anomalous")}
+    try:
+        normal, anomalous = choose_classes(**named, classes=dataset.classes, name=Path(dataset.name).name)
+    except DataError as error:
+        if error.unknown is not None:
+            raise
+        raise click.UsageError(console.said(error)) from None
     with training_shown(options, check) as shown:
         return train_and_keep(
             dataset,
             settings,
-            normal=classes if side == "normal" else None,
-            anomalous=classes if side == "anomalous" else None,
+            normal=normal,
             runs_dir=options["runs_dir"],
             name=options["name"],
             alpha=alpha,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from anomalae import files
 from anomalae.errors import BundleError
-from anomalae.runs.locks import LOCK
+from anomalae.runs.locks import LOCK, is_locked
 
 # This file is written last: a folder without it is unfinished.
 CONFIG = "config.json"
@@ -30,6 +30,12 @@ SCORES = "scores.csv"
 COMPARISON = "comparison.json"
 # Scores of the run and each baseline, on the test part.
 COMPARISON_SCORES = "comparison.safetensors"
+# All that a run folder may hold, but for parts of files that were being written when their process was killed.
+_FILES = {
+    CONFIG, CHECKPOINT, WEIGHTS, CALIBRATION, NEIGHBOURS, PATHWAY, HISTORY, EVALUATION, SCORES, COMPARISON,
+    COMPARISON_SCORES, LOCK,
+}  # fmt: skip
+_PART = re.compile(r"\..*\.part")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
@@ -86,6 +92,46 @@ def remove_empty(folder: Path) -> None:
     """Remove a run folder in which nothing but a lock was written."""
     (folder / LOCK).unlink(missing_ok=True)
     folder.rmdir()
+
+
+def check_deletable(folder: Path) -> list[Path]:
+    """Return the files of a run, all that its folder holds.
+
+    folder: of the run, finished, interrupted or broken.
+
+    Raises BundleError for a link, for a folder that is no run or holds anything besides, and while a training is at work
+    on it.
+    """
+    if folder.is_symlink():
+        raise BundleError(f"{folder}: is a link, so it is not deleted: delete the run that it leads to")
+    if not ((is_finished(folder) and (folder / CALIBRATION).is_file()) or is_unfinished(folder)):
+        raise BundleError(f"{folder}: is no run folder, so it is not deleted")
+    content = sorted(folder.iterdir())
+    for path in content:
+        if not (path.name in _FILES or _PART.fullmatch(path.name)) or (
+            path.is_dir() and not path.is_symlink()
+        ):
+            raise BundleError(f"{folder}: is not deleted, for {path.name} in it is not of the run")
+    if is_locked(folder):
+        raise BundleError(f"{folder}: is not deleted, for a training is at work on it")
+    return content
+
+
+def delete(folder: Path) -> None:
+    """Delete a run, whole or, where that fails, not at all.
+
+    folder: of the run, finished, interrupted or broken.
+
+    Raises BundleError for what `check_deletable` refuses, and for a folder that cannot be written.
+    """
+    check_deletable(folder)
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix=f".{folder.name}.", suffix=".old", dir=folder.parent
+        ) as waste:
+            folder.rename(Path(waste) / folder.name)
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be deleted: {error.strerror or error}") from None
 
 
 def is_finished(folder: Path) -> bool:

@@ -12,12 +12,18 @@ from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import TrainingDisplay
 from anomalae.cli.setting_options import config_option, make_settings, settings_options
-from anomalae.text import number
+from anomalae.errors import ConfigError
+from anomalae.settings import DESCRIPTIONS
+from anomalae.text import number, shortened
 
 if TYPE_CHECKING:
     from anomalae.experiments.baselines.registry import Baseline
     from anomalae.experiments.baselines.trials import Trial
     from anomalae.experiments.grid import Grid
+
+
+# More make no better estimate of a mean, and days of work.
+MOST_SEEDS = 100
 
 
 @click.command("benchmark")
@@ -189,7 +195,16 @@ def _seeds(text: str) -> tuple[int, ...]:
     try:
         seeds = tuple(int(word) for word in text.split(","))
     except ValueError:
-        raise click.UsageError(f"--seeds {text!r}: expected whole numbers with commas, as in 0,1,2") from None
-    if min(seeds) < 0:
-        raise click.UsageError(f"--seeds {text}: must be at least 0")
+        raise click.UsageError(
+            f"--seeds {shortened(text)!r}: expected whole numbers with commas, as in 0,1,2"
+        ) from None
+    if len(seeds) > MOST_SEEDS:
+        raise click.UsageError(f"--seeds: {len(seeds)} seeds, at most {MOST_SEEDS} are taken")
+    if len(set(seeds)) < len(seeds):
+        raise click.UsageError(f"--seeds {text}: none may be named twice")
+    for seed in seeds:
+        try:
+            DESCRIPTIONS["seed"].range.check("seed", seed)
+        except ConfigError as error:
+            raise click.UsageError(f"--seeds: {error}") from None
     return seeds
