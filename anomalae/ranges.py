@@ -22,11 +22,11 @@ class Whole:
     def check(self, name: str, value: Any) -> int:
         """The value as an int. Raises ConfigError for anything else."""
         if isinstance(value, bool) or not isinstance(value, Integral):
-            raise ConfigError(f"{name} {value!r}: must be a whole number")
+            raise ConfigError(f"{name} {value!r}: must be a whole number", setting=name)
         value = int(value)
         if value < self.least or (self.most is not None and value > self.most):
             limit = f"at least {self.least}" if self.most is None else f"from {self.least} to {self.most}"
-            raise ConfigError(f"{name} {value}: must be {limit}")
+            raise ConfigError(f"{name} {value}: must be {limit}", setting=name)
         return value
 
 
@@ -40,10 +40,10 @@ class Real:
     def check(self, name: str, value: Any) -> Any:
         """The value as it is. Raises ConfigError for one out of range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ConfigError(f"{name} {value!r}: must be a finite number")
+            raise ConfigError(f"{name} {value!r}: must be a finite number", setting=name)
         if value < self.least or (self.open and value == self.least):
             raise ConfigError(
-                f"{name} {value}: must be {'above' if self.open else 'at least'} {self.least:g}"
+                f"{name} {value}: must be {'above' if self.open else 'at least'} {self.least:g}", setting=name
             )
         return value
 

@@ -242,6 +242,7 @@ class Settings:
         if self.rule not in self.rules:
             raise ConfigError(
                 f"score {self.rule!r}: {self._described()} has {', '.join(self.rules)}",
+                setting="score",
                 unknown=self.rule,
                 known=self.rules,
             )

@@ -99,8 +99,8 @@ def check_deletable(folder: Path) -> list[Path]:
 
     folder: of the run, finished, interrupted or broken.
 
-    Raises BundleError for a link, for a folder that is no run or holds anything besides, and while a training is at work
-    on it.
+    Raises BundleError for a link, for a folder that is no run or holds anything besides, and while a training is at
+    work on it.
     """
     if folder.is_symlink():
         raise BundleError(f"{folder}: is a link, so it is not deleted: delete the run that it leads to")

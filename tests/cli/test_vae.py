@@ -153,7 +153,7 @@ def test_an_autoencoder_does_not_generate(small):
     complaint = fails(1, "generate", "--output", "grid.png")
     assert "model 'ae'" in complaint
     assert "--model vae" in complaint
-    assert "score 'elbo'" in fails(1, "score", "x.png", "--score", "elbo")
+    assert "score 'elbo'" in fails(2, "score", "x.png", "--score", "elbo")
     with pytest.raises(ConfigError, match="count 0"):
         Detector(model="vae", hidden=(8,), latent_dim=2, epochs=1).fit(
             np.zeros((9, 28, 28), np.uint8)

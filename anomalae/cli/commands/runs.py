@@ -64,18 +64,19 @@ def _delete(folders: list[Path], yes: bool) -> None:
     """Delete runs, all of which are checked before the first goes."""
     from anomalae import runs
 
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise click.UsageError("a run is named twice")
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("--delete asks first, and there is no terminal to answer at: give --yes")
     for folder in folders:
         content = runs.check_deletable(folder)
         size = sum(path.lstat().st_size for path in content)
         what = f"{_line(_described(folder))}; {plural(len(content), 'file')}, {size / 1e6:.1f} MB"
         if not yes:
             click.echo(printable(f"{folder}: {what}"), err=True)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("--delete asks first, and there is no terminal to answer at: give --yes")
-        if not click.confirm(f"Delete {plural(len(folders), 'run')}?", err=True):
-            click.echo("Nothing is deleted.", err=True)
-            raise SystemExit(1)
+    if not yes and not click.confirm(f"Delete {plural(len(folders), 'run')}?", err=True):
+        click.echo("Nothing is deleted.", err=True)
+        raise SystemExit(1)
     for folder in folders:
         runs.delete(folder)
         click.echo(printable(f"deleted: {folder}"), err=True)

@@ -139,7 +139,9 @@ def choose(text: str | Iterable[str]) -> tuple[Baseline, ...]:
     for word in words:
         if word not in known:
             raise ConfigError(
-                f"baseline {word!r}: unknown; there are all, {', '.join(NAMES)}", unknown=word, known=NAMES
+                f"baseline {word!r}: unknown; there are all, {', '.join(NAMES)}",
+                unknown=word,
+                known=sorted(known),
             )
     return tuple(b for b in BASELINES if "all" in words or b.name in words or b.label in words)
 
