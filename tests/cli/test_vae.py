@@ -139,7 +139,7 @@ def test_plot_traverse_in_every_form(trained: Path):
         (["--samples", "3"], "samples 3: only a vae, ladder-vae or adgm has one"),
         (["--score", "elbo"], "score 'elbo': an ae has mse, relative, smooth"),
         (["--model", "vae", "--beta", "-1"], "-1.0 is not in the range x>=0"),
-        (["--model", "vae", "--samples", "0"], "0 is not in the range x>=1"),
+        (["--model", "vae", "--samples", "0"], "0 is not in the range 1<=x<=10000"),
         (["--model", "vae", "--likelihood", "poisson"], "'poisson' is not one of"),
         (["--model", "vae", "--score", "elbo-excess"], "a vae with likelihood smooth-direction has"),
     ],
