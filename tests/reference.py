@@ -22,7 +22,7 @@ an argument too where it is the only operand. Left out, the newest finished run 
 |---|---|
 | 0 | done |
 | 1 | nothing could be done, of a broken or unfinished run for instance; one line on standard error says why |
-| 2 | wrong usage: an unknown option, a value out of its range, an unknown name of a class, data set, run, rule or view |
+| 2 | wrong usage: an unknown option, a value out of its range, an unknown class, data set, run, rule or view |
 | 3 | something was flagged, and `--fail-on-anomaly` was given |
 | 4 | done in part, some inputs failed (beats 3) |
 | 130 | interrupted by Ctrl-C; what can be gone on with is said |

@@ -111,11 +111,11 @@ def fdr_warning(n: int, fdr: float) -> str | None:
     """
     check_fraction("fdr", fdr)
     images = f"{n} calibration image{'' if n == 1 else 's'}"
-    share = smallest_alpha(n) / (float(fdr) * (1 + ROUNDING))
-    if share > 1:
+    share = smallest_alpha(n) / float(fdr)
+    if share > 1 + ROUNDING:
         return f"{images} cannot flag at FDR {fdr}: the smallest FDR that can flag is {_smallest_shown(n)}"
     if share > HARDLY_EVER:
-        return f"{images} flag at least {math.floor(100 * share)}% of the scored images at FDR {fdr}, or none"
+        return f"with {images} FDR {fdr} flags at least {share:.1%} of the scored images, or none"
     return None
 
 

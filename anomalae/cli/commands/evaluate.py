@@ -112,7 +112,7 @@ def command(
     elif not judged.is_own_rule(score):
         note = f"not kept: they are of another score than the run's, {judged.detector.settings.rule}"
     elif alpha != own_alpha and not keep:
-        note = f"not kept: they are at another alpha than the run's, {own_alpha:g}; --keep puts them in its place"
+        note = f"not kept: the run keeps its numbers at alpha {own_alpha:g}; --keep puts these in their place"
     else:
         note = _keep(judged, evaluation)
     if note and not (as_json or quiet):
