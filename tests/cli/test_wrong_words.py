@@ -38,6 +38,7 @@ def there(small: Detector) -> None:
         # Data sets.
         (["train", "--dataset", "mnits"], "data set mnits: neither a folder nor one of mnist, "),
         (["train", "--dataset", "mnits"], "did you mean 'mnist'?"),
+        (["evaluate", "zeros", "--dataset", "digitss"], "did you mean 'digits'?"),
         (["train", "--normal", "0", "--dataset", "Digits"], "did you mean 'digits'?"),
         (["train", "--normal", "0", "--dataset", "no/such/folder"], "data set no/such/folder: neither a folder"),
         (["benchmark", "--dataset", "kmnits"], "did you mean 'kmnist'?"),

@@ -108,9 +108,9 @@ def command(
     elif not quiet:
         _table(document, judged.detector)
     if other is not None:
-        note = f"not kept: they are of another data set than the run's, {data.name}"
+        note = "not kept: the run keeps the numbers of its own data, without --dataset"
     elif not judged.is_own_rule(score):
-        note = f"not kept: they are of another score than the run's, {judged.detector.settings.rule}"
+        note = f"not kept: the run keeps its numbers by its own score, {judged.detector.settings.rule}"
     elif alpha != own_alpha and not keep:
         note = f"not kept: the run keeps its numbers at alpha {own_alpha:g}; --keep puts these in their place"
     else:
