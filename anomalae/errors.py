@@ -1,5 +1,7 @@
 """Named errors. Each message is one line that names the value, the limit and, where there is one, the path."""
 
+from collections.abc import Iterable
+
 
 class AnomalaeError(Exception):
     """Base of every error that anomalae raises on purpose; the command line prints it without a traceback.
@@ -9,16 +11,26 @@ class AnomalaeError(Exception):
     advice: what would help, as a key such as "name" or "resume" (see `anomalae.cli.console.ADVICE`), which the command
         line puts into words.
     about: the name that the advice needs, for instance of a run.
+    unknown: the name that was asked for, where no class, data set, run, score, view or the like has it.
+    known: the names there are; the command line suggests the nearest.
 
     >>> str(BundleError("runs/a: not finished", advice="resume", about="a"))
     'runs/a: not finished'
     """
 
     def __init__(
-        self, message: str = "", *, setting: str | None = None, advice: str | None = None, about: str = ""
+        self,
+        message: str = "",
+        *,
+        setting: str | None = None,
+        advice: str | None = None,
+        about: str = "",
+        unknown: str | None = None,
+        known: Iterable[object] = (),
     ) -> None:
         super().__init__(message)
         self.setting, self.advice, self.about = setting, advice, about
+        self.unknown, self.known = unknown, tuple(str(name) for name in known)
 
 
 class ConfigError(AnomalaeError, ValueError):

@@ -87,7 +87,11 @@ class Registry(Generic[Part]):
             return self._own[name]
         points = _entry_points(self.group).get(name, ())
         if not points:
-            raise ConfigError(f"{self.sort} {name!r}: must be one of {', '.join(self.names())}")
+            raise ConfigError(
+                f"{self.sort} {name!r}: must be one of {', '.join(self.names())}",
+                unknown=name,
+                known=self.names(),
+            )
         if len(points) > 1:
             raise PartError(f"{self.sort} {name!r}: brought by {' and by '.join(map(_package, points))}")
         return self._loaded(name, points[0])

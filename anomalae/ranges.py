@@ -22,11 +22,11 @@ class Whole:
     def check(self, name: str, value: Any) -> int:
         """The value as an int. Raises ConfigError for anything else."""
         if isinstance(value, bool) or not isinstance(value, Integral):
-            raise ConfigError(f"{name} {value!r}: must be a whole number")
+            raise ConfigError(f"{name} {value!r}: must be a whole number", setting=name)
         value = int(value)
         if value < self.least or (self.most is not None and value > self.most):
             limit = f"at least {self.least}" if self.most is None else f"from {self.least} to {self.most}"
-            raise ConfigError(f"{name} {value}: must be {limit}")
+            raise ConfigError(f"{name} {value}: must be {limit}", setting=name)
         return value
 
 
@@ -40,10 +40,10 @@ class Real:
     def check(self, name: str, value: Any) -> Any:
         """The value as it is. Raises ConfigError for one out of range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ConfigError(f"{name} {value!r}: must be a finite number")
+            raise ConfigError(f"{name} {value!r}: must be a finite number", setting=name)
         if value < self.least or (self.open and value == self.least):
             raise ConfigError(
-                f"{name} {value}: must be {'above' if self.open else 'at least'} {self.least:g}"
+                f"{name} {value}: must be {'above' if self.open else 'at least'} {self.least:g}", setting=name
             )
         return value
 
@@ -57,13 +57,18 @@ class Choice:
     def check(self, name: str, value: Any) -> str:
         """The value as it is. Raises ConfigError for another name."""
         if value not in self.names():
-            raise ConfigError(f"{name} {value!r}: must be one of {', '.join(self.names())}")
+            names = self.names()
+            raise ConfigError(
+                f"{name} {value!r}: must be one of {', '.join(names)}", unknown=str(value), known=names
+            )
         return str(value)
 
 
 @dataclass(frozen=True)
 class Widths:
-    """Several whole numbers, each at least 1."""
+    """Several whole numbers, each from 1 to `most`."""
+
+    most: int
 
     def check(self, name: str, value: Any) -> tuple[int, ...]:
         """The value as a tuple. Raises ConfigError for anything else."""
@@ -71,7 +76,7 @@ class Widths:
             widths = tuple(value)
         except TypeError:
             raise ConfigError(f"{name} {value!r}: must be several whole numbers, as in 1024, 512") from None
-        return tuple(Whole(1).check(name, width) for width in widths)
+        return tuple(Whole(1, self.most).check(name, width) for width in widths)
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,10 @@ class Views:
         views = tuple(value)
         for view in views:
             if view not in VIEWS:
-                raise ConfigError(f"view {view!r}: must be one of {', '.join(VIEWS.names())}")
+                names = VIEWS.names()
+                raise ConfigError(
+                    f"view {view!r}: must be one of {', '.join(names)}", unknown=str(view), known=names
+                )
             # One of a package that fails is refused here, not in the middle of a training.
             if not VIEWS.is_ours(view):
                 VIEWS[view]

@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 PIXELS = 28 * 28
 MOST_LAYERS = 6  # of a ladder; a seventh would have a unit or two
+# Limits no use comes near: beyond them time or memory runs out long before a result.
+MOST_MEMBERS, MOST_PASSES, MOST_SAMPLES = 100, 100, 10_000
+MOST_WIDTH, MOST_EPOCHS, MOST_IMAGES = 16_384, 1_000_000, 1_000_000
 
 ARCHITECTURES = ("dense", "conv")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -147,12 +150,14 @@ class Settings:
     hidden: tuple[int, ...] = setting(
         (1024, 512),
         "Units of the encoder's dense layers, or channels of its two conv layers; the decoder mirrors them.",
-        Widths(),
+        Widths(MOST_WIDTH),
         f"1024,512; conv: {','.join(map(str, CONV_HIDDEN))}",
     )
-    epochs: int | None = setting(None, "Passes over the training images.", Whole(1), _schedules())
+    epochs: int | None = setting(
+        None, "Passes over the training images.", Whole(1, MOST_EPOCHS), _schedules()
+    )
     batch_size: int | None = setting(
-        None, "Images a step.", Whole(1), f"{BATCH}, down to {LEAST_BATCH} for few images"
+        None, "Images a step.", Whole(1, MOST_IMAGES), f"{BATCH}, down to {LEAST_BATCH} for few images"
     )
     learning_rate: float = setting(2e-3, "Peak of the one-cycle schedule.", Real(0, open=True))
     weight_decay: float = setting(1e-4, "Share of AdamW's step by which weights shrink.", Real(0))
@@ -179,7 +184,7 @@ class Settings:
     samples: int | None = setting(
         None,
         _of("samples", "draws of the code by which an image is scored, the same for all."),
-        Whole(1),
+        Whole(1, MOST_SAMPLES),
         _own("samples"),
     )
     layers: int | None = setting(
@@ -197,7 +202,7 @@ class Settings:
     passes: int | None = setting(
         None,
         "Times an image is rebuilt, the reconstruction rebuilt again; their mean is compared.",
-        Whole(1),
+        Whole(1, MOST_PASSES),
         "2 of a denoising ae, else 1",
     )
     views: tuple[str, ...] = setting(
@@ -205,12 +210,12 @@ class Settings:
         f"What the networks of an ensemble see, one a view and scored together: {', '.join(VIEWS.ours())}.",
         Views(),
     )
-    members: int = setting(1, "Networks a view, of different seeds.", Whole(1))
+    members: int = setting(1, "Networks a view, of different seeds.", Whole(1, MOST_MEMBERS))
     neighbours: int = setting(
         0,
         "Beside the networks, set an image against so many training images most like it, and let them count as much "
         "as all networks.",
-        Whole(0),
+        Whole(0, MOST_IMAGES),
         "0, none",
     )
     seed: int = setting(0, "Of the initial weights, the order of images and the noise.", Whole(0, 2**63 - 1))
@@ -235,7 +240,12 @@ class Settings:
         if self.rule in SCORES:
             SCORES[self.rule]
         if self.rule not in self.rules:
-            raise ConfigError(f"score {self.rule!r}: {self._described()} has {', '.join(self.rules)}")
+            raise ConfigError(
+                f"score {self.rule!r}: {self._described()} has {', '.join(self.rules)}",
+                setting="score",
+                unknown=self.rule,
+                known=self.rules,
+            )
 
     def _complete(self) -> None:
         """Fill in what depends on the kind; ConfigError for what a kind does not have."""
@@ -302,7 +312,11 @@ class Settings:
         asked = {key: value for key, value in asked.items() if value is not None}
         for key in asked:
             if key not in DESCRIPTIONS:
-                raise ConfigError(f"unknown setting {key!r}; known: {', '.join(sorted(DESCRIPTIONS))}")
+                raise ConfigError(
+                    f"unknown setting {key!r}; known: {', '.join(sorted(DESCRIPTIONS))}",
+                    unknown=key,
+                    known=DESCRIPTIONS,
+                )
         if asked.get("architecture") == "conv":
             asked.setdefault("hidden", CONV_HIDDEN)
         return cls(**asked)

@@ -13,18 +13,19 @@ HEAD = """# Command line
 
 Made from `--help` by `make docs`; a test fails when it is stale.
 
-RUN is the name of a run inside `--runs-dir`, or the path of a run folder. Left out, the newest finished run is
-taken and named in the output.
+RUN is the name of a run inside `--runs-dir`, or the path of a run folder: `--run RUN` in every command that takes one,
+an argument too where it is the only operand. Left out, the newest finished run is taken and named in the output.
 
 ## Exit status, the same for all commands
 
 | status | meaning |
 |---|---|
 | 0 | done |
-| 1 | nothing could be done; one line on standard error says why |
-| 2 | wrong usage: an unknown option, a value out of its range |
+| 1 | nothing could be done, of a broken or unfinished run for instance; one line on standard error says why |
+| 2 | wrong usage: an unknown option, a value out of its range, an unknown class, data set, run, rule or view |
 | 3 | something was flagged, and `--fail-on-anomaly` was given |
 | 4 | done in part, some inputs failed (beats 3) |
+| 130 | interrupted by Ctrl-C; what can be gone on with is said |
 
 Tables are for people. `--json` and files are for programs and stay stable; progress and warnings go to standard
 error.

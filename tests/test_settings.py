@@ -56,8 +56,8 @@ def test_of_takes_none_as_not_given_and_the_architectures_defaults():
         ("latent_dim", 785, "latent_dim 785: must be from 1 to 784"),
         ("latent_dim", 2.0, "must be a whole number"),
         ("epochs", True, "must be a whole number"),
-        ("epochs", 0, "epochs 0: must be at least 1"),
-        ("batch_size", -1, "batch_size -1: must be at least 1"),
+        ("epochs", 0, "epochs 0: must be from 1 to 1000000"),
+        ("batch_size", -1, "batch_size -1: must be from 1 to 1000000"),
         ("learning_rate", 0, "learning_rate 0: must be above 0"),
         ("learning_rate", float("nan"), "must be a finite number"),
         ("weight_decay", -1.0, "weight_decay -1.0: must be at least 0"),
@@ -67,7 +67,11 @@ def test_of_takes_none_as_not_given_and_the_architectures_defaults():
         ("model", "gan", "model 'gan': must be one of ae, vae"),
         ("architecture", "rnn", "must be one of dense, conv"),
         ("score", "elbo", "score 'elbo': an ae has mse"),
-        ("hidden", (0,), "hidden 0: must be at least 1"),
+        ("hidden", (0,), "hidden 0: must be from 1 to 16384"),
+        ("hidden", (16385,), "hidden 16385: must be from 1 to 16384"),
+        ("members", 101, "members 101: must be from 1 to 100"),
+        ("passes", 101, "passes 101: must be from 1 to 100"),
+        ("neighbours", 10**7, "neighbours 10000000: must be from 0 to 1000000"),
     ],
 )
 def test_values_out_of_range_are_named_with_their_limit(name, value, message):

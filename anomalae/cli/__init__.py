@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from anomalae.cli.console import part_warnings_shown, said
+from anomalae.cli.console import nearest, part_warnings_shown, said
+from anomalae.cli.exit_status import INTERRUPTED, WRONG_USAGE
 from anomalae.errors import AnomalaeError
 from anomalae.text import printable
 from anomalae.version import __version__
@@ -30,8 +31,8 @@ COMMANDS = (
 )
 
 EXIT_STATUS = """
-Exit status: 0 done; 1 nothing could be done; 2 wrong usage; 3 something was flagged and --fail-on-anomaly was
-given; 4 done in part, some inputs failed.
+Exit status: 0 done; 1 nothing could be done; 2 wrong usage, also an unknown name of a class, data set, run, rule or
+view; 3 something was flagged and --fail-on-anomaly was given; 4 done in part, some inputs failed; 130 interrupted.
 """
 
 
@@ -51,21 +52,22 @@ class _Lazy(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0] if args else "", COMMANDS, n=1)
-            if not near or "Did you mean" in error.message:
+            near = nearest(args[0] if args else "", COMMANDS)
+            if near is None or "Did you mean" in error.message:
                 raise
-            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+            raise click.UsageError(f"{error.message} Did you mean {near!r}?", ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Turn our own errors into one line and exit status 1; click's own usage errors stay 2."""
+        """Turn our own errors into one line and an exit status, and Ctrl-C too; click's own usage errors stay 2."""
         try:
             with part_warnings_shown():
                 return super().invoke(ctx)
         except AnomalaeError as error:
             click.echo(f"Error: {said(error)}", err=True)
-            sys.exit(1)
+            sys.exit(1 if error.unknown is None else WRONG_USAGE)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Interrupted.", err=True)
+            sys.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(1)

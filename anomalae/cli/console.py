@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +47,36 @@ def said(error: AnomalaeError) -> str:
     'runs/a: not finished; go on with: anomalae train --resume a'
     >>> said(AnomalaeError("lower learning_rate (now 2)", setting="learning_rate"))
     'lower --learning-rate (now 2)'
+    >>> said(AnomalaeError("runs/zreo: no such run", advice="runs", unknown="zreo", known=["zero"]))
+    "runs/zreo: no such run; did you mean 'zero'?"
     """
     text = str(error)
     if error.setting is not None:
         flag = f"--{error.setting.replace('_', '-')}"
         text = re.sub(rf"(?<![\w/.-]){re.escape(error.setting)}(?![\w/.-])", flag, text, count=1)
+    near = None if error.unknown is None else nearest(error.unknown, error.known)
+    if near is not None:
+        return printable(f"{text}; did you mean {near!r}?")
     advice = ADVICE.get(error.advice or "", "")
     return printable(f"{text}; {advice.format(about=error.about)}" if advice else text)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the one of the known names that is most like a mistyped one; None where none is.
+
+    name: as it was typed; the beginning of a known name means that one.
+    known: names there are.
+
+    >>> nearest("mnits", ["digits", "mnist"]), nearest("fashion", ["mnist", "fashion-mnist"]), nearest("12", ["1", "2"])
+    ('mnist', 'fashion-mnist', None)
+    """
+    # Another number is another thing, not a slip of the keys.
+    if name.isdecimal():
+        return None
+    known = list(known)
+    beginnings = [candidate for candidate in known if len(name) > 1 and candidate.startswith(name)]
+    near = difflib.get_close_matches(name.lower(), beginnings or known, n=1, cutoff=0 if beginnings else 0.6)
+    return near[0] if near else None
 
 
 def out_console() -> Console:

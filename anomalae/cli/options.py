@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from anomalae.cli.console import nearest, said
 from anomalae.cli.console import warn as warn
+from anomalae.cli.exit_status import FLAGGED as FLAGGED
+from anomalae.cli.exit_status import IN_PART as IN_PART
+from anomalae.cli.exit_status import INTERRUPTED as INTERRUPTED
 from anomalae.settings import DEFAULT_ALPHA, DEVICES, POLARITIES, PREPROCESSES
 
 if TYPE_CHECKING:
@@ -17,10 +22,15 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Exit status: something was flagged and --fail-on-anomaly was given.
-FLAGGED = 3
-# Exit status: some inputs failed.
-IN_PART = 4
+
+class OneOf(click.Choice):
+    """One of several names; the nearest is suggested for another."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return what is said of another name."""
+        near = nearest(str(value), self.choices)
+        hint = f" Did you mean {near!r}?" if near else ""
+        return super().get_invalid_choice_message(value, ctx) + hint
 
 
 def runs_dir_option(function: F) -> F:
@@ -41,6 +51,48 @@ def run_option(function: F) -> F:
     return click.option(
         "--run", "run", metavar="RUN", help="Name or path of a run. Default: the newest finished one."
     )(function)
+
+
+def run_operand(function: F) -> F:
+    """Add RUN, as an argument or as `--run RUN`, to a command whose only operand is a run; it gets `run` either way."""
+
+    @click.argument("operand", metavar="[RUN]", required=False)
+    @run_option
+    @functools.wraps(function)
+    def command(*, operand: str | None, run: str | None, **options: Any) -> Any:
+        if operand is not None and run is not None:
+            raise click.UsageError(f"RUN {operand} and --run {run}: name one run")
+        return function(run=run if operand is None else operand, **options)
+
+    return cast("F", command)
+
+
+def runs_operands(function: F) -> F:
+    """Add RUN..., as arguments or as `--run RUN`, to a command that takes several runs; it gets `names`, none twice."""
+
+    @click.argument("operands", nargs=-1, metavar="[RUN]...")
+    @click.option(
+        "--run", "more", multiple=True, metavar="RUN", help="Name or path of a run, as RUN; repeatable."
+    )
+    @functools.wraps(function)
+    def command(*, operands: tuple[str, ...], more: tuple[str, ...], **options: Any) -> Any:
+        names = (*operands, *more)
+        if len(set(names)) < len(names):
+            raise click.UsageError("a run is named twice")
+        return function(names=names, **options)
+
+    return cast("F", command)
+
+
+def run_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse a name that no run can have."""
+    from anomalae import runs
+    from anomalae.errors import BundleError
+
+    try:
+        return None if value is None else runs.check_name(value)
+    except BundleError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def no_nan(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -79,19 +131,29 @@ def baselines(names: tuple[str, ...]) -> tuple[Baseline, ...]:
     try:
         return choose(names) if names else ()
     except ConfigError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(said(error)) from None
 
 
 def alpha_option(function: F) -> F:
     """Add `--alpha`, checked against (0, 1)."""
+    return _alpha_option(DEFAULT_ALPHA, "")(function)
+
+
+def own_alpha_option(function: F) -> F:
+    """Add `--alpha`, checked against (0, 1); None is that of the evaluation which the run keeps."""
+    default = f"  [default: that of the evaluation the run keeps; else {DEFAULT_ALPHA}]"
+    return _alpha_option(None, default)(function)
+
+
+def _alpha_option(default: float | None, shown: str) -> Callable[[F], F]:
     return click.option(
         "--alpha",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         callback=no_nan,
-        default=DEFAULT_ALPHA,
-        show_default=True,
-        help="False-alarm level: flag an image when its p-value is at most this.",
-    )(function)
+        default=default,
+        show_default=default is not None,
+        help=f"False-alarm level: flag an image when its p-value is at most this.{shown}",
+    )
 
 
 def machine_options(function: F) -> F:
@@ -100,7 +162,7 @@ def machine_options(function: F) -> F:
         "--threads", type=click.IntRange(1), help="CPU threads. Default: as many as PyTorch chooses."
     )(function)
     return click.option(
-        "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to compute."
+        "--device", type=OneOf(DEVICES), default="auto", show_default=True, help="Where to compute."
     )(function)
 
 
@@ -147,14 +209,14 @@ def preprocess_options(preprocess: str | None, polarity: str | None) -> Callable
         inherited = "" if preprocess else " Default: as in the run."
         function = click.option(
             "--polarity",
-            type=click.Choice(POLARITIES),
+            type=OneOf(POLARITIES),
             default=polarity,
             show_default=polarity is not None,
             help="Whether the ink is light or dark." + inherited,
         )(function)
         return click.option(
             "--preprocess",
-            type=click.Choice(PREPROCESSES),
+            type=OneOf(PREPROCESSES),
             default=preprocess,
             show_default=preprocess is not None,
             help="How image files become 28x28: as MNIST was made, resized only, or taken as they are."

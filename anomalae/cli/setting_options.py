@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from anomalae.cli import options as common
+from anomalae.cli.console import nearest, said
 from anomalae.errors import ConfigError, PartError
 from anomalae.ranges import Choice, Real, Rule, Views, Whole, Widths
 from anomalae.settings import DESCRIPTIONS, PRESET_LINES, PRESETS, Description, Settings
@@ -46,7 +46,7 @@ def _described(values: dict[str, Any]) -> str:
     return " ".join(f"{flag(name)} {typed(value)}" for name, value in values.items())
 
 
-class _OneOf(click.Choice):
+class _OneOf(common.OneOf):
     """One of several names, looked up on use: a program may have registered parts of its own by then."""
 
     def __init__(self, allowed: Choice) -> None:
@@ -93,7 +93,7 @@ def settings_options(function: F) -> F:
         function = _option(name)(function)
     return click.option(
         "--preset",
-        type=click.Choice(list(PRESETS)),
+        type=common.OneOf(list(PRESETS)),
         help=f"A set of settings: {presets}. Any of them given as well wins.",
     )(function)
 
@@ -116,7 +116,7 @@ def make_settings(options: dict[str, Any], **more: Any) -> Settings:
     except PartError:
         raise
     except ConfigError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(said(error)) from None
     if score is not None:
         common.warn(
             f"{settings.short} has no {score} of --preset {options['preset']}: {settings.rule} judges"
@@ -154,8 +154,8 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: Path | None)
     for key, content in keys.items():
         name = key.replace("-", "_")
         if name not in options:
-            near = difflib.get_close_matches(name, [n for n in options if n], n=1)
-            hint = f"; did you mean {near[0].replace('_', '-')!r}?" if near else ""
+            near = nearest(name, options)
+            hint = f"; did you mean {near.replace('_', '-')!r}?" if near else ""
             raise click.BadParameter(f"{value}: unknown key {key!r}{hint}")
         option = options[name]
         defaults[str(option.name)] = _as_option(value, key, content, option)

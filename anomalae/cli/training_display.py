@@ -101,7 +101,7 @@ class TrainingShown:
 def training_shown(
     options: dict[str, Any], check: Callable[[OneClassSplit], None] = lambda split: None
 ) -> Iterator[TrainingShown]:
-    """Show a training; one that is interrupted ends with status 1 and the command that goes on with it.
+    """Show a training; one that is interrupted ends with status 130 and the command that goes on with it.
 
     options: quiet and runs_dir.
     check: may refuse the split before anything is written.
@@ -121,7 +121,7 @@ def training_shown(
         else:
             line = "Interrupted before anything was kept."
         click.echo(line, err=True)
-        raise SystemExit(1) from None
+        raise SystemExit(common.INTERRUPTED) from None
 
 
 def train_new(
@@ -138,7 +138,8 @@ def train_new(
     check: may refuse the split before anything is written.
     """
     from anomalae import runs
-    from anomalae.datasets.load import parse_classes
+    from anomalae.datasets.classes import choose_classes
+    from anomalae.errors import DataError
     from anomalae.experiments.training import train_and_keep
     from anomalae.runs.environment import choose_device
 
@@ -147,14 +148,18 @@ def train_new(
     if options["name"] is not None:
         runs.check_free(options["runs_dir"], options["name"])
     dataset = common.load(options)
-    side = "normal" if options["normal"] else "anomalous"
-    classes = parse_classes(options[side], dataset.classes, Path(dataset.name).name)
+    named = {side: options[side] or None for side in ("normal", "anomalous")}
+    try:
+        normal = choose_classes(**named, classes=dataset.classes, name=Path(dataset.name).name)[0]
+    except DataError as error:
+        if error.unknown is not None:
+            raise
+        raise click.UsageError(console.said(error)) from None
     with training_shown(options, check) as shown:
         return train_and_keep(
             dataset,
             settings,
-            normal=classes if side == "normal" else None,
-            anomalous=classes if side == "anomalous" else None,
+            normal=normal,
             runs_dir=options["runs_dir"],
             name=options["name"],
             alpha=alpha,

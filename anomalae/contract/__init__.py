@@ -78,7 +78,10 @@ def sort_of(name: str) -> str:
     """Return the sort of the part that has this name. Raises ConfigError where none has it, or several have."""
     sorts = [sort for sort, registry in REGISTRIES.items() if name in registry]
     if not sorts:
-        raise ConfigError(f"{name!r}: no model, score or view has this name", advice="list")
+        known = [part for registry in REGISTRIES.values() for part in registry.names()]
+        raise ConfigError(
+            f"{name!r}: no model, score or view has this name", advice="list", unknown=name, known=known
+        )
     if len(sorts) > 1:
         raise ConfigError(f"{name!r}: is a {' and a '.join(sorts)}: say which")
     return sorts[0]

@@ -73,13 +73,17 @@ def _classes_of(item: str, known: dict[str, int | str], name: str) -> list[int |
         return [known[item]]
     numbered = all(isinstance(label, int) for label in known.values())
     span = re.fullmatch(r"([0-9]{1,18})(?:\s*-\s*([0-9]{1,18}))?", item) if numbered else None
-    if item and not numbered:
+    if item and (not numbered or not any(character.isdecimal() for character in item)):
         raise _unknown_class(item, known, name)
     if span is None:
-        raise DataError(f"classes '{printable(item)}': expected numbers and ranges, as in 0,1,4-6")
+        raise DataError(
+            f"classes '{printable(item)}': expected numbers and ranges, as in 0,1,4-6",
+            unknown=item,
+            known=known,
+        )
     first, last = int(span[1]), int(span[2] or span[1])
     if last < first:
-        raise DataError(f"classes {item}: the range ends before it begins")
+        raise DataError(f"classes {item}: the range ends before it begins", unknown=item, known=known)
     wanted = []
     # This ends at the first class that is not there, so it is never long.
     for label in range(first, last + 1):
@@ -92,4 +96,8 @@ def _classes_of(item: str, known: dict[str, int | str], name: str) -> list[int |
 def _unknown_class(label: int | str, known: Iterable[str], name: str) -> DataError:
     names = list(known)
     shown = names if len(names) <= 20 else [*names[:10], "...", names[-1]]
-    return DataError(f"class {printable(str(label))}: not in {printable(name)}; classes: {listed(shown)}")
+    return DataError(
+        f"class {printable(str(label))}: not in {printable(name)}; classes: {listed(shown)}",
+        unknown=str(label),
+        known=names,
+    )

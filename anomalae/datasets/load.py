@@ -33,6 +33,7 @@ __all__ = [
     "OneClassSplit",
     "Part",
     "Status",
+    "check_dataset",
     "export",
     "fetch",
     "load_dataset",
@@ -98,9 +99,19 @@ def load_dataset(
                 raise DataError(f"{name}: {error}; {_where_to_put(name, data_dir)}") from None
             warn(f"MNIST cannot be had ({error}): using the bundled digits instead")
             return load_bundled_digits()
-    if not str(name) or not os.path.isdir(name):  # noqa: PTH112 - false for a name that is too long
-        raise DataError(f"data set {printable(name)}: neither a folder nor one of {', '.join(DATASETS)}")
+    check_dataset(name)
     return load_folder(Path(name).absolute(), preprocess, polarity)
+
+
+def check_dataset(name: str | Path) -> None:
+    """Raise DataError unless the name is one of DATASETS or the path of a folder; nothing is read or downloaded."""
+    # False, not an error, for a name that is too long.
+    if name not in DATASETS and not (str(name) and os.path.isdir(name)):  # noqa: PTH112
+        raise DataError(
+            f"data set {printable(name)}: neither a folder nor one of {', '.join(DATASETS)}",
+            unknown=str(name),
+            known=DATASETS,
+        )
 
 
 @dataclass(frozen=True)
@@ -168,7 +179,9 @@ def fetch(name: str, data_dir: str | Path | None = None, progress: Progress | No
 
 def _known(name: str) -> str:
     if name not in SOURCES:
-        raise DataError(f"data set {printable(name)}: not one of {', '.join(DATASETS)}")
+        raise DataError(
+            f"data set {printable(name)}: not one of {', '.join(DATASETS)}", unknown=name, known=DATASETS
+        )
     return name
 
 

@@ -325,6 +325,8 @@ class Detector:
             if origin is not None:
                 raise PartError(f"score {rule!r}: comes from {origin}, which is not installed here")
             raise ConfigError(
-                f"score {rule!r}: a run of model {self.settings.model} has {', '.join(self.rules)}"
+                f"score {rule!r}: a run of model {self.settings.model} has {', '.join(self.rules)}",
+                unknown=rule,
+                known=self.rules,
             )
         return rule

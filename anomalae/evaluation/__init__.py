@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from anomalae.evaluation.conformal import benjamini_hochberg as benjamini_hochberg
     from anomalae.evaluation.conformal import calibration_warning as calibration_warning
     from anomalae.evaluation.conformal import false_alarm_band as false_alarm_band
+    from anomalae.evaluation.conformal import fdr_warning as fdr_warning
     from anomalae.evaluation.conformal import p_values as p_values
     from anomalae.evaluation.conformal import threshold as threshold
     from anomalae.evaluation.delong_covariance import delong_covariance as delong_covariance
@@ -36,6 +37,7 @@ _HOMES = {
     "delong_test": "anomalae.evaluation.significance",
     "evaluate": "anomalae.evaluation.metrics",
     "false_alarm_band": "anomalae.evaluation.conformal",
+    "fdr_warning": "anomalae.evaluation.conformal",
     "holm": "anomalae.evaluation.significance",
     "mean_auc_interval": "anomalae.evaluation.intervals",
     "p_values": "anomalae.evaluation.conformal",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anomalae import runs
-from anomalae.datasets.load import Dataset, OneClassSplit, Part, load_dataset
+from anomalae.datasets.load import DATASETS, Dataset, OneClassSplit, Part, load_dataset
 from anomalae.detectors.detector import Detector
 from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation import conformal
@@ -149,9 +149,23 @@ class Run:
             check_classes(dataset, self.record.data.normal)
         evaluation = evaluate_part(self.detector, dataset.test, rule, alpha=alpha, on_scored=on_scored)
         if keep:
-            results.write_evaluation(self.folder, self.document(evaluation), evaluation)
-            self._evaluation = evaluation
+            self.keep(evaluation)
         return evaluation
+
+    def keep(self, evaluation: Evaluation) -> None:
+        """Keep an evaluation in the run's folder, in place of the one that is there.
+
+        evaluation: of the run's own data set and rule, as `evaluate` returns it.
+
+        Raises BundleError where the folder cannot be written; the evaluation is still there.
+        """
+        results.write_evaluation(self.folder, self.document(evaluation), evaluation)
+        self._evaluation = evaluation
+
+    @property
+    def kept_alpha(self) -> float | None:
+        """The alpha of the evaluation that the run keeps; None where it keeps none that can be read."""
+        return results.read_alpha(self.folder)
 
     def is_own_rule(self, rule: str | None) -> bool:
         """Tell whether a rule, None being the default one, is that by which the run judges."""
@@ -210,6 +224,8 @@ def reload_dataset(data: Data, data_dir: str | None = None, progress: Downloads 
     """Load the data set a run was trained on, hashes compared. DataError when it is gone or has changed."""
     if data.name is None:
         raise DataError("this run was trained on arrays, not on a data set", advice="dataset")
+    if data.name not in DATASETS and not Path(data.name).is_dir():
+        raise DataError(f"data set {data.name}: the folder that this run was trained on is gone")
     dataset = load_dataset(
         data.name,
         data_dir or data.root,

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from anomalae.runs.folder import SCORES as SCORES
     from anomalae.runs.folder import WEIGHTS as WEIGHTS
     from anomalae.runs.folder import already_there as already_there
+    from anomalae.runs.folder import check_deletable as check_deletable
     from anomalae.runs.folder import check_free as check_free
     from anomalae.runs.folder import check_name as check_name
     from anomalae.runs.folder import create as create
+    from anomalae.runs.folder import delete as delete
     from anomalae.runs.folder import is_finished as is_finished
     from anomalae.runs.folder import is_unfinished as is_unfinished
     from anomalae.runs.folder import list_runs as list_runs
@@ -45,9 +47,11 @@ _HOMES = {
     "SCORES": "anomalae.runs.folder",
     "WEIGHTS": "anomalae.runs.folder",
     "already_there": "anomalae.runs.folder",
+    "check_deletable": "anomalae.runs.folder",
     "check_free": "anomalae.runs.folder",
     "check_name": "anomalae.runs.folder",
     "create": "anomalae.runs.folder",
+    "delete": "anomalae.runs.folder",
     "is_finished": "anomalae.runs.folder",
     "is_locked": "anomalae.runs.locks",
     "is_unfinished": "anomalae.runs.folder",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from anomalae import files
 from anomalae.errors import BundleError
-from anomalae.runs.locks import LOCK
+from anomalae.runs.locks import LOCK, is_locked
 
 # This file is written last: a folder without it is unfinished.
 CONFIG = "config.json"
@@ -30,6 +30,12 @@ SCORES = "scores.csv"
 COMPARISON = "comparison.json"
 # Scores of the run and each baseline, on the test part.
 COMPARISON_SCORES = "comparison.safetensors"
+# All that a run folder may hold, but for parts of files that were being written when their process was killed.
+_FILES = {
+    CONFIG, CHECKPOINT, WEIGHTS, CALIBRATION, NEIGHBOURS, PATHWAY, HISTORY, EVALUATION, SCORES, COMPARISON,
+    COMPARISON_SCORES, LOCK,
+}  # fmt: skip
+_PART = re.compile(r"\..*\.part")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
@@ -88,6 +94,46 @@ def remove_empty(folder: Path) -> None:
     folder.rmdir()
 
 
+def check_deletable(folder: Path) -> list[Path]:
+    """Return the files of a run, all that its folder holds.
+
+    folder: of the run, finished, interrupted or broken.
+
+    Raises BundleError for a link, for a folder that is no run or holds anything besides, and while a training is at
+    work on it.
+    """
+    if folder.is_symlink():
+        raise BundleError(f"{folder}: is a link, so it is not deleted: delete the run that it leads to")
+    if not ((is_finished(folder) and (folder / CALIBRATION).is_file()) or is_unfinished(folder)):
+        raise BundleError(f"{folder}: is no run folder, so it is not deleted")
+    content = sorted(folder.iterdir())
+    for path in content:
+        if not (path.name in _FILES or _PART.fullmatch(path.name)) or (
+            path.is_dir() and not path.is_symlink()
+        ):
+            raise BundleError(f"{folder}: is not deleted, for {path.name} in it is not of the run")
+    if is_locked(folder):
+        raise BundleError(f"{folder}: is not deleted, for a training is at work on it")
+    return content
+
+
+def delete(folder: Path) -> None:
+    """Delete a run, whole or, where that fails, not at all.
+
+    folder: of the run, finished, interrupted or broken.
+
+    Raises BundleError for what `check_deletable` refuses, and for a folder that cannot be written.
+    """
+    check_deletable(folder)
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix=f".{folder.name}.", suffix=".old", dir=folder.parent
+        ) as waste:
+            folder.rename(Path(waste) / folder.name)
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be deleted: {error.strerror or error}") from None
+
+
 def is_finished(folder: Path) -> bool:
     """Tell whether the folder holds a run that was trained to its end."""
     return os.path.isfile(folder / CONFIG)  # noqa: PTH113 - false, not an error, for a name that is too long
@@ -136,7 +182,7 @@ def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:
         raise BundleError(
             f"{runs_dir / run}: half written or no run: it has neither {CONFIG} nor a checkpoint"
         )
-    raise BundleError(f"{_shown(run, runs_dir)}: no such run", advice="runs")
+    raise _no_such_run(run, runs_dir)
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
@@ -183,5 +229,13 @@ def _age_key(folder: Path) -> float:
     return 0.0
 
 
-def _shown(run: str, runs_dir: Path) -> str:
-    return run if os.sep in run else str(runs_dir / run)
+def _no_such_run(run: str, runs_dir: Path) -> BundleError:
+    """Return the error for a name, or a path, of which there is no run; it knows the runs that lie beside it."""
+    is_path = os.sep in run
+    others = list_runs(Path(run).parent if is_path else runs_dir)
+    return BundleError(
+        f"{run if is_path else runs_dir / run}: no such run",
+        advice="runs",
+        unknown=run,
+        known=[str(folder) if is_path else folder.name for folder in others],
+    )

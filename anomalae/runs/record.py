@@ -84,11 +84,15 @@ class Record:
 
     @classmethod
     def from_dict(cls, values: Any, where: str) -> Record:
-        """Read strictly: unknown keys and newer format versions raise BundleError, missing keys take defaults."""
+        """Read strictly: unknown keys and other format versions raise BundleError, missing keys take defaults."""
         if not isinstance(values, dict):
             raise BundleError(f"{where}: expected an object, got {type(values).__name__}")
         version = values.get("format_version", FORMAT_VERSION)
-        if not isinstance(version, int) or version > VERSION_WITH_PARTS:
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise BundleError(
+                f"{where}: format version {version!r}: must be a whole number from 1 to {VERSION_WITH_PARTS}"
+            )
+        if version > VERSION_WITH_PARTS:
             raise BundleError(
                 f"{where}: format version {version!r} is newer than {VERSION_WITH_PARTS}, the newest this anomalae "
                 "reads"

@@ -77,6 +77,15 @@ def read_evaluation_document(folder: Path) -> dict[str, Any] | None:
     return dict(document)
 
 
+def read_alpha(folder: Path) -> float | None:
+    """Read the alpha of the evaluation a run keeps; None where it keeps none, or a broken one."""
+    path = folder / runs.EVALUATION
+    try:
+        return _judged_by(files.read_json(path), path)[0] if path.is_file() else None
+    except BundleError:
+        return None
+
+
 def read_evaluation(folder: Path) -> Evaluation | None:
     """Read the evaluation a run keeps, made again from `scores.csv` and `evaluation.json`; None without both of them.
 

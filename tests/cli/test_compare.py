@@ -193,7 +193,7 @@ def test_ctrl_c_leaves_one_line(trained: Path, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(trials, "_run", interrupt)
     done = run("compare", "--baseline", "lof")
-    assert done.exit_code == 1
+    assert done.exit_code == 130
     assert "Interrupted with 0 of 1 baselines done; the same command goes on." in done.stderr
     assert not (trained / "comparison.json").exists()
 
@@ -234,7 +234,7 @@ def nothing_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
         (1, ["--pca", "700", "--normal", "0", "--dataset", "digits"], "pca 700: must be from 1 to 85"),
         (2, ["--run", "digits-8-ae", "--normal", "0"], "exclude each other"),
         (2, ["--dataset", "digits"], "--dataset needs --normal"),
-        (1, ["--run", "none"], "no such run"),
+        (2, ["--run", "none"], "no such run"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_before_anything_is_fitted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def trained() -> Path:
 
 
 def test_json_is_what_it_says(trained: Path, digits: Dataset):
-    document = parsed("evaluate", "--alpha", "0.1", "--json")
+    document = parsed("evaluate", "--alpha", "0.1", "--keep", "--json")
     assert list(document) == KEYS
     detector = Detector.load(trained)
     scores, anomalous = detector.score(digits.test.images), digits.test.labels != 0
@@ -62,6 +63,56 @@ def test_other_rule_and_other_data_are_not_kept(trained: Path):
     elsewhere = parsed("evaluate", "--dataset", "folder", "--json")
     assert elsewhere["n_normal"] == 3
     assert (trained / "evaluation.json").read_text() == before
+
+
+def test_another_alpha_is_told_and_not_kept(trained: Path):
+    before = [(trained / name).read_bytes() for name in ("evaluation.json", "scores.csv")]
+    other = ok("evaluate", "--alpha", "0.2").stdout
+    assert "threshold at alpha 0.2" in other
+    assert "not kept: the run keeps its numbers at alpha 0.05; --keep puts these in their place" in other
+    assert parsed("evaluate", "--alpha", "0.01", "--json")["detection_rate"] is None
+    assert [(trained / name).read_bytes() for name in ("evaluation.json", "scores.csv")] == before
+    assert "alpha 0.05" in ok("runs", "digits-0-ae").stdout
+    assert parsed("report", "--json")["runs"][0]["detection_rate"] > 0
+
+
+def test_an_alpha_that_shall_be_kept_is_the_runs_own_from_then_on(trained: Path):
+    kept = parsed("evaluate", "--alpha", "0.2", "--keep", "--json")
+    assert json.loads((trained / "evaluation.json").read_text()) == kept
+    assert parsed("evaluate", "--json") == kept
+    assert "not kept: the run keeps its numbers at alpha 0.2;" in ok("evaluate", "--alpha", "0.05").stdout
+    assert json.loads((trained / "evaluation.json").read_text()) == kept
+    # One that cannot be read is made anew.
+    (trained / "evaluation.json").write_text("{")
+    assert parsed("evaluate", "--json")["alpha"] == 0.05
+    assert json.loads((trained / "evaluation.json").read_text())["alpha"] == 0.05
+
+
+def test_exploring_a_run_that_keeps_nothing_keeps_nothing(trained: Path):
+    for name in ("evaluation.json", "scores.csv"):
+        (trained / name).unlink()
+    for words in (["--alpha", "0.2"], ["--score", "mse"]):
+        assert "not kept" in ok("evaluate", *words).stdout
+    assert not (trained / "evaluation.json").exists()
+    assert "kept: runs/digits-0-ae/evaluation.json" in ok("evaluate").stdout
+    assert (trained / "scores.csv").is_file()
+
+
+def test_numbers_that_cannot_be_kept_are_told_all_the_same(trained: Path):
+    (trained / "scores.csv").unlink()
+    (trained / "scores.csv").mkdir()
+    result = ok("evaluate", "--json", "--quiet")
+    assert json.loads(result.stdout)["roc_auc"] > 0.5
+    assert result.stderr.startswith("Warning: not kept: runs/digits-0-ae/scores.csv: cannot be written")
+
+
+@pytest.mark.parametrize("version", [-1, 0, True, "2", None, 1.5, [], 99])
+def test_a_format_that_is_none_is_one_line(trained: Path, version: Any):
+    config = json.loads((trained / runs.CONFIG).read_text())
+    (trained / runs.CONFIG).write_text(json.dumps({**config, "format_version": version}))
+    reason = "is newer than 3" if version == 99 else "must be a whole number from 1 to 3"
+    assert f"config.json: format version {version!r}" in (line := fails(1, "evaluate"))
+    assert reason in line
 
 
 def test_table_names_the_run_and_the_band(trained: Path):
@@ -117,7 +168,7 @@ def test_runs_lists_and_shows(trained: Path):
     assert "latent dim" in shown
     assert "validation" in shown
     assert parsed("runs", "digits-0-ae", "--json")["settings"]["latent_dim"] == 8
-    assert "no such run" in fails(1, "runs", "none")
+    assert "no such run" in fails(2, "runs", "none")
     assert "No runs" in ok("runs", "--runs-dir", "elsewhere").stderr
 
 
@@ -199,8 +250,8 @@ class TestBenchmark:
 
     def test_bad_arguments(self):
         assert "--seeds 'x'" in fails(2, *self.ARGS, "--seeds", "x")
-        assert "none twice" in fails(1, *self.ARGS, "--seeds", "1,1")
-        assert "class 12" in fails(1, "benchmark", "--dataset", "digits", "--normal", "12")
+        assert "none may be named twice" in fails(2, *self.ARGS, "--seeds", "1,1")
+        assert "class 12" in fails(2, "benchmark", "--dataset", "digits", "--normal", "12")
 
 
 class TestData:
@@ -219,9 +270,9 @@ class TestData:
         assert digits.test.labels[index] == 3
         with Image.open(paths[0]) as image:
             assert np.array_equal(np.asarray(image), digits.test.images[index])
-        assert "classes 'x'" in fails(1, "data", "export", "digits", "out", "--class", "x")
+        assert "class x: not in digits" in fails(2, "data", "export", "digits", "out", "--class", "x")
         assert "0 is not in the range" in fails(2, "data", "export", "digits", "out", "--limit", "0")
 
     def test_fetch_of_an_unknown_name(self):
-        assert "nothing-such" in fails(1, "data", "fetch", "nothing-such")
+        assert "nothing-such" in fails(2, "data", "fetch", "nothing-such")
         assert run("data", "fetch", "digits").exit_code == 0

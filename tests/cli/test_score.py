@@ -104,7 +104,7 @@ def test_other_rules_alphas_and_fdr(folder, small, images):
     found = rows(ok("score", folder, "--fdr", "0.3").stdout)
     expected = benjamini_hochberg(small.p_values(images[:10]), 0.3)
     np.testing.assert_array_equal([r["flagged"] == "1" for r in found], expected)
-    assert "score 'elbo'" in fails(1, "score", folder, "--score", "elbo")
+    assert "score 'elbo'" in fails(2, "score", folder, "--score", "elbo")
 
 
 def test_heatmaps_are_one_an_image_whatever_the_names(folder, images):
@@ -174,7 +174,7 @@ def test_outputs_that_cannot_be_written(folder):
 
 
 def test_runs_that_are_not_there(folder):
-    assert "runs/none: no such run" in fails(1, "score", folder, "--run", "none")
+    assert "runs/none: no such run" in fails(2, "score", folder, "--run", "none")
     assert "no finished run here" in fails(1, "score", folder, "--runs-dir", "elsewhere")
 
 
@@ -219,6 +219,6 @@ def test_links_are_followed_and_pipes_written_into(folder):
 
 
 def test_names_that_are_too_long(folder):
-    assert "no such run" in fails(1, "score", folder, "--run", "a" * 300)
-    assert "neither a folder" in fails(1, "train", "--normal", "0", "--dataset", "a" * 300)
+    assert "no such run" in fails(2, "score", folder, "--run", "a" * 300)
+    assert "neither a folder" in fails(2, "train", "--normal", "0", "--dataset", "a" * 300)
     assert "no finished run" in fails(1, "score", folder, "--runs-dir", "a" * 300)

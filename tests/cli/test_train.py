@@ -118,20 +118,20 @@ def test_config_file_with_a_fault(content, message):
     [
         ([], 2, "say which classes are normal"),
         (["--normal", "0", "--anomalous", "1"], 2, "exclude each other"),
-        (["--normal", "12"], 1, "class 12: not in digits"),
-        (["--normal", "0-9"], 1, "no class is left to be anomalous"),
-        (["--anomalous", "0-9"], 1, "normal"),
-        (["--normal", ""], 1, "class"),
+        (["--normal", "12"], 2, "class 12: not in digits"),
+        (["--normal", "0-9"], 2, "no class is left to be anomalous"),
+        (["--anomalous", "0-9"], 2, "normal"),
+        (["--normal", ""], 2, "class"),
         (["--normal", "0", "--latent-dim", "0"], 2, "0 is not in the range 1<=x<=784"),
         (["--normal", "0", "--latent-dim", "785"], 2, "785 is not in the range"),
         (["--normal", "0", "--alpha", "1.5"], 2, "1.5 is not in the range 0<x<1"),
         (["--normal", "0", "--alpha", "0"], 2, "not in the range"),
-        (["--normal", "0", "--name", "../x"], 1, "run name '../x'"),
+        (["--normal", "0", "--name", "../x"], 2, "run name '../x'"),
         (["--normal", "0", "--epochs", "0"], 2, "not in the range"),
         (["--normal", "0", "--noise", "nan"], 2, "noise nan"),
         (["--normal", "0", "--hidden", "a"], 2, "'a'"),
         (["--normal", "0", "--device", "tpu"], 2, "tpu"),
-        (["--normal", "0", "--dataset", "no/such/folder"], 1, "no/such/folder"),
+        (["--normal", "0", "--dataset", "no/such/folder"], 2, "no/such/folder"),
     ],
 )
 def test_bad_arguments_are_one_line_and_leave_nothing(args, status, message):
@@ -227,7 +227,7 @@ def test_ctrl_c_says_how_to_go_on():
                 process.send_signal(signal.SIGINT)
                 break
         rest = process.stderr.read()
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert rest.splitlines()[-1] == "Interrupted; go on with: anomalae train --resume digits-0-ae"
     assert "Traceback" not in rest
 

@@ -1,5 +1,6 @@
 """Conformal p-values and thresholds: one verdict from both, rates as promised, bad input refused by name."""
 
+import re
 import warnings
 
 import numpy as np
@@ -15,6 +16,7 @@ from anomalae.evaluation.conformal import (
     calibration_warning,
     check_alpha,
     false_alarm_band,
+    fdr_warning,
     p_values,
     smallest_alpha,
     threshold,
@@ -141,6 +143,38 @@ def test_warning_counts_from_min_calibration_on():
     assert calibration_warning(MIN_CALIBRATION, 0.5) is None
     assert calibration_warning(MIN_CALIBRATION - 1, 0.5) is not None
     assert smallest_alpha(MIN_CALIBRATION) == 1 / 41
+
+
+@pytest.mark.parametrize("n", [1, 18, 19, 39, 40, 99, 199, 590])
+@pytest.mark.parametrize("fdr", [0.001, 0.01, 0.025, 0.05, 0.2, 0.5])
+def test_fdr_warning_says_which_share_must_be_flagged(n, fdr):
+    warning, images = fdr_warning(n, fdr), 1000
+    smallest = np.full(images, 1 / (n + 1))
+    # Of so many images as anomalous as can be, the others as normal as can be, all are flagged, or none.
+    least = next(
+        (
+            flagged
+            for flagged in range(1, images + 1)
+            if benjamini_hochberg(np.where(np.arange(images) < flagged, smallest, 1), fdr).any()
+        ),
+        None,
+    )
+    if least is None:
+        named = float(warning.rsplit(" ", 1)[1])
+        assert f"cannot flag at FDR {fdr}: " in warning
+        assert benjamini_hochberg(smallest, named).all()
+        assert named <= 1.01 / (n + 1)
+    elif least > images / 10:
+        share = float(re.search(f"FDR {fdr} flags at least (.*)% of the scored images, or none", warning)[1])
+        assert share - 0.05 <= 100 * least / images <= share + 0.05 + 100 / images
+    else:
+        assert warning is None
+
+
+def test_fdr_warning_refuses_what_is_no_share():
+    for fdr in (0, 1, float("nan")):
+        with pytest.raises(ConfigError, match=r"fdr .*: must be above 0 and below 1"):
+            fdr_warning(40, fdr)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.floats(0.01, 0.99))

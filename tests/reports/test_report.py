@@ -533,7 +533,7 @@ def test_words_of_the_command(place: Path, monkeypatch: pytest.MonkeyPatch):
     ]
     for line in fails_usage:
         assert fails(2, *line)
-    assert "no such run" in fails(1, "report", "nothing")
+    assert "no such run" in fails(2, "report", "nothing")
     opened: list[str] = []
     monkeypatch.setattr(render, "write_run", lambda report, output: [output / "index.html"])
     monkeypatch.setattr("webbrowser.open", opened.append)

@@ -12,12 +12,18 @@ from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import TrainingDisplay
 from anomalae.cli.setting_options import config_option, make_settings, settings_options
-from anomalae.text import number
+from anomalae.errors import ConfigError
+from anomalae.settings import DESCRIPTIONS
+from anomalae.text import number, shortened
 
 if TYPE_CHECKING:
     from anomalae.experiments.baselines.registry import Baseline
     from anomalae.experiments.baselines.trials import Trial
     from anomalae.experiments.grid import Grid
+
+
+# More make no better estimate of a mean, and days of work.
+MOST_SEEDS = 100
 
 
 @click.command("benchmark")
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--seeds", default="0", show_default=True, metavar="SEEDS", help="Seeds, as in 0,1,2.")
 @click.option(
     "--part",
-    type=click.Choice(["test", "development"]),
+    type=common.OneOf(["test", "development"]),
     default="test",
     show_default=True,
     help="Judge on the test part, or on validation normals against train-part images of the other classes: "
@@ -141,7 +147,7 @@ def command(**options: Any) -> None:
     except KeyboardInterrupt:
         at = f"{len(done)} of {total} cells done" if what == "cells" else "the cells done, in their baselines"
         click.echo(f"Interrupted with {at}; the same command goes on.", err=True)
-        raise SystemExit(1) from None
+        raise SystemExit(common.INTERRUPTED) from None
     finally:
         while displays:
             displays.pop().__exit__()
@@ -189,7 +195,16 @@ def _seeds(text: str) -> tuple[int, ...]:
     try:
         seeds = tuple(int(word) for word in text.split(","))
     except ValueError:
-        raise click.UsageError(f"--seeds {text!r}: expected whole numbers with commas, as in 0,1,2") from None
-    if min(seeds) < 0:
-        raise click.UsageError(f"--seeds {text}: must be at least 0")
+        raise click.UsageError(
+            f"--seeds {shortened(text)!r}: expected whole numbers with commas, as in 0,1,2"
+        ) from None
+    if len(seeds) > MOST_SEEDS:
+        raise click.UsageError(f"--seeds: {len(seeds)} seeds, at most {MOST_SEEDS} are taken")
+    if len(set(seeds)) < len(seeds):
+        raise click.UsageError(f"--seeds {text}: none may be named twice")
+    for seed in seeds:
+        try:
+            DESCRIPTIONS["seed"].range.check("seed", seed)
+        except ConfigError as error:
+            raise click.UsageError(f"--seeds: {error}") from None
     return seeds

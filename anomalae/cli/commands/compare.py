@@ -44,12 +44,12 @@ NEEDED = {
     help="Baselines, as in knn,lof; see --list.",
 )
 @click.option("--list", "as_list", is_flag=True, help="Name the baselines with a line each, and end.")
-@common.run_option
+@common.run_operand
 @click.option(
     "--normal",
     multiple=True,
     metavar="CLASSES",
-    help="Instead of --run: train a run on these classes first, with the default settings.",
+    help="Instead of RUN: train a run on these classes first, with the default settings.",
 )
 @common.runs_dir_option
 @common.dataset_options
@@ -80,7 +80,7 @@ NEEDED = {
 @common.json_option
 @common.quiet_option
 def command(**options: Any) -> None:
-    """Compare a run with PyOD's detectors, fitted on the same images and scored on the same test images.
+    """Compare RUN with PyOD's detectors, fitted on the same images and scored on the same test images.
 
     Each baseline runs in a process of its own, one after another; its results are kept among the runs, and a second
     call only fits what is new. The table is kept in the run as comparison.json. Where PyOD's defaults do not suit
@@ -89,7 +89,7 @@ def command(**options: Any) -> None:
     \b
     Example:
       anomalae compare
-      anomalae compare --baseline all --run mnist-0-ae --time-limit 600
+      anomalae compare mnist-0-ae --baseline all --time-limit 600
       anomalae compare --baseline knn,lof --normal 0 --output table.md
     """
 
@@ -99,7 +99,7 @@ def command(**options: Any) -> None:
     chosen = common.baselines(options["baselines"])
     _check_output(options["output"])
     if options["run"] is not None and options["normal"]:
-        raise click.UsageError("--run and --normal exclude each other")
+        raise click.UsageError("RUN and --normal exclude each other")
     if not options["normal"]:
         _refuse_data_options()
     _compare(options, chosen)
@@ -165,7 +165,7 @@ def _compare(options: dict[str, Any], chosen: Sequence[Baseline]) -> None:
             f"Interrupted with {display.done} of {len(chosen)} baselines done; the same command goes on.",
             err=True,
         )
-        raise SystemExit(1) from None
+        raise SystemExit(common.INTERRUPTED) from None
     document = comparison.document(
         problem,
         run_scores,

@@ -72,7 +72,7 @@ def fetch_(name: str, data_dir: str | None, quiet: bool) -> None:
 @click.argument("name", metavar="NAME|FOLDER")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--split", type=click.Choice(["train", "test"]), default="test", show_default=True, help="Which part."
+    "--split", type=common.OneOf(["train", "test"]), default="test", show_default=True, help="Which part."
 )
 @click.option(
     "--limit", type=click.IntRange(1), help="At most this many images in all, spread over the classes."

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.progress import counting, downloads
+from anomalae.settings import DEFAULT_ALPHA
 from anomalae.text import interval, listed, number, percent, printable
+
+if TYPE_CHECKING:
+    from anomalae.evaluation.metrics import Evaluation
+    from anomalae.experiments.run import Run
 
 
 @click.command("evaluate")
-@common.run_option
+@common.run_operand
 @common.runs_dir_option
 @click.option("--score", metavar="RULE", help="Another rule of the run, as in mse. Default: the run's own.")
 @click.option(
@@ -24,7 +29,12 @@ from anomalae.text import interval, listed, number, percent, printable
     help="Other labelled data with the run's classes. Default: the run's own.",
 )
 @common.data_dir_option
-@common.alpha_option
+@common.own_alpha_option
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Keep the numbers at this --alpha in the run, in place of those that are there.",
+)
 @common.machine_options
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON to this file as well."
@@ -37,29 +47,38 @@ def command(
     score: str | None,
     dataset: str | None,
     data_dir: str | None,
-    alpha: float,
+    alpha: float | None,
+    keep: bool,
     device: str,
     threads: int | None,
     output: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Evaluate a run on the held-out test part: ROC-AUC with intervals, error rates, each class.
+    """Evaluate RUN on the held-out test part: ROC-AUC with intervals, error rates, each class.
 
-    Anomalies are the positives. The numbers are kept in the run as evaluation.json and scores.csv when they are
-    of the run's own data and score; those of --dataset or --score are only printed, and written with --output.
+    Anomalies are the positives. A run keeps the numbers of its own data, score and alpha, as evaluation.json and
+    scores.csv; those of another --dataset, --score or --alpha are only printed, and written with --output.
 
     \b
     Example:
       anomalae evaluate
-      anomalae evaluate --run mnist-0-ae --score mse --json
+      anomalae evaluate mnist-0-ae --alpha 0.01
+      anomalae evaluate mnist-0-ae --score mse --json
     """
+    from rich.markup import escape
+
     from anomalae import files
-    from anomalae.datasets.load import load_dataset
+    from anomalae.datasets.load import check_dataset, load_dataset
     from anomalae.evaluation.conformal import calibration_warning
     from anomalae.experiments.run import Run, check_classes
 
+    if keep and (score is not None or dataset is not None):
+        raise click.UsageError("--keep is of the run's own data and score: neither --dataset nor --score")
+    if dataset is not None:
+        check_dataset(dataset)
     judged = Run.open(run, runs_dir, device=device, threads=threads)
+    judged.detector.check_rule(score)
     data, other = judged.detector.data, None
     if dataset is None:
         test = judged.dataset(data_dir, downloads(quiet)).test
@@ -74,22 +93,46 @@ def command(
         )
         check_classes(other, data.normal)
         test = other.test
+    own_alpha = judged.kept_alpha or DEFAULT_ALPHA
+    alpha = own_alpha if alpha is None else alpha
     warning = calibration_warning(judged.detector.n_calibration, alpha)
     if warning:
         console.warn(warning)
-    is_own = other is None and judged.is_own_rule(score)
     with counting("scoring test images", len(test), quiet=quiet) as scored:
-        evaluation = judged.evaluate(alpha, rule=score, dataset=other, keep=is_own, on_scored=scored)
+        evaluation = judged.evaluate(alpha, rule=score, dataset=other, on_scored=scored)
     document = judged.document(evaluation, rule=score, dataset=other)
     if output is not None:
         files.write_json(output, document)
     if as_json:
         click.echo(json.dumps(document))
     elif not quiet:
-        _table(document, judged.detector, judged.folder if is_own else None)
+        _table(document, judged.detector)
+    if other is not None:
+        note = "not kept: the run keeps the numbers of its own data, without --dataset"
+    elif not judged.is_own_rule(score):
+        note = f"not kept: the run keeps its numbers by its own score, {judged.detector.settings.rule}"
+    elif alpha != own_alpha and not keep:
+        note = f"not kept: the run keeps its numbers at alpha {own_alpha:g}; --keep puts these in their place"
+    else:
+        note = _keep(judged, evaluation)
+    if note and not (as_json or quiet):
+        console.out_console().print(escape(printable(note)))
 
 
-def _table(evaluation: dict[str, Any], detector: Any, kept: Path | None) -> None:
+def _keep(run: Run, evaluation: Evaluation) -> str:
+    """Keep an evaluation in its run, and return where; where that fails warn, for the numbers are told already."""
+    from anomalae import runs
+    from anomalae.errors import BundleError
+
+    try:
+        run.keep(evaluation)
+    except BundleError as error:
+        console.warn(f"not kept: {error}")
+        return ""
+    return f"kept: {run.folder / runs.EVALUATION}, {run.folder / runs.SCORES}"
+
+
+def _table(evaluation: dict[str, Any], detector: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -129,8 +172,6 @@ def _table(evaluation: dict[str, Any], detector: Any, kept: Path | None) -> None
         out.print("The test part holds one kind of image only, so there is no ROC curve.")
     if evaluation["per_class"]:
         out.print(_class_table(evaluation["per_class"]))
-    if kept:
-        out.print(escape(f"kept: {kept / 'evaluation.json'}, {kept / 'scores.csv'}"))
 
 
 def _class_table(per_class: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("report")
-@click.argument("names", nargs=-1, metavar="[RUN]...")
+@common.runs_operands
 @common.runs_dir_option
 @click.option(
     "--scores",
@@ -70,8 +70,6 @@ def command(
         raise click.UsageError("--benchmark stands alone: neither RUN nor --scores goes with it")
     if scores is not None and len(names) > 1:
         raise click.UsageError(f"--scores takes one RUN, the one that judged; got {len(names)}")
-    if len(set(names)) < len(names):
-        raise click.UsageError("a run is named twice")
     machine = {"device": device, "threads": threads}
     if benchmark is not None:
         done = _benchmark(benchmark, output)

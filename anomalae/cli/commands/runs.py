@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +12,85 @@ import click
 from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.settings import Settings
-from anomalae.text import interval, listed, number, setting
+from anomalae.text import interval, listed, number, plural, printable, setting
 
 
 @click.command("runs")
-@click.argument("run", required=False)
+@common.runs_operands
 @common.runs_dir_option
+@click.option("--delete", is_flag=True, help="Delete the runs named RUN, once the question is answered.")
+@click.option("--yes", is_flag=True, help="Delete without a question.")
 @common.json_option
-def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
+def command(names: tuple[str, ...], runs_dir: Path, delete: bool, yes: bool, as_json: bool) -> None:
     """List runs, newest first, or show the one named RUN.
 
-    An interrupted run is listed with the command that resumes it.
+    An interrupted run is listed with the command that resumes it. The JSON of the list has no epochs; that of one run
+    has them, as `history`.
 
     \b
     Example:
       anomalae runs
       anomalae runs mnist-0-ae
+      anomalae runs --delete mnist-0-ae mnist-0-ae-2
     """
     from anomalae import runs
 
-    if run is not None:
-        _show(_described(runs.resolve(run, runs_dir, finished=False), strictly=True), as_json)
+    if yes and not delete:
+        raise click.UsageError("--yes goes with --delete")
+    if delete:
+        if not names:
+            raise click.UsageError("--delete needs the RUN that is to be deleted")
+        if as_json:
+            raise click.UsageError("--delete and --json exclude each other")
+        _delete([runs.resolve(name, runs_dir, finished=False) for name in names], yes)
+        return
+    if len(names) > 1:
+        raise click.UsageError(f"one RUN is shown at a time; got {len(names)}")
+    if names:
+        _show(_described(runs.resolve(names[0], runs_dir, finished=False), strictly=True), as_json)
         return
     descriptions = [_described(folder) for folder in runs.list_runs(runs_dir)]
     if as_json:
+        for description in descriptions:
+            description.pop("history", None)
         click.echo(json.dumps(descriptions))
     elif not descriptions:
         click.echo(f"No runs in {runs_dir}; train one: anomalae train --normal 0", err=True)
     else:
         console.out_console().print(_table(descriptions))
+
+
+def _delete(folders: list[Path], yes: bool) -> None:
+    """Delete runs, all of which are checked before the first goes."""
+    from anomalae import runs
+
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise click.UsageError("a run is named twice")
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("--delete asks first, and there is no terminal to answer at: give --yes")
+    for folder in folders:
+        content = runs.check_deletable(folder)
+        size = sum(path.lstat().st_size for path in content)
+        what = f"{_line(_described(folder))}; {plural(len(content), 'file')}, {size / 1e6:.1f} MB"
+        if not yes:
+            click.echo(printable(f"{folder}: {what}"), err=True)
+    if not yes and not click.confirm(f"Delete {plural(len(folders), 'run')}?", err=True):
+        click.echo("Nothing is deleted.", err=True)
+        raise SystemExit(1)
+    for folder in folders:
+        runs.delete(folder)
+        click.echo(printable(f"deleted: {folder}"), err=True)
+
+
+def _line(description: dict[str, Any]) -> str:
+    """Return in a few words what a run is."""
+    if description["status"] == "broken":
+        return "broken"
+    data = description["data"]
+    short = Settings.from_dict(description["settings"]).short
+    return (
+        f"{short}, {data['name'] or 'arrays'}, normal {listed(data['normal'], ',')}, {description['status']}"
+    )
 
 
 def _described(folder: Path, *, strictly: bool = False) -> dict[str, Any]:

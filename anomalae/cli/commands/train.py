@@ -33,7 +33,9 @@ _OF_RESUME = {"resume", "runs_dir", "data_dir", "device", "threads", "alpha", "q
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, weights and noise."
 )
 @common.machine_options
-@click.option("--name", help="Name of the run. Default: what it is, as in mnist-0-ae.")
+@click.option(
+    "--name", callback=common.run_name, help="Name of the run. Default: what it is, as in mnist-0-ae."
+)
 @common.runs_dir_option
 @common.alpha_option
 @config_option
@@ -52,10 +54,14 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       anomalae train --anomalous 1 --dataset fashion-mnist --latent-dim 32
       anomalae train --resume mnist-0-ae
     """
+    from anomalae.datasets.load import check_dataset
+
     if options["resume"] is not None:
         _refuse_settings_of_resume(ctx)
         _tell(options, _resume(options))
         return
+    if options["dataset"] is not None:
+        check_dataset(options["dataset"])
     if not options["normal"] and not options["anomalous"]:
         raise click.UsageError(
             "say which classes are normal, as in --normal 0, or which are not: --anomalous 1"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import inspect
 import io
@@ -127,7 +126,7 @@ NAMES = tuple(dict.fromkeys(baseline.name for baseline in BASELINES))
 def choose(text: str | Iterable[str]) -> tuple[Baseline, ...]:
     """Return the baselines of this text, in the registry's order: `all`, or names or labels with commas between them.
 
-    A name that has two variants stands for both. Raises ConfigError for an unknown one, offering the nearest.
+    A name that has two variants stands for both. Raises ConfigError for an unknown one, naming those there are.
 
     >>> [baseline.label for baseline in choose("lof,autoencoder")]
     ['lof', 'autoencoder (defaults)', 'autoencoder (fair)']
@@ -139,9 +138,11 @@ def choose(text: str | Iterable[str]) -> tuple[Baseline, ...]:
     known = {*NAMES, *(baseline.label for baseline in BASELINES), "all"}
     for word in words:
         if word not in known:
-            near = difflib.get_close_matches(word.lower(), sorted(known), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(f"baseline {word!r}: unknown; {hint}There are all, {', '.join(NAMES)}")
+            raise ConfigError(
+                f"baseline {word!r}: unknown; there are all, {', '.join(NAMES)}",
+                unknown=word,
+                known=sorted(known),
+            )
     return tuple(b for b in BASELINES if "all" in words or b.name in words or b.label in words)
 
 
