@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ def to_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(floats)[:, None]
 
 
-def batches(images: np.ndarray) -> Iterator[Tensor]:
-    """Give checked images (N, 28, 28) as tensors, a batch at a time; members bring them to their devices."""
-    for start in range(0, len(images), SCORING_BATCH):
-        yield to_tensor(images[start : start + SCORING_BATCH])
+def batches(images: np.ndarray | Iterable[np.ndarray]) -> Iterator[Tensor]:
+    """Give checked images (N, 28, 28), or parts of such, as tensors, a batch at a time; members choose the device."""
+    for part in [images] if isinstance(images, np.ndarray) else images:
+        for start in range(0, len(part), SCORING_BATCH):
+            yield to_tensor(part[start : start + SCORING_BATCH])
