@@ -175,13 +175,15 @@ class _Reader:
         """Give an array of canonical shape as it is; ImageError for another one, which names the way."""
         if array.shape in ((SIDE, SIDE), (PIXELS,)):
             array = array.reshape(1, SIDE, SIDE)
-        is_lone_colour = lone and array.shape in ((3, SIDE, SIDE), (4, SIDE, SIDE))
-        if is_lone_colour or array.shape[1:] not in ((SIDE, SIDE), (1, SIDE, SIDE), (PIXELS,)):
-            expected = f"(N, {SIDE}, {SIDE}), (N, 1, {SIDE}, {SIDE}) or (N, {PIXELS})"
-            way = "; Detector.fit(images, preprocess='resize') takes images of any size and in colour"
+        way = "Detector.fit(images, preprocess='resize') takes images of any size and in colour"
+        if lone and array.shape in ((3, SIDE, SIDE), (4, SIDE, SIDE)):
             raise ImageError(
-                f"{name}: shape {array.shape}, expected {expected}{way if 2 <= array.ndim <= 4 else ''}"
+                f"{name}: shape {array.shape} is an image in colour, expected ({SIDE}, {SIDE}); {way}"
             )
+        if array.shape[1:] not in ((SIDE, SIDE), (1, SIDE, SIDE), (PIXELS,)):
+            expected = f"(N, {SIDE}, {SIDE}), (N, 1, {SIDE}, {SIDE}) or (N, {PIXELS})"
+            advice = f"; {way}" if 2 <= array.ndim <= 4 else ""
+            raise ImageError(f"{name}: shape {array.shape}, expected {expected}{advice}")
         yield check_images(array, self.what, self.done)
 
     def _prepared(self, array: np.ndarray, name: str, lone: bool) -> Iterator[np.ndarray]:
