@@ -607,7 +607,7 @@ def _tell(shapes: Counter[Shape], preprocess: str) -> None:
     changed = sorted(shape for shape in shapes if shape != (SIDE, SIDE))
     if changed:
         several = f"{len(changed)} shapes, as " if len(changed) > 1 else "shape "
-        grey = ", in grey" if any(len(shape) == 3 for shape in changed) else ""
+        grey = " and grey" if any(len(shape) == 3 for shape in changed) else ""
         warnings.warn(
             f"training images of {several}{changed[0]} were brought to {SIDE} x {SIDE}{grey} by preprocess "
             f"{preprocess!r}; so will be all images that this detector is given",
