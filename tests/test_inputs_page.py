@@ -13,13 +13,17 @@ from anomalae.errors import ImageWarning
 PAGE = Path(__file__).parent.parent / "docs" / "inputs.md"
 
 
+def run(blocks: list[str], names: dict) -> None:
+    for number, block in enumerate(blocks, 1):
+        exec(compile(block, f"{PAGE.name}, block {number}", "exec"), names)
+
+
 def test_the_code_of_the_page_runs():
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert len(blocks) == 3
     names: dict = {}
     with pytest.warns(ImageWarning, match=r"shape \(56, 56\)"):
-        for number, block in enumerate(blocks, 1):
-            exec(compile(block, f"{PAGE.name}, block {number}", "exec"), names)
+        run(blocks, names)
     scores = names["scores"]
     assert names["one"].shape == (1,)
     for form, expected in (("of_tensors", scores), ("of_files", scores[:3]), ("streamed", scores)):
