@@ -199,8 +199,8 @@ class TestPreprocess:
         detector = Detector(**SMALL)
         with pytest.warns(ImageWarning):
             detector.fit(large, preprocess="resize")
-        detector.fit(zeros)
-        assert detector.data.arrays == ""
+        for again in ({}, {"data": detector.data}):
+            assert detector.fit(zeros, **again).data.arrays == ""
         with pytest.raises(ImageError, match="preprocess='resize'"):
             detector.score(large)
 
