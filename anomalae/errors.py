@@ -53,6 +53,10 @@ class ImageError(AnomalaeError, ValueError):
     """An array or a file is not a usable image."""
 
 
+class ImageWarning(UserWarning):
+    """Images are not used as they were given, but brought to another size or to grey."""
+
+
 class DataError(AnomalaeError, ValueError):
     """A data set is missing, broken, or lacks what was asked of it."""
 

@@ -19,6 +19,9 @@ class Whole:
     least: int
     most: int | None = None
 
+    def __str__(self) -> str:
+        return f"whole number from {self.least}" + (f" to {self.most}" if self.most is not None else "")
+
     def check(self, name: str, value: Any) -> int:
         """The value as an int. Raises ConfigError for anything else."""
         if isinstance(value, bool) or not isinstance(value, Integral):
@@ -37,6 +40,9 @@ class Real:
     least: float
     open: bool = False
 
+    def __str__(self) -> str:
+        return f"number {'above' if self.open else 'from'} {self.least:g}"
+
     def check(self, name: str, value: Any) -> Any:
         """The value as it is. Raises ConfigError for one out of range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
@@ -54,6 +60,9 @@ class Choice:
 
     names: Callable[[], tuple[str, ...]]
 
+    def __str__(self) -> str:
+        return ", ".join(self.names())
+
     def check(self, name: str, value: Any) -> str:
         """The value as it is. Raises ConfigError for another name."""
         if value not in self.names():
@@ -70,6 +79,9 @@ class Widths:
 
     most: int
 
+    def __str__(self) -> str:
+        return "whole numbers from 1"
+
     def check(self, name: str, value: Any) -> tuple[int, ...]:
         """The value as a tuple. Raises ConfigError for anything else."""
         try:
@@ -82,6 +94,9 @@ class Widths:
 @dataclass(frozen=True)
 class Views:
     """Several names of views, at least one, none twice."""
+
+    def __str__(self) -> str:
+        return "names of views"
 
     def check(self, name: str, value: Any) -> tuple[str, ...]:
         """The value as a tuple. Raises ConfigError for an unknown view, and for one that is named twice."""
@@ -107,6 +122,9 @@ class Views:
 @dataclass(frozen=True)
 class Rule:
     """The name of a score that the model has; which it has depends on the other settings."""
+
+    def __str__(self) -> str:
+        return "name of a score"
 
     def check(self, name: str, value: Any) -> str:
         """The value as it is: `Settings` checks it, once all of them are known."""

@@ -7,10 +7,13 @@ goes in and out, unknown keys are refused. Imports nothing heavy.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from anomalae.errors import ConfigError
 from anomalae.network_kinds import LIKELIHOODS, MODELS, Kind, owners
@@ -18,6 +21,7 @@ from anomalae.plugins import SCORES, VIEWS
 from anomalae.ranges import Choice, Range, Real, Rule, Views, Whole, Widths
 
 T = TypeVar("T")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 PIXELS = 28 * 28
 MOST_LAYERS = 6  # of a ladder; a seventh would have a unit or two
@@ -94,6 +98,34 @@ def _own(name: str) -> str:
     """The default of a setting that not all kinds have, in words."""
     value = MODELS[owners(name)[0]].own[name]
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class SettingArguments(TypedDict, total=False):
+    """The settings as keyword arguments, each with the type of its field in Settings; sequences may be of any kind.
+
+    Editors and type checkers read it.
+    """
+
+    model: str
+    architecture: str
+    latent_dim: int
+    hidden: Sequence[int]
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float
+    weight_decay: float
+    noise: float
+    score: str | None
+    likelihood: str | None
+    beta: float | None
+    samples: int | None
+    layers: int | None
+    auxiliary_dim: int | None
+    passes: int | None
+    views: Sequence[str]
+    members: int
+    neighbours: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -304,12 +336,12 @@ class Settings:
         return tuple(score.name for score in fitting)
 
     @classmethod
-    def of(cls, **asked: Any) -> Settings:
+    def of(cls, **settings: Unpack[SettingArguments]) -> Settings:
         """Settings with the measured defaults of the model and architecture for whatever is not asked for.
 
         A value of None counts as not asked for. Raises ConfigError for an unknown name.
         """
-        asked = {key: value for key, value in asked.items() if value is not None}
+        asked: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
         for key in asked:
             if key not in DESCRIPTIONS:
                 raise ConfigError(
@@ -358,6 +390,38 @@ DESCRIPTIONS: dict[str, Description] = {
 }
 # Settings that not all kinds have.
 _OWN = tuple(name for name in DESCRIPTIONS if owners(name))
+
+
+def takes_settings(function: Function) -> Function:
+    """Write out the settings of a function with `**settings`, in its signature and after its docstring.
+
+    So `help` lists them, and notebooks complete them.
+    """
+    signature = inspect.signature(function)
+    kept = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    written = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+        )
+        for field in dataclasses.fields(Settings)
+    ]
+    vars(function)["__signature__"] = signature.replace(parameters=[*kept, *written])
+    # There is no docstring under `python -OO`.
+    if function.__doc__:
+        function.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\n{describe_settings()}\n"
+    return function
+
+
+def describe_settings() -> str:
+    """Return a line a setting: its name, what it is, what it may be and its default."""
+    lines = []
+    for field in dataclasses.fields(Settings):
+        description = DESCRIPTIONS[field.name]
+        default = description.shown or field.default
+        default = ", ".join(default) if isinstance(default, tuple) else default
+        text = f"{field.name}: {description.help} [{description.range}; default {default}]"
+        lines.append(textwrap.fill(text, 110, subsequent_indent="    "))
+    return "\n".join(lines)
 
 
 def _jsonable(value: Any) -> Any:

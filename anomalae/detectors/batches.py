@@ -6,7 +6,7 @@ is the same bits alone and in a batch of any size, networks see blocks of few si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -24,24 +24,28 @@ def to_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(floats)[:, None]
 
 
-def batches(images: np.ndarray) -> Iterator[Tensor]:
-    """Give checked images (N, 28, 28) as tensors, a batch at a time; members bring them to their devices."""
-    for start in range(0, len(images), SCORING_BATCH):
-        yield to_tensor(images[start : start + SCORING_BATCH])
+def batches(images: np.ndarray | Iterable[np.ndarray]) -> Iterator[Tensor]:
+    """Give checked images (N, 28, 28), or parts of such, as tensors, a batch at a time; members choose the device."""
+    for part in [images] if isinstance(images, np.ndarray) else images:
+        for start in range(0, len(part), SCORING_BATCH):
+            yield to_tensor(part[start : start + SCORING_BATCH])
 
 
 def blocks(rows: Tensor, sizes: tuple[int, ...]) -> Iterator[tuple[Tensor, int]]:
     """Cut rows (N, ...) into blocks whose number of rows is one of these sizes; each with how many of them count.
 
-    sizes: ascending. As many blocks as can be are of the largest; the last is of the least into which the rest goes,
-        filled up with the last row.
+    sizes: ascending. As many blocks as can be are of the largest; the rest goes into one filled up with its last row if
+        that is at least half full, and into smaller ones otherwise.
 
-    >>> [(len(block), count) for block, count in blocks(torch.zeros(300, 2), (4, 32, 256))]
-    [(256, 256), (256, 44)]
+    >>> [(len(block), count) for block, count in blocks(torch.zeros(311, 2), (4, 32, 256))]
+    [(256, 256), (32, 32), (32, 23)]
     """
-    for block in rows.split(sizes[-1]):
+    while len(rows):
+        size = next((size for size in sizes if size >= len(rows)), sizes[-1])
+        if 2 * len(rows) < size and size > sizes[0]:
+            size = sizes[sizes.index(size) - 1]
+        block, rows = rows[:size], rows[size:]
         count = len(block)
-        size = next(size for size in sizes if size >= count)
         filling = block[-1:].expand(size - count, *block.shape[1:])
         yield torch.cat([block, filling]) if size > count else block, count
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -12,17 +15,19 @@ import torch
 from anomalae import runs
 from anomalae.datasets.splits import split_indices
 from anomalae.detectors import fitting, saving
-from anomalae.detectors.batches import batches
+from anomalae.detectors.batches import SCORING_BATCH, batches
 from anomalae.detectors.ensemble import Ensemble
 from anomalae.detectors.saving import Fitted
-from anomalae.errors import ConfigError, PartError
+from anomalae.errors import ConfigError, ImageWarning, PartError
 from anomalae.evaluation import conformal
-from anomalae.images.check import check_images
+from anomalae.images.canonical import check_choices
+from anomalae.images.check import SIDE
+from anomalae.images.sources import Preparation, Shape, gather_images, stream_images
 from anomalae.models.training.state import Epoch, Training
 from anomalae.plugins import SCORES
 from anomalae.runs.environment import Environment, choose_device, use_threads
 from anomalae.runs.record import Data
-from anomalae.settings import DEFAULT_ALPHA, Settings
+from anomalae.settings import DEFAULT_ALPHA, SettingArguments, Settings, takes_settings
 
 Arrays = dict[str, np.ndarray]
 
@@ -30,15 +35,35 @@ Arrays = dict[str, np.ndarray]
 class Detector:
     """A one-class detector: an autoencoder trained on normal images, with scores calibrated on others of them.
 
-    Settings are keyword arguments (see `anomalae.Settings` for their ranges); what is not given takes the
-    measured default. Images are `uint8`, or floats in [0, 1], of shape (N, 28, 28), (N, 1, 28, 28) or (N, 784).
+    Its settings are keyword arguments; what is not given takes the measured default (see `anomalae.Settings`).
+
+    Images are given in any of these forms: an array or tensor (N, 28, 28), (N, 1, 28, 28) or (N, 784), `uint8` or
+    floats in [0, 1], light ink on a dark ground; one image of these, a PIL image, the path of a file or folder; a list
+    of these; a DataLoader or any iterable of batches, each of them images or a tuple whose first part they are.
+    Files and PIL images of any size are brought to that form; arrays too where `fit` was asked to `preprocess`.
+
     Scores are float64 (N,), higher = more anomalous.
 
-    device: auto, cpu, cuda or mps.
-    threads: CPU threads of PyTorch; None leaves them as they are.
+    >>> from anomalae import Detector, load_dataset
+    >>> split = load_dataset("digits").one_class(normal=[0])
+    >>> detector = Detector(model="vae", epochs=1, hidden=(16,), samples=2).fit(split.train.images)
+    >>> detector.score(split.test.images[:5]).shape
+    (5,)
     """
 
-    def __init__(self, *, device: str = "auto", threads: int | None = None, **settings: Any) -> None:
+    @takes_settings
+    def __init__(
+        self,
+        *,
+        device: str | torch.device = "auto",
+        threads: int | None = None,
+        **settings: Unpack[SettingArguments],
+    ) -> None:
+        """Take the settings; nothing is trained yet. Raises ConfigError for one that is unknown or out of its range.
+
+        device: auto, cpu, cuda or mps, with a number as in `cuda:1`, or a `torch.device`.
+        threads: CPU threads of PyTorch; None leaves them as they are.
+        """
         self.asked = Settings.of(**settings)
         self.device = choose_device(device)
         self.threads = threads
@@ -99,6 +124,8 @@ class Detector:
         validation: Any = None,
         calibration: Any = None,
         *,
+        preprocess: str | None = None,
+        polarity: str | None = None,
         data: Data | None = None,
         folder: Path | None = None,
         resume: bool = False,
@@ -106,13 +133,19 @@ class Detector:
         on_batch: Callable[[int, float], None] = lambda done, loss: None,
         on_scored: Callable[[int], None] = lambda done: None,
     ) -> Detector:
-        """Train on normal images; returns self.
+        """Train on normal images, in any of the forms that the class names; labels in them are passed over.
 
         train: with these alone the images are split by the seed into training, validation and calibration images
-            (see `anomalae.datasets.split_indices`).
+            (see `anomalae.datasets.split_indices`); a loader that shuffles gives another split each time. A DataLoader
+            is read once, into uint8.
         validation: give the validation loss, and what the members of an ensemble are standardised by (training images
             do where there are none).
         calibration: serve for nothing but thresholds and p-values.
+        preprocess: `resize`, `mnist` or `auto` (see `anomalae.images.canonical.preprocess`) brings arrays of any size,
+            grey (H, W) or in colour (H, W, C) or (C, H, W), to canonical form, with an ImageWarning. It is kept with
+            the detector, which does the same to all images that it is given. None takes arrays as they are, and files
+            and PIL images by `auto`.
+        polarity: tone of the ink in what is preprocessed: `light`, `dark`, or None or `auto` to find out.
         data: where the images came from, for the record.
         folder: an existing folder in which each epoch leaves a checkpoint (of epochs too short for that, as many as
             take a tenth of the time).
@@ -121,16 +154,40 @@ class Detector:
         on_epoch, on_batch: see `anomalae.models.training.loop.run`.
         on_scored: called with the number of held-out images that are scored at the end.
 
-        Raises ImageError for unusable images, TrainingError when the loss is no longer finite.
+        Returns self. Raises ImageError for unusable images, ConfigError for an unknown `preprocess` or `polarity`,
+        TrainingError when the loss is no longer finite.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.data.n_train + detector.data.n_validation + detector.data.n_calibration
+        79
         """
-        train = check_images(train, "training images")
+        if calibration is None and validation is not None:
+            raise ConfigError("calibration images are needed beside validation images; or give neither")
+        data = data or Data(seed=self.asked.seed)
+        data = replace(
+            data, preprocess=preprocess or data.preprocess, polarity=polarity or data.polarity, arrays=""
+        )
+        check_choices(data.preprocess, data.polarity)
+        if preprocess is not None:
+            data = replace(data, arrays="grey")
+        shapes: Counter[Shape] = Counter()
+        train = gather_images(
+            train, "training images", _preparation(data), lambda shape: shapes.update([shape])
+        )
+        if data.arrays and any(len(shape) == 3 for shape in shapes):
+            data = replace(data, arrays="colour")
+        if data.arrays:
+            _tell(shapes, data.preprocess)
+        held_out = None
         if calibration is None:
-            if validation is not None:
-                raise ConfigError("calibration images are needed beside validation images; or give neither")
             parts = split_indices(len(train), self.asked.seed)
-            train, validation, calibration = (train[index] for index in parts)
-        calibration = check_images(calibration, "calibration images")
-        held_out = None if validation is None else check_images(validation, "validation images")
+            train, held_out, calibration = (train[index] for index in parts)
+        else:
+            calibration = gather_images(calibration, "calibration images", _preparation(data))
+            if validation is not None:
+                held_out = gather_images(validation, "validation images", _preparation(data))
         use_threads(self.threads)
         self._fitted = fitting.fit(
             self.asked,
@@ -150,32 +207,72 @@ class Detector:
     def score(
         self, images: Any, rule: str | None = None, *, on_scored: Callable[[int], None] = lambda done: None
     ) -> np.ndarray:
-        """Scores by a rule (default: `settings.rule`), float64 (N,), higher = more anomalous.
+        """Score images; a DataLoader is streamed, in memory that does not grow with it but for the scores.
 
-        `on_scored(done)` comes now and then with the number of images scored.
+        images: N of them, in any of the forms that the class names.
+        rule: the score, one of `rules`; None is `settings.rule`.
+        on_scored: called now and then with the number of images scored.
+
+        Returns float64 (N,), higher = more anomalous. Raises ImageError for unusable images, ConfigError for a rule
+        that the detector lacks, and where it is not fitted.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.score(split.test.images).shape
+        (539,)
         """
         rule = self.check_rule(rule)
         return self._scores(images, (rule,), on_scored)[rule]
 
     def score_all(self, images: Any) -> dict[str, np.ndarray]:
-        """Scores by every rule, float64 (N,) each, for little more than the costliest of them."""
+        """Score images by every rule, for little more than the costliest of them.
+
+        images: N of them, as for `score`.
+
+        Returns float64 (N,) by the name of the rule. Raises ImageError for unusable images.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> list(detector.score_all(split.test.images))
+        ['mse', 'relative', 'smooth', 'sap', 'nap']
+        """
         return self._scores(images, self.rules)
 
     def score_members(self, images: Any) -> dict[str, dict[str, np.ndarray]]:
-        """Scores by every rule of each member of an ensemble, float64 (N,), by rule and by the member's name.
+        """Score images by every rule and each member of an ensemble.
 
-        Names are those of the views, numbered where a view has several networks, and `neighbours` for the nearest
-        training images; `combine` makes the ensemble's scores of them. A single network is named by its view.
+        images: N of them, as for `score`.
+
+        Returns float64 (N,) by rule and by the member's name. Names are those of the views, numbered where a view has
+        several networks, and `neighbours` for the nearest training images; `combine` makes the ensemble's scores of
+        them. A single network is named by its view. Raises ImageError for unusable images.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,), neighbours=1).fit(split.train.images)
+        >>> list(detector.score_members(split.test.images[:5])["smooth"])
+        ['pixels', 'neighbours']
         """
-        by_member = self._ensemble.score_members(batches(check_images(images)), self.rules)
-        names = self._ensemble.names
-        return {rule: dict(zip(names, scores, strict=True)) for rule, scores in by_member.items()}
+        ensemble = self._ensemble
+        by_member = ensemble.score_members(self._batches(images), self.rules)
+        return {rule: dict(zip(ensemble.names, scores, strict=True)) for rule, scores in by_member.items()}
 
     def combine(self, by_member: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The ensemble's scores, as `score_all` gives them, of its members' (`score_members`).
+        """Make the ensemble's scores of its members'.
 
-        Of the networks' scores alone, they are what the networks alone would give. Raises ConfigError where another
-        member is missing.
+        by_member: as `score_members` gives them, of all members, or of the networks alone: then the scores are what
+            the networks alone would give.
+
+        Returns float64 (N,) by rule, as `score_all` does. Raises ConfigError where another member is missing.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> by_member = detector.score_members(split.test.images)
+        >>> np.array_equal(detector.combine(by_member)["mse"], detector.score(split.test.images, "mse"))
+        True
         """
         return {rule: self._ensemble.combine_named(rule, scores) for rule, scores in by_member.items()}
 
@@ -187,58 +284,150 @@ class Detector:
     def _scores(
         self, images: Any, rules: tuple[str, ...], on_scored: Callable[[int], None] = lambda done: None
     ) -> dict[str, np.ndarray]:
-        by_member = self._ensemble.score_members(batches(check_images(images)), rules, on_scored)
-        return {rule: self._ensemble.combine(rule, scores) for rule, scores in by_member.items()}
+        ensemble = self._ensemble
+        by_member = ensemble.score_members(self._batches(images), rules, on_scored)
+        return {rule: ensemble.combine(rule, scores) for rule, scores in by_member.items()}
 
     def calibration_scores(self, rule: str | None = None) -> np.ndarray:
-        """Scores of the calibration images, float64 (n,)."""
+        """Return the scores of the calibration images.
+
+        rule: as for `score`.
+
+        Returns float64 (n,). Raises ConfigError for a rule that the detector lacks, and where it is not fitted.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.calibration_scores().shape
+        (26,)
+        """
         return self._whole.calibration[self.check_rule(rule)]
 
     def p_values(self, images: Any, rule: str | None = None) -> np.ndarray:
-        """Conformal p-values, float64 (N,) in [1/(n+1), 1]; see `anomalae.evaluation.conformal.p_values`."""
+        """Return conformal p-values, small = anomalous; see `anomalae.evaluation.conformal.p_values`.
+
+        images: N of them, as for `score`.
+        rule: as for `score`.
+
+        Returns float64 (N,) in [1/(n+1), 1], of n calibration images. Raises what `score` raises.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> bool(detector.p_values(split.test.images).min() >= 1 / 27)
+        True
+        """
         return conformal.p_values(self.score(images, rule), self.calibration_scores(rule))
 
     def threshold(self, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> float | None:
-        """The score above which images are flagged at false-alarm level alpha; None when none can be."""
+        """Return the score above which images are flagged.
+
+        alpha: false-alarm level, above 0 and below 1.
+        rule: as for `score`.
+
+        Returns None where none can be flagged: the calibration images are too few for alpha. Raises ConfigError for an
+        alpha out of range and for a rule that the detector lacks.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.threshold(0.1) <= detector.threshold(0.05), detector.threshold(0.02)
+        (True, None)
+        """
         return conformal.threshold(self.calibration_scores(rule), alpha)
 
     def flags(self, images: Any, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> np.ndarray:
-        """Verdicts, bool (N,): True where `p <= alpha`, which is where the score is above the threshold."""
+        """Tell which images are flagged as anomalous.
+
+        images: N of them, as for `score`.
+        alpha: false-alarm level, above 0 and below 1.
+        rule: as for `score`.
+
+        Returns bool (N,): True where `p <= alpha`, which is where the score is above the threshold. Raises ConfigError
+        for an alpha out of range, and what `score` raises.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.flags(split.test.images).dtype
+        dtype('bool')
+        """
         conformal.check_alpha(alpha)
         return self.p_values(images, rule) <= alpha
 
     def reconstruct(self, images: Any) -> np.ndarray:
-        """What the model makes of the images: float32 (N, 28, 28) in [0, 1].
+        """Rebuild images as the first network does.
 
         With two passes (see `Settings.passes`) it is the mean of the reconstruction and of that one's own
         reconstruction: rebuilt again a normal digit hardly changes, an anomaly goes further towards the normal ones.
+
+        images: N of them, as for `score`.
+
+        Returns float32 (N, 28, 28) in [0, 1]. Raises ImageError for unusable images.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.reconstruct(split.test.images[0]).shape
+        (1, 28, 28)
         """
         first = self._ensemble.first
-        return np.concatenate([first.picture(x).cpu().numpy() for x in batches(check_images(images))])
+        return np.concatenate([first.picture(x).cpu().numpy() for x in self._batches(images)])
 
     def heatmap_rule(self, rule: str | None = None) -> str:
-        """The rule whose pixel terms are drawn for a rule: itself, or `smooth` where it is no sum over pixels."""
+        """Return the rule whose pixel terms are drawn for a rule: itself, or `smooth` where it is no sum over pixels.
+
+        rule: as for `score`. Raises ConfigError for one that the detector lacks.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.heatmap_rule("mse"), detector.heatmap_rule("nap")
+        ('mse', 'smooth')
+        """
         rule = self.check_rule(rule)
         return rule if SCORES[rule].has_terms else "smooth"
 
     def heatmap(self, images: Any, rule: str | None = None) -> np.ndarray:
-        """Where the score comes from: float64 (N, 28, 28), signed, absolute values summing to the score.
+        """Show where the score comes from, pixel by pixel.
 
-        Positive where there is ink the model did not expect, negative where expected ink is missing. For a score
-        that is no sum over pixels (a density's) the terms of `smooth` are given: see `heatmap_rule`.
+        For a score that is no sum over pixels (a density's) the terms of `smooth` are given: see `heatmap_rule`. Of an
+        ensemble it is the mean of the members' heatmaps, weighed as their scores are, each laid over the image (a
+        deskewed one sheared back, the maps of one place added up) and divided by what its member usually scores, so
+        that a usual normal image sums to about 1; see `heatmap_level`.
 
-        Of an ensemble it is the mean of the members' heatmaps, weighed as their scores are, each laid over the image
-        (a deskewed one sheared back, the maps of one place added up) and divided by what its member usually scores,
-        so that a usual normal image sums to about 1; see `heatmap_level`.
+        images: N of them, as for `score`.
+        rule: as for `score`.
+
+        Returns float64 (N, 28, 28), signed, absolute values summing to the score: positive where there is ink the model
+        did not expect, negative where expected ink is missing. Raises what `score` raises.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> terms = detector.heatmap(split.test.images[:3])
+        >>> np.allclose(abs(terms).sum((1, 2)), detector.score(split.test.images[:3]))
+        True
         """
         rule, ensemble = self.heatmap_rule(rule), self._ensemble
-        return np.concatenate([ensemble.terms(rule, x) for x in batches(check_images(images))])
+        return np.concatenate([ensemble.terms(rule, x) for x in self._batches(images)])
 
     def heatmap_level(self, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> float:
-        """What the absolute terms of a heatmap sum to, about, at the threshold.
+        """Return what the absolute terms of a heatmap sum to, about, at the threshold.
 
         It is the measure of the colour scale, see `anomalae.plots.heat_scale`. Where there is no threshold the
         largest calibration score stands in.
+
+        alpha: false-alarm level, above 0 and below 1.
+        rule: as for `score`.
+
+        Raises ConfigError for an alpha out of range and for a rule that the detector lacks.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.heatmap_level(0.05) == detector.threshold(0.05)
+        True
         """
         rule = self.heatmap_rule(rule)
         level = self.threshold(alpha, rule)
@@ -248,35 +437,96 @@ class Detector:
     # --- the latent space -------------------------------------------------------------------------------------
 
     def encode(self, images: Any) -> np.ndarray:
-        """Embeddings, float32 (N, latent_dim), of the first network."""
+        """Return the embeddings that the first network has of images.
+
+        images: N of them, as for `score`.
+
+        Returns float32 (N, latent_dim). Raises ImageError for unusable images.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.encode(split.test.images).shape
+        (539, 64)
+        """
         first = self._ensemble.first
-        return np.concatenate([first.encode(x).numpy() for x in batches(check_images(images))])
+        return np.concatenate([first.encode(x).numpy() for x in self._batches(images)])
 
     def decode(self, codes: Any) -> np.ndarray:
-        """Images of embeddings (N, latent_dim), in the first network's view: float32 (N, 28, 28) in [0, 1]."""
+        """Return the images of embeddings, in the first network's view.
+
+        codes: finite numbers (N, latent_dim).
+
+        Returns float32 (N, 28, 28) in [0, 1]. Raises ConfigError for codes of another shape, and for such as are not
+        finite.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.decode(detector.encode(split.test.images[:3])).shape
+        (3, 28, 28)
+        """
         first, width = self._ensemble.first, self.settings.latent_dim
         array = np.asarray(codes, dtype=np.float32)
         if array.ndim != 2 or array.shape[1] != width or not np.isfinite(array).all():
             raise ConfigError(f"codes: shape {array.shape}: must be finite, (N, {width})")
-        return first.decode(torch.from_numpy(array)).numpy()
+        parts = torch.from_numpy(array).split(SCORING_BATCH)
+        return np.concatenate([first.decode(part).numpy() for part in parts])
 
     def generate(self, count: int, seed: int = 0) -> np.ndarray:
-        """New images, decoded means of draws from the prior: float32 (count, 28, 28) in [0, 1].
+        """Make new images: decoded means of draws from the prior.
 
-        Raises ConfigError for a model without a density: it has no prior to draw from.
+        count: how many, at least 1.
+        seed: of the draws, at least 0.
+
+        Returns float32 (count, 28, 28) in [0, 1]. Raises ConfigError for a model without a density: it has no prior to
+        draw from.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(model="vae", epochs=1, hidden=(16,), samples=2).fit(split.train.images)
+        >>> detector.generate(4, seed=1).shape
+        (4, 28, 28)
         """
         if count < 1:
             raise ConfigError(f"count {count}: must be at least 1")
         return self._ensemble.first.generate(count, seed).numpy()
 
     def unit_activity(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
-        """`(variance of each latent unit's posterior mean over the images, its mean KL in nats)` of a density."""
-        return self._ensemble.first.unit_activity(batches(check_images(images)))
+        """Tell how much a density uses each of its latent units.
+
+        images: N of them, as for `score`.
+
+        Returns the variance of each unit's posterior mean over the images, and its mean KL in nats, float64 (width,)
+        each. Raises ConfigError for a model without a density, ImageError for unusable images.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(model="vae", epochs=1, hidden=(16,), samples=2).fit(split.train.images)
+        >>> variance, kl = detector.unit_activity(split.test.images)
+        >>> variance.shape == kl.shape == (64,)
+        True
+        """
+        return self._ensemble.first.unit_activity(self._batches(images))
 
     # --- saving -----------------------------------------------------------------------------------------------
 
     def save(self, folder: str | Path) -> None:
-        """Write a run folder; a run already there is replaced whole, and stays whole if writing fails."""
+        """Write a run folder; a run already there is replaced whole, and stays whole if writing fails.
+
+        folder: its parents are made where they are missing. Raises ConfigError where the detector is not fitted,
+        BundleError where the folder cannot be written.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> with TemporaryDirectory() as folder:
+        ...     detector.save(f"{folder}/zeros")
+        ...     loaded = Detector.load(f"{folder}/zeros")
+        >>> bool((loaded.score(split.test.images) == detector.score(split.test.images)).all())
+        True
+        """
         fitted = self._whole
         runs.replace_folder(Path(folder), lambda place: saving.write(place, fitted))
 
@@ -285,10 +535,16 @@ class Detector:
         saving.write(folder, self._whole)
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str = "auto", threads: int | None = None) -> Detector:
-        """Read a run folder; the detector has the epochs and batch size it was trained with, and fits others by them.
+    def load(
+        cls, folder: str | Path, *, device: str | torch.device = "auto", threads: int | None = None
+    ) -> Detector:
+        """Read a run folder, as `save` and the command line leave it.
 
-        Raises BundleError, naming file and fault, for a folder that is not whole and sound.
+        folder: of a finished run.
+        device, threads: as for a new detector.
+
+        Returns a detector with the epochs and the batch size it was trained with, by which it fits others too. Raises
+        BundleError, naming file and fault, for a folder that is not whole and sound. See `save` for an example.
         """
         detector = cls(device=device, threads=threads)
         fitted = saving.read(Path(folder), detector.device)
@@ -296,14 +552,26 @@ class Detector:
         detector.asked, detector._fitted = fitted.record.settings, fitted
         return detector
 
-    def to(self, device: str) -> Detector:
-        """Move the networks to a device (auto, cpu, cuda or mps); returns self. ConfigError where there is none."""
+    def to(self, device: str | torch.device) -> Detector:
+        """Move the networks to a device.
+
+        device: auto, cpu, cuda or mps, with a number as in `cuda:1`, or a `torch.device`.
+
+        Returns self. Raises ConfigError for a device that is unknown or not there.
+
+        >>> Detector().to("cpu").device
+        device(type='cpu')
+        """
         self.device = choose_device(device)
         for member in self._ensemble.networks if self._fitted else ():
             member.network.to(self.device)
         return self
 
     # --- inside -----------------------------------------------------------------------------------------------
+
+    def _batches(self, images: Any) -> Iterator[torch.Tensor]:
+        """Stream images of any sort as tensors, prepared as the training images were."""
+        return batches(stream_images(images, preparation=_preparation(self.data)))
 
     @property
     def _whole(self) -> Fitted:
@@ -318,7 +586,7 @@ class Detector:
         return self._whole.ensemble
 
     def check_rule(self, rule: str | None) -> str:
-        """The rule of this name, None being the default one; ConfigError for one this detector lacks."""
+        """Return the rule of this name, None being the default one. Raises ConfigError for one the detector lacks."""
         rule = rule or self.settings.rule
         if rule not in self.rules:
             origin = self.parts.get(f"{SCORES.sort} {rule}")
@@ -330,3 +598,21 @@ class Detector:
                 known=self.rules,
             )
         return rule
+
+
+def _preparation(data: Data) -> Preparation:
+    return Preparation(data.preprocess, data.polarity, data.arrays)
+
+
+def _tell(shapes: Counter[Shape], preprocess: str) -> None:
+    """Warn the caller of `fit` that training images were brought to canonical form."""
+    changed = sorted(shape for shape in shapes if shape != (SIDE, SIDE))
+    if changed:
+        several = f"{len(changed)} shapes, as " if len(changed) > 1 else "shape "
+        grey = " and grey" if any(len(shape) == 3 for shape in changed) else ""
+        warnings.warn(
+            f"training images of {several}{changed[0]} were brought to {SIDE} x {SIDE}{grey} by preprocess "
+            f"{preprocess!r}; so will be all images that this detector is given",
+            ImageWarning,
+            stacklevel=3,
+        )

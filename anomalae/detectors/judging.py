@@ -14,6 +14,7 @@ from anomalae.errors import BundleError
 from anomalae.evaluation.conformal import benjamini_hochberg, check_alpha, p_values
 from anomalae.files import write_png
 from anomalae.images.inputs import IMAGE_SUFFIXES, Input
+from anomalae.images.sources import Canonical
 from anomalae.runs.folder import slug
 from anomalae.settings import DEFAULT_ALPHA
 
@@ -96,7 +97,8 @@ def write_heatmaps(
     for start in range(0, len(there), DRAWN):
         some = there[start : start + DRAWN]
         images = np.stack([image for *_, image in some])
-        rebuilt, terms = detector.reconstruct(images), detector.heatmap(images, rule)
+        prepared = Canonical(images)
+        rebuilt, terms = detector.reconstruct(prepared), detector.heatmap(prepared, rule)
         for (place, name, image), reconstruction, term in zip(some, rebuilt, terms, strict=True):
             written.append(folder / f"{place:05d}_{slug(_stem(name))}.png")
             write_png(written[-1], plots.heat_strip(image, reconstruction, term, scale))
@@ -110,7 +112,7 @@ def _scores(
     parts = []
     for start in range(0, len(images), SCORED):
         some = images[start : start + SCORED]
-        parts.append(detector.score(np.stack(some), rule))
+        parts.append(detector.score(Canonical(np.stack(some)), rule))
         on_scored(start + len(some))
     return np.concatenate(parts)
 

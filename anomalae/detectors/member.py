@@ -19,6 +19,7 @@ from anomalae.scores.base import LEARNED_FROM, Evidence, Score
 from anomalae.settings import NetworkSettings
 
 ACTIVE = 0.01  # variance over images of a unit's posterior mean above which the unit counts as active
+GENERATED = 1024  # pictures that are decoded at a time
 
 
 class Member(Protocol):
@@ -162,7 +163,8 @@ class NetworkMember:
         """New pictures, (count, 28, 28) in [0, 1]: decoded means of draws from the prior."""
         draws = np.random.default_rng([seed, seeds.PRIOR]).standard_normal((count, self.density.width))
         with torch.no_grad():
-            return self._flat(self.density.sample(torch.from_numpy(draws.astype(np.float32)).to(self.device)))
+            parts = torch.from_numpy(draws.astype(np.float32)).split(GENERATED)
+            return torch.cat([self._flat(self.density.sample(part.to(self.device))) for part in parts])
 
     def unit_terms(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior means and KLs in nats of each latent unit, float64 (N, width) each.

@@ -15,6 +15,7 @@ from anomalae.detectors.detector import Detector
 from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation import conformal
 from anomalae.evaluation.metrics import Evaluation, evaluate
+from anomalae.images.sources import Canonical
 from anomalae.runs import results
 from anomalae.runs.record import Data, Record, read_record
 from anomalae.settings import DEFAULT_ALPHA
@@ -265,7 +266,7 @@ def evaluate_part(
     on_scored: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
     """Score a labelled part by a rule and compare the scores with the truth of the one-class problem."""
-    scores = detector.score(part.images, rule, on_scored=on_scored)
+    scores = detector.score(Canonical(part.images), rule, on_scored=on_scored)
     return evaluate_scores(detector, scores, part.labels, rule, alpha=alpha)
 
 

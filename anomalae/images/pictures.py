@@ -71,6 +71,12 @@ def decode(path: Path) -> np.ndarray:
             return _gray(_upright(image))
 
 
+def gray_levels(image: Image.Image) -> np.ndarray:
+    """Return grey levels (H, W) of a picture in memory as `read_image` returns those of a file."""
+    with reasons():
+        return _gray(_upright(image))
+
+
 def too_large(size: str) -> ImageError:
     """Return the error for a picture or array of more than MAX_PIXELS."""
     return ImageError(f"too large: {size}, the limit is {MAX_PIXELS:,} pixels")

@@ -33,16 +33,37 @@ class Environment:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device of this name; `auto` is CUDA, then MPS, then the CPU. ConfigError where it is not there."""
-    if name not in DEVICES:
-        raise ConfigError(f"device {name!r}: must be one of {', '.join(DEVICES)}")
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+def choose_device(name: str | torch.device) -> torch.device:
+    """Return the device of this name: auto, cpu, cuda or mps, with a number as in `cuda:1`, or a `torch.device`.
+
+    `auto` is CUDA, then MPS, then the CPU. Raises ConfigError for an unknown name, and for a device that is not there.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    counts = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }
     if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
-    if not there[name]:
-        raise ConfigError(f"device {name!r}: not available on this machine")
-    return torch.device(name)
+        name = next(kind for kind, count in counts.items() if count)
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in counts:
+        known = f"{', '.join(DEVICES)}, or with a number as in cuda:0"
+        raise ConfigError(f"device {str(name)!r}: must be one of {known}")
+    count = counts[device.type]
+    if not count:
+        raise ConfigError(f"device {str(name)!r}: not available on this machine")
+    if device.index is not None and device.index >= count:
+        numbers = "0" if count == 1 else f"0 to {count - 1}"
+        raise ConfigError(
+            f"device {str(name)!r}: not available on this machine, which has {device.type}:{numbers}"
+        )
+    return device
 
 
 def use_threads(threads: int | None) -> None:
@@ -58,5 +79,5 @@ def record_environment(device: torch.device) -> Environment:
     """Describe this machine as it is now."""
     versions = {"python": platform.python_version(), "anomalae": __version__}
     versions |= {package: metadata.version(package) for package in _PACKAGES}
-    processor = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
+    processor = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return Environment(device.type, processor, torch.get_num_threads(), platform.system(), versions)

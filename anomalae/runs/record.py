@@ -31,7 +31,9 @@ class Data:
     seed: of the one-class split.
     n_test: the whole test part, normal and anomalous.
     root: folder where the data was found; None for bundled data.
-    preprocess: how image files become canonical; inherited by `score`.
+    preprocess, polarity: how image files become canonical; inherited by `score`.
+    arrays: `grey` or `colour`, which they were, where arrays become canonical as files do; empty where they are taken
+        as they are.
     hashes: SHA-256 of each part's images and labels.
     verified: whether the hashes are those of the official files.
     """
@@ -47,12 +49,15 @@ class Data:
     root: str | None = None
     preprocess: str = "auto"
     polarity: str = "auto"
+    arrays: str = ""
     hashes: dict[str, str] = field(default_factory=dict)
     verified: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "normal", tuple(self.normal))
         object.__setattr__(self, "anomalous", tuple(self.anomalous))
+        if self.arrays not in ("", "grey", "colour"):
+            raise ConfigError(f"data.arrays {self.arrays!r}: must be grey, colour or empty")
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,9 @@ class Record:
         version = max(values.pop("format_version"), VERSION_WITH_PARTS if self.parts else 0)
         if not self.parts:
             del values["parts"]
+        # Left out where it says nothing, so that an older anomalae reads the run.
+        if not self.data.arrays:
+            del values["data"]["arrays"]
         return {"format_version": version, **values}
 
     @classmethod

@@ -137,7 +137,7 @@ def test_reconstructions_and_embeddings(small, images):
     "bad",
     [
         np.zeros((3, 27, 28), np.uint8),
-        np.zeros((3, 28, 28), np.int32),
+        np.full((3, 28, 28), 256),
         np.full((3, 28, 28), 1.5),
         np.full((3, 28, 28), np.nan),
         np.full((3, 28, 28), -0.1),

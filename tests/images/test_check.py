@@ -59,10 +59,59 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     assert str(shape) in str(caught.value)
 
 
-@pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.uint16, complex, object, "U1"])
+@pytest.mark.parametrize("dtype", [bool, np.uint16, complex, object, "U1"])
 def test_other_types_are_refused(dtype: str) -> None:
     with pytest.raises(ImageError, match="expected uint8 or float"):
         check_images(np.zeros((2, 28, 28), dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int64, np.uint32, ">i4"])
+def test_integers_that_are_levels_become_uint8(levels: np.ndarray, dtype: str) -> None:
+    found = check_images(levels.astype(dtype))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, levels)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (256, "from 0 to 256, expected 0 to 255"),
+        (-1, "from -1 to 0"),
+        (1, "values 0 and 1: give them as floats"),
+    ],
+)
+def test_other_integers_are_refused(value: int, words: str) -> None:
+    given = np.zeros((2, SIDE, SIDE), np.int64)
+    given[1, 3, 4] = value
+    with pytest.raises(ImageError, match=words):
+        check_images(given)
+
+
+@pytest.mark.parametrize(
+    ("shift", "spread", "low"), [(0.1307, 0.3081, "-0.424"), (0.5, 0.5, "-1 "), (0.485, 0.229, "-2.1")]
+)
+def test_normalised_images_are_told(levels: np.ndarray, shift: float, spread: float, low: str) -> None:
+    with pytest.raises(
+        ImageError, match=f"lie from {low}.*: they look normalised by mean and deviation"
+    ) as caught:
+        check_images((levels / 255 - shift) / spread)
+    assert "divide" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_floats_of_0_to_255_are_told(levels: np.ndarray) -> None:
+    with pytest.raises(ImageError, match=r"lies outside \[0, 1\].*: divide levels of 0 to 255 by 255"):
+        check_images(levels.astype(np.float64))
+    with pytest.raises(ImageError) as caught:
+        check_images(levels / 255 - 0.01)
+    assert "normalised" not in str(caught.value)
+
+
+def test_errors_count_from_the_first_of_a_part(levels: np.ndarray) -> None:
+    given = levels / 255
+    given[2, 0, 0] = 300
+    with pytest.raises(ImageError, match=r"^images\[102\]: "):
+        check_images(given, first=100)
 
 
 @pytest.mark.parametrize(

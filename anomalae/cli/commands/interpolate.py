@@ -54,6 +54,7 @@ def command(
     from anomalae.detectors.detector import Detector
     from anomalae.errors import ImageError
     from anomalae.images.inputs import read_inputs
+    from anomalae.images.sources import Canonical
 
     common.check_suffix(output, ".png")
     folder = runs.resolve(run, runs_dir)
@@ -67,7 +68,7 @@ def command(
         if inputs[0].image is None:
             raise ImageError(str(inputs[0].error))
         ends.append(inputs[0].image)
-    codes = detector.encode(np.stack(ends))
+    codes = detector.encode(Canonical(np.stack(ends)))
     way = np.linspace(0, 1, steps)[:, None]
     between = detector.decode((1 - way) * codes[0] + way * codes[1])
     strip = np.concatenate([ends[0][None] / 255, between, ends[1][None] / 255])

@@ -8,6 +8,7 @@ from anomalae.datasets.load import Part
 from anomalae.detectors.detector import Detector
 from anomalae.evaluation import examples
 from anomalae.evaluation.metrics import Evaluation
+from anomalae.images.sources import Canonical
 from anomalae.reports.content import Gallery, Picture
 
 # Pictures of each kind.
@@ -39,7 +40,8 @@ def pictures(
     """
     if not len(images):
         return ()
-    rebuilt, terms = detector.reconstruct(images), detector.heatmap(images, rule)
+    prepared = Canonical(images)
+    rebuilt, terms = detector.reconstruct(prepared), detector.heatmap(prepared, rule)
     return tuple(
         Picture(
             name=name,

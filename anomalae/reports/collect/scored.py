@@ -13,6 +13,7 @@ from anomalae.errors import DataError
 from anomalae.evaluation import conformal
 from anomalae.experiments.command_lines import report_command
 from anomalae.images.inputs import read_inputs
+from anomalae.images.sources import Canonical
 from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.galleries import PICTURES, pictures
 from anomalae.reports.collect.scores_file import flag_threshold, read_scores
@@ -84,7 +85,9 @@ def _rule(detector: Detector, good: list[ScoredRow], file: Path, folder: Path) -
         images = np.stack([read[row.path] for row in there])
         written_scores = np.array([row.score for row in there], dtype=np.float64)
         for rule in fitting:
-            if np.isclose(detector.score(images, rule), written_scores, rtol=1e-3, atol=1e-6).any():
+            if np.isclose(
+                detector.score(Canonical(images), rule), written_scores, rtol=1e-3, atol=1e-6
+            ).any():
                 return rule, ""
     doubt = f"The score may be any of {', '.join(fitting)}, whose p-values all fit; {fitting[0]} is taken."
     return fitting[0], doubt
@@ -125,7 +128,7 @@ def _pictures(detector: Detector, rule: str, rows: list[ScoredRow]) -> dict[str,
     if there:
         images = np.stack([read[row.path] for row in there])
         scores = np.array([row.score for row in there], dtype=np.float64)
-        same = np.isclose(detector.score(images, rule), scores, rtol=1e-3, atol=1e-6)
+        same = np.isclose(detector.score(Canonical(images), rule), scores, rtol=1e-3, atol=1e-6)
         judged = pictures(
             detector,
             images,
