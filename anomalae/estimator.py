@@ -65,6 +65,19 @@ class _Estimator(BaseDetector):  # type: ignore[misc]  # PyOD is untyped
         check_is_fitted(self, "decision_scores_")
         return self.detector_.score(self._usable(self._rows(X, reset=False)))
 
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Return `-decision_function(X)`, float64 (N,), lower = more anomalous: scikit-learn's sign.
+
+        X: as for `decision_function`.
+        """
+        return -self.decision_function(X)
+
+    @property
+    def offset_(self) -> float:
+        """`-threshold_`, in scikit-learn's sign: what has `score_samples(X) < offset_` is flagged."""
+        check_is_fitted(self, "threshold_")
+        return -float(self.threshold_)
+
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
         """Fit, and return `labels_`: 1 for the share `contamination` of the rows that scores highest, else 0."""
         return self.fit(X).labels_
