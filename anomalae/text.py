@@ -91,6 +91,16 @@ def classes(names: Sequence[object]) -> str:
     return f"class{'' if len(names) == 1 else 'es'} {listed(names)}"
 
 
+def some_classes(names: Sequence[object], most: int = 10) -> str:
+    """Join names of classes behind the word, of many only the first, each of them short.
+
+    >>> some_classes(range(3)), some_classes(range(47), most=3)
+    ('classes 0, 1, 2', 'classes 0, 1, 2, …')
+    """
+    shown = [shortened(name) for name in names[:most]]
+    return classes([*shown, "…"] if len(names) > len(shown) else shown)
+
+
 def setting(value: object, separator: str = ", ") -> str:
     """Return the value of a setting, that of several as a list."""
     return listed(value, separator) if isinstance(value, (list, tuple)) else str(value)

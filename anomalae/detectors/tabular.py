@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from anomalae.datasets.splits import split_indices
+from anomalae.detectors import described
 from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation import conformal
 from anomalae.models.tabular import build_for_table, corrupt_rows
@@ -77,6 +78,9 @@ class TableDetector:
     def __init__(self, *, device: str = "auto", threads: int | None = None, **asked: Any) -> None:
         self.device, self.threads, self.asked = choose_device(device), threads, asked
         self.history: list[Epoch] = []
+
+    def __repr__(self) -> str:
+        return described.table_line(self)
 
     def fit(self, rows: np.ndarray) -> TableDetector:
         """Train on rows, finite numbers (N, features), N at least 3; returns self.

@@ -3,7 +3,7 @@
 Knows no model and no file. Anomalies are the positives throughout, and a higher score is more anomalous.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from anomalae.errors import ConfigError, DataError
+from anomalae.evaluation import described
 from anomalae.evaluation.checks import (
     Bools,
     Floats,
@@ -72,10 +73,16 @@ class Evaluation:
     n_normal: int
     n_anomalous: int
     per_class: dict[str, ClassResult]
-    scores: Floats = field(repr=False)
-    is_anomaly: Bools = field(repr=False)
-    labels: npt.NDArray[Any] | None = field(repr=False)
-    p_values: Floats | None = field(repr=False)
+    scores: Floats
+    is_anomaly: Bools
+    labels: npt.NDArray[Any] | None
+    p_values: Floats | None
+
+    def __repr__(self) -> str:
+        return described.line(self)
+
+    def _repr_html_(self) -> str:
+        return described.card(self)
 
     @property
     def flagged(self) -> Bools:

@@ -7,7 +7,7 @@ a view, write its functions and a View here, and a line in `anomalae.plugins.VIE
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -48,10 +48,10 @@ class View:
 
     name: str
     line: str
-    source: Callable[[Tensor], Tensor]
-    target: Callable[[Tensor], Tensor] | None = None
+    source: Callable[[Tensor], Tensor] = field(repr=False)
+    target: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
     channels: int = 1
-    back: Callable[[Tensor, Tensor, bool], Tensor] = as_it_lies
+    back: Callable[[Tensor, Tensor, bool], Tensor] = field(default=as_it_lies, repr=False)
 
     def __post_init__(self) -> None:
         if self.channels < 1 or (self.target is None and self.channels != 1):

@@ -44,6 +44,9 @@ class Score:
     least_images: int = 1
     has_terms: bool = False
 
+    def __repr__(self) -> str:
+        return f"<Score {self.name}: {self.line}>"
+
     def fits(self, network: NetworkSettings) -> bool:
         """Whether a network of these settings has this score."""
         return True
