@@ -27,6 +27,8 @@ from anomalae.evaluation import conformal
 from anomalae.images.check import PIXELS, SIDE
 from anomalae.settings import DEFAULT_ALPHA
 
+__all__ = ["AutoencoderDetector", "VAEDetector"]
+
 PATHS = ("auto", "image", "table")
 LEAST_ROWS = 3  # to train on one, to calibrate with another
 _NOT_SETTINGS = ("contamination", "random_state", "rule", "device", "threads", "path")

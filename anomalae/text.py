@@ -21,7 +21,8 @@ MISSING = "-"
 def printable(text: str | os.PathLike[str]) -> str:
     """Return a text, or a path, as one line that is safe to print.
 
-    Line breaks, control characters, and bytes that are no text (surrogate escapes) are shown as escapes.
+    text: whatever it holds; line breaks, control characters, and bytes that are no text (surrogate escapes) are shown
+        as escapes.
 
     >>> print(printable("new\\nline"))
     new\\nline

@@ -21,6 +21,9 @@ class Part:
 
     images: uint8 (N, 28, 28), light on dark.
     labels: int64 or str (N,).
+
+    >>> Part(np.zeros((5, 28, 28), np.uint8), np.array([0, 0, 1, 1, 1]))
+    <Part 5 images, classes 0, 1>
     """
 
     images: np.ndarray
@@ -53,6 +56,14 @@ class OneClassSplit:
 
     train, validation, calibration: normal images only.
     test: the whole test part of the data set, all classes.
+    normal: the normal classes.
+    anomalous: all other classes.
+    seed: of the division of the training images.
+
+    >>> from anomalae import load_dataset
+    >>> split = load_dataset("digits").one_class(anomalous=[8])
+    >>> split.normal, len(split.train), len(split.test)
+    ((0, 1, 2, 3, 4, 5, 6, 7, 9), 965, 539)
     """
 
     train: Part
@@ -93,10 +104,16 @@ class Dataset:
     """A labelled data set.
 
     name: a name of DATASETS, or the absolute path of a folder.
+    train: what may be learned from, all classes.
+    test: what is scored, all classes.
     classes: those of both parts together, in order.
     provenance: JSON-able: `name`, `root` (folder where the files lie, None if bundled), `sha256` and `counts` by part,
         `verified` (whether the content was compared with a hash of the official files), and for folders `preprocess`
         and `polarity`.
+
+    >>> from anomalae import load_dataset
+    >>> load_dataset("digits")
+    <Dataset digits: 1258 train and 539 test images, classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9>
     """
 
     name: str
@@ -138,7 +155,8 @@ class Dataset:
         normal, anomalous: a class, several, or a text such as "0,4-6"; the other one is None.
         seed: of the division, at least 0.
 
-        Raises DataError for an unknown class, and if no class is left to be normal or to be anomalous.
+        Returns the one-class problem. Raises DataError for an unknown class, and if no class is left to be normal or
+        to be anomalous.
         """
         chosen, rest = choose_classes(normal, anomalous, self.classes, self.name)
         for name in chosen:
