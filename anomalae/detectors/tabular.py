@@ -73,6 +73,17 @@ class TableDetector:
     training, so that it cannot go along with a far one by extrapolating: only the error sees how far that is.
 
     Scores are computed on the CPU, in double precision, so that a row's score does not depend on its neighbours.
+
+    device: auto, cpu, cuda or mps, where it is trained.
+    threads: CPU threads of PyTorch; None leaves them as they are.
+    asked: settings by name, see `table_settings`.
+
+    Raises ConfigError for a device that is not there; `fit` does for a setting that tables do not have.
+
+    >>> rows = np.random.default_rng(0).normal(size=(60, 4))
+    >>> detector = TableDetector(epochs=5).fit(rows)
+    >>> detector.score(rows).shape, detector.p_values(rows[:1] + 100).tolist()
+    ((60,), [0.047619047619047616])
     """
 
     def __init__(self, *, device: str = "auto", threads: int | None = None, **asked: Any) -> None:

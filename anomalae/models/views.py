@@ -20,7 +20,13 @@ from anomalae.plugins import VIEWS
 
 
 def as_it_lies(maps: Tensor, images: Tensor, terms: bool) -> Tensor:
-    """Lay one map as it is, several into one: their absolute sum, with the sign of their sum."""
+    """Lay one map as it is, several into one: their absolute sum, with the sign of their sum.
+
+    maps: (N, channels, H, W).
+    images, terms: of no account; they are what `View.back` is called with.
+
+    Returns maps, (N, H, W).
+    """
     if maps.shape[1] == 1:
         return maps[:, 0]
     return maps.abs().sum(1) * torch.where(maps.sum(1) < 0, -1, 1)
