@@ -137,9 +137,9 @@ def false_alarm_band(
     alpha: false-alarm level, in (0, 1).
     level: probability with which the band holds the rate, in (0, 1).
 
-    `threshold` at `alpha` from the calibration images, applied to the others, raises a beta-binomial number of false
-    alarms: with `k = floor(alpha (n + 1))` the chance of a false alarm is itself drawn, from Beta(k, n + 1 - k), with
-    the calibration set. The band holds for scores without ties (tied scores give fewer alarms), and says nothing of
+    `threshold` at `alpha` from the calibration images, applied to the others, raises a beta-binomial number of alarms:
+    with `k = floor(alpha (n + 1))` the chance of a false one is itself drawn, from Beta(k, n + 1 - k), with the
+    calibration set. The band holds for scores without ties (tied scores give fewer alarms), and says nothing of
     other kinds of images.
 
     Raises ConfigError if a count is below 1, or alpha or level is not in (0, 1).

@@ -210,8 +210,8 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     folder: a run's, or one that is not there.
     write: called with the new folder, fills it.
 
-    Raises BundleError for a folder that is no run's, and where it cannot be written. If writing fails nothing has
-    changed: an earlier run at `folder` stays whole.
+    Raises BundleError for a folder that is no run's, and where it cannot be written. An earlier run at `folder` stays
+    whole if writing fails.
 
     >>> replace_folder(Path("runs/zero"), lambda place: (place / CONFIG).touch())
     >>> is_finished(Path("runs/zero"))
