@@ -232,6 +232,7 @@ def test_a_run_shows_what_its_folder_keeps(digits, small, tmp_path):
     write_evaluation(tmp_path / "zero", run.document(evaluation), evaluation)
     text = Read(run._repr_html_()).text
     assert "Run zero" in text
+    assert Run(tmp_path / "gone")._repr_html_() is None
     assert f"{evaluation.roc_auc:.4f}" in text
 
 

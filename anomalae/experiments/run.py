@@ -12,7 +12,7 @@ import numpy as np
 from anomalae import cards, runs, text
 from anomalae.datasets.load import Dataset, OneClassSplit, Part, load_dataset
 from anomalae.detectors.detector import Detector
-from anomalae.errors import ConfigError, DataError
+from anomalae.errors import AnomalaeError, ConfigError, DataError
 from anomalae.evaluation import conformal
 from anomalae.evaluation.metrics import Evaluation, evaluate
 from anomalae.runs import results
@@ -74,9 +74,13 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
-    def _repr_html_(self) -> str:
-        settings, data = self.record.settings, self.record.data
-        kept = results.read_evaluation_document(self.folder)
+    def _repr_html_(self) -> str | None:
+        try:
+            settings, data = self.record.settings, self.record.data
+            kept = results.read_evaluation_document(self.folder)
+        except AnomalaeError:
+            # A notebook shows the line then; what is wrong is said by whoever needs the run.
+            return None
         values = {
             "model": f"{settings.short} ({settings.kind.title})",
             "score": settings.rule,
