@@ -25,8 +25,9 @@ MOST = 20
 # Pixels a side: of an image, and of a plot.
 IMAGE, PLOT = 48, 220
 # Room for labels left of a plot's axes and below them, and for the line's width above.
-MARGIN, TOP = 34, 6
+MARGIN, TOP = 40, 6
 
+_TABLE = "border-collapse:collapse;border:0;margin:0;width:auto;font:inherit;color:inherit"
 _CELL = "border:0;background:none;padding:2px 14px 2px 0;vertical-align:top;white-space:nowrap"
 
 
@@ -66,9 +67,7 @@ def facts(values: Mapping[str, object]) -> str:
         for name, value in values.items()
         if value not in (None, "")
     )
-    return (
-        f'<table style="border-collapse:collapse;border:0;margin:0;width:auto"><tbody>{lines}</tbody></table>'
-    )
+    return f'<table style="{_TABLE}"><tbody>{lines}</tbody></table>'
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -89,7 +88,7 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -
 
     body = "".join(line(row, "td", "font-variant-numeric:tabular-nums") for row in rows)
     return (
-        '<table style="border-collapse:collapse;border:0;margin:0;width:auto">'
+        f'<table style="{_TABLE}">'
         f'<caption style="caption-side:top;text-align:left;opacity:.7;padding:2px 0;color:inherit">{escaped(caption)}'
         f"</caption><thead>{line(head, 'th', 'font-weight:600')}</thead><tbody>{body}</tbody></table>"
     )

@@ -67,11 +67,14 @@ def _fitted_on(detector: Detector) -> str:
 def _loss(history: list[Epoch], unit: str) -> str:
     """Return the loss by epoch as a curve."""
     epochs, losses = [epoch.epoch for epoch in history], [epoch.loss for epoch in history]
-    least, most = min(losses), max(losses)
+    # Rounded to a whole number where that is precise enough: an axis has no room for an exponent.
+    least, most = (
+        f"{loss:.0f}" if abs(loss) >= 100 else text.short(loss, 3) for loss in (min(losses), max(losses))
+    )
     return cards.curve(
         epochs,
         losses,
         ("epoch", f"loss, {unit}"),
-        ends=((str(epochs[0]), str(epochs[-1])), (text.short(least, 3), text.short(most, 3))),
+        ends=((str(epochs[0]), str(epochs[-1])), (least, most)),
         told=f"training loss from {text.short(losses[0])} to {text.short(losses[-1])}",
     )
