@@ -42,7 +42,11 @@ class PartError(ConfigError):
 
 
 class ContractError(AnomalaeError, AssertionError):
-    """A part does not do what a part of its sort must do; see `anomalae.contract`."""
+    """A part does not do what a part of its sort must do; see `anomalae.contract`.
+
+    >>> isinstance(ContractError("view upside: changes its input"), AssertionError)
+    True
+    """
 
 
 class PartWarning(UserWarning):

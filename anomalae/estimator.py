@@ -27,6 +27,8 @@ from anomalae.evaluation import conformal
 from anomalae.images.check import PIXELS, SIDE
 from anomalae.settings import DEFAULT_ALPHA
 
+__all__ = ["AutoencoderDetector", "VAEDetector"]
+
 PATHS = ("auto", "image", "table")
 LEAST_ROWS = 3  # to train on one, to calibrate with another
 _NOT_SETTINGS = ("contamination", "random_state", "rule", "device", "threads", "path")
@@ -65,12 +67,33 @@ class _Estimator(BaseDetector):  # type: ignore[misc]  # PyOD is untyped
         check_is_fitted(self, "decision_scores_")
         return self.detector_.score(self._usable(self._rows(X, reset=False)))
 
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Return `-decision_function(X)`, float64 (N,), lower = more anomalous: scikit-learn's sign.
+
+        X: as for `decision_function`.
+        """
+        return -self.decision_function(X)
+
+    @property
+    def offset_(self) -> float:
+        """`-threshold_`, in scikit-learn's sign: what has `score_samples(X) < offset_` is flagged."""
+        check_is_fitted(self, "threshold_")
+        return -float(self.threshold_)
+
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
-        """Fit, and return `labels_`: 1 for the share `contamination` of the rows that scores highest, else 0."""
+        """Fit on X, and return `labels_`: 1 for the share `contamination` of the rows that scores highest, else 0.
+
+        X, y: as for `fit`.
+        """
         return self.fit(X).labels_
 
     def predict_proba(self, X: Any, method: str = "linear", return_confidence: bool = False) -> Any:
-        """Scores brought to [0, 1] by PyOD's rules, (N, 2): normal, anomalous. No calibrated probability."""
+        """Scores brought to [0, 1] by PyOD's rules, (N, 2): normal, anomalous. No calibrated probability.
+
+        X: as for `decision_function`.
+        method: linear or unify.
+        return_confidence: whether PyOD's confidence, (N,) in [0, 1], is returned too.
+        """
         check_is_fitted(self, "decision_scores_")
         X = X if hasattr(X, "shape") else np.asarray(X)  # PyOD asks for X.shape
         return super().predict_proba(X, method, return_confidence)
@@ -182,12 +205,23 @@ class AutoencoderDetector(_Estimator):
     rule: the score, `Settings.score`, under a name that scikit-learn has not taken; tables have `mse` alone.
     random_state: int (the seed; the default gives the same scores for the same rows, every time), a NumPy
         RandomState, or None for another outcome each time.
-    device: auto, cpu, cuda or mps. threads: CPU threads of PyTorch in this process, None leaves them as they are.
+    device: auto, cpu, cuda or mps.
+    threads: CPU threads of PyTorch in this process; None leaves them as they are.
     path: auto, or image or table, to have that whatever the values look like.
 
     Fitted: `decision_scores_` float64 (N,), higher = more anomalous; `threshold_`; `labels_` int (N,), 1 = anomalous;
     `path_` (image or table); `detector_` (the `Detector`, to be saved as a run, or the `TableDetector`); `history_`
     (epochs); `seed_`; `n_features_in_`, and `feature_names_in_` where X has names. Settings are checked by `fit`.
+
+    Signs are PyOD's: higher scores are more anomalous. The one exception are two names of scikit-learn's, which keep
+    its sign: `score_samples(X)` is `-decision_function(X)`, and `offset_` is `-threshold_`.
+
+    >>> rows = np.random.default_rng(0).normal(size=(60, 4))
+    >>> detector = AutoencoderDetector(epochs=5).fit(rows)
+    >>> detector.predict(rows + 100).tolist() == [1] * 60
+    True
+    >>> bool(np.all(detector.score_samples(rows + 100) < detector.offset_))
+    True
     """
 
     _MODEL = "ae"
@@ -232,8 +266,15 @@ class AutoencoderDetector(_Estimator):
 class VAEDetector(AutoencoderDetector):
     """A variational autoencoder; images are scored by minus the ELBO, tables by their squared error.
 
-    As `AutoencoderDetector`, and likelihood, beta, samples: see `anomalae.Settings`. Tables have the likelihood
-    `gaussian` alone (one learned sigma), and `samples` is the image path's.
+    It has all that `AutoencoderDetector` has, `score_samples` and `offset_` in scikit-learn's sign included, and takes
+    three arguments more.
+
+    likelihood, beta, samples: see `anomalae.Settings`. Tables have the likelihood `gaussian` alone (one learned
+        sigma), and `samples` is the image path's.
+
+    >>> rows = np.random.default_rng(0).normal(size=(60, 4))
+    >>> VAEDetector(epochs=5, beta=0.5).fit(rows).decision_function(rows).shape
+    (60,)
     """
 
     _MODEL = "vae"

@@ -32,6 +32,10 @@ class Kind:
     hidden: whether it shows its hidden activations, for the scores `sap` and `nap`.
 
     Raises ConfigError for a setting of its own that Settings does not have.
+
+    >>> kind = Kind("convnet", "small convolutional net", "my_package:make", schedule=(20, 800))
+    >>> kind.score, kind.density
+    ('smooth', False)
     """
 
     name: str
@@ -53,7 +57,11 @@ class Kind:
             )
 
     def make(self, settings: Any, channels: int) -> Any:
-        """A network of this kind for these NetworkSettings, its weights not drawn yet."""
+        """A network of this kind for these NetworkSettings, its weights not drawn yet.
+
+        settings: NetworkSettings of this kind.
+        channels: number of maps that it rebuilds.
+        """
         maker: Callable[[Any, int], Any] = imported(self.maker)
         return maker(settings, channels)
 
@@ -99,8 +107,14 @@ def owners(setting: str) -> tuple[str, ...]:
 
 
 def register_model(kind: Kind) -> Kind:
-    """Make a kind of network of one's own known by its name; returns it.
+    """Make a kind of network of one's own known by its name.
 
-    Raises ConfigError for a name that is taken and for a kind that lacks something.
+    kind: its name must be no other kind's; one that was registered here before is replaced.
+
+    Returns it. Raises ConfigError for a name that is taken and for a kind that lacks something.
+
+    >>> kind = register_model(Kind("convnet", "small convolutional net", "my_package:make"))
+    >>> MODELS["convnet"] is kind
+    True
     """
     return MODELS.register(kind)

@@ -224,18 +224,36 @@ VIEWS: Registry[Any] = Registry(
 
 
 def register_score(score: Part) -> Part:
-    """Make a score of one's own known by its name; returns it. See `anomalae.scores.base.Score`.
+    """Make a score of one's own known by its name.
 
-    Raises ConfigError for a name that is taken and for a score that lacks something.
+    score: an object that has all that `anomalae.Score` has.
+
+    Returns it. Raises ConfigError for a name that is taken and for a score that lacks something.
+
+    >>> from anomalae import Score
+    >>> class Ink(Score):
+    ...     name = "ink"
+    ...     def score(self, seen, learned):
+    ...         return seen.source.double().cpu().mean((1, 2, 3))
+    >>> ink = register_score(Ink())
+    >>> SCORES["ink"] is ink
+    True
     """
     SCORES.register(score)
     return score
 
 
 def register_view(view: Part) -> Part:
-    """Make a view of one's own known by its name; returns it. See `anomalae.models.views.View`.
+    """Make a view of one's own known by its name.
 
-    Raises ConfigError for a name that is taken and for a view that lacks something.
+    view: an `anomalae.View`, or an object that has all that one has.
+
+    Returns it. Raises ConfigError for a name that is taken and for a view that lacks something.
+
+    >>> from anomalae import View
+    >>> view = register_view(View("inverted", "ink and ground exchanged", lambda images: 1 - images))
+    >>> VIEWS["inverted"] is view
+    True
     """
     VIEWS.register(view)
     return view

@@ -380,7 +380,10 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "settings") -> Settings:
-        """Read what `to_dict` wrote: missing keys take the field's default, unknown ones raise ConfigError."""
+        """Read the values that `to_dict` wrote: missing keys take the field's default, unknown ones raise ConfigError.
+
+        where: opens the error's message, as the path of their file.
+        """
         return strict(cls, values, where)
 
 

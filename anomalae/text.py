@@ -21,7 +21,8 @@ MISSING = "-"
 def printable(text: str | os.PathLike[str]) -> str:
     """Return a text, or a path, as one line that is safe to print.
 
-    Line breaks, control characters, and bytes that are no text (surrogate escapes) are shown as escapes.
+    text: whatever it holds; line breaks, control characters, and bytes that are no text (surrogate escapes) are shown
+        as escapes.
 
     >>> print(printable("new\\nline"))
     new\\nline
@@ -89,6 +90,16 @@ def classes(names: Sequence[object]) -> str:
     ('class 8', 'classes 0, 1')
     """
     return f"class{'' if len(names) == 1 else 'es'} {listed(names)}"
+
+
+def some_classes(names: Sequence[object], most: int = 10) -> str:
+    """Join names of classes behind the word, of many only the first, each of them short.
+
+    >>> some_classes(range(3)), some_classes(range(47), most=3)
+    ('classes 0, 1, 2', 'classes 0, 1, 2, …')
+    """
+    shown = [shortened(name) for name in names[:most]]
+    return classes([*shown, "…"] if len(names) > len(shown) else shown)
 
 
 def setting(value: object, separator: str = ", ") -> str:

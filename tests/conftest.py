@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,15 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("mnist"):
                 item.add_marker(skip)
-
-
-@pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Every test works in a folder of its own, and finds no data that it did not put there itself."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ANOMALAE_RUNS", raising=False)
-    if not request.node.get_closest_marker("mnist"):
-        monkeypatch.delenv("ANOMALAE_DATA", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -87,11 +87,6 @@ def test_scikit_learn(estimator, check):
 @pytest.mark.parametrize("kind", BOTH)
 def test_nothing_but_the_signs_is_in_the_way_of_the_failed_checks(kind):
     class ScikitLearnSigns(kind):  # type: ignore[misc,valid-type]
-        def fit(self, X, y=None):
-            super().fit(X)
-            self.offset_ = -self.threshold_
-            return self
-
         def score_samples(self, X):
             return -super().decision_function(X)
 
@@ -215,6 +210,7 @@ class TestPyOD:
 
         detector = AutoencoderDetector(contamination=AboveMean(), **TINY).fit(table[0])
         assert detector.threshold_ == detector.decision_scores_.mean()
+        assert detector.offset_ == -detector.threshold_
         labels, confidence = detector.predict(table[1], return_confidence=True)
         assert_array_equal(labels, detector.decision_function(table[1]) > detector.threshold_)
         assert confidence.shape == (100,)
@@ -281,6 +277,22 @@ class TestScikitLearn:
             again.set_params(latnet_dim=3)
         assert "latent_dim=2" in repr(detector)
         assert kind.__name__ in detector._repr_html_()
+
+    def test_score_samples_and_offset_have_its_sign(self, fitted, table):
+        scores = fitted.score_samples(table[1])
+        assert_array_equal(scores, -fitted.decision_function(table[1]))
+        assert fitted.offset_ == -fitted.threshold_
+        assert_array_equal(scores < fitted.offset_, fitted.predict(table[1]) == 1)
+        assert_array_equal(make_pipeline(fitted).score_samples(table[1]), scores)
+
+    @pytest.mark.parametrize("kind", BOTH)
+    def test_offset_follows_the_threshold(self, kind, table):
+        detector = kind(**TINY).fit(table[0])
+        before = detector.offset_
+        assert detector.set_params(contamination=0.3).fit(table[0]).offset_ > before
+        detector.threshold_ = 5.0
+        assert detector.offset_ == -5.0
+        assert pickle.loads(pickle.dumps(detector)).offset_ == -5.0
 
     @pytest.mark.parametrize("kind", BOTH)
     def test_pipeline(self, kind, table):
@@ -692,11 +704,14 @@ class TestBadInput:
             detector.fit(table[0])
 
     def test_unfitted(self, kind, table):
-        for method in ("decision_function", "predict", "predict_proba", "p_values", "flags"):
+        for method in ("decision_function", "score_samples", "predict", "predict_proba", "p_values", "flags"):
             with pytest.raises(NotFittedError):
                 getattr(kind(), method)(table[1])
         with pytest.raises(NotFittedError):
             kind().calibrated_threshold()
+        with pytest.raises(NotFittedError):
+            _ = kind().offset_
+        assert not hasattr(kind(), "offset_")
         detector = kind(epochs=0)
         with pytest.raises(ConfigError):
             detector.fit(table[0])

@@ -20,8 +20,7 @@ CONTRACTS = {contract["name"]: contract for contract in OPTIONS["contracts"]}
 LAYERS = next(name for name, contract in CONTRACTS.items() if contract["type"] == "layers")
 # Rooms that are not built yet, as "(server)", hold nothing that could be out of place.
 LINES = [line for line in CONTRACTS[LAYERS]["layers"] if not line.startswith("(")]
-# Settings lie below pictures and evaluations, which have had no need of them so far.
-PAIRS = [pair for pair in pairwise(LINES) if pair != ("images | evaluation", "settings")]
+PAIRS = list(pairwise(LINES))
 # Baselines name PyOD's classes in strings, and import the one that is asked for.
 PROTECTED = [
     (name, importer)

@@ -37,6 +37,9 @@ class Result:
     name: of the part.
     check: the property, in words.
     error: one line that says what is wrong and where to look; None where the property holds.
+
+    >>> Result("view", "edges", "it keeps its input as it was", None).error is None
+    True
     """
 
     sort: str
@@ -51,8 +54,12 @@ def checks(sort: str, name: str) -> list[tuple[str, Callable[[], None]]]:
     sort: model, score or view.
     name: of the part.
 
-    A training that several checks need is made once, by the first of them. Raises ConfigError for an unknown sort or
-    name, PartError for a part that its package cannot give.
+    A training that several checks need is made once, by the first of them.
+
+    Raises ConfigError for an unknown sort or name, PartError for a part that its package cannot give.
+
+    >>> label, check = checks("view", "edges")[0]
+    >>> check()
     """
     if sort not in _OF:
         raise ConfigError(f"sort {sort!r}: must be one of {', '.join(_OF)}")
@@ -62,12 +69,16 @@ def checks(sort: str, name: str) -> list[tuple[str, Callable[[], None]]]:
 
 
 def run(name: str, sort: str | None = None) -> Iterator[Result]:
-    """Check a part, and return how each check ended, as they end.
+    """Check a part, a check a property.
 
     name: of the part.
     sort: model, score or view; needed only where parts of several sorts have the name.
 
-    Raises ConfigError for an unknown name, and for one that several sorts have.
+    Returns how each check ended, as they end. Raises ConfigError for an unknown name, and for one that several sorts
+    have.
+
+    >>> all(result.error is None for result in run("edges"))
+    True
     """
     sort = sort_of(name) if sort is None else sort
     for label, check in checks(sort, name):
@@ -75,7 +86,15 @@ def run(name: str, sort: str | None = None) -> Iterator[Result]:
 
 
 def sort_of(name: str) -> str:
-    """Return the sort of the part that has this name. Raises ConfigError where none has it, or several have."""
+    """Return the sort of the part that has this name.
+
+    name: of a model, a score or a view.
+
+    Raises ConfigError where none has it, or several have.
+
+    >>> sort_of("edges")
+    'view'
+    """
     sorts = [sort for sort, registry in REGISTRIES.items() if name in registry]
     if not sorts:
         known = [part for registry in REGISTRIES.values() for part in registry.names()]
@@ -92,6 +111,12 @@ def parametrize(*names: str, sort: str | None = None) -> Callable[[Any], Any]:
 
     names: of the parts.
     sort: model, score or view; needed only where parts of several sorts have a name.
+
+    Raises ConfigError as `run`.
+
+    >>> @parametrize("edges")
+    ... def test_contract(check):
+    ...     check()
     """
     import pytest
 
@@ -105,7 +130,11 @@ def parametrize(*names: str, sort: str | None = None) -> Callable[[Any], Any]:
 
 
 def listed() -> list[dict[str, Any]]:
-    """Return all parts as JSON-able rows: sort, name, line, origin, and error, which is None for one that works."""
+    """Return all parts as JSON-able rows: sort, name, line, origin, and error, which is None for one that works.
+
+    >>> [row["name"] for row in listed() if row["sort"] == "view"]
+    ['pixels', 'deskewed', 'normalised', 'edges']
+    """
     rows = []
     for sort, registry in REGISTRIES.items():
         for name in registry.names():

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from anomalae import cards, text
 from anomalae.datasets.classes import Chosen, Classes, choose_classes
 from anomalae.datasets.splits import split_indices
 from anomalae.errors import DataError
@@ -20,6 +21,9 @@ class Part:
 
     images: uint8 (N, 28, 28), light on dark.
     labels: int64 or str (N,).
+
+    >>> Part(np.zeros((5, 28, 28), np.uint8), np.array([0, 0, 1, 1, 1]))
+    <Part 5 images, classes 0, 1>
     """
 
     images: np.ndarray
@@ -27,6 +31,19 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        return f"<Part {self._summary}>"
+
+    def _repr_html_(self) -> str:
+        return cards.card(f"Part: {self._summary}", self._gallery(f"the first {min(len(self), cards.MOST)}"))
+
+    @property
+    def _summary(self) -> str:
+        return f"{text.plural(len(self), 'image')}, {text.some_classes(np.unique(self.labels).tolist())}"
+
+    def _gallery(self, title: str, most: int = cards.MOST) -> str:
+        return cards.gallery(self.images[:most], self.labels[:most].tolist(), title)
 
     def take(self, indices: np.ndarray) -> Part:
         """Return the images at these indices, in this order."""
@@ -39,6 +56,14 @@ class OneClassSplit:
 
     train, validation, calibration: normal images only.
     test: the whole test part of the data set, all classes.
+    normal: the normal classes.
+    anomalous: all other classes.
+    seed: of the division of the training images.
+
+    >>> from anomalae import load_dataset
+    >>> split = load_dataset("digits").one_class(anomalous=[8])
+    >>> split.normal, len(split.train), len(split.test)
+    ((0, 1, 2, 3, 4, 5, 6, 7, 9), 965, 539)
     """
 
     train: Part
@@ -49,16 +74,46 @@ class OneClassSplit:
     anomalous: Classes
     seed: int
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(part)} {name}" for name, part in self._normal_parts.items())
+        return (
+            f"<OneClassSplit {sizes} and {len(self.test)} test images; normal {text.some_classes(self.normal)}; "
+            f"anomalous {text.some_classes(self.anomalous)}; seed {self.seed}>"
+        )
+
+    def _repr_html_(self) -> str:
+        is_normal = np.isin(self.test.labels, self.normal)
+        parts = self._normal_parts | {
+            "test, normal": self.test.take(np.flatnonzero(is_normal)),
+            "test, anomalous": self.test.take(np.flatnonzero(~is_normal)),
+        }
+        title = f"One-class split: normal {text.some_classes(self.normal)}; seed {self.seed}"
+        shown = [
+            part._gallery(f"{name}: {text.plural(len(part), 'image')}", most=10)
+            for name, part in parts.items()
+        ]
+        return cards.card(title, "".join(shown))
+
+    @property
+    def _normal_parts(self) -> dict[str, Part]:
+        return {"train": self.train, "validation": self.validation, "calibration": self.calibration}
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A labelled data set.
 
     name: a name of DATASETS, or the absolute path of a folder.
+    train: what may be learned from, all classes.
+    test: what is scored, all classes.
     classes: those of both parts together, in order.
     provenance: JSON-able: `name`, `root` (folder where the files lie, None if bundled), `sha256` and `counts` by part,
         `verified` (whether the content was compared with a hash of the official files), and for folders `preprocess`
         and `polarity`.
+
+    >>> from anomalae import load_dataset
+    >>> load_dataset("digits")
+    <Dataset digits: 1258 train and 539 test images, classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9>
     """
 
     name: str
@@ -66,6 +121,28 @@ class Dataset:
     test: Part
     classes: Classes
     provenance: dict[str, Any]
+
+    def __repr__(self) -> str:
+        name, sizes = printable(self.name), f"{len(self.train)} train and {len(self.test)} test images"
+        return f"<Dataset {name}: {sizes}, {text.some_classes(self.classes)}>"
+
+    def _repr_html_(self) -> str:
+        values = {
+            "training images": text.count(len(self.train)),
+            "test images": text.count(len(self.test)),
+            "classes": text.count(len(self.classes)),
+            "from": self.provenance.get("root") or "bundled",
+            "official files": "yes, hashes compared" if self.provenance.get("verified") else "",
+        }
+        labels = self.train.labels
+        # Whatever class has no training image shows none.
+        first = [
+            int(np.argmax(labels == name)) for name in self.classes[: cards.MOST] if np.any(labels == name)
+        ]
+        part = self.train.take(np.array(first, dtype=np.intp))
+        return cards.card(
+            f"Data set {self.name}", cards.facts(values), part._gallery("the first of each class")
+        )
 
     def one_class(
         self, normal: Chosen | None = None, anomalous: Chosen | None = None, seed: int = 0
@@ -78,7 +155,8 @@ class Dataset:
         normal, anomalous: a class, several, or a text such as "0,4-6"; the other one is None.
         seed: of the division, at least 0.
 
-        Raises DataError for an unknown class, and if no class is left to be normal or to be anomalous.
+        Returns the one-class problem. Raises DataError for an unknown class, and if no class is left to be normal or
+        to be anomalous.
         """
         chosen, rest = choose_classes(normal, anomalous, self.classes, self.name)
         for name in chosen:

@@ -101,7 +101,13 @@ def export(
     classes: only these; None is all.
 
     Returns the paths, by class and index. Raises DataError for a file that is there with something else, before
-    anything is written, for a class that the part lacks and for a folder that cannot be written.
+    anything is written, for a class that the part lacks and for a folder that cannot be written; ConfigError for a
+    limit below 1.
+
+    >>> from anomalae import load_dataset
+    >>> paths = export(load_dataset("digits").test, "images", limit=10)
+    >>> [path.as_posix() for path in paths[:2]]
+    ['images/0/00009.png', 'images/1/00000.png']
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit {limit}: must be at least 1")

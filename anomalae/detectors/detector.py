@@ -14,7 +14,7 @@ import torch
 
 from anomalae import runs
 from anomalae.datasets.splits import split_indices
-from anomalae.detectors import fitting, saving
+from anomalae.detectors import described, fitting, saving
 from anomalae.detectors.batches import SCORING_BATCH, batches
 from anomalae.detectors.ensemble import Ensemble
 from anomalae.detectors.saving import Fitted
@@ -68,6 +68,12 @@ class Detector:
         self.device = choose_device(device)
         self.threads = threads
         self._fitted: Fitted | None = None
+
+    def __repr__(self) -> str:
+        return described.line(self)
+
+    def _repr_html_(self) -> str:
+        return described.card(self)
 
     # --- what it is -------------------------------------------------------------------------------------------
 

@@ -46,7 +46,14 @@ def judge(
     Returns a row an input, in their order, and what they were judged by. Raises ConfigError for a rule that the
     detector lacks, and for an alpha or FDR out of range.
 
-    >>> rows = judge(detector, list(read_inputs(["images/"]))).rows  # doctest: +SKIP
+    >>> from anomalae import load_dataset
+    >>> from anomalae.datasets import export
+    >>> from anomalae.images.inputs import read_inputs
+    >>> split = load_dataset("digits").one_class(normal=[0])
+    >>> detector = Detector(epochs=2, hidden=(32,), latent_dim=8).fit(split.train.images)
+    >>> inputs = list(read_inputs(export(split.test, "images", limit=5)))
+    >>> [row.path for row in judge(detector, inputs).rows][:2]
+    ['images/0/00009.png', 'images/1/00000.png']
     """
     rule = detector.check_rule(rule)
     check_alpha(alpha)
@@ -83,6 +90,13 @@ def write_heatmaps(
     on_drawn: called now and then with the number of images drawn.
 
     Returns the files. Raises BundleError where they cannot be written, ConfigError for a rule that the detector lacks.
+
+    >>> from anomalae import load_dataset
+    >>> split = load_dataset("digits").one_class(normal=[0])
+    >>> detector = Detector(epochs=2, hidden=(32,), latent_dim=8).fit(split.train.images)
+    >>> inputs = [Input("seven.png", split.test.images[0], None)]
+    >>> [path.as_posix() for path in write_heatmaps(Path("heatmaps"), detector, inputs)]
+    ['heatmaps/00000_seven.png']
     """
     rule = detector.check_rule(rule)
     try:

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from anomalae.datasets.splits import split_indices
+from anomalae.detectors import described
 from anomalae.detectors.batches import agreeing, blocks, noise
 from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation import conformal
@@ -72,11 +73,25 @@ class TableDetector:
     training, so that it cannot go along with a far one by extrapolating: only the error sees how far that is.
 
     Scores are computed on the CPU, in double precision; a row's is the same bits alone and among any others.
+
+    device: auto, cpu, cuda or mps, where it is trained.
+    threads: CPU threads of PyTorch; None leaves them as they are.
+    asked: settings by name, see `table_settings`.
+
+    Raises ConfigError for a device that is not there; `fit` does for a setting that tables do not have.
+
+    >>> rows = np.random.default_rng(0).normal(size=(60, 4))
+    >>> detector = TableDetector(epochs=5).fit(rows)
+    >>> detector.score(rows).shape, detector.p_values(rows[:1] + 100).tolist()
+    ((60,), [0.047619047619047616])
     """
 
     def __init__(self, *, device: str = "auto", threads: int | None = None, **asked: Any) -> None:
         self.device, self.threads, self.asked = choose_device(device), threads, asked
         self.history: list[Epoch] = []
+
+    def __repr__(self) -> str:
+        return described.table_line(self)
 
     def fit(self, rows: np.ndarray) -> TableDetector:
         """Train on rows, finite numbers (N, features), N at least 3; returns self.

@@ -82,7 +82,15 @@ def smallest_alpha(n: int) -> float:
 def calibration_warning(n: int, alpha: float) -> str | None:
     """Return one line if `n` calibration images are fewer than MIN_CALIBRATION or cannot flag at `alpha`, else None.
 
+    n: number of calibration images.
+    alpha: false-alarm level, in (0, 1).
+
     Raises ConfigError if alpha is not in (0, 1).
+
+    >>> calibration_warning(12, alpha=0.05)
+    '12 calibration images cannot flag at alpha 0.05: the smallest alpha that can flag is 0.0770'
+    >>> calibration_warning(600, alpha=0.05) is None
+    True
     """
     check_alpha(alpha)
     smallest = _smallest_shown(n)
@@ -156,12 +164,16 @@ def false_alarm_band(
     alpha: false-alarm level, in (0, 1).
     level: probability with which the band holds the rate, in (0, 1).
 
-    `threshold` at `alpha` from the calibration images, applied to the others, raises a beta-binomial number of false
-    alarms: with `k = floor(alpha (n + 1))` the chance of a false alarm is itself drawn, from Beta(k, n + 1 - k), with
-    the calibration set. The band holds for scores without ties (tied scores give fewer alarms), and says nothing of
+    `threshold` at `alpha` from the calibration images, applied to the others, raises a beta-binomial number of alarms:
+    with `k = floor(alpha (n + 1))` the chance of a false one is itself drawn, from Beta(k, n + 1 - k), with the
+    calibration set. The band holds for scores without ties (tied scores give fewer alarms), and says nothing of
     other kinds of images.
 
     Raises ConfigError if a count is below 1, or alpha or level is not in (0, 1).
+
+    >>> low, high = false_alarm_band(n_calibration=592, n_test=980, alpha=0.05)
+    >>> round(low, 3), round(high, 3)
+    (0.029, 0.072)
     """
     # This import is slow, and scoring does without it.
     from scipy.stats import betabinom

@@ -20,6 +20,10 @@ def delong_covariance(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> tuple
     Returns AUCs (M,) and their covariance (M, M), in O(M N log N) by midranks.
 
     Raises DataError as `evaluate`, or with fewer than two images of a kind.
+
+    >>> auc, covariance = delong_covariance([[1, 3, 2, 4], [1, 2, 3, 4]], [False, False, True, True])
+    >>> auc.tolist(), covariance.shape
+    ([0.75, 1.0], (2, 2))
     """
     values = real_array("scores", scores, ndim=2)
     truth = check_truth(is_anomaly, values.shape[1:])

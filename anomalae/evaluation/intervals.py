@@ -45,6 +45,10 @@ def delong_interval(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike, level: flo
     2 min(T, 1 - T), which gives A = 1/2; and for r = 1 it is Markov's inequality, P(A >= a) <= T / a.
 
     Raises ConfigError if level is not in (0, 1); DataError as `evaluate`, or without images of a kind.
+
+    >>> low, high = delong_interval([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
+    >>> low < 0.75 < high
+    True
     """
     check_fraction("level", level)
     values = real_array("scores", scores, ndim=1)
@@ -78,6 +82,9 @@ def bootstrap_interval(
     resamples, seed, level: as for `mean_auc_interval`.
 
     Raises as `mean_auc_interval`.
+
+    >>> bootstrap_interval([0.1, 0.2, 0.8, 0.9], [False, False, True, True], resamples=100)
+    (1.0, 1.0)
     """
     values = real_array("scores", scores, ndim=1)
     truth = check_truth(is_anomaly, values.shape)
@@ -108,6 +115,12 @@ def mean_auc_interval(
 
     Raises ConfigError if level is not in (0, 1) or resamples below 1; DataError as `evaluate`, or if a row
     holds one kind of image only.
+
+    >>> labels = np.arange(90) % 3
+    >>> scores = np.random.default_rng(0).normal(size=(3, 90))
+    >>> low, high = mean_auc_interval(scores, labels != np.arange(3)[:, None], labels, resamples=100)
+    >>> 0.3 < low < high < 0.7
+    True
     """
     check_fraction("level", level)
     if resamples < 1:
@@ -155,6 +168,10 @@ def roc_band(
     References: M. Fay, M. Proschan, E. Brittain, "Combining one-sample confidence procedures for inference in the
     two-sample case", Biometrics 71 (2015); R. Hilgers, "Distribution-free confidence bounds for ROC curves",
     Methods of Information in Medicine 30 (1991).
+
+    >>> low, high = roc_band(np.arange(40), np.arange(40) >= 20, fpr=[0.1, 0.5])
+    >>> bool(low[0] < low[1] < 1), high.tolist()
+    (True, [1.0, 1.0])
     """
     check_fraction("level", level)
     values = real_array("scores", scores, ndim=1)

@@ -3,7 +3,7 @@
 Knows no model and no file. Anomalies are the positives throughout, and a higher score is more anomalous.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from anomalae.errors import ConfigError, DataError
+from anomalae.evaluation import described
 from anomalae.evaluation.checks import (
     Bools,
     Floats,
@@ -33,6 +34,9 @@ class ClassResult:
     n: images of the class.
     roc_auc: in [0, 1]; None without normal images.
     roc_auc_interval: lo, hi.
+
+    >>> evaluate([0.1, 0.4, 0.8], [False, True, True], labels=["a", "b", "c"]).per_class["b"].roc_auc
+    1.0
     """
 
     n: int
@@ -53,11 +57,16 @@ class Evaluation:
     threshold: an image is flagged if its score is above it.
     false_alarm_rate: flagged share of the normal images; None without a threshold.
     detection_rate: flagged share of the anomalies; None without a threshold.
+    n_normal, n_anomalous: numbers of images.
     per_class: anomalous classes in natural order; empty without labels.
     scores: float64 (N,), higher = more anomalous.
     is_anomaly: bool (N,).
     labels: (N,); None where there are none.
     p_values: (N,) in [0, 1]; None where there are none.
+
+    >>> evaluation = evaluate([0.1, 0.4, 0.8], [False, False, True], threshold=0.5)
+    >>> evaluation.roc_auc, evaluation.flagged.tolist()
+    (1.0, [False, False, True])
     """
 
     roc_auc: float | None
@@ -72,10 +81,16 @@ class Evaluation:
     n_normal: int
     n_anomalous: int
     per_class: dict[str, ClassResult]
-    scores: Floats = field(repr=False)
-    is_anomaly: Bools = field(repr=False)
-    labels: npt.NDArray[Any] | None = field(repr=False)
-    p_values: Floats | None = field(repr=False)
+    scores: Floats
+    is_anomaly: Bools
+    labels: npt.NDArray[Any] | None
+    p_values: Floats | None
+
+    def __repr__(self) -> str:
+        return described.line(self)
+
+    def _repr_html_(self) -> str:
+        return described.card(self)
 
     @property
     def flagged(self) -> Bools:
@@ -158,8 +173,9 @@ def evaluate(
     `fpr_at_95_tpr` is read off the full empirical ROC curve, no point dropped and none interpolated: the
     smallest FPR among the points with TPR >= 0.95.
 
-    Raises ConfigError if alpha or level is not in (0, 1) or the threshold is not finite; DataError if arrays
-    are empty, differ in length, or hold what is neither a finite score nor a truth value.
+    Returns the numbers, with the arrays they were made of. Raises ConfigError if alpha or level is not in (0, 1) or
+    the threshold is not finite; DataError if arrays are empty, differ in length, or hold what is neither a finite
+    score nor a truth value.
 
     >>> result = evaluate([0.1, 0.4, 0.35, 0.8], [False, False, True, True], threshold=0.5)
     >>> result.roc_auc, result.false_alarm_rate, result.detection_rate

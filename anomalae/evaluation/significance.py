@@ -22,6 +22,9 @@ class DelongTest(NamedTuple):
     difference: AUC of a minus AUC of b, in [-1, 1].
     z: standard normal if the AUCs are equal.
     p_value: two-sided, in [0, 1].
+
+    >>> DelongTest(difference=0.01, z=1.2, p_value=0.23).p_value
+    0.23
     """
 
     difference: float
@@ -39,7 +42,11 @@ def delong_test(scores_a: npt.ArrayLike, scores_b: npt.ArrayLike, is_anomaly: np
     undefined (one image of a kind), p is Hoeffding's bound for a two-sample U-statistic in [-1, 1] (1963),
     `2 exp(-r difference**2 / 2)` with r = min(anomalies, normals), at most 1, and z the normal deviate of it.
 
-    Raises DataError as `delong_interval`.
+    Returns the difference, z and p. Raises DataError as `delong_interval`.
+
+    >>> test = delong_test([1, 3, 2, 4], [1, 2, 3, 4], [False, False, True, True])
+    >>> test.difference, 0 < test.p_value <= 1
+    (-0.25, True)
     """
     a = real_array("scores_a", scores_a, ndim=1)
     b = real_array("scores_b", scores_b, ndim=1)
@@ -60,7 +67,11 @@ def delong_test(scores_a: npt.ArrayLike, scores_b: npt.ArrayLike, is_anomaly: np
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct several p-values by Holm's step-down method, in their order: the family-wise error rate is held.
+    """Correct several p-values by Holm's step-down method: the family-wise error rate is held.
+
+    p_values: in [0, 1], as many as there are tests.
+
+    Returns the corrected ones, in their order.
 
     Reference: S. Holm, Scandinavian Journal of Statistics 6 (1979).
 

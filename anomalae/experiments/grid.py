@@ -23,11 +23,21 @@ DEVELOPMENT_ANOMALIES = 10_000
 class Grid:
     """A grid says what is trained and scored.
 
-    part: `test`, or `development` (validation normals, and up to 10,000 train-part images of the other classes as
-    anomalies), on which settings are compared so that the test part is used once.
+    dataset: from which all problems are made.
     classes: each is the one normal (or anomalous) class of its problems.
+    seeds: of the splits and the trainings, none twice.
     settings: its seed is replaced by each of `seeds`.
+    part: `test`, or `development` (validation normals, and up to 10,000 train-part images of the other classes as
+        anomalies), on which settings are compared so that the test part is used once.
+    alpha: false-alarm level, above 0 and below 1.
     side: whether the classes are normal in turn, the rest anomalous, or the other way round.
+
+    Raises ConfigError for another part or side, and for classes or seeds that are none or named twice.
+
+    >>> from anomalae import load_dataset
+    >>> grid = Grid(load_dataset("digits"), classes=(0, 1), seeds=(0,), settings=Settings.of())
+    >>> grid.normal(1)
+    (1,)
     """
 
     dataset: Dataset
@@ -62,7 +72,7 @@ class Grid:
         }
 
     def split(self, chosen: int | str, seed: int) -> OneClassSplit:
-        """Return the one-class problem in which this class is the normal (or the anomalous) one."""
+        """Return the one-class problem in which `chosen` is the normal (or the anomalous) class, split by `seed`."""
         return self.dataset.one_class(**{self.side: [chosen]}, seed=seed)
 
     def normal(self, chosen: int | str) -> tuple[int | str, ...]:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from anomalae import runs
+from anomalae import cards, runs, text
 from anomalae.datasets.load import DATASETS, Dataset, OneClassSplit, Part, load_dataset
 from anomalae.detectors.detector import Detector
-from anomalae.errors import ConfigError, DataError
+from anomalae.errors import AnomalaeError, ConfigError, DataError
 from anomalae.evaluation import conformal
 from anomalae.evaluation.metrics import Evaluation, evaluate
 from anomalae.images.sources import Canonical
@@ -71,6 +71,29 @@ class Run:
         """
         folder = runs.resolve(run, Path(runs_dir))
         return cls(folder, device=device, threads=threads, data_dir=data_dir, progress=progress)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    def _repr_html_(self) -> str | None:
+        try:
+            settings, data = self.record.settings, self.record.data
+            kept = results.read_evaluation_document(self.folder)
+        except AnomalaeError:
+            # A notebook shows the line then; what is wrong is said by whoever needs the run.
+            return None
+        values = {
+            "model": f"{settings.short} ({settings.kind.title})",
+            "score": settings.rule,
+            "data": data.name or "arrays",
+            "normal": text.listed(data.normal),
+            "images": f"{text.count(data.n_train)} training, {text.count(data.n_test)} test",
+            "test ROC-AUC": kept
+            and f"{text.number(kept['roc_auc'])} {text.interval(kept['roc_auc_interval'], brackets=True)}",
+            "trained": f"{text.moment(self.record.created)}, {text.duration(self.record.seconds)}",
+            "folder": self.folder,
+        }
+        return cards.card(f"Run {self.name}", cards.facts(values))
 
     @property
     def name(self) -> str:

@@ -96,6 +96,12 @@ def train_and_keep(
 
     Raises ConfigError for a device that is not there, BundleError for a name that is taken or a folder that cannot be
     written, DataError for classes that the data set lacks, TrainingError when the loss is no longer finite.
+
+    >>> from anomalae import load_dataset
+    >>> settings = Settings.of(epochs=2, hidden=(32,), latent_dim=8)
+    >>> run = train_and_keep(load_dataset("digits"), settings, normal=[0])
+    >>> run, run.evaluation().n_anomalous
+    (Run('runs/digits-0-ae'), 486)
     """
     watcher = watcher or Unwatched()
     choose_device(device)
@@ -135,7 +141,19 @@ def resume(
     threads: CPU threads of PyTorch; None takes as many as the training had.
     progress: called while files are downloaded.
 
-    Raises BundleError for a run that is finished, locked or broken, DataError when its data are gone or have changed.
+    Returns the run. Raises BundleError for a run that is finished, locked or broken, DataError when its data are gone
+    or have changed.
+
+    >>> from anomalae import load_dataset
+    >>> class Interrupt(Watcher):
+    ...     def on_epoch(self, state):
+    ...         raise KeyboardInterrupt
+    >>> settings = Settings.of(epochs=2, hidden=(32,), latent_dim=8)
+    >>> try:
+    ...     train_and_keep(load_dataset("digits"), settings, normal=[0], watcher=Interrupt())
+    ... except KeyboardInterrupt:
+    ...     resume("runs/digits-0-ae")
+    Run('runs/digits-0-ae')
     """
     folder = Path(folder)
     if runs.is_finished(folder):

@@ -10,10 +10,19 @@ from anomalae.settings import NetworkSettings
 
 
 class Autoencoder(nn.Module):
-    """x -> z = e(x) -> y = sigmoid(d(z)); trained on the squared error of y and the clean x.
+    """An autoencoder embeds an image, z = e(x), and rebuilds it from there, y = sigmoid(d(z)).
 
-    With corrupted inputs it is the denoising autoencoder of Vincent et al. (ICML 2008).
-    `channels`: of what is rebuilt, see `anomalae.models.views`.
+    It is trained on the squared error of y and the clean x. With corrupted inputs it is the denoising autoencoder of
+    Vincent et al. (ICML 2008).
+
+    architecture: dense or conv.
+    hidden: units of each hidden layer, or channels where it is convolutional.
+    latent_dim: width of the embedding.
+    channels: maps of what is rebuilt, see `anomalae.models.views`.
+
+    >>> network = Autoencoder("dense", (8,), latent_dim=2)
+    >>> network.reconstruct(torch.zeros(5, 1, 28, 28)).shape
+    torch.Size([5, 1, 28, 28])
     """
 
     def __init__(

@@ -36,7 +36,9 @@ class Latents(NamedTuple):
 
 
 class AuxiliaryVAE(GaussianLatents):
-    """p(x, z) = p(x | z) p(z) as in the VAE; q(z | x) = integral of q(z | a, x) q(a | x) over a, no longer Gaussian.
+    """An auxiliary variable a makes the posterior of a VAE more than Gaussian: q(z | x) = E_q(a | x) [q(z | a, x)].
+
+    What the model says of x stays that of the VAE: p(x, z) = p(x | z) p(z).
 
     The bound needs a guess p(a | x, z) of which a led to z, and changes nothing in what the model says of x:
 
@@ -47,6 +49,20 @@ class AuxiliaryVAE(GaussianLatents):
     q(z | a, x), and z to those of p(a | x, z), is added to what x alone says: with both at zero this is the VAE.
 
     A draw has the units of z first, then those of a.
+
+    architecture: dense or conv.
+    hidden: units of each hidden layer, or channels where it is convolutional.
+    latent_dim: units of z.
+    auxiliary_dim: units of a.
+    likelihood: name of p(x | z), of `anomalae.models.likelihoods.LIKELIHOODS`.
+    beta: weight of the KL term in training, at least 0.
+    samples: draws of the bank by which images are scored, at least 1.
+    seed: of the bank.
+    channels: maps of what is rebuilt, see `anomalae.models.views`.
+
+    >>> network = AuxiliaryVAE("dense", (8,), 2, 3, "bernoulli", beta=1.0, samples=4, seed=0)
+    >>> network.reconstruct(torch.zeros(5, 1, 28, 28)).shape
+    torch.Size([5, 1, 28, 28])
     """
 
     def __init__(
@@ -75,7 +91,11 @@ class AuxiliaryVAE(GaussianLatents):
         return features, self.encoder[-1](features), self.auxiliary(features)
 
     def descend(self, inferred: tuple[Tensor, ...], draws: Tensor) -> Latents:
-        """Draw a, then z given a, then guess a given z, by standard normal draws (N, width) or (width,)."""
+        """Draw a, then z given a, then guess a given z.
+
+        inferred: of the images, by `infer`.
+        draws: standard normal, (N, width) or (width,).
+        """
         features, alone, auxiliary = inferred
         of_z, of_a = self.parts(draws)
         mean, log_variance = gaussian(auxiliary)

@@ -25,6 +25,11 @@ class Network(Protocol):
     """A network of one kind, an `nn.Module` besides (`state_dict`, `parameters`, `train`, `to` and so on).
 
     Images are float32 (N, 1, 28, 28) in [0, 1]; what is rebuilt has as many maps as the view asks for, C.
+
+    >>> network: Network = build(Settings.of(hidden=(8,), latent_dim=2).network("edges"))
+    >>> images = torch.zeros(5, 1, 28, 28)
+    >>> network.encode(images).shape, network.reconstruct(images).shape
+    (torch.Size([5, 2]), torch.Size([5, 4, 28, 28]))
     """
 
     def loss(self, corrupted: Tensor, clean: Tensor, source: torch.Generator, warmth: float) -> Tensor:
@@ -80,6 +85,11 @@ class DensityNetwork(Network, Protocol):
 
     `bank` (samples, width) holds the standard normal draws by which every image is scored, so that neither order nor
     the images beside it matter; it is saved with the weights. `likelihood(x, logits)` is log p(x | z).
+
+    >>> settings = Settings.of(model="vae", hidden=(8,), latent_dim=2, samples=4)
+    >>> network: DensityNetwork = build(settings.network("pixels"))
+    >>> network.bank.shape, network.width
+    (torch.Size([4, 2]), 2)
     """
 
     bank: Tensor
@@ -99,6 +109,7 @@ class DensityNetwork(Network, Protocol):
     def log_terms(self, target: Tensor, inferred: Inferred, draw: Tensor, prior_below: int = 0) -> LogTerms:
         """The three log-densities of `target` (N, C, 28, 28) by one draw (width,) for all images.
 
+        inferred: of the images, by `infer`.
         prior_below: of a hierarchy, how many of its lowest layers are drawn from the prior instead.
         """
         ...
@@ -121,7 +132,13 @@ _BUILDING = threading.Lock()
 
 
 def networks(settings: Settings) -> list[NetworkSettings]:
-    """The settings of each network of an ensemble: one view and a seed of its own each, view by view."""
+    """Return the settings of each network of an ensemble: one view and a seed of its own each, view by view.
+
+    settings: of the ensemble.
+
+    >>> [network.view for network in networks(Settings.of(views=("pixels", "edges"), members=2))]
+    ['pixels', 'pixels', 'edges', 'edges']
+    """
     views = [view for view in settings.views for _ in range(settings.members)]
     return [
         settings.network(view, seeds.member_seed(settings.seed, index)) for index, view in enumerate(views)
@@ -129,12 +146,18 @@ def networks(settings: Settings) -> list[NetworkSettings]:
 
 
 def build(settings: NetworkSettings) -> Any:
-    """The network of these settings, freshly initialised; its weights depend on the settings' seed alone.
+    """Return the network of these settings, freshly initialised; its weights depend on the settings' seed alone.
+
+    settings: of one network, see `networks`.
 
     Linear and convolutional layers are drawn by `initialise`; whatever else a kind of one's own draws as it is made
     comes from the global generator, which is seeded for it and put back.
 
     Raises PartError for a kind of one's own that fails, or makes something else than a network.
+
+    >>> network = build(Settings.of(hidden=(8,), latent_dim=2).network("pixels"))
+    >>> sum(weight.numel() for weight in network.parameters())
+    13378
     """
     with _BUILDING, torch.random.fork_rng(devices=[]):
         torch.set_rng_state(seeds.generator(settings.seed, seeds.WEIGHTS).get_state())

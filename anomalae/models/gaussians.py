@@ -71,7 +71,12 @@ class GaussianLatents(nn.Module):
         return [images.flatten(1), *activations, outputs[:, : self.latent_dim]]
 
     def minus_bound(self, clean: Tensor, logits: Tensor, kl: Tensor, warmth: float) -> Tensor:
-        """What a loss is made of: the images, logits of a sample's mean (N, 784) and its KL term (N,) -> (N,).
+        """What a loss is made of, (N,).
+
+        clean: the images that the likelihood is of, (N, channels, 28, 28).
+        logits: of a sample's mean, (N, channels * 784).
+        kl: its KL term, (N,).
+        warmth: weighs that term, with beta; in [0, 1].
 
         The likelihood's `GUIDE`, where it has one, adds squared pixel error: a training aid, no part of the ELBO.
         """

@@ -34,7 +34,9 @@ class Layer(NamedTuple):
 
 
 class LadderVAE(GaussianLatents):
-    """p(x, z) = p(x | z_1) p(z_1 | z_2) ... p(z_L), q(z | x) = q(z_L | x) q(z_{L-1} | z_L, x) ... q(z_1 | z_2, x).
+    """A ladder is a VAE with a hierarchy of latents: p(x, z) = p(x | z_1) p(z_1 | z_2) ... p(z_L).
+
+    Its posterior goes the same way down: q(z | x) = q(z_L | x) q(z_{L-1} | z_L, x) ... q(z_1 | z_2, x).
 
     A deterministic pass upwards gives each layer a Gaussian N(m_l(x), v_l(x)); the pass downwards multiplies it by
     the prior that the layer above gives: q(z_l | z_{l+1}, x) has the two precisions added, and the mean weighted by
@@ -42,8 +44,21 @@ class LadderVAE(GaussianLatents):
     their batch normalisation: its statistics would be those of the noisy images of training, not of the clean ones
     that are scored, and an image's loss would depend on its neighbours. Two layers are both in use without it.
 
-    `latent_dims` are units a layer, z_1 (next to the image) first; `latent_dim` is the first of them, and codes
-    are those of z_1. With one layer this is the plain VAE: the same weights by name, the same draws and bounds.
+    With one layer this is the plain VAE: the same weights by name, the same draws and bounds.
+
+    architecture: dense or conv.
+    hidden: units of each hidden layer, or channels where it is convolutional.
+    latent_dims: units a layer, z_1 (next to the image) first; `latent_dim` is the first of them, and codes are those
+        of z_1.
+    likelihood: name of p(x | z), of `anomalae.models.likelihoods.LIKELIHOODS`.
+    beta: weight of the KL term in training, at least 0.
+    samples: draws of the bank by which images are scored, at least 1.
+    seed: of the bank.
+    channels: maps of what is rebuilt, see `anomalae.models.views`.
+
+    >>> network = LadderVAE("dense", (8,), (4, 2), "bernoulli", beta=1.0, samples=4, seed=0)
+    >>> network.reconstruct(torch.zeros(5, 1, 28, 28)).shape
+    torch.Size([5, 1, 28, 28])
     """
 
     def __init__(

@@ -15,12 +15,27 @@ from anomalae.settings import NetworkSettings
 
 
 class VariationalAutoencoder(GaussianLatents):
-    """z ~ N(0, I), x | z ~ a likelihood around sigmoid(d(z)), q(z | x) = N(mu(x), diag exp(v(x))).
+    """A variational autoencoder is a density of images with a Gaussian code: z ~ N(0, I), x | z around sigmoid(d(z)).
 
+    Its posterior is q(z | x) = N(mu(x), diag exp(v(x))), and
     ELBO(x) = E_q[log p(x | z)] - KL(q(z | x) || p(z)) <= log p(x): Kingma and Welling, "Auto-encoding variational
     Bayes", 2014; Rezende, Mohamed and Wierstra 2014. Trained on the denoising criterion of Im et al., "Denoising
     criterion for variational auto-encoding framework", AAAI 2017: q sees the corrupted image, the likelihood is the
     clean one's. Scoring encodes the image as it is.
+
+    architecture: dense or conv.
+    hidden: units of each hidden layer, or channels where it is convolutional.
+    latent_dim: units of z.
+    likelihood: name of p(x | z), of `anomalae.models.likelihoods.LIKELIHOODS`.
+    beta: weight of the KL term in training, at least 0.
+    samples: draws of the bank by which images are scored, at least 1.
+    seed: of the bank.
+    channels: maps of what is rebuilt, see `anomalae.models.views`.
+    width: units of all latents, where there are more than z's.
+
+    >>> network = VariationalAutoencoder("dense", (8,), 2, "bernoulli", beta=1.0, samples=4, seed=0)
+    >>> network.reconstruct(torch.zeros(5, 1, 28, 28)).shape
+    torch.Size([5, 1, 28, 28])
     """
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:

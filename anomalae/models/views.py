@@ -7,7 +7,7 @@ a view, write its functions and a View here, and a line in `anomalae.plugins.VIE
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -20,7 +20,13 @@ from anomalae.plugins import VIEWS
 
 
 def as_it_lies(maps: Tensor, images: Tensor, terms: bool) -> Tensor:
-    """Lay one map as it is, several into one: their absolute sum, with the sign of their sum."""
+    """Lay one map as it is, several into one: their absolute sum, with the sign of their sum.
+
+    maps: (N, channels, H, W).
+    images, terms: of no account; they are what `View.back` is called with.
+
+    Returns maps, (N, H, W).
+    """
     if maps.shape[1] == 1:
         return maps[:, 0]
     return maps.abs().sum(1) * torch.where(maps.sum(1) < 0, -1, 1)
@@ -48,10 +54,10 @@ class View:
 
     name: str
     line: str
-    source: Callable[[Tensor], Tensor]
-    target: Callable[[Tensor], Tensor] | None = None
+    source: Callable[[Tensor], Tensor] = field(repr=False)
+    target: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
     channels: int = 1
-    back: Callable[[Tensor, Tensor, bool], Tensor] = as_it_lies
+    back: Callable[[Tensor, Tensor, bool], Tensor] = field(default=as_it_lies, repr=False)
 
     def __post_init__(self) -> None:
         if self.channels < 1 or (self.target is None and self.channels != 1):

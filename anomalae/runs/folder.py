@@ -40,7 +40,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it can name a run: letters, digits, `.`, `_`, `+`, `-`, at most 100; else BundleError."""
+    """Return a name that can name a run.
+
+    name: at most 100 letters, digits, `.`, `_`, `+` or `-`, beginning with a letter or a digit.
+
+    Raises BundleError for any other name.
+
+    >>> check_name("mnist-0-ae")
+    'mnist-0-ae'
+    """
     if not _NAME.fullmatch(name):
         raise BundleError(
             f"run name {name!r}: must be at most 100 letters, digits, '.', '_', '+' or '-', "
@@ -50,24 +58,53 @@ def check_name(name: str) -> str:
 
 
 def slug(text: str) -> str:
-    """Return the text made fit to name a run: other characters become `_`, and it is cut to 80."""
+    """Return a text made fit to name a run: other characters become `_`, and it is cut to 80.
+
+    text: whatever it holds.
+
+    >>> slug("my digits/0")
+    'my_digits_0'
+    """
     return re.sub(r"[^A-Za-z0-9._+-]", "_", text).lstrip("._+-")[:80] or "run"
 
 
 def already_there(folder: Path) -> BundleError:
-    """Return the error for a name that is taken."""
+    """Return the error for a name that is taken.
+
+    folder: the one that is there.
+
+    >>> str(already_there(Path("runs/zero")))
+    'runs/zero: exists already'
+    """
     return BundleError(f"{folder}: exists already", advice="name")
 
 
 def check_free(runs_dir: Path, name: str) -> None:
-    """Raise BundleError unless `name` can name a run and none in `runs_dir` has it yet."""
+    """Raise BundleError unless `name` can name a run and none in `runs_dir` has it yet.
+
+    runs_dir: folder that holds the runs.
+    name: see `check_name`.
+
+    >>> check_free(Path("runs"), "zero")
+    """
     folder = runs_dir / check_name(name)
     if folder.exists():
         raise already_there(folder)
 
 
 def create(runs_dir: Path, name: str | None, automatic: str) -> Path:
-    """Make and return a new run folder: `name`, refused if it exists, or `automatic`, `automatic-2`, ..."""
+    """Make a new run folder.
+
+    runs_dir: folder that holds the runs; it is made where it is missing.
+    name: of the run, refused if it is taken; None takes the other one.
+    automatic: a name, counted up where it is taken: `automatic-2` and so on.
+
+    Returns the folder. Raises BundleError for a name that is taken or cannot name a run, and where nothing can be
+    written.
+
+    >>> [create(Path("runs"), None, "zero").as_posix() for _ in range(2)]
+    ['runs/zero', 'runs/zero-2']
+    """
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
         if name is not None:
@@ -89,7 +126,12 @@ def create(runs_dir: Path, name: str | None, automatic: str) -> Path:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove a run folder in which nothing but a lock was written."""
+    """Remove a run folder in which nothing but a lock was written.
+
+    folder: of the run. Anything else in it is an OSError, and nothing is lost.
+
+    >>> remove_empty(create(Path("runs"), None, "zero"))
+    """
     (folder / LOCK).unlink(missing_ok=True)
     folder.rmdir()
 
@@ -135,17 +177,35 @@ def delete(folder: Path) -> None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Tell whether the folder holds a run that was trained to its end."""
+    """Return whether the folder holds a run that was trained to its end.
+
+    folder: any path.
+
+    >>> is_finished(create(Path("runs"), None, "zero"))
+    False
+    """
     return os.path.isfile(folder / CONFIG)  # noqa: PTH113 - false, not an error, for a name that is too long
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Tell whether the folder holds a training that was interrupted, or is still going on."""
+    """Return whether the folder holds a training that was interrupted, or is still going on.
+
+    folder: any path.
+
+    >>> is_unfinished(create(Path("runs"), None, "zero"))
+    False
+    """
     return not is_finished(folder) and os.path.isfile(folder / CHECKPOINT)  # noqa: PTH113
 
 
 def list_runs(runs_dir: Path) -> list[Path]:
-    """Return folders of runs, finished or not, newest first. Empty where `runs_dir` does not exist."""
+    """Return folders of runs, finished or not, newest first.
+
+    runs_dir: folder that holds the runs; where it does not exist there are none.
+
+    >>> list_runs(Path("runs"))
+    []
+    """
     if not os.path.isdir(runs_dir):  # noqa: PTH112
         return []
     folders = [
@@ -166,6 +226,11 @@ def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:
     finished: whether an unfinished run is refused.
 
     Raises BundleError if there is none, or if it is unfinished where a finished one is needed.
+
+    >>> folder = create(Path("runs"), None, "zero")
+    >>> (folder / CONFIG).touch()
+    >>> resolve("zero", Path("runs")) == resolve(None, Path("runs")) == folder
+    True
     """
     if run is None:
         for folder in list_runs(runs_dir):
@@ -191,7 +256,12 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     folder: a run's, or one that is not there.
     write: called with the new folder, fills it.
 
-    If writing fails nothing has changed: an earlier run at `folder` stays whole.
+    Raises BundleError for a folder that is no run's, and where it cannot be written. An earlier run at `folder` stays
+    whole if writing fails.
+
+    >>> replace_folder(Path("runs/zero"), lambda place: (place / CONFIG).touch())
+    >>> is_finished(Path("runs/zero"))
+    True
     """
     if os.path.lexists(folder) and not (is_finished(folder) or is_unfinished(folder) or _is_empty(folder)):
         raise BundleError(f"{folder}: is no run folder, so it is not replaced")

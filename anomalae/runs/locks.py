@@ -15,9 +15,15 @@ LOCK = ".lock"  # file in the run folder
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold the folder for one training; the lock goes with its process, however that ends.
+    """Return a context that holds the folder for one training; the lock goes with its process, however that ends.
+
+    folder: of the run.
 
     Raises BundleError if another holds it.
+
+    >>> with lock(Path(".")):
+    ...     is_locked(Path("."))
+    True
     """
     held = FileLock(folder / LOCK)
     try:
@@ -31,7 +37,13 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Tell whether a training is at work on this run right now."""
+    """Return whether a training is at work on this run right now.
+
+    folder: of the run.
+
+    >>> is_locked(Path("."))
+    False
+    """
     if not (folder / LOCK).is_file():
         return False
     try:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalae import files, runs
+from anomalae import files, runs, text
 from anomalae.errors import AnomalaeError, BundleError
 from anomalae.evaluation.metrics import Evaluation, evaluate
 
@@ -199,6 +199,9 @@ class Comparison:
     rows: list[dict[str, Any]]
     # float64 (n_test,) of each method that has scores.
     scores: dict[str, np.ndarray]
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {text.listed(row['method'] for row in self.rows)}>"
 
 
 def write_comparison(folder: Path, document: dict[str, Any], scores: dict[str, np.ndarray]) -> None:

@@ -34,6 +34,13 @@ class Score:
     learned: names of the arrays that `learn` returns.
     least_images: training images that it needs.
     has_terms: whether it is a sum over pixels, so that `terms` gives a heatmap.
+
+    >>> class Ink(Score):
+    ...     name, line = "ink", "mean of the pixels"
+    ...     def score(self, seen, learned):
+    ...         return seen.source.double().cpu().mean((1, 2, 3))
+    >>> Ink()
+    <Score ink: mean of the pixels>
     """
 
     name: str
@@ -43,6 +50,9 @@ class Score:
     learned: tuple[str, ...] = ()
     least_images: int = 1
     has_terms: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Score {self.name}: {self.line}>"
 
     def fits(self, network: NetworkSettings) -> bool:
         """Whether a network of these settings has this score."""
@@ -57,7 +67,7 @@ class Score:
         return {}
 
     def score(self, seen: Evidence, learned: Arrays) -> Tensor:
-        """The scores of the images, float64 (N,), on the CPU; `learned` is what `learn` returned."""
+        """The scores of the images that are `seen`, float64 (N,), on the CPU; `learned` is what `learn` returned."""
         raise NotImplementedError
 
     def terms(self, seen: Evidence) -> Tensor | None:
@@ -71,11 +81,19 @@ class Score:
 
 @dataclass(frozen=True)
 class Bound:
-    """What a density says of a batch by each of the K draws of its bank."""
+    """What a density says of a batch by each of the K draws of its bank.
+
+    inferred: what its posterior needs of the images, see `anomalae.models.base.DensityNetwork.infer`.
+    kl_units: KL(q || p) of each latent unit, float64 (N, width), in nats.
+    terms: K, one of each draw.
+
+    >>> Bound(None, torch.ones(5, 8), ()).kl.tolist()
+    [8.0, 8.0, 8.0, 8.0, 8.0]
+    """
 
     inferred: Inferred
-    kl_units: Tensor  # float64 (N, width), in nats
-    terms: tuple[LogTerms, ...]  # K
+    kl_units: Tensor
+    terms: tuple[LogTerms, ...]
 
     @cached_property
     def kl(self) -> Tensor:
@@ -94,17 +112,24 @@ class Bound:
 
 
 class Evidence:
-    """What one network makes of one batch of images; each part is found when first asked for, and at most once."""
+    """What one network makes of one batch of images; each part is found when first asked for, and at most once.
+
+    network: see `anomalae.models.base.Network`.
+    settings: of this network.
+    images: float32 (N, 1, 28, 28) in [0, 1], on the network's device.
+    view: what it sees; that of the settings where none is given.
+
+    >>> from anomalae import Settings
+    >>> from anomalae.models import build
+    >>> settings = Settings.of(hidden=(8,), latent_dim=2).network("pixels")
+    >>> seen = Evidence(build(settings), settings, torch.zeros(5, 1, 28, 28))
+    >>> seen.rebuilt.shape
+    torch.Size([5, 1, 28, 28])
+    """
 
     def __init__(
         self, network: Any, settings: NetworkSettings, images: Tensor, view: View | None = None
     ) -> None:
-        """
-        network: see `anomalae.models.base.Network`.
-        settings: of this network.
-        images: float32 (N, 1, 28, 28) in [0, 1], on the network's device.
-        view: what it sees; that of the settings where none is given.
-        """
         self.images, self.settings = images, settings
         self.view = view or VIEWS[settings.view]
         self._network = network

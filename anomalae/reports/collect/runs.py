@@ -47,7 +47,15 @@ def run_report(
     device, threads, data_dir, progress: as for `Run`.
     pictures: whether there shall be any; without them the data are only read where the evaluation needs them.
 
-    Raises DataError where a run that was not evaluated has no data any more, BundleError for a broken run.
+    Returns what a page holds. Raises DataError where a run that was not evaluated has no data any more, and for one
+    that was trained on arrays; BundleError for a broken run.
+
+    >>> from anomalae import Settings, load_dataset
+    >>> from anomalae.experiments import train_and_keep
+    >>> settings = Settings.of(epochs=2, hidden=(32,), latent_dim=8)
+    >>> run = train_and_keep(load_dataset("digits"), settings, normal=[0])
+    >>> run_report(run.folder, pictures=False).trained.name
+    'digits-0-ae'
     """
     run = Run(folder, device=device, threads=threads, data_dir=data_dir, progress=progress)
     detector = run.detector
@@ -90,7 +98,20 @@ def run_report(
 
 
 def compare(reports: list[RunReport]) -> ComparisonReport:
-    """Set several runs side by side: in what their data differ, and paired tests where they do not."""
+    """Set several runs side by side: in what their data differ, and paired tests where they do not.
+
+    reports: of the runs, at least one; the others are set against the first.
+
+    Returns what a page holds.
+
+    >>> from anomalae import Settings, load_dataset
+    >>> from anomalae.experiments import train_and_keep
+    >>> digits, settings = load_dataset("digits"), Settings.of(epochs=2, hidden=(32,), latent_dim=8)
+    >>> runs = [train_and_keep(digits, settings, normal=[0], name=name) for name in ("first", "second")]
+    >>> comparison = compare([run_report(run.folder, pictures=False) for run in runs])
+    >>> [pair.name for pair in comparison.pairs]
+    ['second']
+    """
     names = distinct_names([report.trained.name for report in reports])
     reports = [
         dataclasses.replace(report, trained=dataclasses.replace(report.trained, name=name))

@@ -40,7 +40,19 @@ def scored_report(
     the scores of the pictures. Pictures are read again from their paths, prepared as in the run; where one is gone or
     has changed, its place says so.
 
-    Raises DataError for a file that is no such table and for one of another run, BundleError for a broken run.
+    Returns what a page holds. Raises DataError for a file that is no such table and for one of another run,
+    BundleError for a broken run.
+
+    >>> from anomalae import Settings, load_dataset
+    >>> from anomalae.datasets import export
+    >>> from anomalae.detectors import judge, judged_rows
+    >>> from anomalae.experiments import train_and_keep
+    >>> digits, settings = load_dataset("digits"), Settings.of(epochs=2, hidden=(32,), latent_dim=8)
+    >>> run = train_and_keep(digits, settings, normal=[0])
+    >>> inputs = list(read_inputs(export(digits.test, "images", limit=5)))
+    >>> judged_rows.write(Path("scores.csv"), judge(run.detector, inputs))
+    >>> len(scored_report(run.folder, Path("scores.csv")).rows)
+    5
     """
     rows = read_scores(file)
     detector = Detector.load(folder, device=device, threads=threads)
