@@ -35,9 +35,12 @@ ROOMS = (
     "anomalae.scores",
 )
 # Names that are not in this order yet, and rooms all of whose names are not.
-NOT_YET = ("anomalae.detectors.detector.Detector", "anomalae.images.check.", "anomalae.plots.")
+NOT_YET = ("anomalae.plots.",)
 # Classes whose arguments are described where their ranges are, for checks and command line alike.
-DESCRIBED = {"anomalae.settings.Settings": DESCRIPTIONS}
+DESCRIBED = {
+    "anomalae.settings.Settings": DESCRIPTIONS,
+    "anomalae.detectors.detector.Detector": DESCRIPTIONS,
+}
 
 # Methods whose arguments are described once, by the contract of networks.
 CONTRACTS = {**vars(Network), **vars(DensityNetwork)}

@@ -35,14 +35,19 @@ Arrays = dict[str, np.ndarray]
 class Detector:
     """A one-class detector: an autoencoder trained on normal images, with scores calibrated on others of them.
 
-    Its settings are keyword arguments; what is not given takes the measured default (see `anomalae.Settings`).
-
     Images are given in any of these forms: an array or tensor (N, 28, 28), (N, 1, 28, 28) or (N, 784), `uint8` or
     floats in [0, 1], light ink on a dark ground; one image of these, a PIL image, the path of a file or folder; a list
     of these; a DataLoader or any iterable of batches, each of them images or a tuple whose first part they are.
     Files and PIL images of any size are brought to that form; arrays too where `fit` was asked to `preprocess`.
 
     Scores are float64 (N,), higher = more anomalous.
+
+    device: auto, cpu, cuda or mps, with a number as in `cuda:1`, or a `torch.device`.
+    threads: CPU threads of PyTorch, at least 1; None leaves them as they are.
+
+    All other arguments are settings: each is listed below with its range and default (see `anomalae.Settings`).
+
+    Raises ConfigError for a setting that is unknown or out of its range, and for a device that is not there.
 
     >>> from anomalae import Detector, load_dataset
     >>> split = load_dataset("digits").one_class(normal=[0])
@@ -59,11 +64,7 @@ class Detector:
         threads: int | None = None,
         **settings: Unpack[SettingArguments],
     ) -> None:
-        """Take the settings; nothing is trained yet. Raises ConfigError for one that is unknown or out of its range.
-
-        device: auto, cpu, cuda or mps, with a number as in `cuda:1`, or a `torch.device`.
-        threads: CPU threads of PyTorch; None leaves them as they are.
-        """
+        """Take the settings; nothing is trained yet."""
         self.asked = Settings.of(**settings)
         self.device = choose_device(device)
         self.threads = threads

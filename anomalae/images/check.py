@@ -14,13 +14,15 @@ PIXELS = SIDE * SIDE
 
 
 def check_images(images: Any, what: str = "images", first: int = 0) -> np.ndarray:
-    """Check images and bring them to one shape, (N, 28, 28), contiguous; uint8, or float32 in [0, 1].
+    """Check images and bring them to one shape.
 
     images: uint8, any other integers in [0, 255] but 16 bit ones, or any float type in [0, 1]; shape (N, 28, 28),
         (N, 1, 28, 28) or (N, 784), N at least 1; an array or anything NumPy turns into one, a torch tensor (of any
         device, with gradient or without) included. They are not modified; the result may share their memory.
     what: how an error names them.
     first: the index of the first of them, where they are a part of more.
+
+    Returns them as (N, 28, 28), contiguous, uint8 or float32 in [0, 1].
 
     Raises ImageError for any other shape or type, and for a value that is not finite or lies outside [0, 1], with the
     index of the first image that holds one.

@@ -143,6 +143,10 @@ def check_deletable(folder: Path) -> list[Path]:
 
     Raises BundleError for a link, for a folder that is no run or holds anything besides, and while a training is at
     work on it.
+
+    >>> check_deletable(Path("runs"))
+    Traceback (most recent call last):
+    anomalae.errors.BundleError: runs: is no run folder, so it is not deleted
     """
     if folder.is_symlink():
         raise BundleError(f"{folder}: is a link, so it is not deleted: delete the run that it leads to")
@@ -165,6 +169,10 @@ def delete(folder: Path) -> None:
     folder: of the run, finished, interrupted or broken.
 
     Raises BundleError for what `check_deletable` refuses, and for a folder that cannot be written.
+
+    >>> delete(Path("runs"))
+    Traceback (most recent call last):
+    anomalae.errors.BundleError: runs: is no run folder, so it is not deleted
     """
     check_deletable(folder)
     try:
