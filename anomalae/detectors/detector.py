@@ -217,33 +217,75 @@ class Detector:
         return np.concatenate([first.picture(x).cpu().numpy() for x in batches(check_images(images))])
 
     def heatmap_rule(self, rule: str | None = None) -> str:
-        """The rule whose pixel terms are drawn for a rule: itself, or `smooth` where it is no sum over pixels."""
+        """The rule whose pixel terms are drawn for a rule: itself where it is a sum over pixels.
+
+        For `elbo`, `iwae` and `elbo-excess` it is `reconstruction-probability`, their part that lies in pixels; for
+        what has no such part (`kl`, `sap`, ...), or a network that does not show it, `smooth`. See `heatmap_note`.
+
+        rule: a score of this detector; None is the one it judges by.
+
+        Raises ConfigError for a rule that this detector lacks.
+        """
         rule = self.check_rule(rule)
-        return rule if SCORES[rule].has_terms else "smooth"
+        drawn = rule if SCORES[rule].has_terms else getattr(SCORES[rule], "drawn_as", "smooth")
+        return drawn if drawn in self.rules and self._ensemble.draws(drawn) else "smooth"
+
+    def heatmap_note(self, rule: str | None = None) -> str:
+        """What a heatmap of a rule shows, in words for people, as in "terms of smooth, which sum to the score".
+
+        rule: as for `heatmap`.
+
+        Raises ConfigError for a rule that this detector lacks.
+        """
+        rule, drawn = self.check_rule(rule), self.heatmap_rule(rule)
+        several = len(self._ensemble.members) > 1
+        if drawn == rule and SCORES[rule].has_terms:
+            note = f"terms of {rule}" if several else f"terms of {rule}, which sum to the score"
+        elif SCORES[drawn].has_terms:
+            note = f"terms of {drawn}, for {rule} is no sum over pixels"
+        else:
+            note = str(SCORES[rule].heat_line)
+        return f"mean over the members, each by what it usually scores: {note}" if several else note
 
     def heatmap(self, images: Any, rule: str | None = None) -> np.ndarray:
-        """Where the score comes from: float64 (N, 28, 28), signed, absolute values summing to the score.
+        """Where the score comes from: float64 (N, 28, 28), signed, the terms of `heatmap_rule`.
 
-        Positive where there is ink the model did not expect, negative where expected ink is missing. For a score
-        that is no sum over pixels (a density's) the terms of `smooth` are given: see `heatmap_rule`.
+        Positive where there is ink the model did not expect, negative where expected ink is missing. Absolute values
+        sum to the score of that rule. Of `reconstruction-probability`, which stands for `elbo` and its like, they sum
+        to what it is above the score of a perfect reconstruction, in nats: so
+
+            elbo = kl + what a perfect reconstruction would cost + sum of the absolute values,
+
+        where the second is a constant of the network, but for Bernoulli likelihoods, by which gray pixels cost something.
 
         Of an ensemble it is the mean of the members' heatmaps, weighed as their scores are, each laid over the image
         (a deskewed one sheared back, the maps of one place added up) and divided by what its member usually scores,
         so that a usual normal image sums to about 1; see `heatmap_level`.
+
+        images: as for `score`.
+        rule: a score of this detector; None is the one it judges by.
+
+        Raises ImageError for unusable images, ConfigError for a rule that this detector lacks.
         """
         rule, ensemble = self.heatmap_rule(rule), self._ensemble
         return np.concatenate([ensemble.terms(rule, x) for x in batches(check_images(images))])
 
     def heatmap_level(self, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> float:
-        """What the absolute terms of a heatmap sum to, about, at the threshold.
+        """What the absolute terms of a heatmap sum to, about, at the threshold of the rule that is drawn.
 
         It is the measure of the colour scale, see `anomalae.plots.heat_scale`. Where there is no threshold the
         largest calibration score stands in.
+
+        alpha: false-alarm level, above 0 and below 1.
+        rule: as for `heatmap`.
+
+        Raises ConfigError for an alpha out of range, and for a rule that this detector lacks.
         """
         rule = self.heatmap_rule(rule)
         level = self.threshold(alpha, rule)
         level = float(self.calibration_scores(rule).max()) if level is None else level
-        return self._ensemble.level(rule, level)
+        means = {name: float(scores.mean()) for name, scores in self._whole.calibration.items()}
+        return self._ensemble.level(rule, level, means)
 
     # --- the latent space -------------------------------------------------------------------------------------
 
