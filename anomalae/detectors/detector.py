@@ -256,7 +256,7 @@ class Detector:
 
             elbo = kl + what a perfect reconstruction would cost + sum of the absolute values,
 
-        where the second is a constant of the network, but for Bernoulli likelihoods, by which gray pixels cost something.
+        where the second is a constant of the network, but for Bernoulli likelihoods, which make gray pixels pay.
 
         Of an ensemble it is the mean of the members' heatmaps, weighed as their scores are, each laid over the image
         (a deskewed one sheared back, the maps of one place added up) and divided by what its member usually scores,

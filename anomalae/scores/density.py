@@ -17,7 +17,6 @@ from anomalae.models.likelihoods import Bernoulli
 from anomalae.scores.base import Arrays, Bound, Evidence, Score
 from anomalae.settings import MOST_LAYERS, PIXELS, NetworkSettings
 
-
 # The score whose terms the heatmaps of the others show: their part that lies in pixels.
 DRAWN = "reconstruction-probability"
 IN_NATS = "nats of each pixel above those of a perfect reconstruction"

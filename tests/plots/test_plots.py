@@ -209,7 +209,7 @@ def test_the_close_up_never_hides_a_curve(found: Evaluation, others: dict[str, E
         (evaluate(*sample(distance=0)), {}),
     ):
         (axes,) = plots.roc(one, baselines=more).axes
-        sizes.append([round(frame["box"][2], 3) for frame in plots.frames(axes.figure)[1:]])
+        sizes.append([round(frame["box"][2], 3) for frame in style.frames(axes.figure)[1:]])
         if axes.child_axes:
             (ground,) = axes.patches
             left, top = ground.get_x(), ground.get_y() + ground.get_height()
@@ -569,7 +569,7 @@ def test_any_script_is_written_without_a_word(
 
 def test_frames_say_where_a_point_is(found: Evaluation):
     figure = plots.scores(found)
-    (frame,) = plots.frames(figure)
+    (frame,) = style.frames(figure)
     axes = figure.axes[0]
     x, y = axes.transData.transform((1.0, 2.0)) / figure.bbox.size
     left, top, width, height = frame["box"]
