@@ -273,8 +273,8 @@ class Detector:
     def heatmap_level(self, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> float:
         """What the absolute terms of a heatmap sum to, about, at the threshold of the rule that is drawn.
 
-        It is the measure of the colour scale, see `anomalae.plots.heat_scale`. Where there is no threshold the
-        largest calibration score stands in.
+        It is the measure of the colour scale (`anomalae.plots.heat_scale`): the threshold of what the heatmaps of the
+        calibration images sum to. Where there is none, the largest of these stands in.
 
         alpha: false-alarm level, above 0 and below 1.
         rule: as for `heatmap`.
@@ -282,10 +282,9 @@ class Detector:
         Raises ConfigError for an alpha out of range, and for a rule that this detector lacks.
         """
         rule = self.heatmap_rule(rule)
-        level = self.threshold(alpha, rule)
-        level = float(self.calibration_scores(rule).max()) if level is None else level
-        means = {name: float(scores.mean()) for name, scores in self._whole.calibration.items()}
-        return self._ensemble.level(rule, level, means)
+        sums = self._ensemble.sums(rule, self._whole.calibration)
+        level = conformal.threshold(sums, alpha)
+        return float(sums.max()) if level is None else level
 
     # --- the latent space -------------------------------------------------------------------------------------
 

@@ -120,24 +120,25 @@ class Ensemble:
         """Whether every network has terms of this score; see `NetworkMember.draws`."""
         return all(network.draws(rule) for network in self.networks)
 
-    def level(self, rule: str, score: float, means: Mapping[str, float]) -> float:
-        """What the absolute terms of a heatmap sum to, about, where the ensemble's score is `score`.
+    def sums(self, rule: str, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+        """What the absolute terms of a heatmap sum to for images with these scores, float64 (N,); of several, about.
 
-        means: the ensemble's mean scores of calibration images, by rule.
+        scores: the ensemble's by every rule, float64 (N,).
         """
         in_nats = SCORES[rule].scale == "nats"
         if len(self.members) == 1:
-            return score - self.first.least(means) if in_nats else score
+            return scores[rule] - self.first.least(scores) if in_nats else scores[rule]
         shares = np.array([member.weight for member in self.members])
         spreads = self.standards[rule][:, 1]
         if not in_nats:
-            return float(np.exp(score * (shares @ spreads)))
-        # A network's nats, and the logarithm of what neighbours score, as far above the usual as the threshold is.
-        above = [
-            1 + score * spread / usual if isinstance(member, NetworkMember) else np.exp(score * spread)
-            for member, spread, usual in zip(self.members, spreads, self._usual(rule), strict=True)
-        ]
-        return float(shares @ np.array(above))
+            return np.asarray(np.exp(scores[rule] * (shares @ spreads)))
+        # A network's nats, and the logarithm of what neighbours score: as far above the usual as the ensemble's score.
+        total = np.zeros_like(scores[rule])
+        for member, spread, usual in zip(self.members, spreads, self._usual(rule), strict=True):
+            above = spread * scores[rule]
+            relative = 1 + above / usual if isinstance(member, NetworkMember) else np.exp(above)
+            total += member.weight * relative
+        return total
 
     def _usual(self, rule: str) -> np.ndarray:
         """What the absolute terms of each member usually sum to, for a normal image, float64 (M,)."""
@@ -147,8 +148,8 @@ class Ensemble:
         usual = []
         for place, member in enumerate(self.members):
             if isinstance(member, NetworkMember):
-                own = {name: float(standards[place, 0]) for name, standards in self.standards.items()}
-                usual.append(max(float(means[place]) - member.least(own), LEAST_SCORE))
+                own = {name: standards[place, :1] for name, standards in self.standards.items()}
+                usual.append(max(float((means[place] - member.least(own)).mean()), LEAST_SCORE))
             else:
                 usual.append(float(np.exp(means[place])))
         return np.array(usual)

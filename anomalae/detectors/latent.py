@@ -13,7 +13,7 @@ from anomalae.text import percent
 # Rows and columns of a walk; side of a plane.
 ROWS, STEPS, PLANE = 10, 11, 15
 # A row is shown if its ends differ by this share of the ink of a normal image.
-LEAST_CHANGE = 0.1
+LEAST_CHANGE = 0.25
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def traverse(detector: Detector, normals: Any) -> Traverse:
     normals: images (N, 28, 28) that say where codes lie: walks lead through their mean code, from the 1% to the 99% end
         of the codes along the unit or direction.
 
-    Returns up to 10 rows, of those whose ends differ by at least a tenth of a normal image's ink; one if there is none.
+    Returns up to 10 rows, of those whose ends differ by at least a quarter of a normal image's ink; one if none does.
     Raises ImageError for unusable images.
     """
     codes = detector.encode(normals).astype(np.float64)
@@ -64,18 +64,21 @@ def traverse(detector: Detector, normals: Any) -> Traverse:
     shown = order[: max(1, int((changes[order] >= LEAST_CHANGE * ink).sum()))]
     steps = [np.linspace(ends[0, row], ends[1, row], STEPS)[:, None] * directions[row] for row in shown]
     total = max(float(codes.var(axis=0).sum()), np.finfo(float).tiny)
+    shares = [percent(float(variance) / total) for variance in variances]
     rows = tuple(
-        f"{what} {row + first_number}\n{percent(float(variances[row]) / total)} of the variance\nchange {changes[row]:.0f} px"
+        f"{what} {row + first_number}\n{shares[row]} of the variance\nchange {changes[row]:.0f} px"
         for row in shown
     )
-    others = "the others at their mean" if what == "unit" else "a principal direction of the codes"
-    return Traverse(
-        np.stack([detector.decode(centre + step) for step in steps]),
-        rows,
-        np.linspace(-1, 1, STEPS),
-        f"Each {what} from the 1% (-1) to the 99% end (1) of the codes, {others}.\n"
-        f"Change: sum over pixels of |last - first|; a normal image has {ink:.0f} px of ink.",
+    if what == "unit":
+        title = "Each unit from the 1% (-1) to the 99% end (1) of its codes, the others at their mean."
+    else:
+        title = "Each principal direction of the codes, from their 1% (-1) to their 99% end (1)."
+    title += (
+        f"\nChange: sum over pixels of |last - first|. A normal image has {ink:.0f} px of ink; "
+        "what changes by less than a quarter of that is left out."
     )
+    images = np.stack([detector.decode(centre + step) for step in steps])
+    return Traverse(images, rows, np.linspace(-1, 1, STEPS), title)
 
 
 def _whole(detector: Detector, codes: np.ndarray) -> Traverse:

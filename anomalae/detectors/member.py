@@ -119,9 +119,9 @@ class NetworkMember:
         """Whether `terms` has something of this score: all of it, or what is above the least it could be."""
         return SCORES[rule].has_terms or self._exceeds(rule)
 
-    def least(self, means: Mapping[str, float]) -> float:
-        """The score in nats that a perfect reconstruction would have, for images with these mean scores by rule."""
-        return ReconstructionProbability.least(self.network, self.view.channels, means)
+    def least(self, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+        """What perfect reconstructions of images with these scores by rule would score, float64 (N,) or (1,)."""
+        return ReconstructionProbability.least(self.network, self.view.channels, scores)
 
     def _exceeds(self, rule: str) -> bool:
         return rule == DRAWN and ReconstructionProbability.has_excess_terms(self.network)

@@ -60,8 +60,8 @@ def scores(evaluation: Evaluation, *, rule: str = "", title: str = "", ax: Axes 
 
     >>> from anomalae import evaluate, plots
     >>> evaluation = evaluate([0.1, 0.4, 0.3, 0.9], is_anomaly=[False, False, True, True])
-    >>> plots.scores(evaluation, rule="mse").axes[0].get_xlabel()
-    'score mse, higher: more anomalous'
+    >>> plots.scores(evaluation, rule="mse").axes[0].get_ylabel()
+    '% of its kind in a bin'
     """
     values = evaluation.scores
     edges, logarithmic = _edges(values, evaluation.is_anomaly, evaluation.threshold)
@@ -94,6 +94,8 @@ def scores(evaluation: Evaluation, *, rule: str = "", title: str = "", ax: Axes 
     if ax is None:
         legend_below(figure, axes)
     else:
+        # Room for the legend above the bars.
+        axes.set_ylim(0, 1.5 * axes.get_ylim()[1])
         fit(axes)
     return figure
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from anomalae.errors import DataError
 from anomalae.plots import style
-from anomalae.plots.style import INK, new, panel
+from anomalae.plots.style import INK, fit, new, panel
 from anomalae.text import distinct_numbers, shortened
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def heat(terms: np.ndarray, scale: float) -> Pixels:
     Returns uint8 (H, W, 3).
 
     >>> heat(np.array([[-1.0, 0.0, 1.0]]), scale=1.0).tolist()
-    [[[5, 48, 97], [247, 247, 247], [103, 0, 31]]]
+    [[[5, 48, 97], [247, 246, 246], [103, 0, 31]]]
     """
     from matplotlib import colormaps
 
@@ -303,17 +303,23 @@ def strip(
     # In pixels of the images: from a row to the next.
     step = _STEP + 4.6 * lines
     inches = CELL / _STEP
-    broken = textwrap.wrap(note, max(40, int(16 * CELL * across)))
-    wide = max(CELL * across, 0.09 * len(title), 0.065 * max(map(len, broken), default=0))
-    figure, axes = panel(ax, wide + 0.2, inches * step * down + 0.2 + 0.3 * bool(title) + 0.18 * len(broken))
+    broken = "\n".join(textwrap.wrap(note, max(40, int(16 * CELL * across))))
+    longest = max(map(len, broken.split("\n")))
+    width = max(CELL * across, 0.1 * len(title), 0.068 * longest) + 0.3
+    height = inches * step * down + 0.3 + 0.3 * bool(title) + 0.2 * len(broken.split("\n"))
+    figure, axes = panel(ax, width, height)
     for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left, top = place % columns * _STEP, place // columns * step
         axes.imshow(gray(image), extent=(left, left + 28, top + 28, top), interpolation="none")
         axes.text(left + 14, top + 28.8, caption, ha="center", va="top", fontsize=7)
-    axes.set(xlim=(0, across * _STEP - 2), ylim=(down * step, 0))
+    axes.set(xlim=(0, across * _STEP - 2), ylim=(down * step, 0), anchor="NW")
     _bare(axes)
-    axes.set_title(title)
-    axes.set_xlabel("\n".join(broken), fontsize=8, loc="left")
+    if ax is None:
+        figure.suptitle(title, x=0.01, ha="left")
+        figure.supxlabel(broken, x=0.01, ha="left", fontsize=8)
+    else:
+        ax.set(title=title, xlabel=note)
+        fit(ax)
     return figure
 
 
@@ -348,15 +354,15 @@ def walk(
     >>> from anomalae import plots
     >>> figure = plots.walk(np.zeros((1, 3, 28, 28)), ["unit 4"], [-1, 0, 1])
     >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    ['-1', '0', '1']
+    ['-1.0', '0.0', '1.0']
     """
     count, across = images.shape[:2]
-    figure, axes = panel(ax, 0.62 * across + 1.7, 0.62 * count + 0.9)
+    names = distinct_numbers(rows) if isinstance(rows, np.ndarray) else list(rows)
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    figure, axes = panel(ax, 0.62 * across + 0.075 * longest + 0.3, 0.62 * count + 0.9)
     _mosaic(axes, [np.stack([gray(image) for image in line]) for line in images], across)
     axes.set_xticks(np.arange(across) * _STEP + 14, distinct_numbers(values))
-    axes.set_yticks(
-        np.arange(count) * _STEP + 14, distinct_numbers(rows) if isinstance(rows, np.ndarray) else list(rows)
-    )
+    axes.set_yticks(np.arange(count) * _STEP + 14, names)
     axes.tick_params(colors=INK)
     if ax is None:
         figure.suptitle(shortened(title, 60), x=0.01, ha="left")

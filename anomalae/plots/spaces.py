@@ -36,9 +36,9 @@ def principal_plane(codes: npt.ArrayLike) -> tuple[Floats, tuple[str, str]]:
 
     Returns (N, 1) or (N, 2), and two names. Raises DataError unless codes are finite, (N, D) with N, D >= 1.
 
-    >>> points, axes = principal_plane([[0, 0, 1], [0, 0, 3], [0, 2, 2]])
+    >>> points, axes = principal_plane([[0, 0, 4], [0, 3, 0], [0, -3, 0], [0, 0, -4]])
     >>> points.shape, axes[0]
-    ((3, 2), 'principal component 1: 50.0% of the variance')
+    ((4, 2), 'principal component 1: 64.0% of the variance')
     """
     array = np.asarray(codes, dtype=np.float64)
     if array.ndim != 2 or 0 in array.shape or not np.isfinite(array).all():
@@ -102,7 +102,7 @@ def latent(
         figure, panel_of_classes = panel(ax)
         _by_class(panel_of_classes, places, groups, axes)
         panel_of_classes.set_title(title)
-        fit(panel_of_classes)
+        fit(panel_of_classes, marker_scale=1.6)
     else:
         figure = new((1.0 if values is None else 1.75) * WIDTH, HEIGHT)
         panels = figure.subplots(1, 1 if values is None else 2, squeeze=False)[0]

@@ -15,7 +15,7 @@ import re
 import textwrap
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -47,11 +47,11 @@ ANOMALY = "#d55e00"
 MODEL = "#7d5cc6"
 # Other methods, each with a dash pattern of its own (on, off, ... in line widths); after the last comes the first.
 BASELINES: tuple[tuple[str, tuple[float, ...]], ...] = (
-    ("#0196fa", (5, 1.5)),
-    ("#f15242", (1.5, 1.5)),
-    ("#09a851", (7, 1.5, 1.5, 1.5)),
-    ("#726702", (3, 1.5)),
-    ("#e467af", (7, 1.5, 1.5, 1.5, 1.5, 1.5)),
+    ("#f15242", (5, 1.5)),
+    ("#09a851", (1.5, 1.5)),
+    ("#e467af", (7, 1.5, 1.5, 1.5)),
+    ("#0196fa", (3, 1.5)),
+    ("#726702", (7, 1.5, 1.5, 1.5, 1.5, 1.5)),
     ("#6d9e77", (1, 1)),
 )
 # Anomalous classes of the latent space, beside normal ones in NORMAL; each class has a marker of its own.
@@ -176,11 +176,12 @@ def legend_below(figure: Figure, axes: Axes, columns: int = 1, first: int = 0) -
     figure.legend(*_entries(axes, first), loc="outside lower center", ncols=columns)
 
 
-def fit(axes: Axes, first: int = 0) -> None:
+def fit(axes: Axes, first: int = 0, marker_scale: float = 1) -> None:
     """Break the texts of axes that were given to their size, and put the legend inside them, where it hides least.
 
     axes: with title and labels.
     first: number of the legend's entry that comes first.
+    marker_scale: how much larger markers are in the legend.
     """
     box = axes.get_window_extent()
     width, height = (72 * size / axes.figure.dpi for size in box.size)
@@ -191,7 +192,9 @@ def fit(axes: Axes, first: int = 0) -> None:
     if handles:
         lines = [_broken(text, 0.62 * width, 7) for text in texts]
         look: dict[str, Any] = {"frameon": True, "facecolor": PAPER, "framealpha": 0.8}
-        axes.legend(handles, lines, loc="best", fontsize=7, handlelength=1.8, **look).set_zorder(6)
+        look |= {"fontsize": 7, "handlelength": 1.8, "markerscale": marker_scale}
+        legend = axes.legend(handles, lines, loc="best", **look)
+        legend.set_zorder(6)
 
 
 def _entries(axes: Axes, first: int) -> tuple[list[Any], list[str]]:
@@ -211,40 +214,22 @@ def narrowed(name: object, most: int) -> str:
     ('class 7…set', '数…七')
     """
     line = printable(str(name))
-    if _columns(line) <= most:
+    if display_columns(line) <= most:
         return line
     head, tail = "", ""
     for character in line:
-        if _columns(head + character) > 2 * (most - 1) // 3:
+        if display_columns(head + character) > 2 * (most - 1) // 3:
             break
         head += character
     for character in reversed(line):
-        if _columns(head + character + tail) > most - 1:
+        if display_columns(head + character + tail) > most - 1:
             break
         tail = character + tail
     return f"{head.rstrip()}…{tail.lstrip()}"
 
 
-def make_room(axes: Axes, labels: Sequence[str]) -> None:
-    """Keep room left of the axes for labels in a script that the font lacks, whose boxes are narrower than its letters.
-
-    They are drawn by another font, with letters as wide as high, where an SVG is shown.
-    """
-    from matplotlib.patches import Rectangle
-    from matplotlib.transforms import ScaledTranslation, blended_transform_factory
-
-    size = 8.5
-    widest = max(
-        (_columns(label) * size / 2 for label in labels if _columns(label) > len(label)), default=0.0
-    )
-    if widest and axes.figure is not None:
-        inches = axes.figure.dpi_scale_trans
-        edge = ScaledTranslation(-(1.1 * widest + 6) / 72, 0, inches)
-        place = blended_transform_factory(axes.transAxes + edge, axes.transAxes)
-        axes.add_artist(Rectangle((0, 0), 0, 1, transform=place, fill=False, linewidth=0, clip_on=False))
-
-
-def _columns(line: str) -> int:
+def display_columns(line: str) -> int:
+    """Return the columns that a line takes where letters are of one width: Chinese and Japanese ones take two."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in line)
 
 
@@ -291,6 +276,12 @@ def save(figure: Figure, path: Path) -> None:
     path: ends in .png, .svg or .pdf.
 
     Raises ConfigError for another suffix, BundleError where it cannot be written.
+
+    >>> import tempfile
+    >>> from anomalae import plots
+    >>> figure = plots.matrix([[0.98]], rows=["a"], columns=["b"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plots.save(figure, Path(folder) / "matrix.png")
     """
     suffix = path.suffix.lower().lstrip(".")
     if suffix not in FORMATS:
@@ -307,7 +298,11 @@ def svg(figure: Figure, name: str = "figure") -> str:
     figure: drawn already.
     name: letters, digits, `-`, `_`; it begins every id, so that several figures fit one page.
 
-    Raises ConfigError for another name.
+    Returns the markup. Raises ConfigError for another name.
+
+    >>> from anomalae import plots
+    >>> plots.svg(plots.matrix([[0.98]], rows=["a"], columns=["b"]), "pairs").count("<svg")
+    1
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
         raise ConfigError(f"name {name!r}: must be letters, digits, '-' or '_', beginning with a letter")

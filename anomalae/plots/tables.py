@@ -17,8 +17,8 @@ from anomalae.plots.style import (
     NORMAL,
     PAPER,
     WIDTH,
+    display_columns,
     fit,
-    make_room,
     narrowed,
     new,
     panel,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # Most rows of the chart of classes; of more, those with the lowest ROC-AUC are drawn.
 MOST_CLASSES = 40
 # Columns of a name in the chart, as terminals count them: a Chinese character takes two.
-LABEL = 24
+LABEL = 36
 # Most columns of a matrix up to which the numbers are written into its cells.
 MOST_WRITTEN = 16
 
@@ -76,7 +76,7 @@ def classes(evaluation: Evaluation, *, title: str = "", ax: Axes | None = None) 
     rows = [(name, False) for name in normal] + [(name, True) for name in anomalous]
     labels = [narrowed(name, LABEL) + ("" if is_anomalous else " (normal)") for name, is_anomalous in rows]
     if ax is None:
-        wide = 0.07 * max(0, max(map(len, labels)) - 10)
+        wide = 0.07 * max(0, max(map(display_columns, labels)) - 10)
         figure = new((1.4 if rated and judged else 1.0) * WIDTH + wide, 1.2 + 0.24 * len(rows))
         panels = list(figure.subplots(1, rated + judged, squeeze=False, sharey=True)[0])
         figure.suptitle(title, x=0.01, ha="left")
@@ -90,7 +90,6 @@ def classes(evaluation: Evaluation, *, title: str = "", ax: Axes | None = None) 
         _shares(panels[-1], evaluation, rows, names)
     panels[0].set_yticks(range(len(rows)), labels)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
-    make_room(panels[0], labels)
     if left_out:
         note = f"{left_out} classes with higher ROC-AUC are not shown"
         if ax is None:

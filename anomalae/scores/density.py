@@ -7,9 +7,9 @@ the same. Of a hierarchy the KL is a mean over the draws too: see `kl_units` of 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, logsumexp
 
@@ -111,16 +111,16 @@ class ReconstructionProbability(DensityScore):
         return terms.unflatten(1, seen.target.shape[1:])
 
     @staticmethod
-    def least(network: Any, channels: int, means: Mapping[str, float]) -> float:
-        """The score that a perfect reconstruction would have, on average over images with these mean scores by rule.
+    def least(network: Any, channels: int, scores: Arrays) -> np.ndarray:
+        """What perfect reconstructions would score, float64 (N,) for images with these scores by rule, or (1,) for all.
 
         It depends on the image where the likelihood is Bernoulli: by `elbo - elbo-excess`, what gray pixels cost.
         """
         if isinstance(network.likelihood, Bernoulli):
-            return means["elbo"] - means["elbo-excess"]
+            return np.asarray(scores["elbo"] - scores["elbo-excess"])
         weights = next(iter(network.parameters()))
         with torch.no_grad():
-            return -float(network.likelihood.best(weights.new_zeros(channels * PIXELS)))
+            return -network.likelihood.best(weights.new_zeros(1, channels * PIXELS)).cpu().double().numpy()
 
 
 class KullbackLeibler(DensityScore):

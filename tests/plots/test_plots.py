@@ -439,7 +439,10 @@ def figures(found: Evaluation, others: dict[str, Evaluation]) -> dict[str, objec
         "reconstructions": plots.reconstructions(*pictures(10), captions, scale=1, title="x", groups=groups),
         "samples": plots.samples(pictures(5)[1], title="x"),
         "matrix": plots.matrix(table, range(10), range(10), title="digits"),
-        "walk": plots.walk(rng.uniform(size=(2, 5, 28, 28)), ["unit 1", "unit 2"], range(5), "x", "a note"),
+        "walk": plots.walk(
+            rng.uniform(size=(2, 5, 28, 28)), ["unit 1", "unit 2"], range(5), title="x", note="a note"
+        ),
+        "strip": plots.strip(pictures(5)[1], ["A\n0.123"] * 5, title="x", note="a note " * 20, columns=2),
     }
 
 
@@ -491,9 +494,11 @@ def test_colours_show_on_light_and_on_dark():
         style.GRID,
         style.PAPER,
         *drawn,
-        *(colour for colour, _ in style.CLASSES),
+        *style.CLASSES,
     ]
     assert len(set(kept_apart)) == len(kept_apart)
+    for colour in style.CLASSES:
+        assert min(contrast(colour, style.PAPER), contrast(colour, "#14171a")) >= 2, colour
 
 
 def test_an_svg_stands_alone_and_is_the_same_twice(

@@ -84,7 +84,7 @@ def command(
     figure = plots.strip(
         strip,
         [f"{name}\n{caption}" for name, caption in zip(names, captions, strict=True)],
-        title=f"{folder.name}: from {shortened(first.name)} to {shortened(second.name)}",
+        title=f"{folder.name}: from {shortened(first.name, 40)} to {shortened(second.name, 40)}",
         note=f"A and B: the images as they are; 0 to 1: codes on the line from A's to B's, decoded. {note}",
     )
     plots.save(figure, output)
