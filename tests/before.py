@@ -46,7 +46,9 @@ def of_detector(detector: Detector, images: np.ndarray) -> dict[str, Any]:
     drawn, rule = images[:DRAWN], detector.settings.rule
     held_out = {name: detector.calibration_scores(name) for name in detector.rules}
     scores, by_member = detector.score_all(images), detector.score_members(images)
-    heat = detector.heatmap(drawn)
+    # Of scores in nats heatmaps showed `smooth` before.
+    drawn_rule = "smooth" if "elbo" in detector.rules else rule
+    heat = detector.heatmap(drawn, drawn_rule)
     found = {
         "settings": detector.settings.to_dict(),
         "rule": rule,
@@ -65,7 +67,7 @@ def of_detector(detector: Detector, images: np.ndarray) -> dict[str, Any]:
         "members": by_member[rule],
         "heatmap": np.abs(heat).sum((1, 2)),
         "heatmap_signed": heat.sum((1, 2)),
-        "heatmap_level": detector.heatmap_level(ALPHA),
+        "heatmap_level": detector.heatmap_level(ALPHA, drawn_rule),
         "reconstruct": detector.reconstruct(drawn).mean((1, 2)),
         "encode": detector.encode(drawn),
         "decode": detector.decode(detector.encode(drawn)).mean((1, 2)),

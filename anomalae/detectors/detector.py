@@ -382,9 +382,14 @@ class Detector:
         return np.concatenate([first.picture(x).cpu().numpy() for x in self._batches(images)])
 
     def heatmap_rule(self, rule: str | None = None) -> str:
-        """Return the rule whose pixel terms are drawn for a rule: itself, or `smooth` where it is no sum over pixels.
+        """Return the rule whose pixel terms are drawn for a rule: itself where it is a sum over pixels.
 
-        rule: as for `score`. Raises ConfigError for one that the detector lacks.
+        For `elbo`, `iwae` and `elbo-excess` it is `reconstruction-probability`, their part that lies in pixels; for
+        what has no such part (`kl`, `sap`, ...), or a network that does not show it, `smooth`. See `heatmap_note`.
+
+        rule: a score of this detector; None is the one it judges by.
+
+        Raises ConfigError for a rule that this detector lacks.
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
@@ -393,21 +398,52 @@ class Detector:
         ('mse', 'smooth')
         """
         rule = self.check_rule(rule)
-        return rule if SCORES[rule].has_terms else "smooth"
+        drawn = rule if SCORES[rule].has_terms else getattr(SCORES[rule], "drawn_as", "smooth")
+        return drawn if drawn in self.rules and self._ensemble.draws(drawn) else "smooth"
+
+    def heatmap_note(self, rule: str | None = None) -> str:
+        """Say what a heatmap of a rule shows, in words for people.
+
+        rule: as for `heatmap`.
+
+        Raises ConfigError for a rule that this detector lacks.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.heatmap_note()
+        'terms of smooth, which sum to the score'
+        """
+        rule, drawn = self.check_rule(rule), self.heatmap_rule(rule)
+        several = len(self._ensemble.members) > 1
+        if drawn == rule and SCORES[rule].has_terms:
+            note = f"terms of {rule}" if several else f"terms of {rule}, which sum to the score"
+        elif SCORES[drawn].has_terms:
+            note = f"terms of {drawn}, for {rule} is no sum over pixels"
+        else:
+            note = str(SCORES[rule].heat_line)
+        return f"mean over the members, each by what it usually scores: {note}" if several else note
 
     def heatmap(self, images: Any, rule: str | None = None) -> np.ndarray:
-        """Show where the score comes from, pixel by pixel.
+        """Show where the score comes from, pixel by pixel: the terms of `heatmap_rule`.
 
-        For a score that is no sum over pixels (a density's) the terms of `smooth` are given: see `heatmap_rule`. Of an
-        ensemble it is the mean of the members' heatmaps, weighed as their scores are, each laid over the image (a
-        deskewed one sheared back, the maps of one place added up) and divided by what its member usually scores, so
-        that a usual normal image sums to about 1; see `heatmap_level`.
+        Positive where there is ink the model did not expect, negative where expected ink is missing. Absolute values
+        sum to the score of that rule. Of `reconstruction-probability`, which stands for `elbo` and its like, they sum
+        to what it is above the score of a perfect reconstruction, in nats: so
 
-        images: N of them, as for `score`.
-        rule: as for `score`.
+            elbo = kl + what a perfect reconstruction would cost + sum of the absolute values,
 
-        Returns float64 (N, 28, 28), signed, absolute values summing to the score: positive where there is ink the model
-        did not expect, negative where expected ink is missing. Raises what `score` raises.
+        where the second is a constant of the network, but for Bernoulli likelihoods, which make gray pixels pay.
+
+        Of an ensemble it is the mean of the members' heatmaps, weighed as their scores are, each laid over the image
+        (a deskewed one sheared back, the maps of one place added up) and divided by what its member usually scores,
+        so that a usual normal image sums to about 1; see `heatmap_level`.
+
+        images: as for `score`.
+        rule: a score of this detector; None is the one it judges by.
+
+        Returns float64 (N, 28, 28), signed. Raises ImageError for unusable images, ConfigError for a rule that this
+        detector lacks.
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
@@ -420,15 +456,15 @@ class Detector:
         return np.concatenate([ensemble.terms(rule, x) for x in self._batches(images)])
 
     def heatmap_level(self, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> float:
-        """Return what the absolute terms of a heatmap sum to, about, at the threshold.
+        """Return what the absolute terms of a heatmap sum to, about, at the threshold of the rule that is drawn.
 
-        It is the measure of the colour scale, see `anomalae.plots.heat_scale`. Where there is no threshold the
-        largest calibration score stands in.
+        It is the measure of the colour scale (`anomalae.plots.heat_scale`): the threshold of what the heatmaps of the
+        calibration images sum to. Where there is none, the largest of these stands in.
 
         alpha: false-alarm level, above 0 and below 1.
-        rule: as for `score`.
+        rule: as for `heatmap`.
 
-        Raises ConfigError for an alpha out of range and for a rule that the detector lacks.
+        Raises ConfigError for an alpha out of range, and for a rule that this detector lacks.
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
@@ -437,9 +473,9 @@ class Detector:
         True
         """
         rule = self.heatmap_rule(rule)
-        level = self.threshold(alpha, rule)
-        level = float(self.calibration_scores(rule).max()) if level is None else level
-        return self._ensemble.level(rule, level)
+        sums = self._ensemble.sums(rule, self._whole.calibration)
+        level = conformal.threshold(sums, alpha)
+        return float(sums.max()) if level is None else level
 
     # --- the latent space -------------------------------------------------------------------------------------
 

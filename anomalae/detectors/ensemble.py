@@ -109,19 +109,50 @@ class Ensemble:
         """
         shares = np.array([member.weight for member in self.members])
         if len(shares) > 1:
-            shares = shares / np.exp(self.standards[rule][:, 0])
+            shares = shares / self._usual(rule)
         terms = [
             share * member.terms(rule, images).numpy()
             for member, share in zip(self.members, shares, strict=True)
         ]
         return np.asarray(np.sum(terms, axis=0))
 
-    def level(self, rule: str, score: float) -> float:
-        """What the absolute terms of a heatmap sum to, about, where the ensemble's score is `score`."""
+    def draws(self, rule: str) -> bool:
+        """Whether every network has terms of this score; see `NetworkMember.draws`."""
+        return all(network.draws(rule) for network in self.networks)
+
+    def sums(self, rule: str, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+        """What the absolute terms of a heatmap sum to for images with these scores, float64 (N,); of several, about.
+
+        scores: the ensemble's by every rule, float64 (N,).
+        """
+        in_nats = SCORES[rule].scale == "nats"
         if len(self.members) == 1:
-            return score
+            return scores[rule] - self.first.least(scores) if in_nats else scores[rule]
         shares = np.array([member.weight for member in self.members])
-        return float(np.exp(score * (shares @ self.standards[rule][:, 1])))
+        spreads = self.standards[rule][:, 1]
+        if not in_nats:
+            return np.asarray(np.exp(scores[rule] * (shares @ spreads)))
+        # A network's nats, and the logarithm of what neighbours score: as far above the usual as the ensemble's score.
+        total = np.zeros_like(scores[rule])
+        for member, spread, usual in zip(self.members, spreads, self._usual(rule), strict=True):
+            above = spread * scores[rule]
+            relative = 1 + above / usual if isinstance(member, NetworkMember) else np.exp(above)
+            total += member.weight * relative
+        return total
+
+    def _usual(self, rule: str) -> np.ndarray:
+        """What the absolute terms of each member usually sum to, for a normal image, float64 (M,)."""
+        means = self.standards[rule][:, 0]
+        if SCORES[rule].scale == "error":
+            return np.asarray(np.exp(means))
+        usual = []
+        for place, member in enumerate(self.members):
+            if isinstance(member, NetworkMember):
+                own = {name: standards[place, :1] for name, standards in self.standards.items()}
+                usual.append(max(float((means[place] - member.least(own)).mean()), LEAST_SCORE))
+            else:
+                usual.append(float(np.exp(means[place])))
+        return np.array(usual)
 
 
 def network_names(settings: Settings) -> list[str]:

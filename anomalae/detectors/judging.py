@@ -107,7 +107,7 @@ def write_heatmaps(
     there = [
         (place, entry.name, entry.image) for place, entry in enumerate(inputs) if entry.image is not None
     ]
-    written = []
+    written, note = [], detector.heatmap_note(rule)
     for start in range(0, len(there), DRAWN):
         some = there[start : start + DRAWN]
         images = np.stack([image for *_, image in some])
@@ -115,7 +115,7 @@ def write_heatmaps(
         rebuilt, terms = detector.reconstruct(prepared), detector.heatmap(prepared, rule)
         for (place, name, image), reconstruction, term in zip(some, rebuilt, terms, strict=True):
             written.append(folder / f"{place:05d}_{slug(_stem(name))}.png")
-            write_png(written[-1], plots.heat_strip(image, reconstruction, term, scale))
+            write_png(written[-1], plots.heat_strip(image, reconstruction, term, scale, note))
         on_drawn(start + len(some))
     return written
 

@@ -16,6 +16,7 @@ from anomalae.errors import AnomalaeError, ConfigError
 from anomalae.models.base import DensityNetwork, Network
 from anomalae.plugins import SCORES, VIEWS
 from anomalae.scores.base import LEARNED_FROM, Evidence, Score
+from anomalae.scores.density import DRAWN, ReconstructionProbability
 from anomalae.settings import NetworkSettings
 
 ACTIVE = 0.01  # variance over images of a unit's posterior mean above which the unit counts as active
@@ -123,12 +124,28 @@ class NetworkMember:
         return {rule: torch.cat([part[rule] for part in parts]) for rule in rules}
 
     def terms(self, rule: str, images: Tensor) -> Tensor:
-        """The score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score."""
+        """The score's signed terms laid over the image, float64 (N, 28, 28).
+
+        Absolute values sum to the score; of one in nats to what it is above that of a perfect reconstruction.
+        """
         with _blamed(rule):
-            terms = SCORES[rule].terms(self.look(images))
+            seen = self.look(images)
+            exceeds = self._exceeds(rule)
+            terms = ReconstructionProbability.excess_terms(seen) if exceeds else SCORES[rule].terms(seen)
         if terms is None:
             raise ConfigError(f"score {rule!r}: is no sum over pixels, so it has no terms")
         return self.view.back(terms, images.cpu().double(), True)
+
+    def draws(self, rule: str) -> bool:
+        """Whether `terms` has something of this score: all of it, or what is above the least it could be."""
+        return SCORES[rule].has_terms or self._exceeds(rule)
+
+    def least(self, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+        """What perfect reconstructions of images with these scores by rule would score, float64 (N,) or (1,)."""
+        return ReconstructionProbability.least(self.network, self.view.channels, scores)
+
+    def _exceeds(self, rule: str) -> bool:
+        return rule == DRAWN and ReconstructionProbability.has_excess_terms(self.network)
 
     def picture(self, images: Tensor) -> Tensor:
         """What the network rebuilds, laid over the image: (N, 28, 28) in [0, 1]."""

@@ -82,6 +82,7 @@ def latent(run: Run) -> Figure:
     return plots.latent(
         points,
         test.labels[chosen],
+        normal=detector.data.normal,
         scores=evaluation.scores[chosen],
         axes=axes,
         title=f"{run.name}: codes of {len(chosen):,} test images",
@@ -95,16 +96,15 @@ def reconstructions(run: Run) -> Figure:
     picked = {name: which for name, which in examples.pick(evaluation, A_GROUP).items() if which.size}
     shown = np.unique(np.concatenate(list(picked.values())))
     images = run.dataset().test.images[shown]
-    rule = detector.heatmap_rule()
     return plots.reconstructions(
         images,
         detector.reconstruct(images),
         detector.heatmap(images),
         [_caption(evaluation, int(index)) for index in shown],
-        scale=plots.heat_scale(detector.heatmap_level(evaluation.alpha, rule)),
+        scale=plots.heat_scale(detector.heatmap_level(evaluation.alpha)),
         title=f"{run.name}: test images",
         groups={examples.TITLES[name]: np.searchsorted(shown, which) for name, which in picked.items()},
-        rule=rule,
+        note=detector.heatmap_note(),
     )
 
 
@@ -121,7 +121,8 @@ def _caption(evaluation: Evaluation, index: int) -> str:
 
 def samples(run: Run) -> Figure:
     """Draw samples from the prior of a model with a density."""
-    return plots.samples(run.detector.generate(SAMPLES), title=f"{run.name}: draws from the prior")
+    draws = run.detector.generate(SAMPLES)
+    return plots.samples(draws, title=f"{run.name}: {SAMPLES} draws from the prior, seed 0")
 
 
 def history(run: Run) -> Figure:
@@ -132,12 +133,18 @@ def history(run: Run) -> Figure:
 
 
 def traverse(run: Run) -> Figure:
-    """Draw each of the most active latent units walked through, the others held still."""
+    """Draw walks through the latent space: units of a model with a prior, else principal directions of the codes."""
     detector = run.detector
     data = detector.data
     split = run.dataset().one_class(normal=data.normal, seed=data.seed)
     walked = walks.traverse(detector, split.validation.images)
-    return plots.walk(walked.images, walked.rows, walked.values, run.name, walked.title)
+    return plots.walk(
+        walked.images,
+        walked.rows,
+        walked.values,
+        title=f"{run.name}: walks through the codes",
+        note=walked.title,
+    )
 
 
 FIGURES: dict[str, Callable[[Run], Figure]] = {

@@ -156,6 +156,10 @@ class AuxiliaryVAE(GaussianLatents):
         spread = latents.z_log_variance.sum(1) + latents.a_log_variance.sum(1)
         return LogTerms(likelihood, -exponents / 2 - half, -draw.square().sum() / 2 - spread / 2 - half)
 
+    def drawn_logits(self, inferred: tuple[Tensor, ...], draw: Tensor) -> Tensor:
+        """Return logits (N, channels * 784) of the mean that `inferred` and a draw (width,) lead to."""
+        return self.logits(self.descend(inferred, draw).z)
+
     def kl_units(self, inferred: tuple[Tensor, ...]) -> Tensor:
         """Return E_q[log q - log p] of each unit, z's then a's, in nats, float64 (N, width): a mean over the bank.
 

@@ -86,6 +86,9 @@ class DensityNetwork(Network, Protocol):
     `bank` (samples, width) holds the standard normal draws by which every image is scored, so that neither order nor
     the images beside it matter; it is saved with the weights. `likelihood(x, logits)` is log p(x | z).
 
+    Where the network has `drawn_logits(inferred, draw)` too, logits (N, C * 784) of the mean that a draw leads to, and
+    its likelihood `best` and `terms` as ours, a heatmap shows the score's own terms; else those of `smooth`.
+
     >>> settings = Settings.of(model="vae", hidden=(8,), latent_dim=2, samples=4)
     >>> network: DensityNetwork = build(settings.network("pixels"))
     >>> network.bank.shape, network.width

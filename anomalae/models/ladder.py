@@ -175,6 +175,10 @@ class LadderVAE(GaussianLatents):
             posterior += -units.square().sum() / 2 - spread.sum(1) / 2 - half
         return LogTerms(likelihood, prior, posterior)
 
+    def drawn_logits(self, inferred: tuple[Tensor, ...], draw: Tensor) -> Tensor:
+        """Return logits (N, channels * 784) of the mean that `inferred` and a draw (width,) lead to."""
+        return self.logits(self.descend(draw, inferred)[0].codes)
+
     def kl_units(self, inferred: tuple[Tensor, ...]) -> Tensor:
         """Return KL(q || p(z_l | z_{l+1})) of each latent unit, z_1's units first, in nats, float64 (N, width).
 

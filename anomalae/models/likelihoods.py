@@ -5,6 +5,10 @@ several channels one after another, D = channels * 784. The
 decoded mean is `y = sigmoid(a)`. The Gaussian and direction densities are with respect to Lebesgue measure on R^D,
 Bernoulli's with respect to counting on {0, 1}^D (used on gray levels, as is usual): nats of different likelihoods do
 not compare.
+
+`best` is the log-likelihood (...) of an image whose decoded mean is the image itself, and `terms` is where another mean
+costs more: signed, (..., D), absolute values summing to `best - log p(x | z)`; positive where the image has ink that
+the mean has not, negative where it lacks ink.
 """
 
 from __future__ import annotations
@@ -38,6 +42,11 @@ class Bernoulli(nn.Module):
         """Return the best log-likelihood of x under any y, at y = x: minus the entropies of its pixels, (...)."""
         return (torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).sum(-1)
 
+    def terms(self, x: Tensor, logits: Tensor) -> Tensor:
+        """Return the divergence of each pixel's y from x, (..., D), signed as x - y is."""
+        divergence = torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x) - x * logits + F.softplus(logits)
+        return _signed(divergence.clamp_min(0), x - torch.sigmoid(logits))
+
 
 class Gaussian(nn.Module):
     """`x ~ N(y, sigma^2 I)` with one learned sigma."""
@@ -51,6 +60,16 @@ class Gaussian(nn.Module):
         error = (x - torch.sigmoid(logits)).square().sum(-1)
         d = x.shape[-1]
         return -error / (2 * torch.exp(2 * self.log_sigma)) - d * self.log_sigma - d / 2 * LOG_2PI
+
+    def best(self, x: Tensor) -> Tensor:
+        """Return the log-density of x at y = x, the same for all x, (...)."""
+        d = x.shape[-1]
+        return torch.zeros_like(x[..., 0]) - d * self.log_sigma - d / 2 * LOG_2PI
+
+    def terms(self, x: Tensor, logits: Tensor) -> Tensor:
+        """Return `(x - y)^2 / (2 sigma^2)` of each pixel, (..., D), signed as x - y is."""
+        difference = x - torch.sigmoid(logits)
+        return difference * difference.abs() / (2 * torch.exp(2 * self.log_sigma))
 
 
 class SmoothGaussian(nn.Module):
@@ -78,6 +97,16 @@ class SmoothGaussian(nn.Module):
             - d * self.log_sigma
             - d / 2 * LOG_2PI
         )
+
+    def best(self, x: Tensor) -> Tensor:
+        """Return the log-density of x at y = x, the same for all x, (...)."""
+        d = x.shape[-1]
+        return torch.zeros_like(x[..., 0]) + self.log_det / 2 - d * self.log_sigma - d / 2 * LOG_2PI
+
+    def terms(self, x: Tensor, logits: Tensor) -> Tensor:
+        """Return the pixels' parts of `(x - y)' M (x - y) / (2 sigma^2)`, (..., D), signed as the blurred x - y is."""
+        parts = _parts(self.metric, x - torch.sigmoid(logits))
+        return parts / (2 * torch.exp(2 * self.log_sigma))
 
 
 class SmoothDirection(nn.Module):
@@ -119,6 +148,33 @@ class SmoothDirection(nn.Module):
         lengths = (self.metric.square(x) * self.metric.square(y)).clamp_min(1e-24).sqrt()
         cosine = self.metric.dot(x, y) / lengths
         return self.kappa * cosine + self.constant
+
+    def best(self, x: Tensor) -> Tensor:
+        """Return the log-density of x at y = x, the same for all x, (...)."""
+        return torch.full_like(x[..., 0], self.kappa + self.constant)
+
+    def terms(self, x: Tensor, logits: Tensor) -> Tensor:
+        """Return the pixels' parts of `kappa |x/|x|_M - y/|y|_M|_M^2 / 2 = kappa (1 - cos)`, (..., D), signed.
+
+        The sign is that of the difference of the two directions, blurred.
+        """
+        y = torch.sigmoid(logits)
+        x_length, y_length = (self.metric.square(v).sqrt()[..., None] for v in (x, y))
+        difference = x / x_length.where(x_length > 0, 1) - y / y_length.where(y_length > 0, 1)
+        # Against a blank image the cosine counts as 0, and the squared distance is 1, not 2.
+        half = torch.where(x_length > 0, 0.5, 1.0)
+        return self.kappa * half * _parts(self.metric, difference)
+
+
+def _signed(parts: Tensor, difference: Tensor) -> Tensor:
+    """Return parts, at least 0, with the signs of the difference."""
+    return torch.where(difference < 0, -parts, parts)
+
+
+def _parts(metric: SmoothMetric, difference: Tensor) -> Tensor:
+    """Return what each pixel adds to `difference' M difference`, (..., D), signed as the blurred difference is."""
+    blurred = metric.blur(difference)
+    return _signed(blurred.square() + metric.eps * difference.square(), blurred)
 
 
 def log_vmf(d: int, kappa: float) -> float:

@@ -86,6 +86,11 @@ class VariationalAutoencoder(GaussianLatents):
         posterior = -draw.square().sum() / 2 - log_variance.sum(1) / 2 - half
         return LogTerms(likelihood, prior, posterior)
 
+    def drawn_logits(self, inferred: tuple[Tensor, Tensor], draw: Tensor) -> Tensor:
+        """Return logits (N, channels * 784) of the mean decoded at `z = mean + deviation * draw`, of `inferred`."""
+        mean, log_variance = inferred
+        return self.logits(mean + torch.exp(log_variance / 2) * draw)
+
     def kl_units(self, inferred: tuple[Tensor, Tensor]) -> Tensor:
         """KL(q(z | x) || p(z)) of each latent unit, in closed form, in nats, float64 (N, latent_dim)."""
         mean, log_variance = (part.cpu().double() for part in inferred)

@@ -1,39 +1,35 @@
 """Figures and pictures. The only place that knows matplotlib, which is imported when one is made; never torch.
 
-Figures are `matplotlib.figure.Figure`, made without pyplot: no window, no global state. `save` and `svg` write them.
+Figures are matplotlib's, made without pyplot: no window, no global state. A notebook shows the one a cell ends with;
+`save` and `svg` write them. Those of one panel take `ax=`, axes of a figure of your own; that figure is then returned.
+
+>>> from anomalae import evaluate, plots
+>>> evaluation = evaluate([0.1, 0.4, 0.3, 0.9], is_anomaly=[False, False, True, True])
+>>> plots.svg(plots.roc(evaluation))[:4]
+'<svg'
 """
 
 from anomalae.plots.curves import pr, roc
 from anomalae.plots.distributions import calibration, scores
 from anomalae.plots.epochs import history
 from anomalae.plots.pictures import (
-    GAP,
-    HEAT,
-    ZOOM,
-    Pixels,
     gray,
-    grid,
     heat,
     heat_scale,
     heat_strip,
     reconstructions,
     samples,
+    strip,
     walk,
 )
 from anomalae.plots.spaces import latent, principal_plane
-from anomalae.plots.style import frames, save, svg
+from anomalae.plots.style import save, svg
 from anomalae.plots.tables import classes, matrix
 
 __all__ = [
-    "GAP",
-    "HEAT",
-    "ZOOM",
-    "Pixels",
     "calibration",
     "classes",
-    "frames",
     "gray",
-    "grid",
     "heat",
     "heat_scale",
     "heat_strip",
@@ -47,6 +43,11 @@ __all__ = [
     "samples",
     "save",
     "scores",
+    "strip",
     "svg",
     "walk",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

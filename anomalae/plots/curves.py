@@ -18,9 +18,10 @@ from anomalae.plots.style import (
     PAPER,
     WIDTH,
     close_up,
+    fit,
     legend_below,
     mark,
-    new,
+    panel,
 )
 from anomalae.text import interval, number, percent, shortened
 
@@ -46,17 +47,25 @@ def roc(
     baselines: Mapping[str, Evaluation] = NONE,
     title: str = "",
     name: str = "this run",
+    ax: Axes | None = None,
 ) -> Figure:
-    """Draw the ROC curve with its pointwise 95% band (`intervals.roc_band`), AUC with interval, and operating point.
+    """Draw the ROC curve with its pointwise 95% band, its area with interval, and the operating point.
 
-    The upper left corner is shown enlarged where the curves leave room for it.
+    The band is that of `anomalae.evaluation.intervals.roc_band`. The upper left corner is shown enlarged where the
+    curves leave room for it, in a figure of its own.
 
     evaluation: of the run.
-    baselines: other methods on the same images, as thin lines.
+    baselines: other methods on the same images by name, as thin lines.
     title: of the figure.
     name: of the run, in the legend.
+    ax: axes to draw into; None makes a figure.
 
-    Raises DataError if there are only normal or only anomalous images.
+    Returns the figure, or that of the axes. Raises DataError if there are only normal or only anomalous images.
+
+    >>> from anomalae import evaluate, plots
+    >>> evaluation = evaluate([0.1, 0.4, 0.3, 0.9], is_anomaly=[False, False, True, True])
+    >>> plots.roc(evaluation, title="ROC curve").axes[0].get_xlabel()
+    'false-positive rate: share of normal images above'
     """
     # This brings SciPy's statistics, which pictures do without.
     from anomalae.evaluation.intervals import roc_band
@@ -64,29 +73,31 @@ def roc(
     curve_of_run = evaluation.roc_curve()
     others = {label: other.roc_curve() for label, other in baselines.items()}
     band = roc_band(evaluation.scores, evaluation.is_anomaly, BAND)
-    figure = new(WIDTH, HEIGHT + 0.7 + 0.18 * len(baselines))
-    axes = figure.subplots()
+    figure, axes = panel(ax, WIDTH, HEIGHT + 0.7 + 0.18 * len(baselines))
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", title=title)
     axes.set_xlabel("false-positive rate: share of normal images above")
     axes.set_ylabel("true-positive rate: share of anomalies above")
-    side = _room([curve_of_run, *others.values(), (BAND, band[0], band[0])])
-    for panel in (axes, _upper_left(axes, side)) if side else (axes,):
-        tolerance = 0.002 if panel is axes else 0.002 * CLOSE_UP
-        panel.fill_between(BAND, *band, color=MODEL, alpha=0.2, linewidth=0, label="95% band, at each rate")
-        panel.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, label="chance")
+    side = _room([curve_of_run, *others.values(), (BAND, band[0], band[0])]) if ax is None else 0.0
+    for part in (axes, _upper_left(axes, side)) if side else (axes,):
+        tolerance = 0.002 if part is axes else 0.002 * CLOSE_UP
+        part.fill_between(BAND, *band, color=MODEL, alpha=0.2, linewidth=0, label="95% band, at each rate")
+        part.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, label="chance")
         for (label, other), look in zip(baselines.items(), _looks(), strict=False):
             fpr, tpr, _ = others[label]
-            panel.plot(
+            part.plot(
                 *_thinned(fpr, tpr, tolerance),
                 **look,
                 label=f"{shortened(label)}: AUC {number(other.roc_auc)}",
             )
-        panel.plot(curve_of_run[0], curve_of_run[1], color=MODEL, label=_auc(name, evaluation))
+        part.plot(curve_of_run[0], curve_of_run[1], color=MODEL, label=_auc(name, evaluation))
         if evaluation.false_alarm_rate is not None and evaluation.detection_rate is not None:
             fpr_here, tpr_here = evaluation.false_alarm_rate, evaluation.detection_rate
-            if panel is axes or (fpr_here <= CLOSE_UP and tpr_here >= 1 - CLOSE_UP):
-                panel.plot(fpr_here, tpr_here, **_POINT, label=_operating(evaluation))
-    legend_below(figure, axes, first=2 + len(baselines))
+            if part is axes or (fpr_here <= CLOSE_UP and tpr_here >= 1 - CLOSE_UP):
+                part.plot(fpr_here, tpr_here, **_POINT, label=_operating(evaluation))
+    if ax is None:
+        legend_below(figure, axes, first=2 + len(baselines))
+    else:
+        fit(axes, first=2 + len(baselines))
     return figure
 
 
@@ -97,19 +108,28 @@ def pr(
     baselines: Mapping[str, Evaluation] = NONE,
     title: str = "",
     name: str = "this run",
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw precision against recall, with the prevalence (chance) and the operating point.
 
     The axis of precision begins where the curves do.
 
-    evaluation, baselines, title, name: as for `roc`.
+    evaluation: of the run.
+    baselines: other methods on the same images by name, as thin lines.
+    title: of the figure.
+    name: of the run, in the legend.
+    ax: axes to draw into; None makes a figure.
 
-    Raises DataError if there are only normal or only anomalous images.
+    Returns the figure, or that of the axes. Raises DataError if there are only normal or only anomalous images.
+
+    >>> from anomalae import evaluate, plots
+    >>> evaluation = evaluate([0.1, 0.4, 0.3, 0.9], is_anomaly=[False, False, True, True])
+    >>> plots.pr(evaluation).axes[0].get_xlabel()
+    'recall: share of anomalies above'
     """
     curve_of_run = evaluation.pr_curve()
     others = {label: other.pr_curve() for label, other in baselines.items()}
-    figure = new(WIDTH, HEIGHT + 0.5 + 0.18 * len(baselines))
-    axes = figure.subplots()
+    figure, axes = panel(ax, WIDTH, HEIGHT + 0.5 + 0.18 * len(baselines))
     lowest = min(
         [evaluation.prevalence, *(precision.min() for precision, _, _ in [curve_of_run, *others.values()])]
     )
@@ -134,7 +154,10 @@ def pr(
             f"recall {percent(evaluation.detection_rate)}"
         )
         axes.plot(evaluation.detection_rate, precise, **_POINT, label=text)
-    legend_below(figure, axes, first=1 + len(baselines))
+    if ax is None:
+        legend_below(figure, axes, first=1 + len(baselines))
+    else:
+        fit(axes, first=1 + len(baselines))
     return figure
 
 

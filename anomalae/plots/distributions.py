@@ -18,13 +18,16 @@ from anomalae.plots.style import (
     NORMAL,
     PAPER,
     WIDTH,
+    fit,
     legend_below,
     log_axis,
     new,
+    panel,
 )
 from anomalae.text import percent, plural
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from anomalae.evaluation.metrics import Evaluation
@@ -42,7 +45,7 @@ CLOSE_UP = 0.1
 
 
 @style.figure
-def scores(evaluation: Evaluation, *, rule: str = "", title: str = "") -> Figure:
+def scores(evaluation: Evaluation, *, rule: str = "", title: str = "", ax: Axes | None = None) -> Figure:
     """Draw histograms of the scores of normal and anomalous images, each its own 100%, and the threshold.
 
     The axis is logarithmic where scores are positive and their bulk spans more than a factor of 8. One kind of image is
@@ -51,11 +54,18 @@ def scores(evaluation: Evaluation, *, rule: str = "", title: str = "") -> Figure
     evaluation: scores and truth, and the threshold where there is one.
     rule: the name of the score, for the axis.
     title: of the figure.
+    ax: axes to draw into; None makes a figure.
+
+    Returns the figure, or that of the axes.
+
+    >>> from anomalae import evaluate, plots
+    >>> evaluation = evaluate([0.1, 0.4, 0.3, 0.9], is_anomaly=[False, False, True, True])
+    >>> plots.scores(evaluation, rule="mse").axes[0].get_ylabel()
+    '% of its kind in a bin'
     """
     values = evaluation.scores
     edges, logarithmic = _edges(values, evaluation.is_anomaly, evaluation.threshold)
-    figure = new(WIDTH, HEIGHT)
-    axes = figure.subplots()
+    figure, axes = panel(ax)
     flagged = evaluation.flagged
     for kind, among, colour in (
         ("normal", ~evaluation.is_anomaly, NORMAL),
@@ -81,7 +91,12 @@ def scores(evaluation: Evaluation, *, rule: str = "", title: str = "") -> Figure
     if evaluation.threshold is not None:
         text = f"threshold {evaluation.threshold:.4g} at alpha {evaluation.alpha:g}: flagged on its right"
         axes.axvline(evaluation.threshold, color=INK, linewidth=1.2, dashes=(4, 2), label=text)
-    legend_below(figure, axes)
+    if ax is None:
+        legend_below(figure, axes)
+    else:
+        # Room for the legend above the bars.
+        axes.set_ylim(0, 1.5 * axes.get_ylim()[1])
+        fit(axes)
     return figure
 
 
@@ -114,17 +129,27 @@ def _edges(values: Floats, truth: npt.NDArray[np.bool_], threshold: float | None
 
 
 @style.figure
-def calibration(evaluation: Evaluation, *, n_calibration: int, title: str = "") -> Figure:
+def calibration(
+    evaluation: Evaluation, *, n_calibration: int, title: str = "", ax: Axes | None = None
+) -> Figure:
     """Draw the share of normal test images with a p-value of at most alpha, at every alpha: the false-alarm rate.
 
     For images like the calibration images it is alpha, within the 95% band of `conformal.false_alarm_band` at each
-    alpha: wider than for independent p-values, since these share a calibration set.
+    level, wider than for independent p-values, since these share a calibration set. A second panel shows alpha up to
+    0.1, in a figure of its own.
 
     evaluation: with p-values.
     n_calibration: number of calibration images, at least 1.
     title: of the figure.
+    ax: axes to draw into; None makes a figure.
 
-    Raises DataError without p-values or without normal images, ConfigError if n_calibration is below 1.
+    Returns the figure, or that of the axes. Raises DataError without p-values or without normal images, ConfigError if
+    n_calibration is below 1.
+
+    >>> from anomalae import evaluate, plots
+    >>> evaluation = evaluate([0.1, 0.4, 0.9], is_anomaly=[False, False, True], p_values=[0.9, 0.5, 0.1])
+    >>> len(plots.calibration(evaluation, n_calibration=9).axes)
+    2
     """
     if evaluation.p_values is None:
         raise DataError("this evaluation has no p-values: calibrate it against held-out normal images")
@@ -137,27 +162,32 @@ def calibration(evaluation: Evaluation, *, n_calibration: int, title: str = "") 
     p_values = np.sort(evaluation.p_values[~evaluation.is_anomaly])
     levels, low, high = _band(n_calibration, evaluation.n_normal)
     step: Literal["post"] | None = "post" if len(levels) == n_calibration + 2 else None
-    figure = new(1.6 * WIDTH, HEIGHT + 0.2)
-    axes, close = figure.subplots(1, 2)
+    if ax is None:
+        figure = new(1.6 * WIDTH, HEIGHT + 0.2)
+        axes, close = figure.subplots(1, 2)
+        top = max(
+            CLOSE_UP,
+            float((p_values <= CLOSE_UP).mean()),
+            high[np.searchsorted(levels, CLOSE_UP, side="right") - 1],
+        )
+        close.set(xlim=(0, CLOSE_UP), ylim=(0, min(1.01, 1.05 * top)))
+        close.set_title(f"alpha up to {CLOSE_UP:g}", fontweight="normal", fontsize=9)
+        panels = [axes, close]
+    else:
+        figure, axes = panel(ax)
+        panels = [axes]
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title=title)
-    top = max(
-        CLOSE_UP,
-        float((p_values <= CLOSE_UP).mean()),
-        high[np.searchsorted(levels, CLOSE_UP, side="right") - 1],
-    )
-    close.set(xlim=(0, CLOSE_UP), ylim=(0, min(1.01, 1.05 * top)))
-    close.set_title(f"alpha up to {CLOSE_UP:g}", fontweight="normal", fontsize=9)
     axes.set_ylabel("share of normal test images with p-value ≤ alpha")
-    for panel in (axes, close):
-        panel.set_xlabel("alpha")
-        panel.fill_between(
+    for part in panels:
+        part.set_xlabel("alpha")
+        part.fill_between(
             levels, low, high, step=step, color=MUTED, alpha=0.25, linewidth=0, label=_words(n_calibration)
         )
-        panel.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, label="alpha itself")
-        panel.ecdf(p_values, color=NORMAL, label=plural(p_values.size, "normal test image"))
+        part.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, label="alpha itself")
+        part.ecdf(p_values, color=NORMAL, label=plural(p_values.size, "normal test image"))
         if evaluation.threshold is not None and evaluation.false_alarm_rate is not None:
             text = f"at alpha {evaluation.alpha:g}: {percent(evaluation.false_alarm_rate)} false alarms"
-            panel.plot(
+            part.plot(
                 evaluation.alpha,
                 evaluation.false_alarm_rate,
                 "o",
@@ -168,7 +198,10 @@ def calibration(evaluation: Evaluation, *, n_calibration: int, title: str = "") 
                 zorder=5,
                 label=text,
             )
-    legend_below(figure, axes, first=2)
+    if ax is None:
+        legend_below(figure, axes, first=2)
+    else:
+        fit(axes, first=2)
     return figure
 
 

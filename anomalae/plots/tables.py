@@ -17,7 +17,11 @@ from anomalae.plots.style import (
     NORMAL,
     PAPER,
     WIDTH,
+    display_columns,
+    fit,
+    narrowed,
     new,
+    panel,
 )
 from anomalae.text import natural_order, percent, shortened
 
@@ -29,12 +33,14 @@ if TYPE_CHECKING:
 
 # Most rows of the chart of classes; of more, those with the lowest ROC-AUC are drawn.
 MOST_CLASSES = 40
+# Columns of a name in the chart, as terminals count them: a Chinese character takes two.
+LABEL = 36
 # Most columns of a matrix up to which the numbers are written into its cells.
 MOST_WRITTEN = 16
 
 
 @style.figure
-def classes(evaluation: Evaluation, *, title: str = "") -> Figure:
+def classes(evaluation: Evaluation, *, title: str = "", ax: Axes | None = None) -> Figure:
     """Draw ROC-AUC with 95% interval of each anomalous class against the normal images, and each class's share flagged.
 
     A panel the data cannot give (one kind of image, no threshold) is left out. Of more than 40 classes the 40 with
@@ -42,8 +48,15 @@ def classes(evaluation: Evaluation, *, title: str = "") -> Figure:
 
     evaluation: with labels.
     title: of the figure.
+    ax: axes to draw the first panel into, without the second; None makes a figure.
 
-    Raises DataError without labels, or when neither panel can be drawn.
+    Returns the figure, or that of the axes. Raises DataError without labels, or when neither panel can be drawn.
+
+    >>> from anomalae import evaluate, plots
+    >>> labels = ["a", "a", "b", "c"]
+    >>> evaluation = evaluate([0.1, 0.4, 0.3, 0.9], [False, False, True, True], labels, threshold=0.5)
+    >>> [label.get_text() for label in plots.classes(evaluation).axes[0].get_yticklabels()]
+    ['a (normal)', 'b', 'c']
     """
     names = evaluation.names
     if names is None:
@@ -58,24 +71,36 @@ def classes(evaluation: Evaluation, *, title: str = "") -> Figure:
     if left_out:
         anomalous = _hardest(evaluation, anomalous)
         normal = normal[: MOST_CLASSES - len(anomalous)]
-    normal = normal if judged else []
+    # Of normal classes there are shares alone.
+    normal = normal if judged and (ax is None or not rated) else []
     rows = [(name, False) for name in normal] + [(name, True) for name in anomalous]
-    figure = new(1.4 * WIDTH if rated and judged else WIDTH, 1.1 + 0.24 * len(rows))
-    panels = list(figure.subplots(1, rated + judged, squeeze=False, sharey=True)[0])
+    labels = [narrowed(name, LABEL) + ("" if is_anomalous else " (normal)") for name, is_anomalous in rows]
+    if ax is None:
+        wide = 0.07 * max(0, max(map(display_columns, labels)) - 10)
+        figure = new((1.4 if rated and judged else 1.0) * WIDTH + wide, 1.2 + 0.24 * len(rows))
+        panels = list(figure.subplots(1, rated + judged, squeeze=False, sharey=True)[0])
+        figure.suptitle(title, x=0.01, ha="left")
+    else:
+        figure, axes = panel(ax)
+        axes.set_title(title)
+        panels = [axes]
     if rated:
         _aucs(panels[0], evaluation, rows)
-    if judged:
+    if judged and (ax is None or not rated):
         _shares(panels[-1], evaluation, rows, names)
-    panels[0].set_yticks(
-        range(len(rows)), [shortened(name) + ("" if kind else " (normal)") for name, kind in rows]
-    )
+    panels[0].set_yticks(range(len(rows)), labels)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
-    panels[0].set_title(title)
     if left_out:
-        figure.supxlabel(f"{left_out} classes with higher ROC-AUC are not shown", fontsize=8, color=MUTED)
-    for panel in panels:
-        panel.grid(axis="y", visible=False)
-        panel.tick_params(axis="y", length=0)
+        note = f"{left_out} classes with higher ROC-AUC are not shown"
+        if ax is None:
+            figure.supxlabel(note, fontsize=8, color=MUTED)
+        else:
+            ax.set_xlabel(f"{ax.get_xlabel()}; {note}")
+    for part in panels:
+        part.grid(axis="y", visible=False)
+        part.tick_params(axis="y", length=0)
+    if ax is not None:
+        fit(ax)
     return figure
 
 
@@ -140,16 +165,26 @@ def matrix(
     row_label: str = "normal class",
     column_label: str = "anomalous class",
     number: str = "ROC-AUC",
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw a table of numbers as colours and, up to 16 columns, digits; NaN (the diagonal) is left empty.
 
     values: (R, C), in [0, 1] or NaN.
-    rows, columns: their names, R and C of them.
+    rows: names of the rows, R of them.
+    columns: names of the columns, C of them.
     title: of the figure.
-    row_label, column_label: of the axes.
+    row_label: of the axis of rows.
+    column_label: of the axis of columns.
     number: what the numbers are, for the bar of colours.
+    ax: axes to draw into; None makes a figure.
 
-    Raises DataError unless it is two-dimensional, with a name a row and a name a column, and holds a number.
+    Returns the figure, or that of the axes. Raises DataError unless the values are two-dimensional, with a name a row
+    and a name a column, and hold a number.
+
+    >>> from anomalae import plots
+    >>> figure = plots.matrix([[float("nan"), 0.98], [0.7, float("nan")]], rows=[0, 1], columns=[0, 1])
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['.980', '.700']
     """
     table = np.asarray(values, dtype=np.float64)
     if table.shape != (len(rows), len(columns)):
@@ -160,8 +195,7 @@ def matrix(
     low = min(low, 0.95)
     written = len(columns) <= MOST_WRITTEN
     cell = 0.46 if written else 0.2
-    figure = new(2.0 + cell * len(columns), 1.1 + min(cell, 0.34) * len(rows))
-    axes = figure.subplots()
+    figure, axes = panel(ax, 2.0 + cell * len(columns), 1.1 + min(cell, 0.34) * len(rows))
     mesh = axes.pcolormesh(
         np.ma.masked_invalid(table), cmap="cividis", vmin=low, vmax=1, edgecolors=PAPER, linewidth=1
     )

@@ -116,7 +116,7 @@ class Trained:
     normal: classes.
     model: in words.
     rule: of the score.
-    heat_rule: of the heatmaps: `rule`, or `smooth` where that is no sum over pixels.
+    heat_note: what the heatmaps show, in words.
     heat_scale: the pixel term at which a heatmap's colour is full.
     validation: of a vae: ELBO, its two parts, active units.
     loss_unit: of the history.
@@ -130,7 +130,7 @@ class Trained:
     anomalous: tuple[str, ...]
     model: str
     rule: str
-    heat_rule: str
+    heat_note: str
     heat_scale: float
     n_calibration: int
     layers: tuple[Layer, ...]

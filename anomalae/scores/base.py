@@ -34,6 +34,8 @@ class Score:
     learned: names of the arrays that `learn` returns.
     least_images: training images that it needs.
     has_terms: whether it is a sum over pixels, so that `terms` gives a heatmap.
+    drawn_as: the score whose terms a heatmap shows where this one has none.
+    heat_line: what such a heatmap shows, for people; left empty it says that this score is no sum over pixels.
 
     >>> class Ink(Score):
     ...     name, line = "ink", "mean of the pixels"
@@ -50,6 +52,8 @@ class Score:
     learned: tuple[str, ...] = ()
     least_images: int = 1
     has_terms: bool = False
+    drawn_as: str = "smooth"
+    heat_line: str = ""
 
     def __repr__(self) -> str:
         return f"<Score {self.name}: {self.line}>"

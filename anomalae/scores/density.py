@@ -7,13 +7,19 @@ the same. Of a hierarchy the KL is a mean over the draws too: see `kl_units` of 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import torch
 from torch import Tensor, logsumexp
 
 from anomalae.models.likelihoods import Bernoulli
 from anomalae.scores.base import Arrays, Bound, Evidence, Score
-from anomalae.settings import MOST_LAYERS, NetworkSettings
+from anomalae.settings import MOST_LAYERS, PIXELS, NetworkSettings
+
+# The score whose terms the heatmaps of the others show: their part that lies in pixels.
+DRAWN = "reconstruction-probability"
+IN_NATS = "nats of each pixel above those of a perfect reconstruction"
 
 
 class DensityScore(Score):
@@ -41,6 +47,8 @@ class Elbo(DensityScore):
 
     name = "elbo"
     line = "minus the evidence lower bound"
+    drawn_as = DRAWN
+    heat_line = f"{IN_NATS}; the KL term of elbo lies in no pixel"
 
     def score(self, seen: Evidence, learned: Arrays) -> Tensor:
         """Scores in nats, float64 (N,)."""
@@ -55,6 +63,8 @@ class ImportanceWeightedBound(DensityScore):
 
     name = "iwae"
     line = "minus the importance-weighted bound"
+    drawn_as = DRAWN
+    heat_line = f"{IN_NATS}; iwae itself is no sum over pixels"
 
     def score(self, seen: Evidence, learned: Arrays) -> Tensor:
         """Scores in nats, float64 (N,)."""
@@ -65,14 +75,52 @@ class ReconstructionProbability(DensityScore):
     """`-mean_k log p(x | z_k)`.
 
     An and Cho, "Variational autoencoder based anomaly detection using reconstruction probability", 2015.
+
+    What it is above the least it could be, that of a perfect reconstruction, is a sum over pixels: `excess_terms`.
     """
 
-    name = "reconstruction-probability"
+    name = DRAWN
     line = "minus the expected log-likelihood"
+    drawn_as = DRAWN
+    heat_line = IN_NATS
 
     def score(self, seen: Evidence, learned: Arrays) -> Tensor:
         """Scores in nats, float64 (N,)."""
         return -seen.bound.log_likelihood
+
+    @staticmethod
+    def has_excess_terms(network: Any) -> bool:
+        """Whether a network shows what its likelihood is given, and the likelihood is a sum over pixels."""
+        return hasattr(network, "drawn_logits") and hasattr(getattr(network, "likelihood", None), "terms")
+
+    @staticmethod
+    def excess_terms(seen: Evidence) -> Tensor:
+        """Signed terms, float64 (N, C, 28, 28), whose absolute values sum to `best(x) - mean_k log p(x | z_k)`.
+
+        Positive where the image has ink that the network did not expect, negative where expected ink is missing.
+        """
+        network: Any = seen.network
+        target = seen.target.flatten(1)
+        size, signed = torch.zeros(()), torch.zeros(())
+        with torch.no_grad():
+            inferred = network.infer(seen.source)
+            for draw in network.bank:
+                terms = network.likelihood.terms(target, network.drawn_logits(inferred, draw)).cpu().double()
+                size, signed = size + terms.abs(), signed + terms
+        terms = torch.where(signed < 0, -size, size) / len(network.bank)
+        return terms.unflatten(1, seen.target.shape[1:])
+
+    @staticmethod
+    def least(network: Any, channels: int, scores: Arrays) -> np.ndarray:
+        """What perfect reconstructions would score, float64 (N,) for images with these scores by rule, or (1,) for all.
+
+        It depends on the image where the likelihood is Bernoulli: by `elbo - elbo-excess`, what gray pixels cost.
+        """
+        if isinstance(network.likelihood, Bernoulli):
+            return np.asarray(scores["elbo"] - scores["elbo-excess"])
+        weights = next(iter(network.parameters()))
+        with torch.no_grad():
+            return -network.likelihood.best(weights.new_zeros(1, channels * PIXELS)).cpu().double().numpy()
 
 
 class KullbackLeibler(DensityScore):
@@ -95,6 +143,8 @@ class ElboExcess(DensityScore):
 
     name = "elbo-excess"
     line = "elbo beyond what gray pixels cost in any case"
+    drawn_as = DRAWN
+    heat_line = f"{IN_NATS}; the KL term of elbo-excess lies in no pixel"
 
     def fits(self, network: NetworkSettings) -> bool:
         """Whether the likelihood is Bernoulli."""

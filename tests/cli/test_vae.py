@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from anomalae import Detector
+from anomalae.detectors.latent import traverse
 from anomalae.errors import ConfigError
 from anomalae.network_kinds import LIKELIHOODS
 from tests.cli import QUICK, fails, ok, parsed
@@ -91,8 +92,14 @@ def test_generate_draws_from_the_prior(trained: Path):
     assert ((images >= 0) & (images <= 1)).all()
     assert not np.array_equal(images, np.load("others.npy"))
     np.testing.assert_array_equal(images, Detector.load(trained).generate(5))
-    with Image.open("grid.png") as picture:
-        assert picture.size == (3 * 30 * 3, 2 * 30 * 3)
+    ok("generate", "--count", "5", "--seed", "7", "--output", "grid.svg")
+    drawn = Path("grid.svg").read_text(encoding="utf-8")
+    assert "digits-0-vae: 5 draws from the prior, seed 7" in drawn
+    scores = Detector.load(trained).score(Detector.load(trained).generate(5, 7))
+    assert all(f">{score:.4g}<" in drawn for score in scores)
+    assert "Below each picture its score elbo" in drawn
+    ok("generate", "--count", "101", "--output", "many.svg")
+    assert "101 draws from the prior, seed 0" in Path("many.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("model", ["ae", "vae"])
@@ -101,18 +108,24 @@ def test_interpolate_goes_from_one_image_to_the_other(model, images):
     for name, image in zip("ab", images, strict=False):
         Image.fromarray(image).save(f"{name}.png")
     ok("interpolate", "a.png", "b.png", "--steps", "4", "--output", "strip.png")
-    with Image.open("strip.png") as picture:
-        assert picture.size == (6 * 30 * 3, 30 * 3)
+    ok("interpolate", "a.png", "b.png", "--steps", "4", "--output", "strip.svg")
+    drawn = Path("strip.svg").read_text(encoding="utf-8")
+    assert f"digits-0-{model}: from a.png to b.png" in drawn
+    for mark in ("A", "0", "0.333", "0.667", "1", "B"):
+        assert f">{mark}<" in drawn
+    a, b = Detector.load(f"runs/digits-0-{model}").score(images[:2])
+    assert f">{a:.4g}<" in drawn
+    assert f">{b:.4g}<" in drawn
     assert "missing.png" in fails(1, "interpolate", "a.png", "missing.png", "--output", "strip.png")
-    assert "suffix must be one of .png" in fails(2, "interpolate", "a.png", "b.png", "--output", "strip.gif")
+    assert "suffix must be one of .png, .svg" in fails(
+        2, "interpolate", "a.png", "b.png", "--output", "x.gif"
+    )
     np.save("two.npy", images[:2])
     assert "holds 2 images" in fails(1, "interpolate", "two.npy", "b.png", "--output", "strip.png")
 
 
-@pytest.mark.parametrize(("latent", "shape"), [(1, (1, 11)), (2, (15, 15)), (8, (8, 11))])
-def test_traverse(latent, shape, digits):
-    from anomalae.detectors.latent import traverse
-
+@pytest.mark.parametrize(("latent", "shape"), [(1, (1, 11)), (2, (15, 15))])
+def test_traverse_of_a_line_or_a_plane_is_all_of_it(latent, shape, digits):
     split = digits.one_class(normal=[0], seed=0)
     detector = Detector(model="vae", latent_dim=latent, hidden=(16,), epochs=1, samples=2).fit(
         split.train.images
@@ -121,6 +134,32 @@ def test_traverse(latent, shape, digits):
     assert walked.images.shape == (*shape, 28, 28)
     assert len(walked.rows) == shape[0]
     assert len(walked.values) == shape[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [({"model": "vae", "likelihood": "bernoulli"}, "unit"), ({"model": "ae"}, "direction")],
+    ids=["vae", "ae"],
+)
+def test_traverse_changes_the_picture_in_every_row(settings, what, digits):
+    """The largest changes come first, each said of its row; what changes little is left out."""
+    split = digits.one_class(normal=[0, 1, 4], seed=0)
+    detector = Detector(**settings, latent_dim=12, hidden=(64,), epochs=40, seed=0).fit(split.train.images)
+    normals = split.validation.images
+    walked = traverse(detector, normals)
+    changes = np.abs(walked.images[:, -1] - walked.images[:, 0]).sum((1, 2))
+    assert 2 <= len(changes) <= 10
+    assert (np.diff(changes) <= 1e-3).all()
+    assert changes.min() >= detector.reconstruct(normals).sum((1, 2)).mean() / 4
+    if what == "direction":
+        codes = detector.encode(normals).astype(np.float64)
+        widest = np.linalg.svd(codes - codes.mean(0))[2][0]
+        ends = np.quantile((codes - codes.mean(0)) @ widest, [0.01, 0.99])
+        first, last = detector.decode(codes.mean(0) + ends[:, None] * widest)
+        assert np.abs(changes - np.abs(last - first).sum()).min() < 0.1
+    for change, name in zip(changes, walked.rows, strict=True):
+        assert name.startswith(what)
+        assert f"change {change:.0f} px" in name
 
 
 def test_plot_traverse_in_every_form(trained: Path):

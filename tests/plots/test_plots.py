@@ -209,7 +209,7 @@ def test_the_close_up_never_hides_a_curve(found: Evaluation, others: dict[str, E
         (evaluate(*sample(distance=0)), {}),
     ):
         (axes,) = plots.roc(one, baselines=more).axes
-        sizes.append([round(frame["box"][2], 3) for frame in plots.frames(axes.figure)[1:]])
+        sizes.append([round(frame["box"][2], 3) for frame in style.frames(axes.figure)[1:]])
         if axes.child_axes:
             (ground,) = axes.patches
             left, top = ground.get_x(), ground.get_y() + ground.get_height()
@@ -439,7 +439,10 @@ def figures(found: Evaluation, others: dict[str, Evaluation]) -> dict[str, objec
         "reconstructions": plots.reconstructions(*pictures(10), captions, scale=1, title="x", groups=groups),
         "samples": plots.samples(pictures(5)[1], title="x"),
         "matrix": plots.matrix(table, range(10), range(10), title="digits"),
-        "walk": plots.walk(rng.uniform(size=(2, 5, 28, 28)), ["unit 1", "unit 2"], range(5), "x", "a note"),
+        "walk": plots.walk(
+            rng.uniform(size=(2, 5, 28, 28)), ["unit 1", "unit 2"], range(5), title="x", note="a note"
+        ),
+        "strip": plots.strip(pictures(5)[1], ["A\n0.123"] * 5, title="x", note="a note " * 20, columns=2),
     }
 
 
@@ -491,9 +494,11 @@ def test_colours_show_on_light_and_on_dark():
         style.GRID,
         style.PAPER,
         *drawn,
-        *(colour for colour, _ in style.CLASSES),
+        *style.CLASSES,
     ]
     assert len(set(kept_apart)) == len(kept_apart)
+    for colour in style.CLASSES:
+        assert min(contrast(colour, style.PAPER), contrast(colour, "#14171a")) >= 2, colour
 
 
 def test_an_svg_stands_alone_and_is_the_same_twice(
@@ -569,7 +574,7 @@ def test_any_script_is_written_without_a_word(
 
 def test_frames_say_where_a_point_is(found: Evaluation):
     figure = plots.scores(found)
-    (frame,) = plots.frames(figure)
+    (frame,) = style.frames(figure)
     axes = figure.axes[0]
     x, y = axes.transData.transform((1.0, 2.0)) / figure.bbox.size
     left, top, width, height = frame["box"]

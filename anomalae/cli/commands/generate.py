@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
 
 from anomalae.cli import options as common
+from anomalae.cli.commands.interpolate import scored
+from anomalae.text import plural
+
+# Pictures up to which each has its score.
+MOST_SCORED = 100
 
 
 @click.command("generate")
@@ -18,7 +24,7 @@ from anomalae.cli import options as common
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="FILE.png for a grid of pictures, or FILE.npy for the images, float32 (N, 28, 28).",
+    help="FILE.png, .svg or .pdf for pictures, or FILE.npy for the images, float32 (N, 28, 28).",
 )
 @common.run_option
 @common.runs_dir_option
@@ -36,7 +42,8 @@ def command(
 ) -> None:
     """Draw new digits from the prior of a vae: codes from N(0, I), decoded.
 
-    An autoencoder has no prior, so it refuses: it rebuilds, a vae generates.
+    Up to 100 pictures have their scores below them. An autoencoder has no prior, so it refuses: it rebuilds, a vae
+    generates.
 
     \b
     Example:
@@ -45,12 +52,18 @@ def command(
     from anomalae import files, plots, runs
     from anomalae.detectors.detector import Detector
 
-    common.check_suffix(output, ".png", ".npy")
+    common.check_suffix(output, ".png", ".svg", ".pdf", ".npy")
     folder = runs.resolve(run, runs_dir)
-    images = Detector.load(folder, device=device, threads=threads).generate(count, seed)
+    detector = Detector.load(folder, device=device, threads=threads)
+    images = detector.generate(count, seed)
+    title = f"{folder.name}: {plural(count, 'draw')} from the prior, seed {seed}"
     if output.suffix.lower() == ".npy":
         files.write_npy(output, images)
+    elif count > MOST_SCORED:
+        plots.save(plots.samples(images, title=title), output)
     else:
-        files.write_png(output, plots.grid(images))
+        captions, note = scored(detector, images)
+        columns = math.ceil(math.sqrt(count))
+        plots.save(plots.strip(images, captions, title=title, note=note, columns=columns), output)
     if not quiet:
         click.echo(f"{count} images drawn from {folder.name}: {output}")

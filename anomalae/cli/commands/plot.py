@@ -47,8 +47,8 @@ def command(
     calibration       false-alarm rate at every alpha, against what calibration promises
     classes           ROC-AUC of each anomalous class, and how often each class is flagged
     latent            codes of test images: two principal components, or the 1 or 2 dimensions there are
-    traverse          each of the most active latent units walked through, the others held still; with one or
-                      two latent dimensions the whole line or plane, decoded
+    traverse          walks through the codes, as far as they lie: each latent unit of a vae, each principal
+                      direction of an ae; with one or two latent dimensions the whole line or plane, decoded
     reconstructions   the most anomalous, misses, false alarms, typical ones: image, reconstruction, heatmap
     samples           draws from the prior of a VAE
     history           loss and validation loss an epoch

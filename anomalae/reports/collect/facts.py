@@ -29,7 +29,6 @@ def describe(
     """
     rule = detector.check_rule(rule)
     data, settings = detector.data, detector.settings
-    drawn = detector.heatmap_rule(rule)
     scale = plots.heat_scale(detector.heatmap_level(alpha, rule))
     return Trained(
         name=folder.resolve().name,
@@ -39,7 +38,7 @@ def describe(
         anomalous=tuple(str(name) for name in data.anomalous),
         model=_words(settings),
         rule=rule,
-        heat_rule=drawn,
+        heat_note=detector.heatmap_note(rule),
         heat_scale=scale,
         n_calibration=detector.n_calibration,
         layers=_layers(settings),

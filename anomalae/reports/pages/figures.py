@@ -92,7 +92,8 @@ def of_run(report: RunReport) -> dict[str, Drawn]:
         latent = report.latent
         alt = f"Codes of {count(len(latent.points))} test images, by class and by score."
         plans.append(("latent", "Codes of test images", alt, lambda: plots.latent(
-            latent.points, latent.labels, scores=latent.scores, axes=latent.axes, rule=trained.rule)))  # fmt: skip
+            latent.points, latent.labels, normal=trained.normal, scores=latent.scores, axes=latent.axes,
+            rule=trained.rule)))  # fmt: skip
     plans += _of_model(trained)
     drawn = dict(_draw(plans))
     if report.galleries:
@@ -166,7 +167,7 @@ def _draw(plans: list[tuple[str, str, str, Callable[[], Figure]]]) -> Iterator[t
             _narrow(figure)
         svg = paint(plots.svg(figure, name))
         svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title {name}-alt" ', 1)
-        yield name, Drawn(name, title, alt, figure, svg, plots.frames(figure), width > WIDE)
+        yield name, Drawn(name, title, alt, figure, svg, style.frames(figure), width > WIDE)
 
 
 @style.styled
@@ -208,6 +209,6 @@ def _reconstructions(report: RunReport) -> Drawn:
         captions,
         scale=report.trained.heat_scale,
         groups=groups,
-        rule=report.trained.heat_rule,
+        note=report.trained.heat_note,
     )
     return Drawn("reconstructions", "Pictures", "", figure)
