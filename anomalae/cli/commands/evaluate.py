@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from anomalae.cli import console
+from anomalae.cli import console, tables
 from anomalae.cli import options as common
 from anomalae.cli.progress import counting, downloads
-from anomalae.text import interval, listed, number, percent, printable
+from anomalae.cli.tables import Column
+from anomalae.text import interval, listed, number, percent
 
 
 @click.command("evaluate")
@@ -90,26 +91,21 @@ def command(
 
 
 def _table(evaluation: dict[str, Any], detector: Any, kept: Path | None) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     from anomalae.evaluation.conformal import false_alarm_band
 
     out = console.out_console()
     normal = listed(evaluation["normal"], ",")
-    out.print(
-        escape(
-            f"{evaluation['run']}: {evaluation['dataset']}, normal {normal}, score {evaluation['score']}; "
-            f"{evaluation['n_normal']} normal and {evaluation['n_anomalous']} anomalous test images"
-        ),
+    tables.say(
+        f"{evaluation['run']}: {evaluation['dataset']}, normal {normal}, score {evaluation['score']}; "
+        f"{evaluation['n_normal']} normal and {evaluation['n_anomalous']} anomalous test images",
+        out,
         style="bold",
     )
     band = ""
     if evaluation["threshold"] is not None and evaluation["n_normal"]:
         low, high = false_alarm_band(detector.n_calibration, evaluation["n_normal"], evaluation["alpha"])
         band = f"  expected {percent(low)} to {percent(high)} for images like the training ones"
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in (
+    pairs = [
         (
             "ROC-AUC",
             f"{number(evaluation['roc_auc'])}  {interval(evaluation['roc_auc_interval'], brackets=True)}",
@@ -122,30 +118,22 @@ def _table(evaluation: dict[str, Any], detector: Any, kept: Path | None) -> None
         (f"threshold at alpha {evaluation['alpha']:g}", number(evaluation["threshold"], 6)),
         ("false-alarm rate", percent(evaluation["false_alarm_rate"]) + band),
         ("detection rate", percent(evaluation["detection_rate"])),
-    ):
-        table.add_row(name, escape(value))
-    out.print(table)
+    ]
+    tables.print_pairs(pairs, out)
     if evaluation["roc_auc"] is None:
-        out.print("The test part holds one kind of image only, so there is no ROC curve.")
+        tables.say("The test part holds one kind of image only, so there is no ROC curve.", out)
     if evaluation["per_class"]:
-        out.print(_class_table(evaluation["per_class"]))
+        tables.say("Each anomalous class against the normal images", out, style="bold")
+        rows = [
+            (
+                str(name),
+                str(results["n"]),
+                number(results["roc_auc"]),
+                interval(results["roc_auc_interval"], brackets=True),
+            )
+            for name, results in evaluation["per_class"].items()
+        ]
+        columns = (Column("class", "name"), Column("images"), Column("ROC-AUC"), Column("95% interval"))
+        tables.print_table(columns, rows, out)
     if kept:
-        out.print(escape(f"kept: {kept / 'evaluation.json'}, {kept / 'scores.csv'}"))
-
-
-def _class_table(per_class: dict[str, Any]) -> Any:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title="Each anomalous class against the normal images", title_justify="left", box=None)
-    table.add_column("class")
-    for title in ("images", "ROC-AUC", "95% interval"):
-        table.add_column(title, justify="right")
-    for name, results in per_class.items():
-        table.add_row(
-            escape(printable(name)),
-            str(results["n"]),
-            number(results["roc_auc"]),
-            escape(interval(results["roc_auc_interval"], brackets=True)),
-        )
-    return table
+        tables.say(f"kept: {kept / 'evaluation.json'}, {kept / 'scores.csv'}", out)

@@ -10,6 +10,7 @@ import click
 
 from anomalae.cli import console, tables
 from anomalae.cli import options as common
+from anomalae.cli.lines import tell
 from anomalae.cli.progress import counted, counting
 from anomalae.detectors import judged_rows as rows
 
@@ -130,7 +131,7 @@ def _print(judged: Judged, options: dict[str, Any], inputs: list[Input]) -> None
         by = f"FDR {options['fdr']:g}" if options["fdr"] else f"alpha {options['alpha']:g}"
         unread = f", {failed} could not be read" if failed else ""
         run = f"run {judged.run}, score {judged.score}"
-        click.echo(f"{n} image{'' if n == 1 else 's'}: {flagged} flagged at {by}{unread} ({run})", err=True)
+        tell(f"{n} image{'' if n == 1 else 's'}: {flagged} flagged at {by}{unread} ({run})")
         if options["output"]:
             click.echo(f"written: {options['output']}", err=True)
         if options["heatmaps"]:
