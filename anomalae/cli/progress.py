@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from anomalae.cli.lines import tell
+from anomalae.text import duration
+
 if TYPE_CHECKING:
-    from anomalae.models.training.state import Training
+    from anomalae.models.training.state import Epoch, Training
 
 T = TypeVar("T")
 
@@ -71,6 +74,13 @@ class TrainingDisplay:
             left = (time.perf_counter() - self.begun) / (last.epoch - self.first) * (self.epochs - last.epoch)
             rate = self._rate(last.epoch, 0)
             click.echo(f"{status} {held_out}  {rate}  {_clock(left)} left", err=True)
+
+    def tell_end(self, last: Epoch) -> None:
+        """Say what the line of progress, which goes away, showed last."""
+        if self.progress:
+            held_out = "" if last.validation_loss is None else f", validation {last.validation_loss:.3f}"
+            seconds = duration(time.perf_counter() - self.begun)
+            tell(f"trained to epoch {last.epoch} in {seconds}: loss {last.loss:.3f}{held_out}")
 
     def on_scored(self, done: int) -> None:
         """Show how many held-out images are scored, after the last epoch."""

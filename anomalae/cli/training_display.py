@@ -82,6 +82,8 @@ class TrainingShown:
         """End the progress of the training."""
         self.folder, self._n_test = None, len(split.test)
         self._open.close()
+        if self._display:
+            self._display.tell_end(detector.history[-1])
 
     def on_tested(self, done: int) -> None:
         """Show how many test images are scored."""

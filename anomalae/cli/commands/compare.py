@@ -286,9 +286,9 @@ def _table(document: dict[str, Any], folder: Path | None) -> None:
     from anomalae.experiments import comparison
 
     out = console.out_console()
-    kinds = {"method": "words", "settings": "words"}
     columns = [
-        Column(title, kinds.get(title, "number"), RANKS.get(title, 0)) for title in comparison.COLUMNS[:-1]
+        Column(title, "words" if title in ("method", "settings") else "number", RANKS.get(title, 0))
+        for title in comparison.COLUMNS[:-1]
     ]
     cells = [
         [Text(printable(text), style="bold" if best else "") for text, best in row[:-1]]

@@ -147,9 +147,7 @@ def _elbo_parts(means: dict[str, float]) -> str:
 def _status(description: dict[str, Any]) -> str:
     if description["status"] == "finished":
         return "finished"
-    return (
-        f"{description['status']} after epoch {description['epoch']} of {description['settings']['epochs']}"
-    )
+    return f"{description['status']}, epoch {description['epoch']} of {description['settings']['epochs']}"
 
 
 def _age(created: str) -> str:
