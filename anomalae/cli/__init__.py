@@ -27,6 +27,7 @@ COMMANDS = (
     "plot",
     "data",
     "check",
+    "completion",
 )
 
 EXIT_STATUS = """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from anomalae.cli import completion
 from anomalae.cli.console import warn as warn
 from anomalae.settings import DEFAULT_ALPHA, DEVICES, POLARITIES, PREPROCESSES
 
@@ -39,7 +40,11 @@ def runs_dir_option(function: F) -> F:
 def run_option(function: F) -> F:
     """Add `--run RUN`, default the newest finished one."""
     return click.option(
-        "--run", "run", metavar="RUN", help="Name or path of a run. Default: the newest finished one."
+        "--run",
+        "run",
+        metavar="RUN",
+        help="Name or path of a run. Default: the newest finished one.",
+        shell_complete=completion.runs,
     )(function)
 
 
@@ -111,6 +116,7 @@ def dataset_options(function: F) -> F:
     return click.option(
         "--dataset",
         metavar="NAME|FOLDER",
+        shell_complete=completion.datasets,
         help="mnist, fashion-mnist, kmnist, emnist-digits, digits, or a folder FOLDER/CLASS/*.png or "
         "FOLDER/{train,test}/CLASS/*.png. Default: mnist, and the bundled digits where it cannot be had.",
     )(function)

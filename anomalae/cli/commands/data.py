@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from anomalae.cli import console
+from anomalae.cli import completion, console
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
 from anomalae.cli.tables import Column, print_table
@@ -51,7 +51,7 @@ def list_(data_dir: str | None, as_json: bool) -> None:
 
 
 @command.command("fetch")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.datasets)
 @common.data_dir_option
 @common.quiet_option
 def fetch_(name: str, data_dir: str | None, quiet: bool) -> None:
@@ -69,7 +69,7 @@ def fetch_(name: str, data_dir: str | None, quiet: bool) -> None:
 
 
 @command.command("export")
-@click.argument("name", metavar="NAME|FOLDER")
+@click.argument("name", metavar="NAME|FOLDER", shell_complete=completion.datasets)
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--split", type=click.Choice(["train", "test"]), default="test", show_default=True, help="Which part."

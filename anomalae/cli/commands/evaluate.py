@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from anomalae.cli import console, tables
+from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.progress import counting, downloads
 from anomalae.cli.tables import Column
@@ -22,6 +22,7 @@ from anomalae.text import interval, listed, number, percent
 @click.option(
     "--dataset",
     metavar="NAME|FOLDER",
+    shell_complete=completion.datasets,
     help="Other labelled data with the run's classes. Default: the run's own.",
 )
 @common.data_dir_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomalae.cli import console, tables
+from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
 from anomalae.text import interval, number
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("report")
-@click.argument("names", nargs=-1, metavar="[RUN]...")
+@click.argument("names", nargs=-1, metavar="[RUN]...", shell_complete=completion.runs)
 @common.runs_dir_option
 @click.option(
     "--scores",

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from anomalae.cli import console, tables
+from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.tables import Column
 from anomalae.cli.training_display import runs_dir_flag
@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 @click.command("runs")
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=completion.any_run)
 @common.runs_dir_option
 @common.json_option
 def command(run: str | None, runs_dir: Path, as_json: bool) -> None:

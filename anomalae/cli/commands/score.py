@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomalae.cli import console, tables
+from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.lines import tell
 from anomalae.cli.progress import counted, counting
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("score")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=completion.files)
 @common.run_option
 @common.runs_dir_option
 @click.option(

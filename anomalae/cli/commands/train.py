@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomalae.cli import console, tables
+from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
 from anomalae.cli.setting_options import config_option, make_settings, settings_options
@@ -37,7 +37,12 @@ _OF_RESUME = {"resume", "runs_dir", "data_dir", "device", "threads", "alpha", "q
 @common.runs_dir_option
 @common.alpha_option
 @config_option
-@click.option("--resume", metavar="RUN", help="Go on with an interrupted training; its settings are kept.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    help="Go on with an interrupted training; its settings are kept.",
+    shell_complete=completion.unfinished_runs,
+)
 @common.json_option
 @common.quiet_option
 @click.pass_context
