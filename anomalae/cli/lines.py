@@ -19,7 +19,7 @@ def wrapped(text: str, width: int) -> list[str]:
     Returns the lines. They end between words; a word that is longer than a line, which is a path as a rule, is broken
     after its slashes, and is left whole where it has none.
 
-    >>> wrapped("kept: runs/mnist-0-ae/evaluation.json", 30)
+    >>> wrapped("kept: runs/mnist-0-ae/evaluation.json", 32)
     ['kept:', 'runs/mnist-0-ae/evaluation.json']
     >>> wrapped("runs/mnist-0-ae/evaluation.json", 20)
     ['runs/mnist-0-ae/', 'evaluation.json']

@@ -12,9 +12,8 @@ from anomalae.detectors.detector import Detector
 from anomalae.detectors.judged_rows import Judged, Row
 from anomalae.errors import BundleError
 from anomalae.evaluation.conformal import benjamini_hochberg, check_alpha, p_values
-from anomalae.files import write_png
+from anomalae.files import file_name, write_png
 from anomalae.images.inputs import IMAGE_SUFFIXES, Input
-from anomalae.runs.folder import slug
 from anomalae.settings import DEFAULT_ALPHA
 
 # Images that are scored, and drawn, at a time: as many as fit well in memory.
@@ -98,7 +97,7 @@ def write_heatmaps(
         images = np.stack([image for *_, image in some])
         rebuilt, terms = detector.reconstruct(images), detector.heatmap(images, rule)
         for (place, name, image), reconstruction, term in zip(some, rebuilt, terms, strict=True):
-            written.append(folder / f"{place:05d}_{slug(_stem(name))}.png")
+            written.append(folder / f"{place:05d}_{file_name(_stem(name))}.png")
             write_png(written[-1], plots.heat_strip(image, reconstruction, term, scale))
         on_drawn(start + len(some))
     return written

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,22 +31,32 @@ SCORES = "scores.csv"
 COMPARISON = "comparison.json"
 # Scores of the run and each baseline, on the test part.
 COMPARISON_SCORES = "comparison.safetensors"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_NAME = re.compile(r"[^\W_][\w.+-]{0,99}")
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it can name a run: letters, digits, `.`, `_`, `+`, `-`, at most 100; else BundleError."""
-    if not _NAME.fullmatch(name):
+    """Return `name` if it can name a run, else raise BundleError.
+
+    name: letters and digits of any script, `.`, `_`, `+`, `-`, at most 100 of them in 200 bytes, the first a
+        letter or a digit: such a name needs no quotes and is no option.
+    """
+    if not _NAME.fullmatch(name) or len(name.encode()) > files.MOST_BYTES:
         raise BundleError(
-            f"run name {name!r}: must be at most 100 letters, digits, '.', '_', '+' or '-', "
+            f"run name {name!r}: must be at most 100 letters, digits, '.', '_', '+' or '-' (200 bytes), "
             "beginning with a letter or a digit"
         )
     return name
 
 
 def slug(text: str) -> str:
-    """Return the text made fit to name a run: other characters become `_`, and it is cut to 80."""
-    return re.sub(r"[^A-Za-z0-9._+-]", "_", text).lstrip("._+-")[:80] or "run"
+    """Return the text made fit to name a run: other characters become `_`, and it is cut to 80.
+
+    >>> slug("letters/三 and é")
+    'letters_三_and_é'
+    """
+    composed = unicodedata.normalize("NFC", text)
+    fit = re.sub(r"[^\w.+-]", "_", composed).lstrip("._+-")[:80]
+    return files.cut_to_bytes(fit, files.MOST_BYTES) or "run"
 
 
 def already_there(folder: Path) -> BundleError:

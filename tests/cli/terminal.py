@@ -52,7 +52,9 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._here, there = pty.openpty()
         fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        ours = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+        ours = {
+            name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-c", LAUNCHER, *words],
             stdin=there,

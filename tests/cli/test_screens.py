@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -85,14 +86,16 @@ def screens(place: Path, columns: int) -> list[list[str]]:
         before = Path.cwd()
         os.chdir(work)
         try:
-            with Terminal(sys.executable, "-c", CALLER, json.dumps(CALLS), columns=columns, rows=1000) as terminal:
+            with Terminal(
+                sys.executable, "-c", CALLER, json.dumps(CALLS), columns=columns, rows=1000
+            ) as terminal:
                 status, lines = terminal.end(), terminal.lines
         finally:
             os.chdir(before)
         assert status == 0, "\n".join(lines)
         assert terminal.overlong == 0, "\n".join(lines)
         starts = [at for at, line in enumerate(lines) if line.startswith(MARK)] + [len(lines)]
-        _shown[columns] = [lines[a + 1 : b] for a, b in zip(starts, starts[1:], strict=False)]
+        _shown[columns] = [lines[a + 1 : b] for a, b in itertools.pairwise(starts)]
         assert len(_shown[columns]) == len(CALLS), "\n".join(lines)
     return _shown[columns]
 
@@ -121,7 +124,11 @@ def test_a_finished_training_leaves_what_it_came_to(place):
     shown = screens(place, 80)[0]
     assert re.match(r"training: runs/digits-0-ae", shown[0])
     assert re.match(r"trained to epoch 2 in .*: loss [\d.]+, validation [\d.]+$", shown[1])
-    assert shown[-3:] == ["next:", "  anomalae score IMAGES/ --run digits-0-ae", "  anomalae evaluate --run digits-0-ae"]
+    assert shown[-3:] == [
+        "next:",
+        "  anomalae score IMAGES/ --run digits-0-ae",
+        "  anomalae evaluate --run digits-0-ae",
+    ]
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
@@ -153,7 +160,17 @@ def test_ctrl_c_prints_one_line_and_the_command_that_goes_on(columns, tmp_path):
 
 
 def test_ctrl_c_in_a_benchmark_prints_one_line(tmp_path):
-    call = ["benchmark", "--normal", "1,2", "--dataset", "digits", "--architecture", "conv", "--epochs", "1000"]
+    call = [
+        "benchmark",
+        "--normal",
+        "1,2",
+        "--dataset",
+        "digits",
+        "--architecture",
+        "conv",
+        "--epochs",
+        "1000",
+    ]
     with Terminal(sys.executable, "-m", "anomalae", *call, columns=60) as terminal:
         terminal.until("loss")
         terminal.type("\x03")
@@ -191,8 +208,18 @@ def test_lines_are_broken_between_words(text, width, lines):
 
 
 def test_columns_are_left_out_by_rank_then_made_narrower(capsys):
-    columns = (Column("path", "path"), Column("n"), Column("why", "words", rank=2), Column("who", "name", rank=1))
-    row = ("a/folder/of/images/with/a/long/name.png", "1234", "because it is so and not otherwise", "somebody or other")
+    columns = (
+        Column("path", "path"),
+        Column("n"),
+        Column("why", "words", rank=2),
+        Column("who", "name", rank=1),
+    )
+    row = (
+        "a/folder/of/images/with/a/long/name.png",
+        "1234",
+        "because it is so and not otherwise",
+        "somebody or other",
+    )
 
     def shown(width: int) -> list[str]:
         print_table(columns, [row], Console(width=width), elsewhere="x has them")

@@ -90,7 +90,7 @@ def _table(descriptions: list[dict[str, Any]], runs_dir: Path) -> None:
     tables.print_table(COLUMNS, rows, out, elsewhere="`anomalae runs RUN` has them")
     for description in descriptions:
         if description["status"] == "broken":
-            tables.say(f"{description['run']}: {description['error']}", out, style="yellow")
+            tables.say(f"broken: {description['error']}", out, style="yellow")
     resumes = [description["resume"] for description in descriptions if "resume" in description]
     if resumes:
         tables.say_commands("go on:", [f"{resume}{runs_dir_flag(runs_dir)}" for resume in resumes], out)
