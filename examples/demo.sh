@@ -2,8 +2,13 @@
 # The main job with the commands a user types: train on one digit, score image files, evaluate.
 set -euo pipefail
 
-say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
-[ -t 1 ] || say() { printf '\n$ %s\n' "$*"; "$@"; }
+# Each step is shown with its number and the command that does it.
+step=1
+say() {
+    step=$((step + 1))
+    if [ -t 1 ]; then printf '\n\033[1m%s/5 $ %s\033[0m\n' "$step" "$*"; else printf '\n%s/5 $ %s\n' "$step" "$*"; fi
+    "$@"
+}
 
 out=demo
 rm -rf "$out"

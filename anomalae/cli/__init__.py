@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from anomalae.cli import help as help_
 from anomalae.cli.console import part_warnings_shown, said
 from anomalae.errors import AnomalaeError
 from anomalae.text import printable
@@ -29,6 +30,8 @@ COMMANDS = (
     "check",
     "completion",
 )
+
+click.Context.formatter_class = help_.HelpFormatter
 
 EXIT_STATUS = """
 Exit status: 0 done; 1 nothing could be done; 2 wrong usage; 3 something was flagged and --fail-on-anomaly was

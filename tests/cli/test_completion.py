@@ -122,7 +122,9 @@ def test_fish_completes_a_name(two_runs, on_path):
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not here")
 def test_zsh_completes_a_name_that_is_typed(two_runs, on_path):
     with Terminal("zsh", "-f", "-i", columns=80, PATH=on_path, PS1="$ ") as terminal:
-        terminal.type('autoload -U compinit; compinit -u -D; eval "$(anomalae completion zsh)"; printf "rea%s" dy\n')
+        terminal.type(
+            'autoload -U compinit; compinit -u -D; eval "$(anomalae completion zsh)"; printf "rea%s" dy\n'
+        )
         terminal.until("ready")
         terminal.type("anomalae evaluate --run digits-0\t")
         terminal.until("anomalae evaluate --run digits-0-ae")

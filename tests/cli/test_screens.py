@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from anomalae.cli import main
 from anomalae.cli.lines import wrapped
 from anomalae.cli.tables import Column, print_table
 from tests.cli import QUICK, ok
@@ -240,3 +242,14 @@ def test_columns_are_left_out_by_rank_then_made_narrower(capsys):
         "Left out for want of width: why; x has",
         "them.",
     ]
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("path", [(), ("train",), ("score",), ("benchmark",), ("completion",)], ids=" ".join)
+def test_help_breaks_no_option(path, columns):
+    def shown(width: int) -> str:
+        return CliRunner().invoke(main, [*path, "--help"], prog_name="anomalae", terminal_width=width).output
+
+    options = set(re.findall(r"--[a-z][a-z-]*", shown(1000)))
+    assert set(re.findall(r"--[a-z][a-z-]*", shown(columns))) <= options
+    assert not [line for line in shown(columns).splitlines() if line.endswith("-")]

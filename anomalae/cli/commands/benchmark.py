@@ -144,7 +144,6 @@ def command(**options: Any) -> None:
             what = "baselines"
             table = _baselines(grid, folder, table, chosen, options)
     except KeyboardInterrupt:
-        close()
         at = f"{len(done)} of {total} cells done" if what == "cells" else "the cells done, in their baselines"
         tell(f"Interrupted with {at}; the same command goes on.")
         raise SystemExit(1) from None
