@@ -2,11 +2,15 @@
 # The main job with the commands a user types: train on one digit, score image files, evaluate.
 set -euo pipefail
 
-# Each step is shown with its number and the command that does it.
+# Each step is shown with its number and the command that does it, a long one on several lines that can be copied.
 step=1
+bold='' plain=''
+[ -t 1 ] && bold=$'\033[1m' plain=$'\033[0m'
 say() {
     step=$((step + 1))
-    if [ -t 1 ]; then printf '\n\033[1m%s/5 $ %s\033[0m\n' "$step" "$*"; else printf '\n%s/5 $ %s\n' "$step" "$*"; fi
+    local command
+    command=$(fold -s -w 52 <<<"$*" | sed -e '$!s/$/\\/' -e '2,$s/^/      /')
+    printf '\n%s%s/5 $ %s%s\n' "$bold" "$step" "$command" "$plain"
     "$@"
 }
 

@@ -45,6 +45,27 @@ def longest_part(text: str) -> int:
     return max((cell_len(part) for part in re.findall(r"[^\s/]*/|[^\s/]+", text)), default=0)
 
 
+def command_lines(command: str, width: int) -> list[str]:
+    """Return a command, indented, on lines that can be copied to a shell: all but the last end with a backslash.
+
+    command: as it is typed; what stands in quotes stays together.
+    width: columns of the terminal.
+
+    >>> command_lines("anomalae evaluate --run a", 20)
+    ['  anomalae \\\\', '      evaluate \\\\', '      --run a']
+    """
+    words = re.findall(r"(?:'[^']*'|[^\s'])+", printable(command))
+    lines = [f"  {words[0]}"]
+    for word in words[1:]:
+        # A space and a backslash may follow.
+        if len(f"{lines[-1]} {word}") + 2 <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"      {word}")
+    return lines
+
+
 def tell(text: str) -> None:
     """Print a line on standard error, as several where that is a terminal too narrow for it."""
     line = printable(text)
@@ -59,12 +80,12 @@ def tell(text: str) -> None:
 
 
 def tell_command(before: str, command: str) -> None:
-    """Print what a command does and the command, on standard error; on a terminal on a line of its own.
-
-    A command is never broken by us, so that it can be copied: what is longer than a line the terminal itself wraps.
-    """
+    """Print what a command does and the command, on standard error; on a terminal the command begins a line."""
     if not sys.stderr.isatty():
         tell(f"{before} {command}")
         return
+    from rich.console import Console
+
     tell(before)
-    print(f"  {printable(command)}", file=sys.stderr)
+    for line in command_lines(command, Console(stderr=True).width):
+        print(line, file=sys.stderr)

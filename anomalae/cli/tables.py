@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from anomalae.cli.lines import longest_part, wrapped
+from anomalae.cli.lines import command_lines, longest_part, wrapped
 from anomalae.detectors import judged_rows as rows
 from anomalae.errors import BundleError
 from anomalae.text import printable
@@ -96,12 +96,13 @@ def say(text: str, console: Console, *, style: str = "") -> None:
 
 
 def say_commands(before: str, commands: Iterable[str], console: Console) -> None:
-    """Print what can be typed next: each command on a line of its own, so that it can be copied."""
+    """Print what can be typed next: each command begins a line, and can be copied."""
     from rich.text import Text
 
     console.print(before, style="bold")
     for command in commands:
-        console.print(Text(f"  {printable(command)}"), soft_wrap=True)
+        for line in command_lines(command, console.width):
+            console.print(Text(line), soft_wrap=True)
 
 
 def _text(cell: str | Text) -> Text:
