@@ -2,10 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+LOG := .venv/install.log
 
 .PHONY: demo test lint types layers docs clean
 
-demo: $(READY)
+demo:
+	@echo '1/5 packages in .venv'
+	@$(MAKE) --silent --no-print-directory $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
 test: lint types layers
@@ -24,10 +27,12 @@ layers: $(READY)
 docs: $(READY)
 	$(BIN)/python -m tests.reference > cli.md
 
-# Installed once, and again only when what is to be installed has changed.
+# Installed once, and again only when what is to be installed has changed. What pip says is shown when it fails.
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar off -c constraints.txt -e '.[dev,parquet]'
+	@echo 'installing into .venv: some minutes and 5 GB; its log is $(LOG)'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev,parquet]' \
+		> $(LOG) 2>&1 || { cat $(LOG) >&2; exit 1; }
 	@touch $@
 
 clean:

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,32 @@ from anomalae.errors import BundleError
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+# Of a file's name: 255 is what file systems take, and a hidden file beside it has a longer one while it is written.
+MOST_BYTES = 200
+# What Windows refuses in names, which has the most such characters.
+_REFUSED = re.compile(r'[<>:"/\\|?*]')
+
+
+def cut_to_bytes(text: str, most: int) -> str:
+    """Return the beginning of a text that takes at most so many bytes in UTF-8, no character broken."""
+    return text.encode()[:most].decode(errors="ignore")
+
+
+def file_name(text: str) -> str:
+    """Return a text as part of a file's name, as it is but for what some file system refuses.
+
+    text: a name from anywhere; bytes that are no text, control characters and the like become `_`.
+
+    Returns at most MOST_BYTES bytes, without a dot or a space at either end; `_` where nothing is left.
+
+    >>> file_name("三 and é.png"), file_name("a/b:c?"), file_name("..")
+    ('三 and é.png', 'a_b_c_', '_')
+    """
+    printed = "".join(character if character.isprintable() else "_" for character in text)
+    name = _REFUSED.sub("_", printed).strip(" .")
+    return cut_to_bytes(name, MOST_BYTES).rstrip(" .") or "_"
 
 
 @contextlib.contextmanager

@@ -2,8 +2,17 @@
 # The main job with the commands a user types: train on one digit, score image files, evaluate.
 set -euo pipefail
 
-say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$@"; }
-[ -t 1 ] || say() { printf '\n$ %s\n' "$*"; "$@"; }
+# Each step is shown with its number and the command that does it, a long one on several lines that can be copied.
+step=1
+bold='' plain=''
+[ -t 1 ] && bold=$'\033[1m' plain=$'\033[0m'
+say() {
+    step=$((step + 1))
+    local command
+    command=$(fold -s -w 52 <<<"$*" | sed -e '$!s/$/\\/' -e '2,$s/^/      /')
+    printf '\n%s%s/5 $ %s%s\n' "$bold" "$step" "$command" "$plain"
+    "$@"
+}
 
 out=demo
 rm -rf "$out"

@@ -146,3 +146,25 @@ def test_pictures_and_arrays_come_back(tmp_path, shape):
     assert np.array_equal(np.load(tmp_path / "a.npy"), pixels)
     with pytest.raises(BundleError, match="cannot be written: No such file or directory"):
         files.write_png(tmp_path / "gone" / "a.png", pixels)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("三", "三"),
+        ("a b [1]", "a b [1]"),
+        ('a<b>c:d"e/f\\g|h?i*j', "a_b_c_d_e_f_g_h_i_j"),
+        (".hidden.", "hidden"),
+        ("line\nbreak\0\udcff", "line_break__"),
+        ("...", "_"),
+        ("", "_"),
+    ],
+)
+def test_names_of_files_keep_what_every_file_system_takes(text, name):
+    assert files.file_name(text) == name
+
+
+def test_a_long_name_is_cut_between_characters_and_can_be_written(tmp_path):
+    name = files.file_name("x" + "三" * 300)
+    assert name == "x" + "三" * 66
+    files.write_bytes(tmp_path / f"00017_{name}.png", b"1")

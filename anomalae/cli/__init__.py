@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
+from anomalae.cli import help as help_
 from anomalae.cli.console import nearest, part_warnings_shown, said
 from anomalae.cli.exit_status import INTERRUPTED, WRONG_USAGE
+from anomalae.cli.lines import tell
 from anomalae.errors import AnomalaeError
 from anomalae.text import printable
 from anomalae.version import __version__
@@ -28,7 +30,10 @@ COMMANDS = (
     "plot",
     "data",
     "check",
+    "completion",
 )
+
+click.Context.formatter_class = help_.HelpFormatter
 
 EXIT_STATUS = """
 Exit status: 0 done; 1 nothing could be done; 2 wrong usage, also an unknown name of a class, data set, run, rule or
@@ -63,10 +68,10 @@ class _Lazy(click.Group):
             with part_warnings_shown():
                 return super().invoke(ctx)
         except AnomalaeError as error:
-            click.echo(f"Error: {said(error)}", err=True)
+            tell(f"Error: {said(error)}")
             sys.exit(1 if error.unknown is None else WRONG_USAGE)
         except (KeyboardInterrupt, click.Abort):
-            click.echo("Interrupted.", err=True)
+            tell("Interrupted.")
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()

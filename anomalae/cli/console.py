@@ -13,14 +13,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from anomalae.cli.lines import tell
 from anomalae.errors import AnomalaeError, PartWarning
 from anomalae.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+# Columns where no terminal shows them.
+UNSEEN = 100_000
 # What the command line says after an error, by the error's advice; {about} is the name the error gives.
 ADVICE = {
     "benchmark": "made by: anomalae benchmark",
@@ -80,19 +81,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def out_console() -> Console:
-    """Return standard output for people: full width and no markup from data; wide where nobody looks."""
+    """Return standard output for people: as wide as the terminal; where nobody looks so wide that nothing is cut."""
     from rich.console import Console
 
-    return Console(
-        width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=not sys.stdout.isatty()
-    )
-
-
-def err_console() -> Console:
-    """Return standard error, where progress and warnings go."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    piped = not sys.stdout.isatty()
+    return Console(width=UNSEEN if piped else None, highlight=False, soft_wrap=piped)
 
 
 def watched() -> bool:
@@ -102,7 +95,7 @@ def watched() -> bool:
 
 def warn(message: str) -> None:
     """Print a warning line on standard error."""
-    click.echo(f"Warning: {printable(message)}", err=True)
+    tell(f"Warning: {message}")
 
 
 @contextlib.contextmanager

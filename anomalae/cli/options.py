@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from anomalae.cli import completion
 from anomalae.cli.console import nearest, said
 from anomalae.cli.console import warn as warn
 from anomalae.cli.exit_status import FLAGGED as FLAGGED
@@ -49,14 +50,18 @@ def runs_dir_option(function: F) -> F:
 def run_option(function: F) -> F:
     """Add `--run RUN`, default the newest finished one."""
     return click.option(
-        "--run", "run", metavar="RUN", help="Name or path of a run. Default: the newest finished one."
+        "--run",
+        "run",
+        metavar="RUN",
+        help="Name or path of a run. Default: the newest finished one.",
+        shell_complete=completion.runs,
     )(function)
 
 
 def run_operand(function: F) -> F:
     """Add RUN, as an argument or as `--run RUN`, to a command whose only operand is a run; it gets `run` either way."""
 
-    @click.argument("operand", metavar="[RUN]", required=False)
+    @click.argument("operand", metavar="[RUN]", required=False, shell_complete=completion.runs)
     @run_option
     @functools.wraps(function)
     def command(*, operand: str | None, run: str | None, **options: Any) -> Any:
@@ -70,9 +75,14 @@ def run_operand(function: F) -> F:
 def runs_operands(function: F) -> F:
     """Add RUN..., as arguments or as `--run RUN`, to a command that takes several runs; it gets `names`, none twice."""
 
-    @click.argument("operands", nargs=-1, metavar="[RUN]...")
+    @click.argument("operands", nargs=-1, metavar="[RUN]...", shell_complete=completion.any_run)
     @click.option(
-        "--run", "more", multiple=True, metavar="RUN", help="Name or path of a run, as RUN; repeatable."
+        "--run",
+        "more",
+        multiple=True,
+        metavar="RUN",
+        shell_complete=completion.any_run,
+        help="Name or path of a run, as RUN; repeatable.",
     )
     @functools.wraps(function)
     def command(*, operands: tuple[str, ...], more: tuple[str, ...], **options: Any) -> Any:
@@ -173,6 +183,7 @@ def dataset_options(function: F) -> F:
     return click.option(
         "--dataset",
         metavar="NAME|FOLDER",
+        shell_complete=completion.datasets,
         help="mnist, fashion-mnist, kmnist, emnist-digits, digits, or a folder FOLDER/CLASS/*.png or "
         "FOLDER/{train,test}/CLASS/*.png. Default: mnist, and the bundled digits where it cannot be had.",
     )(function)

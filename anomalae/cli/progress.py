@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from anomalae.cli.lines import tell
+from anomalae.text import duration
+
 if TYPE_CHECKING:
-    from anomalae.models.training.state import Training
+    from anomalae.models.training.state import Epoch, Training
 
 T = TypeVar("T")
 
@@ -28,7 +31,12 @@ class TrainingDisplay:
         if not quiet and sys.stderr.isatty():
             self.progress = _training_progress()
             self.task = self.progress.add_task(
-                "training", total=epochs * images, completed=done * images, status="", rate=""
+                "training",
+                total=epochs * images,
+                completed=done * images,
+                status=f"epoch {min(done + 1, epochs)}/{epochs}",
+                held_out="",
+                rate="",
             )
 
     def __enter__(self) -> TrainingDisplay:
@@ -52,21 +60,33 @@ class TrainingDisplay:
     def on_epoch(self, state: Training) -> None:
         """Show an epoch that is done."""
         last = state.history[-1]
-        held_out = "" if last.validation_loss is None else f"  validation {last.validation_loss:.3f}"
-        status = f"epoch {last.epoch}/{self.epochs}  loss {last.loss:.3f}{held_out}"
+        held_out = "" if last.validation_loss is None else f" validation {last.validation_loss:.3f}"
+        status = f"epoch {last.epoch}/{self.epochs}  loss {last.loss:.3f}"
         if self.progress:
             self.progress.update(
-                self.task, completed=last.epoch * self.images, status=status, epoch=last.epoch
+                self.task,
+                completed=last.epoch * self.images,
+                status=status,
+                held_out=held_out,
+                epoch=last.epoch,
             )
         elif not self.quiet and self._is_due(last.epoch):
             left = (time.perf_counter() - self.begun) / (last.epoch - self.first) * (self.epochs - last.epoch)
             rate = self._rate(last.epoch, 0)
-            click.echo(f"{status}  {rate}  {_clock(left)} left", err=True)
+            click.echo(f"{status} {held_out}  {rate}  {_clock(left)} left", err=True)
+
+    def tell_end(self, last: Epoch) -> None:
+        """Say what the line of progress, which goes away, showed last."""
+        if self.progress:
+            held_out = "" if last.validation_loss is None else f", validation {last.validation_loss:.3f}"
+            seconds = duration(time.perf_counter() - self.begun)
+            tell(f"trained to epoch {last.epoch} in {seconds}: loss {last.loss:.3f}{held_out}")
 
     def on_scored(self, done: int) -> None:
         """Show how many held-out images are scored, after the last epoch."""
         if self.progress:
-            self.progress.update(self.task, status=f"calibrating: {done} held-out images", rate="")
+            status = f"calibrating: {done} held-out images"
+            self.progress.update(self.task, status=status, held_out="", rate="")
         elif not self.quiet and time.perf_counter() - self.printed >= 2:
             self.printed = time.perf_counter()
             click.echo(f"calibrating: {done} held-out images", err=True)
@@ -85,16 +105,42 @@ class TrainingDisplay:
 
 
 def _training_progress() -> Any:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    """Return a line that fits a terminal of 60 columns, and says more on a wider one; no trace of it stays behind.
+
+    It leaves some columns free, so that the `^C` which a terminal prints does not push it on to a second line.
+    """
+    from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+
+    console = _err()
+
+    class Where(ProgressColumn):
+        """A field that is shown where the terminal has at least so many columns."""
+
+        def __init__(self, field: str, least: int) -> None:
+            super().__init__()
+            self.field, self.least = field, least
+
+        def render(self, task: Task) -> str:
+            return str(task.fields[self.field]) if console.width >= self.least else ""
 
     return Progress(
         TextColumn("{task.fields[status]}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[rate]}"),
+        Where("held_out", 80),
+        _bar(console),
+        Where("rate", 100),
         TimeRemainingColumn(),
         TextColumn("left"),
-        console=_err(),
+        console=console,
+        transient=True,
     )
+
+
+def working() -> Any:
+    """Return a line that turns while something without a known end is done; no trace of it stays behind."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    described = TextColumn("{task.description}", markup=False)
+    return Progress(SpinnerColumn(), described, TimeElapsedColumn(), console=_err(), transient=True)
 
 
 @contextlib.contextmanager
@@ -103,10 +149,11 @@ def counting(what: str, total: int | None, *, quiet: bool = False) -> Iterator[C
     if quiet:
         yield lambda n: None
     elif sys.stderr.isatty():
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=_err(), transient=True) as progress:
+        console = _err()
+        columns = (TextColumn(what), _bar(console), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task(what, total=total)
             yield lambda n: progress.update(task, completed=n)
     else:
@@ -152,6 +199,12 @@ def counted(items: Iterable[T], what: str, total: int | None, *, quiet: bool = F
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
+
+
+def _bar(console: Any) -> Any:
+    from rich.progress import BarColumn
+
+    return BarColumn(bar_width=24 if console.width >= 120 else 12)
 
 
 def _err() -> Any:

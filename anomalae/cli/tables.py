@@ -1,21 +1,172 @@
-"""Judged rows as a table for a person, and the form that an output file asks for."""
+"""Tables for people: as wide as the terminal, never broken inside a word; and the forms of files of judged rows."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from anomalae.cli.lines import command_lines, longest_part, wrapped
 from anomalae.detectors import judged_rows as rows
 from anomalae.errors import BundleError
 from anomalae.text import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
     from anomalae.detectors.judged_rows import Judged
 
 # Rows of the table for a person, most anomalous first.
 SHOWN = 50
+# Columns of the terminal between two columns of a table.
+GAP = 2
+# What a column keeps at least when it is made narrower.
+LEAST = {"name": 12, "path": 20, "words": 22}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table for people.
+
+    title: what stands above it.
+    kind: `number` is never cut; `name` loses its end, `path` its beginning; `words` are broken into lines.
+    rank: of the columns that can be left out those with the highest rank go first; 0 stays.
+    """
+
+    title: str
+    kind: Literal["number", "name", "path", "words"] = "number"
+    rank: int = 0
+
+
+def print_table(
+    columns: Sequence[Column],
+    cells: Iterable[Sequence[str | Text]],
+    console: Console,
+    *,
+    header: bool = True,
+    elsewhere: str = "",
+) -> None:
+    """Print a table that fits the terminal: first columns are left out, then the others are made narrower.
+
+    columns: what they are, from left to right.
+    cells: rows of as many texts, which are made printable; a Rich Text keeps its style.
+    console: where to.
+    header: whether the titles are shown.
+    elsewhere: where the columns are that were left out, as in `--json has them`.
+    """
+    texts = [[_text(cell) for cell in row] for row in cells]
+    shown = list(range(len(columns)))
+    widths = {at: _widths(columns[at], [row[at] for row in texts], header) for at in shown}
+    while sum(widths[at][0] + GAP for at in shown) - GAP > console.width:
+        ranked = [at for at in shown if columns[at].rank]
+        if not ranked:
+            break
+        last = max(columns[at].rank for at in ranked)
+        shown = [at for at in shown if columns[at].rank != last]
+    chosen = _fitted({at: widths[at] for at in shown}, console.width)
+    titles = [[_text(column.title) for column in columns]] if header else []
+    for style, row in [("bold", row) for row in titles] + [("", row) for row in texts]:
+        for line in _lines([(columns[at], row[at], chosen[at]) for at in shown], style):
+            console.print(line, soft_wrap=True)
+    left_out = [column.title for at, column in enumerate(columns) if at not in shown]
+    if left_out and elsewhere:
+        say(f"Left out for want of width: {', '.join(left_out)}; {elsewhere}.", console)
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]], console: Console) -> None:
+    """Print names, in bold, and what they stand for beside them."""
+    from rich.text import Text
+
+    columns = (Column("", "words"), Column("", "words"))
+    named = [(Text(name, style="bold"), value) for name, value in pairs]
+    print_table(columns, named, console, header=False)
+
+
+def say(text: str, console: Console, *, style: str = "") -> None:
+    """Print a line for people, as several where the terminal is too narrow for it."""
+    from rich.text import Text
+
+    for line in wrapped(printable(text), console.width):
+        console.print(Text(line, style=style), soft_wrap=True)
+
+
+def say_commands(before: str, commands: Iterable[str], console: Console) -> None:
+    """Print what can be typed next: each command begins a line, and can be copied."""
+    from rich.text import Text
+
+    console.print(before, style="bold")
+    for command in commands:
+        for line in command_lines(command, console.width):
+            console.print(Text(line), soft_wrap=True)
+
+
+def _text(cell: str | Text) -> Text:
+    from rich.text import Text
+
+    return Text(printable(cell)) if isinstance(cell, str) else cell
+
+
+def _widths(column: Column, texts: list[Text], header: bool) -> tuple[int, int]:
+    """Return the least and the natural width of a column."""
+    title = len(column.title) if header else 0
+    natural = max([title, *(text.cell_len for text in texts)])
+    if column.kind == "number":
+        return natural, natural
+    least = LEAST[column.kind]
+    if column.kind == "words":
+        least = max([least, *(longest_part(text.plain) for text in texts)])
+    return max(title, min(natural, least)), natural
+
+
+def _fitted(widths: dict[int, tuple[int, int]], room: int) -> dict[int, int]:
+    """Return widths that fit where they can: the widest column is made narrower until all do, or are at their least."""
+    chosen = {at: natural for at, (_, natural) in widths.items()}
+    while sum(chosen.values()) + GAP * (len(chosen) - 1) > room:
+        loose = [at for at in chosen if chosen[at] > widths[at][0]]
+        if not loose:
+            break
+        chosen[max(loose, key=lambda at: chosen[at])] -= 1
+    return chosen
+
+
+def _lines(cells: list[tuple[Column, Text, int]], style: str) -> list[Text]:
+    """Return the lines of a row: each cell padded to its width, one that is broken on several lines."""
+    from rich.text import Text
+
+    parts = [_broken(column, text, width) for column, text, width in cells]
+    lines = []
+    for line in itertools.zip_longest(*parts, fillvalue=Text()):
+        padded = []
+        for part, (column, _, width) in zip(line, cells, strict=True):
+            room = max(width - part.cell_len, 0)
+            shown = part.copy()
+            shown.pad_left(room) if column.kind == "number" else shown.pad_right(room)
+            padded.append(shown)
+        lines.append(Text(" " * GAP, style=style).join(padded))
+        lines[-1].rstrip()
+    return lines
+
+
+def _broken(column: Column, text: Text, width: int) -> list[Text]:
+    """Return the lines of a cell: broken between words, or one line that is cut if need be."""
+    from rich.text import Text
+
+    if text.cell_len <= width:
+        return [text]
+    if column.kind == "words":
+        return [Text(line, style=text.style) for line in wrapped(text.plain, width)]
+    cut = text.copy()
+    if column.kind == "path":
+        while cut.cell_len >= width:
+            cut = cut[1:]
+        return [Text("…", style=text.style) + cut]
+    cut.truncate(width, overflow="ellipsis")
+    return [cut]
 
 
 def form_of(path: Path) -> str:
@@ -36,30 +187,25 @@ def form_of(path: Path) -> str:
     return form
 
 
-def show(judged: Judged, blank: set[str], console: Any) -> None:
+def show(judged: Judged, blank: set[str], console: Console) -> None:
     """Print the most anomalous rows, then the errors."""
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("path", overflow="fold")
-    for title in ("score", "p-value"):
-        table.add_column(title, justify="right")
-    table.add_column("")
     failed = [row for row in judged.rows if row.score is None]
     ranked = sorted(
         (row for row in judged.rows if row.score is not None), key=lambda row: -(row.score or 0.0)
     )
+    cells: list[tuple[str | Text, ...]] = []
     for row in ranked[:SHOWN]:
-        note = " no ink" if row.path in blank else ""
-        verdict = "[bold red]flagged[/bold red]" if row.flagged else ""
-        name = escape(printable(row.path))
-        table.add_row(name, f"{row.score:.5f}", f"{row.p_value:.4f}", verdict + note)
+        verdict = Text("flagged", style="bold red") if row.flagged else Text()
+        note = Text("no ink" if row.path in blank else "")
+        remark = Text(" ").join([part for part in (verdict, note) if part])
+        cells.append((row.path, f"{row.score:.5f}", f"{row.p_value:.4f}", remark))
+    columns = (Column("path", "path"), Column("score"), Column("p-value"), Column("", "name"))
+    if cells:
+        print_table(columns, cells, console)
     for row in failed[:SHOWN]:
-        table.add_row(
-            escape(printable(row.path)), "-", "-", f"[yellow]{escape(printable(row.error or ''))}[/yellow]"
-        )
-    console.print(table)
+        say(row.error or "", console, style="yellow")
     hidden = max(len(ranked) - SHOWN, 0) + max(len(failed) - SHOWN, 0)
     if hidden:
-        console.print(f"... and {hidden} more rows; --output FILE.csv has them all")
+        say(f"... and {hidden} more rows; --output FILE.csv has them all", console)

@@ -11,6 +11,7 @@ import click
 
 from anomalae.cli import console
 from anomalae.cli import options as common
+from anomalae.cli.lines import tell, tell_command
 from anomalae.cli.progress import TrainingDisplay, counting
 from anomalae.runs import is_finished, is_unfinished
 from anomalae.text import listed
@@ -55,10 +56,9 @@ class TrainingShown:
         images = len(split.train)
         if not self.quiet:
             verb = "training" if done is None else f"going on after epoch {done}"
-            click.echo(
+            tell(
                 f"{verb}: {folder}  ({dataset.name}, normal {listed(split.normal, ',')}, "
-                f"{images} training images)",
-                err=True,
+                f"{images} training images)"
             )
         display = TrainingDisplay(
             settings.epochs or 0, images * settings.n_networks, done=done or 0, quiet=self.quiet
@@ -84,6 +84,8 @@ class TrainingShown:
         """End the progress of the training."""
         self.folder, self._n_test = None, len(split.test)
         self._open.close()
+        if self._display:
+            self._display.tell_end(detector.history[-1])
 
     def on_tested(self, done: int) -> None:
         """Show how many test images are scored."""
@@ -115,12 +117,13 @@ def training_shown(
             raise
         place = f"{shown.folder.name}{runs_dir_flag(options['runs_dir'])}"
         if is_finished(shown.folder):
-            line = f"Interrupted after the training; evaluate the run: anomalae evaluate --run {place}"
+            tell_command(
+                "Interrupted after the training; evaluate the run:", f"anomalae evaluate --run {place}"
+            )
         elif is_unfinished(shown.folder):
-            line = f"Interrupted; go on with: anomalae train --resume {place}"
+            tell_command("Interrupted; go on with:", f"anomalae train --resume {place}")
         else:
-            line = "Interrupted before anything was kept."
-        click.echo(line, err=True)
+            tell("Interrupted before anything was kept.")
         raise SystemExit(common.INTERRUPTED) from None
 
 

@@ -12,10 +12,9 @@ from anomalae.detectors.detector import Detector
 from anomalae.detectors.judged_rows import Judged, Row
 from anomalae.errors import BundleError
 from anomalae.evaluation.conformal import benjamini_hochberg, check_alpha, p_values
-from anomalae.files import write_png
+from anomalae.files import file_name, write_png
 from anomalae.images.inputs import IMAGE_SUFFIXES, Input
 from anomalae.images.sources import Canonical
-from anomalae.runs.folder import slug
 from anomalae.settings import DEFAULT_ALPHA
 
 # Images that are scored, and drawn, at a time: as many as fit well in memory.
@@ -114,7 +113,7 @@ def write_heatmaps(
         prepared = Canonical(images)
         rebuilt, terms = detector.reconstruct(prepared), detector.heatmap(prepared, rule)
         for (place, name, image), reconstruction, term in zip(some, rebuilt, terms, strict=True):
-            written.append(folder / f"{place:05d}_{slug(_stem(name))}.png")
+            written.append(folder / f"{place:05d}_{file_name(_stem(name))}.png")
             write_png(written[-1], plots.heat_strip(image, reconstruction, term, scale, note))
         on_drawn(start + len(some))
     return written

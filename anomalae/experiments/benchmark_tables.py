@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,57 @@ from anomalae import files, text
 from anomalae.evaluation.significance import WORDING
 
 NORMAL = "normal"
+# After a ROC-AUC that is not told apart from ours.
+EQUAL = " ="
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table of a benchmark, as text, and what a reader of it must know.
+
+    head: titles of the columns, from left to right.
+    rows: a row a class, or a method; each cell with whether it is bold.
+    notes: lines below the table.
+    title: line above it.
+    ranks: of columns that can be left out where there is no room; the highest goes first.
+    """
+
+    head: list[str]
+    rows: list[list[tuple[str, bool]]]
+    notes: list[str] = field(default_factory=list)
+    title: str = ""
+    ranks: dict[str, int] = field(default_factory=dict)
+
+
+def parts(table: dict[str, Any]) -> list[Part]:
+    """Return the tables of a benchmark: its own, that of an ensemble's members, that of the baselines."""
+    found = [_main_part(table)]
+    if table.get("members"):
+        found.append(_members_part(table))
+    if "baselines" in table:
+        found.append(_baselines_part(table))
+    return found
 
 
 def markdown(table: dict[str, Any]) -> str:
-    """Return the table for people, with what is needed to measure it again, and that of any baselines."""
+    """Return the tables for people, with what is needed to measure them again."""
+    return "\n".join(map(_part_markdown, parts(table)))
+
+
+def _part_markdown(part: Part) -> str:
+    lines = ["| " + " | ".join(map(text.table_cell, part.head)) + " |", "|" + "---|" * len(part.head)]
+    lines += ["| " + " | ".join(map(_cell_markdown, row)) + " |" for row in part.rows]
+    title = f"{part.title}:\n\n" if part.title else ""
+    return title + "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in part.notes)
+
+
+def _cell_markdown(cell: tuple[str, bool]) -> str:
+    shown, bold = text.table_cell(cell[0]), cell[1]
+    number = shown.removesuffix(EQUAL)
+    return f"**{number}**{shown[len(number) :]}" if bold else shown
+
+
+def _main_part(table: dict[str, Any]) -> Part:
     main, settings = table["score"], table["settings"]
     others = [rule for rule in table["mean"] if rule != main]
     seeds = len(table["seeds"])
@@ -27,11 +75,11 @@ def markdown(table: dict[str, Any]) -> str:
         "false alarms",
         "95% band",
     ]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows = []
     for row in table["rows"]:
         low, high = row["false_alarm_band"]
         cells = [
-            text.table_cell(row[side]),
+            str(row[side]),
             str(row["n_train"]),
             text.spread(row["roc_auc"][main]),
             *(text.spread(row["roc_auc"][rule]) for rule in others),
@@ -39,9 +87,9 @@ def markdown(table: dict[str, Any]) -> str:
             " ".join(text.percent(rate) for rate in row["false_alarm_rates"]),
             f"{100 * low:.1f} to {100 * high:.1f}%",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    means = [f"**{text.spread(table['mean'][rule])}**" for rule in (main, *others)]
-    lines.append("| " + " | ".join(["**mean**", "", *means, "", "", ""]) + " |")
+        rows.append([(cell, False) for cell in cells])
+    means = [text.spread(table["mean"][rule]) for rule in (main, *others)]
+    rows.append([("mean", True), ("", False), *((mean, True) for mean in means), *[("", False)] * 3])
     interval = table["mean"][main]["interval"]
     roles = "anomalies are all other classes" if side == NORMAL else "all other classes are normal"
     images = "test part" if table["part"] == "test" else "development images"
@@ -72,23 +120,21 @@ def markdown(table: dict[str, Any]) -> str:
         notes.append(
             "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
         )
-    more = "\n" + baselines_markdown(table) if "baselines" in table else ""
-    if table.get("members"):
-        more = "\n" + members_markdown(table) + more
-    return "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n" + more
+    ranks = {**{f"({rule})": 4 for rule in others}, "train images": 3, "95% band": 2, "false alarms": 1}
+    return Part(head, rows, notes, ranks=ranks)
 
 
-def members_markdown(table: dict[str, Any]) -> str:
-    """Return what each member of an ensemble does alone, for people: a row a normal class, a column a member."""
+def _members_part(table: dict[str, Any]) -> Part:
+    """Return what each member of an ensemble does alone: a row a normal class, a column a member."""
     main, side = table["score"], table.get("side", NORMAL)
-    head = [side, *map(text.table_cell, table["members"]), "together"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows = []
     for row in table["rows"]:
         values = [*row["members"].values(), row["roc_auc"][main]]
-        lines.append("| " + " | ".join([text.table_cell(row[side]), *map(text.spread, values)]) + " |")
+        rows.append([(str(row[side]), False), *((text.spread(value), False) for value in values)])
     means = [*table["members"].values(), table["mean"][main]]
-    lines.append("| " + " | ".join(["**mean**", *(f"**{text.spread(value)}**" for value in means)]) + " |")
-    return f"ROC-AUC ({main}) of each member alone:\n\n" + "\n".join(lines) + "\n"
+    rows.append([("mean", True), *((text.spread(value), True) for value in means)])
+    head = [side, *map(str, table["members"]), "together"]
+    return Part(head, rows, title=f"ROC-AUC ({main}) of each member alone")
 
 
 def csv_table(table: dict[str, Any]) -> str:
@@ -110,8 +156,8 @@ def csv_table(table: dict[str, Any]) -> str:
     return writer.text()
 
 
-def baselines_markdown(table: dict[str, Any]) -> str:
-    """Return the baselines for people: a row a method, a column a normal class, the best in bold."""
+def _baselines_part(table: dict[str, Any]) -> Part:
+    """Return the baselines: a row a method, a column a normal class, the best in bold."""
     normals = [str(row[table["side"]]) for row in table["rows"]]
     main = table["score"]
     ours = {str(row[table["side"]]): row["roc_auc"][main]["mean"] for row in table["rows"]}
@@ -123,7 +169,7 @@ def baselines_markdown(table: dict[str, Any]) -> str:
     top = max(mean for _, mean, *_ in methods.values() if mean is not None)
     head = [
         "method",
-        *map(text.table_cell, normals),
+        *normals,
         "mean",
         "95% interval",
         "better / worse",
@@ -131,11 +177,12 @@ def baselines_markdown(table: dict[str, Any]) -> str:
         "µs/image",
         "peak MB",
     ]
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "---|" * (len(head) - 1)]
+    lines = []
     for label, (rows, mean, interval, column) in methods.items():
         cells = [_cell(rows[n], best[n], column, n) for n in normals]
         span = text.interval(interval, missing="-")
-        lines.append("| " + " | ".join([label, *cells, _cell(mean, top), span, *_cost(column, table)]) + " |")
+        rest = [(cell, False) for cell in (span, *_cost(column, table))]
+        lines.append([(label, False), *cells, _cell(mean, top), *rest])
     seen = ", ".join(f"{name} {version}" for name, version in table["baseline_versions"].items())
     notes = [
         "Baselines are PyOD's, fitted on the training and validation images of the same split; random ones once a "
@@ -148,7 +195,15 @@ def baselines_markdown(table: dict[str, Any]) -> str:
         f"Versions: {seen}.",
     ]
     failed = [f"{label}, {cell}: {status}" for label, b in ranked for cell, status in b["failures"].items()]
-    return "\n".join(lines) + "\n\n" + "\n\n".join(notes + failed) + "\n"
+    ranks = {
+        "peak MB": 6,
+        "µs/image": 5,
+        "fit s": 4,
+        **dict.fromkeys(normals, 3),
+        "95% interval": 2,
+        "better / worse": 1,
+    }
+    return Part(head, lines, notes + failed, ranks=ranks)
 
 
 def _cost(column: dict[str, Any] | None, table: dict[str, Any]) -> list[str]:
@@ -167,8 +222,10 @@ def _cost(column: dict[str, Any] | None, table: dict[str, Any]) -> list[str]:
     ]
 
 
-def _cell(value: float | None, best: float, column: dict[str, Any] | None = None, chosen: str = "") -> str:
-    """Return a ROC-AUC, bold where it is the best, with "=" where the test does not tell it from ours."""
-    shown = f"**{text.number(value)}**" if value is not None and value == best else text.number(value)
+def _cell(
+    value: float | None, best: float, column: dict[str, Any] | None = None, chosen: str = ""
+) -> tuple[str, bool]:
+    """Return a ROC-AUC, with "=" where the test does not tell it from ours, and whether it is the best."""
     test = column["tests"].get(chosen) if column else None
-    return shown + " =" if test and test["p_value"] >= 0.05 else shown
+    equal = EQUAL if test and test["p_value"] >= 0.05 else ""
+    return text.number(value) + equal, value is not None and value == best

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,22 +37,23 @@ _FILES = {
     COMPARISON_SCORES, LOCK,
 }  # fmt: skip
 _PART = re.compile(r"\..*\.part")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_NAME = re.compile(r"[^\W_][\w.+-]{0,99}")
 
 
 def check_name(name: str) -> str:
     """Return a name that can name a run.
 
-    name: at most 100 letters, digits, `.`, `_`, `+` or `-`, beginning with a letter or a digit.
+    name: letters and digits of any script, `.`, `_`, `+`, `-`, at most 100 of them in 200 bytes, the first a letter or
+        a digit: such a name needs no quotes and is no option.
 
     Raises BundleError for any other name.
 
     >>> check_name("mnist-0-ae")
     'mnist-0-ae'
     """
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or len(name.encode()) > files.MOST_BYTES:
         raise BundleError(
-            f"run name {name!r}: must be at most 100 letters, digits, '.', '_', '+' or '-', "
+            f"run name {name!r}: must be at most 100 letters, digits, '.', '_', '+' or '-' (200 bytes), "
             "beginning with a letter or a digit"
         )
     return name
@@ -62,10 +64,12 @@ def slug(text: str) -> str:
 
     text: whatever it holds.
 
-    >>> slug("my digits/0")
-    'my_digits_0'
+    >>> slug("letters/三 and é")
+    'letters_三_and_é'
     """
-    return re.sub(r"[^A-Za-z0-9._+-]", "_", text).lstrip("._+-")[:80] or "run"
+    composed = unicodedata.normalize("NFC", text)
+    fit = re.sub(r"[^\w.+-]", "_", composed).lstrip("._+-")[:80]
+    return files.cut_to_bytes(fit, files.MOST_BYTES) or "run"
 
 
 def already_there(folder: Path) -> BundleError:

@@ -72,6 +72,18 @@ def test_heatmaps_are_numbered_as_the_rows(small: Detector, inputs: list[Input],
         judging.write_heatmaps(tmp_path / "file", small, inputs)
 
 
+def test_heatmaps_are_called_as_their_images(small: Detector, inputs: list[Input], tmp_path: Path):
+    names = ["a/三.png", "b/a b.JPG", "c/é?.png", f"d/{'三' * 85}.png"]
+    named = [Input(name, inputs[0].image, None) for name in names]
+    made = judging.write_heatmaps(tmp_path / "heat", small, named)
+    assert [path.name for path in made] == [
+        "00000_三.png",
+        "00001_a b.png",
+        "00002_é_.png",
+        f"00003_{'三' * 66}.png",
+    ]
+
+
 def test_the_csv_is_read_as_it_was_written(small: Detector, inputs: list[Input], tmp_path: Path):
     judged = judging.judge(small, inputs)
     rows.write(tmp_path / "s.csv", judged)

@@ -111,8 +111,27 @@ def test_replace_folder_keeps_the_old_one_when_writing_fails(tmp_path):
 
 
 def test_slug_makes_names_that_are_allowed():
-    for text in ("mnist-0-ae", "../../x", "a b\n[red]", "é", "x" * 300):
+    for text in (
+        "mnist-0-ae",
+        "../../x",
+        "a b\n[red]",
+        "é",
+        "e\u0301",
+        "x" * 300,
+        "三" * 300,
+        "\udcff",
+        "-_-",
+    ):
         assert runs.check_name(runs.slug(text))
+    assert runs.slug("folder-三+é-ae") == "folder-三+é-ae"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "-x", "_x", ".x", "a b", "a/b", "a\nb", "x" * 101, "三" * 70, "a\udcff", "*"]
+)
+def test_names_that_no_run_can_have_are_refused(name):
+    with pytest.raises(BundleError, match="beginning with a letter or a digit"):
+        runs.check_name(name)
 
 
 def test_a_broken_history_spoils_its_own_line_of_the_list_only(small):

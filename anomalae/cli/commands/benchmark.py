@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomalae.cli import console
+from anomalae.cli import console, tables
 from anomalae.cli import options as common
+from anomalae.cli.lines import tell
 from anomalae.cli.progress import TrainingDisplay
 from anomalae.cli.setting_options import config_option, make_settings, settings_options
+from anomalae.cli.tables import Column
 from anomalae.errors import ConfigError
 from anomalae.settings import DESCRIPTIONS
-from anomalae.text import number, shortened
+from anomalae.text import number, printable, shortened
 
 if TYPE_CHECKING:
     from anomalae.experiments.baselines.registry import Baseline
@@ -89,7 +92,6 @@ def command(**options: Any) -> None:
     """
     from anomalae.datasets.load import parse_classes
     from anomalae.experiments import benchmark
-    from anomalae.experiments import benchmark_tables as benchmark_tables
     from anomalae.experiments.grid import Grid
 
     common.end_on_signals()
@@ -112,9 +114,13 @@ def command(**options: Any) -> None:
     done: list[str] = []
     displays: list[TrainingDisplay] = []
 
+    def close() -> None:
+        while displays:
+            displays.pop().__exit__()
+
     def on_start(name: str, split: Any) -> Any:
         if not quiet:
-            click.echo(f"[{len(done) + 1}/{total}] {name}", err=True)
+            tell(f"[{len(done) + 1}/{total}] {name}")
         epochs = settings.for_images(len(split.train)).epochs or 0
         display = TrainingDisplay(
             epochs, len(split.train) * settings.n_networks, quiet=quiet or not console.watched()
@@ -124,12 +130,11 @@ def command(**options: Any) -> None:
 
     def on_cell(name: str, cell: dict[str, Any], new: bool) -> None:
         done.append(name)
-        while displays:
-            displays.pop().__exit__()
+        close()
         if not quiet:
             auc = number(cell["scores"][settings.rule]["roc_auc"])
             how = f"trained in {cell['seconds']:.0f} s" if new else "kept"
-            click.echo(f"[{len(done)}/{total}] {name}: ROC-AUC {auc} ({how})", err=True)
+            tell(f"[{len(done)}/{total}] {name}: ROC-AUC {auc} ({how})")
 
     what = "cells"
     try:
@@ -146,18 +151,43 @@ def command(**options: Any) -> None:
             table = _baselines(grid, folder, table, chosen, options)
     except KeyboardInterrupt:
         at = f"{len(done)} of {total} cells done" if what == "cells" else "the cells done, in their baselines"
-        click.echo(f"Interrupted with {at}; the same command goes on.", err=True)
+        tell(f"Interrupted with {at}; the same command goes on.")
         raise SystemExit(common.INTERRUPTED) from None
     finally:
-        while displays:
-            displays.pop().__exit__()
+        close()
     if options["as_json"]:
         click.echo(json.dumps(table))
     elif not quiet:
-        click.echo(benchmark_tables.markdown(table))
-        click.echo(f"kept: {folder / 'table.md'}, table.csv, table.json", err=True)
+        _print(table)
+        tell(f"kept: {folder / 'table.md'}, table.csv, table.json")
     if chosen and any(column["failures"] for column in table["baselines"].values()):
         raise SystemExit(common.IN_PART)
+
+
+def _print(table: dict[str, Any]) -> None:
+    """Print the tables: Markdown where it is piped, and for a terminal what there is room for."""
+    from rich.text import Text
+
+    from anomalae.experiments import benchmark_tables
+
+    if not sys.stdout.isatty():
+        click.echo(benchmark_tables.markdown(table))
+        return
+    out = console.out_console()
+    for part in benchmark_tables.parts(table):
+        if part.title:
+            tables.say(part.title, out, style="bold")
+        columns = [
+            Column(title, "number" if at else "words", part.ranks.get(title, 0))
+            for at, title in enumerate(part.head)
+        ]
+        cells = [
+            [Text(printable(text), style="bold" if bold else "") for text, bold in row] for row in part.rows
+        ]
+        tables.print_table(columns, cells, out, elsewhere="table.md has them")
+        for note in part.notes:
+            tables.say(note, out)
+        click.echo()
 
 
 def _baselines(
@@ -169,12 +199,12 @@ def _baselines(
 
     def on_start(name: str, baseline: Baseline) -> None:
         if not options["quiet"]:
-            click.echo(f"{name}, {baseline.label}: fitting", err=True)
+            tell(f"{name}, {baseline.label}: fitting")
 
     def on_done(name: str, trial: Trial) -> None:
         if not options["quiet"]:
             how = "kept" if trial.kept else f"{trial.fit_seconds:.1f} s" if trial.ok else "failed"
-            click.echo(f"{name}, {trial.baseline.label}: {trial.status} ({how})", err=True)
+            tell(f"{name}, {trial.baseline.label}: {trial.status} ({how})")
 
     columns = benchmark_baselines.run_baselines(
         grid,

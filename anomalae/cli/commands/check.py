@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomalae.cli import console
+from anomalae.cli import console, tables
 from anomalae.cli import options as common
+from anomalae.cli.tables import Column
+from anomalae.text import printable
 
 if TYPE_CHECKING:
     from anomalae.contract import Result
@@ -82,11 +84,10 @@ def _tell(result: Result) -> None:
             f"{'failed' if result.error else 'ok'}: {result.check}{f': {result.error}' if result.error else ''}"
         )
         return
-    from rich.markup import escape
-
-    mark = "[red]✗[/red]" if result.error else "[green]✓[/green]"
-    fault = f"\n  [red]{escape(result.error)}[/red]" if result.error else ""
-    console.out_console().print(f"{mark} {escape(result.check)}{fault}")
+    out = console.out_console()
+    tables.say(f"{'✗' if result.error else '✓'} {result.check}", out, style="" if result.error else "green")
+    if result.error:
+        tables.say(f"  {result.error}", out, style="red")
 
 
 def _list(as_json: bool) -> None:
@@ -96,13 +97,21 @@ def _list(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows))
         return
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("sort", "name", "what", "from"):
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        fault = f"[red]broken: {escape(row['error'])}[/red]" if row["error"] else escape(row["line"])
-        table.add_row(row["sort"], escape(row["name"]), fault, escape(row["origin"]))
-    console.out_console().print(table)
+    columns = (
+        Column("sort", "name"),
+        Column("name", "words"),
+        Column("what", "words"),
+        Column("from", "name", rank=1),
+    )
+    cells = [
+        (
+            row["sort"],
+            row["name"],
+            Text(printable(f"broken: {row['error']}"), style="red") if row["error"] else row["line"],
+            row["origin"],
+        )
+        for row in rows
+    ]
+    tables.print_table(columns, cells, console.out_console(), elsewhere="--json has it")

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomalae.cli import console
+from anomalae.cli import console, tables
 from anomalae.cli import options as common
+from anomalae.cli.lines import tell
+from anomalae.cli.progress import working
+from anomalae.cli.tables import Column
 from anomalae.settings import DEFAULT_ALPHA, PIXELS
 from anomalae.text import number, printable
 
@@ -25,12 +28,8 @@ if TYPE_CHECKING:
 # These take a minute on a class of MNIST.
 QUICK = "knn,lof,pca,iforest,autoencoder"
 SUFFIXES = (".csv", ".json", ".md")
-# The table has these columns where the terminal is at least so wide.
-NEEDED = {
-    140: {"settings"},
-    100: {"AP", "µs/image"},
-    80: {"95% interval", "peak MB"},
-}
+# Columns of the table that are left out where the terminal is narrow, the highest number first.
+RANKS = {"settings": 7, "µs/image": 6, "AP": 5, "95% interval": 4, "MB": 3, "FPR95": 2, "fit s": 1}
 
 
 @click.command("compare")
@@ -112,9 +111,13 @@ def _list(as_json: bool) -> None:
         click.echo(json.dumps([{"label": b.label, "name": b.name, "about": b.about, "settings": b.described(),
                                 "random": b.random, "pca": b.few_dimensions} for b in BASELINES]))  # fmt: skip
         return
-    width = max(len(b.label) for b in BASELINES)
-    for b in BASELINES:
-        click.echo(f"{b.label:<{width}}  {b.about}; {b.described()}")
+    columns = (
+        Column("baseline", "words"),
+        Column("what it is", "words"),
+        Column("settings", "words", rank=1),
+    )
+    rows = [(b.label, b.about, b.described()) for b in BASELINES]
+    tables.print_table(columns, rows, console.out_console(), elsewhere="--json has them")
 
 
 def _check_output(path: Path | None) -> None:
@@ -161,10 +164,7 @@ def _compare(options: dict[str, Any], chosen: Sequence[Baseline]) -> None:
                 on_done=display.on_done,
             )
     except KeyboardInterrupt:
-        click.echo(
-            f"Interrupted with {display.done} of {len(chosen)} baselines done; the same command goes on.",
-            err=True,
-        )
+        tell(f"Interrupted with {display.done} of {len(chosen)} baselines done; the same command goes on.")
         raise SystemExit(common.INTERRUPTED) from None
     document = comparison.document(
         problem,
@@ -235,10 +235,7 @@ class _Display:
         self.done = 0
         self.progress: Any = None
         if not quiet and console.watched():
-            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-            self.progress = Progress(*columns, console=console.err_console(), transient=True)
+            self.progress = working()
 
     def __enter__(self) -> _Display:
         if self.progress:
@@ -254,9 +251,9 @@ class _Display:
         text = f"[{self.done + 1}/{self.total}] {baseline.label}"
         if self.progress:
             self._clear()
-            self.progress.add_task(_escaped(text))
+            self.progress.add_task(printable(text))
         elif not self.quiet:
-            click.echo(text, err=True)
+            tell(text)
 
     def on_done(self, trial: Trial) -> None:
         """Print the outcome of a baseline that is done, or whose result was there already."""
@@ -264,11 +261,8 @@ class _Display:
         if self.quiet:
             return
         text = f"[{self.done}/{self.total}] {trial.baseline.label}: {self._outcome(trial)}"
-        if self.progress:
-            self._clear()
-            self.progress.console.print(_escaped(text))
-        else:
-            click.echo(text, err=True)
+        self._clear()
+        tell(text)
 
     def _outcome(self, trial: Trial) -> str:
         from anomalae.evaluation.metrics import evaluate
@@ -280,45 +274,31 @@ class _Display:
         return f"ROC-AUC {auc} ({how})"
 
     def _clear(self) -> None:
-        for task in self.progress.task_ids:
+        for task in self.progress.task_ids if self.progress else ():
             self.progress.remove_task(task)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(printable(text))
 
 
 def _table(document: dict[str, Any], folder: Path | None) -> None:
     """Print the table, as much of it as there is room for; then what failed."""
-    from rich.table import Table
+    from rich.text import Text
 
     from anomalae import runs
     from anomalae.experiments import comparison
 
     out = console.out_console()
-    hidden = {"status"}
-    for width, columns in NEEDED.items():
-        hidden |= columns if out.width < width else set()
-    table = Table(box=None, pad_edge=False)
-    for column in comparison.COLUMNS:
-        if column not in hidden:
-            words, folded = column in ("method", "settings"), column in ("settings", "95% interval")
-            table.add_column(
-                column, justify="left" if words else "right", overflow="fold", no_wrap=not folded
-            )
-    for row in comparison.cells(document):
-        shown = [cell for cell, name in zip(row, comparison.COLUMNS, strict=True) if name not in hidden]
-        table.add_row(*(f"[bold]{_escaped(text)}[/bold]" if best else _escaped(text) for text, best in shown))
-    out.print(table)
+    columns = [
+        Column(title, "words" if title in ("method", "settings") else "number", RANKS.get(title, 0))
+        for title in comparison.COLUMNS[:-1]
+    ]
+    cells = [
+        [Text(printable(text), style="bold" if best else "") for text, best in row[:-1]]
+        for row in comparison.cells(document)
+    ]
+    tables.print_table(columns, cells, out, elsewhere="--output and --json have them")
     for failed in document["rows"]:
         if failed["status"] != "ok":
-            out.print(f"[yellow]{_escaped(failed['method'])}: {_escaped(failed['status'])}[/yellow]")
+            tables.say(f"{failed['method']}: {failed['status']}", out, style="yellow")
     for note in comparison.notes(document):
-        out.print(_escaped(note))
-    if hidden - {"status"}:
-        names = ", ".join(name for name in comparison.COLUMNS if name in hidden - {"status"})
-        out.print(f"Left out for want of width: {names}; --output and --json have them.")
+        tables.say(note, out)
     if folder is not None:
-        out.print(_escaped(f"kept: {folder / runs.COMPARISON}"))
+        tables.say(f"kept: {folder / runs.COMPARISON}", out)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from anomalae.cli import console
+from anomalae.cli import completion, console
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
+from anomalae.cli.tables import Column, print_table
 
 
 @click.group("data")
@@ -39,19 +40,18 @@ def list_(data_dir: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([status.to_dict() for status in statuses]))
         return
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("name", "here", "where", "what"):
-        table.add_column(title)
-    for status in statuses:
-        table.add_row(status.name, status.state, escape(str(status.where or "")), escape(status.description))
-    console.out_console().print(table)
+    columns = (
+        Column("name", "name"),
+        Column("here", "name"),
+        Column("where", "path", rank=1),
+        Column("what", "words"),
+    )
+    rows = [(status.name, status.state, str(status.where or ""), status.description) for status in statuses]
+    print_table(columns, rows, console.out_console(), elsewhere="--json has it")
 
 
 @command.command("fetch")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.datasets)
 @common.data_dir_option
 @common.quiet_option
 def fetch_(name: str, data_dir: str | None, quiet: bool) -> None:
@@ -69,7 +69,7 @@ def fetch_(name: str, data_dir: str | None, quiet: bool) -> None:
 
 
 @command.command("export")
-@click.argument("name", metavar="NAME|FOLDER")
+@click.argument("name", metavar="NAME|FOLDER", shell_complete=completion.datasets)
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--split", type=common.OneOf(["train", "test"]), default="test", show_default=True, help="Which part."

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomalae.cli import console
+from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.progress import counting, downloads
+from anomalae.cli.tables import Column
 from anomalae.settings import DEFAULT_ALPHA
-from anomalae.text import interval, listed, number, percent, printable
+from anomalae.text import interval, listed, number, percent
 
 if TYPE_CHECKING:
     from anomalae.evaluation.metrics import Evaluation
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dataset",
     metavar="NAME|FOLDER",
+    shell_complete=completion.datasets,
     help="Other labelled data with the run's classes. Default: the run's own.",
 )
 @common.data_dir_option
@@ -66,8 +68,6 @@ def command(
       anomalae evaluate mnist-0-ae --alpha 0.01
       anomalae evaluate mnist-0-ae --score mse --json
     """
-    from rich.markup import escape
-
     from anomalae import files
     from anomalae.datasets.load import check_dataset, load_dataset
     from anomalae.evaluation.conformal import calibration_warning
@@ -116,7 +116,7 @@ def command(
     else:
         note = _keep(judged, evaluation)
     if note and not (as_json or quiet):
-        console.out_console().print(escape(printable(note)))
+        tables.say(note, console.out_console())
 
 
 def _keep(run: Run, evaluation: Evaluation) -> str:
@@ -133,26 +133,21 @@ def _keep(run: Run, evaluation: Evaluation) -> str:
 
 
 def _table(evaluation: dict[str, Any], detector: Any) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     from anomalae.evaluation.conformal import false_alarm_band
 
     out = console.out_console()
     normal = listed(evaluation["normal"], ",")
-    out.print(
-        escape(
-            f"{evaluation['run']}: {evaluation['dataset']}, normal {normal}, score {evaluation['score']}; "
-            f"{evaluation['n_normal']} normal and {evaluation['n_anomalous']} anomalous test images"
-        ),
+    tables.say(
+        f"{evaluation['run']}: {evaluation['dataset']}, normal {normal}, score {evaluation['score']}; "
+        f"{evaluation['n_normal']} normal and {evaluation['n_anomalous']} anomalous test images",
+        out,
         style="bold",
     )
     band = ""
     if evaluation["threshold"] is not None and evaluation["n_normal"]:
         low, high = false_alarm_band(detector.n_calibration, evaluation["n_normal"], evaluation["alpha"])
         band = f"  expected {percent(low)} to {percent(high)} for images like the training ones"
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in (
+    pairs = [
         (
             "ROC-AUC",
             f"{number(evaluation['roc_auc'])}  {interval(evaluation['roc_auc_interval'], brackets=True)}",
@@ -165,28 +160,20 @@ def _table(evaluation: dict[str, Any], detector: Any) -> None:
         (f"threshold at alpha {evaluation['alpha']:g}", number(evaluation["threshold"], 6)),
         ("false-alarm rate", percent(evaluation["false_alarm_rate"]) + band),
         ("detection rate", percent(evaluation["detection_rate"])),
-    ):
-        table.add_row(name, escape(value))
-    out.print(table)
+    ]
+    tables.print_pairs(pairs, out)
     if evaluation["roc_auc"] is None:
-        out.print("The test part holds one kind of image only, so there is no ROC curve.")
+        tables.say("The test part holds one kind of image only, so there is no ROC curve.", out)
     if evaluation["per_class"]:
-        out.print(_class_table(evaluation["per_class"]))
-
-
-def _class_table(per_class: dict[str, Any]) -> Any:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title="Each anomalous class against the normal images", title_justify="left", box=None)
-    table.add_column("class")
-    for title in ("images", "ROC-AUC", "95% interval"):
-        table.add_column(title, justify="right")
-    for name, results in per_class.items():
-        table.add_row(
-            escape(printable(name)),
-            str(results["n"]),
-            number(results["roc_auc"]),
-            escape(interval(results["roc_auc_interval"], brackets=True)),
-        )
-    return table
+        tables.say("Each anomalous class against the normal images", out, style="bold")
+        rows = [
+            (
+                str(name),
+                str(results["n"]),
+                number(results["roc_auc"]),
+                interval(results["roc_auc_interval"], brackets=True),
+            )
+            for name, results in evaluation["per_class"].items()
+        ]
+        columns = (Column("class", "name"), Column("images"), Column("ROC-AUC"), Column("95% interval"))
+        tables.print_table(columns, rows, out)

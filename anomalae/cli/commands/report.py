@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomalae.cli import console
+from anomalae.cli import console, tables
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
-from anomalae.text import interval, number, printable
+from anomalae.text import interval, number
 
 if TYPE_CHECKING:
     from anomalae.reports.content import RunReport
@@ -167,16 +167,14 @@ def _numbers(report: RunReport) -> dict[str, Any]:
 
 
 def _summary(done: dict[str, Any]) -> None:
-    from rich.markup import escape
-
     out = console.out_console()
     for run in done.get("runs", ()):
         line = f"{run['run']}: ROC-AUC {number(run['roc_auc'])} {interval(run['roc_auc_interval'], brackets=True)}"
-        out.print(escape(printable(line.rstrip())))
+        tables.say(line.rstrip(), out)
     if "n_flagged" in done:
-        out.print(escape(printable(f"{done['n_flagged']} of {done['n']} flagged by {done['run']}")))
+        tables.say(f"{done['n_flagged']} of {done['n']} flagged by {done['run']}", out)
     if "benchmark" in done:
-        out.print(f"mean ROC-AUC {number(done['roc_auc'])} by {done['score']}")
+        tables.say(f"mean ROC-AUC {number(done['roc_auc'])} by {done['score']}", out)
     for note in done["notes"]:
-        out.print(escape(printable(note)), style="yellow")
-    out.print(escape(printable(f"report: {done['report']}")), style="bold")
+        tables.say(note, out, style="yellow")
+    tables.say(f"report: {done['report']}", out, style="bold")

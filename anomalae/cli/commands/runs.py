@@ -9,10 +9,23 @@ from typing import Any
 
 import click
 
-from anomalae.cli import console
+from anomalae.cli import console, tables
 from anomalae.cli import options as common
+from anomalae.cli.tables import Column
+from anomalae.cli.training_display import runs_dir_flag
 from anomalae.settings import Settings
 from anomalae.text import interval, listed, number, plural, printable, setting
+
+COLUMNS = (
+    Column("run", "name"),
+    Column("data", "name", rank=4),
+    Column("normal", "name", rank=3),
+    Column("model", "words", rank=2),
+    Column("score", "name", rank=5),
+    Column("ROC-AUC"),
+    Column("age", rank=1),
+    Column("status", "words"),
+)
 
 
 @click.command("runs")
@@ -57,7 +70,7 @@ def command(names: tuple[str, ...], runs_dir: Path, delete: bool, yes: bool, as_
     elif not descriptions:
         click.echo(f"No runs in {runs_dir}; train one: anomalae train --normal 0", err=True)
     else:
-        console.out_console().print(_table(descriptions))
+        _table(descriptions, runs_dir)
 
 
 def _delete(folders: list[Path], yes: bool) -> None:
@@ -104,39 +117,40 @@ def _described(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
     return description
 
 
-def _table(descriptions: list[dict[str, Any]]) -> Any:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("run", "data", "normal", "model", "score", "ROC-AUC", "age", "status"):
-        table.add_column(title, justify="right" if title in ("ROC-AUC", "age") else "left", overflow="fold")
+def _table(descriptions: list[dict[str, Any]], runs_dir: Path) -> None:
+    """Print a row a run; below them what is wrong with broken ones, and how interrupted ones go on."""
+    rows = []
     for description in descriptions:
         if description["status"] == "broken":
-            table.add_row(escape(description["run"]), *[""] * 6, escape(f"broken: {description['error']}"))
+            rows.append((description["run"], *[""] * 6, "broken"))
             continue
         settings, data = description["settings"], description["data"]
-        table.add_row(
-            escape(description["run"]),
-            escape(str(data["name"] or "arrays")),
-            escape(listed(data["normal"], ",")),
-            Settings.from_dict(settings).short,
-            settings["score"],
-            number(description.get("evaluation", {}).get("roc_auc")),
-            _age(description["created"]),
-            _status(description),
+        rows.append(
+            (
+                description["run"],
+                str(data["name"] or "arrays"),
+                listed(data["normal"], ","),
+                Settings.from_dict(settings).short,
+                settings["score"],
+                number(description.get("evaluation", {}).get("roc_auc")),
+                _age(description["created"]),
+                _status(description),
+            )
         )
-    return table
+    out = console.out_console()
+    tables.print_table(COLUMNS, rows, out, elsewhere="`anomalae runs RUN` has them")
+    for description in descriptions:
+        if description["status"] == "broken":
+            tables.say(f"broken: {description['error']}", out, style="yellow")
+    resumes = [description["resume"] for description in descriptions if "resume" in description]
+    if resumes:
+        tables.say_commands("go on:", [f"{resume}{runs_dir_flag(runs_dir)}" for resume in resumes], out)
 
 
 def _show(description: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(description))
         return
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None, pad_edge=False)
     data, evaluation = description["data"], description.get("evaluation", {})
     rows: list[tuple[str, str]] = [
         ("run", description["path"]),
@@ -169,9 +183,11 @@ def _show(description: dict[str, Any], as_json: bool) -> None:
             ("parts", ", ".join(f"{part} of {origin}" for part, origin in description["parts"].items()))
         )
     rows.append(("versions", ", ".join(f"{k} {v}" for k, v in environment["versions"].items())))
-    for name, value in rows:
-        table.add_row(f"[bold]{name}[/bold]", escape(value))
-    console.out_console().print(table)
+    out = console.out_console()
+    tables.print_pairs(rows, out)
+    if "resume" in description:
+        folder = Path(description["path"]).parent
+        tables.say_commands("go on:", [f"{description['resume']}{runs_dir_flag(folder)}"], out)
 
 
 def _elbo_parts(means: dict[str, float]) -> str:
@@ -182,8 +198,7 @@ def _elbo_parts(means: dict[str, float]) -> str:
 def _status(description: dict[str, Any]) -> str:
     if description["status"] == "finished":
         return "finished"
-    at = f"{description['status']} after epoch {description['epoch']} of {description['settings']['epochs']}"
-    return f"{at}; go on: {description['resume']}" if "resume" in description else at
+    return f"{description['status']}, epoch {description['epoch']} of {description['settings']['epochs']}"
 
 
 def _age(created: str) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomalae.cli import console, tables
+from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
+from anomalae.cli.lines import tell
 from anomalae.cli.progress import counted, counting
 from anomalae.detectors import judged_rows as rows
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("score")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=completion.files)
 @common.run_option
 @common.runs_dir_option
 @click.option(
@@ -130,7 +131,7 @@ def _print(judged: Judged, options: dict[str, Any], inputs: list[Input]) -> None
         by = f"FDR {options['fdr']:g}" if options["fdr"] else f"alpha {options['alpha']:g}"
         unread = f", {failed} could not be read" if failed else ""
         run = f"run {judged.run}, score {judged.score}"
-        click.echo(f"{n} image{'' if n == 1 else 's'}: {flagged} flagged at {by}{unread} ({run})", err=True)
+        tell(f"{n} image{'' if n == 1 else 's'}: {flagged} flagged at {by}{unread} ({run})")
         if options["output"]:
             click.echo(f"written: {options['output']}", err=True)
         if options["heatmaps"]:

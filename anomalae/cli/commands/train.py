@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomalae.cli import console
+from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
 from anomalae.cli.setting_options import config_option, make_settings, settings_options
@@ -39,7 +39,12 @@ _OF_RESUME = {"resume", "runs_dir", "data_dir", "device", "threads", "alpha", "q
 @common.runs_dir_option
 @common.alpha_option
 @config_option
-@click.option("--resume", metavar="RUN", help="Go on with an interrupted training; its settings are kept.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    help="Go on with an interrupted training; its settings are kept.",
+    shell_complete=completion.unfinished_runs,
+)
 @common.json_option
 @common.quiet_option
 @click.pass_context
@@ -119,11 +124,7 @@ def _tell(options: dict[str, Any], run: Run) -> None:
 
 
 def _summary(options: dict[str, Any], run: Run, document: dict[str, Any]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     data, settings = run.detector.data, run.detector.settings
-    table = Table(show_header=False, box=None, pad_edge=False)
     threshold = number(document["threshold"], 6)
     rows = [
         ("run", str(run.folder)),
@@ -136,11 +137,7 @@ def _summary(options: dict[str, Any], run: Run, document: dict[str, Any]) -> Non
                          "normal test images"),
         ("detected", f"{percent(document['detection_rate'])} of {document['n_anomalous']} anomalous ones"),
     ]  # fmt: skip
-    for name, value in rows:
-        table.add_row(f"[bold]{name}[/bold]", escape(value))
     out = console.out_console()
-    out.print(table)
+    tables.print_pairs(rows, out)
     more = f" --run {run.name}{runs_dir_flag(options['runs_dir'])}"
-    out.print("next:", style="bold")
-    for line in (f"anomalae score IMAGES/{more}", f"anomalae evaluate{more}"):
-        out.print(f"  {escape(line)}")
+    tables.say_commands("next:", [f"anomalae score IMAGES/{more}", f"anomalae evaluate{more}"], out)

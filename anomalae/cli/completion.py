@@ -1,0 +1,51 @@
+"""What the shell is offered in place of a word that is being typed; nothing here imports PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+
+def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of finished runs that begin so, and let the shell offer folders."""
+    return _named(ctx, incomplete, finished=True)
+
+
+def unfinished_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of runs that can be gone on with, and let the shell offer folders."""
+    return _named(ctx, incomplete, finished=False)
+
+
+def any_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of all runs that begin so, and let the shell offer folders."""
+    return _named(ctx, incomplete, finished=None)
+
+
+def datasets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of data sets that begin so, and let the shell offer folders."""
+    from anomalae.datasets.load import DATASETS
+
+    return _offered(list(DATASETS), incomplete)
+
+
+def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Let the shell offer files."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def _named(ctx: click.Context, incomplete: str, *, finished: bool | None) -> list[CompletionItem]:
+    from anomalae.runs import is_finished, list_runs
+
+    folders = list_runs(Path(ctx.params.get("runs_dir") or "runs"))
+    names = [folder.name for folder in folders if finished is None or is_finished(folder) == finished]
+    return _offered(names, incomplete)
+
+
+def _offered(names: list[str], incomplete: str) -> list[CompletionItem]:
+    # Folders first, for bash forgets what came before them; it offers them only where no name fits.
+    return [
+        CompletionItem(incomplete, type="dir"),
+        *(CompletionItem(name) for name in names if name.startswith(incomplete)),
+    ]
