@@ -61,7 +61,7 @@ def make_page(images: np.ndarray, rng: np.random.Generator, ruled: bool) -> Page
             x += half
             y = margin + tall / 2 + number * pitch + tall * rng.uniform(-0.1, 0.1)
             places.append((int(index), x, y, own))
-            x += half + tall * rng.uniform(0.2, 0.8)
+            x += half + tall * rng.uniform(0.1, 0.8)
         widest = max(widest, x)
     width, height = math.ceil(widest + margin), math.ceil(2 * margin + tall + (n_lines - 1) * pitch)
     angle = math.radians(rng.uniform(-3, 3))
@@ -114,7 +114,7 @@ def _placed(
 def _rules(
     rng: np.random.Generator, shape: tuple[int, int], margin: float, pitch: float, tall: float, angle: float
 ) -> np.ndarray:
-    """Draw ruled lines, (H, W) in [0, 1] of the ink's tone: under each line of digits, or a light grid."""
+    """Draw ruled lines, (H, W) in [0, 1] of the ink's tone: at the foot of each line of digits or through it, or a light grid."""
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]] + 0.5
     down = (rows - shape[0] / 2) * math.cos(angle) - (columns - shape[1] / 2) * math.sin(angle) + shape[0] / 2
     across = (rows - shape[0] / 2) * math.sin(angle) + (columns - shape[1] / 2) * math.cos(angle) + shape[1] / 2
@@ -129,7 +129,7 @@ def _rules(
         return rng.uniform(0.1, 0.4) * np.maximum(
             drawn(down, rng.uniform(0, step), step), drawn(across, rng.uniform(0, step), step)
         )
-    foot = margin + tall * rng.uniform(0.9, 1.3)
+    foot = margin + tall * rng.uniform(0.7, 1.2)
     return rng.uniform(0.3, 1) * drawn(down, foot, pitch)
 
 

@@ -13,13 +13,15 @@ LONG = 0.25
 # ... and is no thicker than this share of that length.
 THIN = 0.04
 # Runs shorter than this many pixels may be strokes.
-SHORTEST = 60
+SHORTEST = 40
 # Steepest slope of a line against the page's edge.
 STEEPEST = 0.12
 # Gaps of a faint line that are bridged, in pixels.
 GAP = 5
 # A line that covers this share of the page's width is taken to run from edge to edge.
 WHOLE = 0.5
+# Of the ink along a line, more than this share is the line alone, with no stroke across it.
+LINE_ALONE = 0.3
 # Pixels of ink that are looked at to find the slope.
 LOOKED_AT = 20_000
 # Slopes on either side of the common one: lines of a photographed page fan out.
@@ -47,17 +49,18 @@ def find_ruled(smooth: np.ndarray, mask: np.ndarray, strength: float) -> np.ndar
 
 
 def _horizontal(mask: np.ndarray, smooth: np.ndarray, length: int, strength: float) -> np.ndarray:
-    slope = _common_slope(mask)
+    runs = _vertical_runs(mask)
+    thin = mask & (runs <= max(3.0, THIN * length))
+    if not thin.any():
+        return thin
+    slope = _common_slope(thin)
     near = np.zeros_like(mask)
     for step in range(-FAN, FAN + 1):
         near |= _long_runs(mask, slope + step * 2 / length, length)
     near &= mask
-    if not near.any():
-        return near
-    runs = _vertical_runs(mask)
-    thickness = float(np.median(runs[near]))
-    if thickness > max(3.0, THIN * length):
+    if (near & thin).sum() <= LINE_ALONE * near.sum():
         return np.zeros_like(mask)
+    thickness = float(np.median(runs[near & thin]))
     ruled = near & (runs <= 1.5 * thickness + 1.5)
     tone = float(np.median(smooth[ruled])) if ruled.any() else strength
     if tone < 0.7 * strength:
