@@ -114,10 +114,12 @@ def _placed(
 def _rules(
     rng: np.random.Generator, shape: tuple[int, int], margin: float, pitch: float, tall: float, angle: float
 ) -> np.ndarray:
-    """Draw ruled lines, (H, W) in [0, 1] of the ink's tone: at the foot of each line of digits or through it, or a light grid."""
+    """Draw ruled lines, (H, W) in [0, 1] of the ink's tone: through the feet of the digits or near, or a light grid."""
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]] + 0.5
     down = (rows - shape[0] / 2) * math.cos(angle) - (columns - shape[1] / 2) * math.sin(angle) + shape[0] / 2
-    across = (rows - shape[0] / 2) * math.sin(angle) + (columns - shape[1] / 2) * math.cos(angle) + shape[1] / 2
+    across = (
+        (rows - shape[0] / 2) * math.sin(angle) + (columns - shape[1] / 2) * math.cos(angle) + shape[1] / 2
+    )
     thickness = rng.uniform(1, max(1.2, min(4, tall / 25)))
 
     def drawn(position: np.ndarray, offset: float, step: float) -> np.ndarray:
@@ -137,16 +139,14 @@ def match(page: Page, digits: list[Digit]) -> list[int | None]:
     """Return for each digit of a page the position of the box that cuts it out whole; None where there is none."""
     shares = np.array([[_inside(ink, digit.box) for digit in digits] for ink in page.inks])
     matched: list[int | None] = []
-    for number, (left, top, ink) in enumerate(page.inks):
+    for number, (*_, ink) in enumerate(page.inks):
         rows, columns = np.flatnonzero((ink > 0.3).any(1)), np.flatnonzero((ink > 0.3).any(0))
         high, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
         found = None
         for position, digit in enumerate(digits):
             box = digit.box
             others = np.delete(shares[:, position], number)
-            fits = (
-                box[2] - box[0] <= LARGER * wide + SLACK and box[3] - box[1] <= LARGER * high + SLACK
-            )
+            fits = box[2] - box[0] <= LARGER * wide + SLACK and box[3] - box[1] <= LARGER * high + SLACK
             if shares[number, position] >= COVERED and others.max(initial=0) <= TRACE and fits:
                 found = position
         matched.append(found)
@@ -155,9 +155,7 @@ def match(page: Page, digits: list[Digit]) -> list[int | None]:
 
 def _inside(placed: tuple[int, int, np.ndarray], box: tuple[int, int, int, int]) -> float:
     left, top, ink = placed
-    inner = ink[
-        max(0, box[1] - top) : max(0, box[3] - top), max(0, box[0] - left) : max(0, box[2] - left)
-    ]
+    inner = ink[max(0, box[1] - top) : max(0, box[3] - top), max(0, box[0] - left) : max(0, box[2] - left)]
     return float(inner.sum() / ink.sum())
 
 
@@ -200,7 +198,9 @@ def _draw(path: Path, page: Page, digits: list[Digit], matched: list[int | None]
     good = set(matched)
     for position, digit in enumerate(digits):
         left, top, right, bottom = digit.box
-        draw.rectangle((left, top, right - 1, bottom - 1), outline=(0, 90, 200) if position in good else (220, 0, 0))
+        draw.rectangle(
+            (left, top, right - 1, bottom - 1), outline=(0, 90, 200) if position in good else (220, 0, 0)
+        )
         draw.text((left, top - 10), str(position), fill=(0, 90, 200))
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_png(path, np.asarray(picture))

@@ -73,7 +73,7 @@ class _Piece:
         """Return coordinates of its pixels, (n, 2), at most about so many."""
         found = np.argwhere(self.mask & ~ndimage.binary_erosion(self.mask))
         found = found[:: max(1, len(found) // most)]
-        return found + (self.rows.start, self.columns.start)
+        return found + np.array([self.rows.start, self.columns.start])
 
     def together(self, other: _Piece) -> _Piece:
         """Return both as one."""
@@ -141,8 +141,7 @@ def holds_several(gray: np.ndarray, polarity: str = "auto") -> bool:
     large = [piece for piece in page.pieces if piece.height >= ALIKE * tallest]
     trees = [cKDTree(piece.points()) for piece in large]
     apart = [
-        min(float(tree.query(piece.points())[0].min()) for tree in trees if tree is not own)
-        > APART * tallest
+        min(float(tree.query(piece.points())[0].min()) for tree in trees if tree is not own) > APART * tallest
         for piece, own in zip(large, trees, strict=True)
         if len(large) > 1
     ]
@@ -188,7 +187,8 @@ def _pieces(mask: np.ndarray, smooth: np.ndarray, full: float) -> list[_Piece]:
     peaks = ndimage.maximum(smooth, labels, np.arange(1, count + 1)) if count else []
     found = []
     for number, (place, peak) in enumerate(zip(ndimage.find_objects(labels, count), peaks, strict=True), 1):
-        piece = _Piece(*place, labels[place] == number)
+        rows, columns = place
+        piece = _Piece(rows, columns, labels[place] == number)
         if peak >= full and not _is_edge(piece, mask.shape):
             found.append(piece)
     return found
@@ -225,7 +225,7 @@ def _joined(pieces: list[_Piece], height: float) -> list[_Piece]:
         for i, part in enumerate(parts):
             for j, other in enumerate(parts):
                 if i != j and _may_join(part, other, height):
-                    distance = float(trees[j].query(part.points())[0].min())
+                    distance = _distance(trees[j], part)
                     if distance <= _reach(part, other, height) and (best is None or distance < best[0]):
                         best = (distance, i, j)
         if best is None:
@@ -236,6 +236,11 @@ def _joined(pieces: list[_Piece], height: float) -> list[_Piece]:
             del parts[index], trees[index]
         parts.append(whole)
         trees.append(cKDTree(whole.points()))
+
+
+def _distance(tree: cKDTree, piece: _Piece) -> float:
+    """Return how many pixels lie between a piece and the nearest of the points in a tree."""
+    return float(np.min(tree.query(piece.points())[0]))
 
 
 def _may_join(part: _Piece, other: _Piece, height: float) -> bool:
@@ -277,11 +282,15 @@ def _halves(piece: _Piece, smooth: np.ndarray, strength: float, height: float) -
     cost = np.pad(ink[:, margin:-margin], ((0, 0), (1, 1)), constant_values=np.inf)
     total, came = cost.copy(), np.zeros(cost.shape, np.int64)
     for row in range(1, len(cost)):
-        above = np.stack([np.roll(total[row - 1], 1) + 0.02, total[row - 1], np.roll(total[row - 1], -1) + 0.02])
+        above = np.stack(
+            [np.roll(total[row - 1], 1) + 0.02, total[row - 1], np.roll(total[row - 1], -1) + 0.02]
+        )
         came[row] = np.argmin(above, axis=0) - 1
         total[row] = cost[row] + above.min(axis=0)
     column = int(np.argmin(total[-1]))
-    thickness = 4 * float(ndimage.distance_transform_edt(np.pad(piece.mask, 1))[1:-1, 1:-1][piece.mask].mean())
+    thickness = 4 * float(
+        ndimage.distance_transform_edt(np.pad(piece.mask, 1))[1:-1, 1:-1][piece.mask].mean()
+    )
     if total[-1, column] > CUT * thickness:
         return [piece]
     left = np.zeros_like(piece.mask)
