@@ -9,7 +9,7 @@ S. Bates et al., "Testing for outliers with conformal p-values", Annals of Stati
 """
 
 import math
-from decimal import ROUND_CEILING, Context
+from decimal import ROUND_CEILING, Context, Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,10 @@ from anomalae.evaluation.checks import check_fraction, check_probabilities, orde
 
 # With fewer calibration images there is a warning: a p-value moves in steps of more than 0.025 then.
 MIN_CALIBRATION = 40
+# There is a warning where a false discovery rate flags a larger share of the scored images than this, or none.
+HARDLY_EVER = 0.1
+# Conformal p-values are fractions that often meet a limit exactly: this much of it is put down to rounding.
+ROUNDING = 1e-12
 
 
 def p_values(scores: npt.ArrayLike, calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -81,13 +85,37 @@ def calibration_warning(n: int, alpha: float) -> str | None:
     Raises ConfigError if alpha is not in (0, 1).
     """
     check_alpha(alpha)
-    # Rounded up, so that the alpha we name does flag.
-    smallest = Context(prec=3, rounding=ROUND_CEILING).create_decimal_from_float(smallest_alpha(n))
+    smallest = _smallest_shown(n)
     images = f"{n} calibration image{'' if n == 1 else 's'}"
     if _rank(n, alpha) == 0:
         return f"{images} cannot flag at alpha {alpha}: the smallest alpha that can flag is {smallest}"
     if n < MIN_CALIBRATION:
         return f"{images}, fewer than {MIN_CALIBRATION}: the smallest alpha that can flag is {smallest}"
+    return None
+
+
+def fdr_warning(n: int, fdr: float) -> str | None:
+    """Return one line if `benjamini_hochberg` at `fdr` can flag nothing, or hardly ever, with n calibration images.
+
+    No p-value is below 1 / (n + 1), so the flagged images are at least a share `1 / (fdr (n + 1))` of all that are
+    scored together, or none is flagged.
+
+    n: number of calibration images.
+    fdr: in (0, 1).
+
+    Returns None if that share is at most HARDLY_EVER. Raises ConfigError if fdr is not in (0, 1).
+
+    >>> fdr_warning(40, 0.01)
+    '40 calibration images cannot flag at FDR 0.01: the smallest FDR that can flag is 0.0244'
+    >>> fdr_warning(999, 0.05)
+    """
+    check_fraction("fdr", fdr)
+    images = f"{n} calibration image{'' if n == 1 else 's'}"
+    share = smallest_alpha(n) / (float(fdr) * (1 + ROUNDING))
+    if share > 1:
+        return f"{images} cannot flag at FDR {fdr}: the smallest FDR that can flag is {_smallest_shown(n)}"
+    if share > HARDLY_EVER:
+        return f"{images} flag at least {math.floor(100 * share)}% of the scored images at FDR {fdr}, or none"
     return None
 
 
@@ -114,8 +142,7 @@ def benjamini_hochberg(p: npt.ArrayLike, fdr: float) -> npt.NDArray[np.bool_]:
     check_probabilities("p", values, ConfigError)
     ordered = np.sort(values)
     limits = float(fdr) * np.arange(1, values.size + 1) / max(values.size, 1)
-    # Conformal p-values are fractions that often meet the limit exactly; rounding must not decide then.
-    passed = ordered[ordered <= limits * (1 + 1e-12)]
+    passed = ordered[ordered <= limits * (1 + ROUNDING)]
     return np.asarray(values <= passed[-1]) if passed.size else np.zeros(values.shape, dtype=np.bool_)
 
 
@@ -148,6 +175,11 @@ def false_alarm_band(
         return 0.0, 0.0
     lo, hi = betabinom(n_test, k, n_calibration + 1 - k).interval(level)
     return float(lo) / n_test, float(hi) / n_test
+
+
+def _smallest_shown(n: int) -> Decimal:
+    """Return 1 / (n + 1) in three digits, rounded up so that the level we name does flag."""
+    return Context(prec=3, rounding=ROUND_CEILING).create_decimal_from_float(smallest_alpha(n))
 
 
 def _rank(n: int, alpha: float) -> int:
