@@ -100,7 +100,7 @@ def load_dataset(
             return load_bundled_digits()
     if not str(name) or not os.path.isdir(name):  # noqa: PTH112 - false for a name that is too long
         raise DataError(f"data set {printable(name)}: neither a folder nor one of {', '.join(DATASETS)}")
-    return load_folder(Path(name).absolute(), preprocess, polarity)
+    return load_folder(Path(name).absolute(), preprocess, polarity, warn)
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,10 @@ TOO_WIDE, TOO_TALL = 1.25, 1.8
 CUT = 1.7
 # Digits of one line lie at most this far above or below one another.
 SAME_LINE = 0.6
-# Digits this far apart, and alike in height to this share, are surely not parts of one.
+# Pieces this far apart, and alike in height to this share, are surely not parts of one digit.
 APART, ALIKE = 0.15, 0.65
+# Nor is what has less than this share of the ink of the one with the most.
+LEAST_INK = 0.35
 
 # Left, top, right, bottom in pixels of the page, right and bottom just beyond the digit.
 Bounds = tuple[int, int, int, int]
@@ -138,7 +140,12 @@ def holds_several(gray: np.ndarray, polarity: str = "auto") -> bool:
     if page is None or len(page.pieces) < 2:
         return False
     tallest = max(piece.height for piece in page.pieces)
-    large = [piece for piece in page.pieces if piece.height >= ALIKE * tallest]
+    most = max(int(piece.mask.sum()) for piece in page.pieces)
+    large = [
+        piece
+        for piece in page.pieces
+        if piece.height >= ALIKE * tallest and piece.mask.sum() >= LEAST_INK * most
+    ]
     trees = [cKDTree(piece.points()) for piece in large]
     apart = [
         min(float(tree.query(piece.points())[0].min()) for tree in trees if tree is not own) > APART * tallest
@@ -240,7 +247,8 @@ def _joined(pieces: list[_Piece], height: float) -> list[_Piece]:
 
 def _distance(tree: cKDTree, piece: _Piece) -> float:
     """Return how many pixels lie between a piece and the nearest of the points in a tree."""
-    return float(np.min(tree.query(piece.points())[0]))
+    distances, _ = tree.query(piece.points())
+    return float(np.min(distances))
 
 
 def _may_join(part: _Piece, other: _Piece, height: float) -> bool:

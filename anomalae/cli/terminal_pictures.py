@@ -1,0 +1,127 @@
+"""Images and their heatmaps drawn in the terminal: two pixels a character, by half-blocks in colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomalae.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from anomalae.detectors.detector import Detector
+
+# Images that are drawn, at most, by `score --show` and by `runs RUN`.
+SHOWN, SHOWN_OF_RUN = 6, 3
+# Pixels that are left out along each edge, where images hold nothing, so that three fit into 80 columns.
+EDGE = 1
+# The upper half is drawn in the colour of the text, the lower half in that of the ground.
+HALF = "▀"
+GAP = "  "
+
+
+def can_draw(console: Console) -> bool:
+    """Tell whether a console shows colours and half-blocks to somebody: not where it is piped."""
+    if not console.is_terminal or console.color_system is None:
+        return False
+    try:
+        HALF.encode(console.encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def show(
+    console: Console,
+    detector: Detector,
+    images: np.ndarray,
+    names: Sequence[str],
+    scores: Sequence[float],
+    flagged: Sequence[bool],
+    *,
+    rule: str,
+    alpha: float,
+) -> None:
+    """Draw images, each above its heatmap, as many side by side as the console is wide; nothing where it cannot.
+
+    console: where to.
+    detector: a fitted one, that makes the heatmaps.
+    images: uint8 (N, 28, 28), N at least 1.
+    names, scores, flagged: of each image.
+    rule: by which they were scored.
+    alpha: false-alarm level that sets the colour scale.
+    """
+    from anomalae import plots
+
+    if not can_draw(console):
+        return
+    scale = plots.heat_scale(detector.heatmap_level(alpha, rule))
+    inner = slice(EDGE, -EDGE)
+    drawn = [
+        [*blocks(plots.gray(image)[inner, inner]), *blocks(plots.heat(terms, scale)[inner, inner])]
+        for image, terms in zip(images, detector.heatmap(images, rule), strict=True)
+    ]
+    width = drawn[0][0].cell_len
+    captions = [
+        _caption(name, score, flag, width) for name, score, flag in zip(names, scores, flagged, strict=True)
+    ]
+    columns = max(1, (console.width + len(GAP)) // (width + len(GAP)))
+    for start in range(0, len(drawn), columns):
+        some = zip(drawn[start : start + columns], captions[start : start + columns], strict=True)
+        _print_beside(console, [[*lines, *caption] for lines, caption in some])
+    console.print(
+        f"below each image: red is ink too much for the model, blue is ink missing ({_rule(detector, rule)})"
+    )
+
+
+def blocks(pixels: np.ndarray) -> list[Text]:
+    """Return pixels, uint8 RGB (H, W, 3), as lines of half-blocks, two rows a line; H is even."""
+    from rich.color import Color
+    from rich.style import Style
+    from rich.text import Text
+
+    lines = []
+    for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
+        line = Text(no_wrap=True)
+        for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
+            line.append(HALF, Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
+        lines.append(line)
+    return lines
+
+
+def _caption(name: str, score: float, flagged: bool, width: int) -> list[Text]:
+    """Return two lines: the end of the name, which tells most; the score and the verdict."""
+    from rich.text import Text
+
+    shown = printable(name)
+    first = Text(shown if len(shown) <= width else "…" + shown[1 - width :], no_wrap=True)
+    second = Text(f"{score:.5g}", no_wrap=True)
+    if flagged:
+        second.append(" flagged", "bold red")
+    for line in (first, second):
+        line.truncate(width)
+    return [first, second]
+
+
+def _print_beside(console: Console, pictures: list[list[Text]]) -> None:
+    """Print pictures of equally many lines side by side."""
+    from rich.text import Text
+
+    width = max(picture[0].cell_len for picture in pictures)
+    for parts in zip(*pictures, strict=True):
+        line = Text(no_wrap=True, overflow="crop")
+        for place, part in enumerate(parts):
+            line.append(GAP if place else "")
+            line.append_text(part)
+            line.append(" " * (width - part.cell_len) if place < len(parts) - 1 else "")
+        console.print(line)
+    console.print()
+
+
+def _rule(detector: Detector, rule: str) -> str:
+    drawn = detector.heatmap_rule(rule)
+    return f"score {drawn}" if drawn == rule else f"score {drawn}, which stands in for {rule}"
