@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,13 +11,17 @@ import numpy as np
 from anomalae.text import printable
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.console import Console
     from rich.text import Text
 
     from anomalae.detectors.detector import Detector
+    from anomalae.experiments.run import Run
 
 # Images that are drawn, at most, by `score --show` and by `runs RUN`.
 SHOWN, SHOWN_OF_RUN = 6, 3
+# Test images of a folder of pictures, which is read whole to draw some: at most this many.
+READ_AT_MOST = 500
 # Pixels that are left out along each edge, where images hold nothing, so that three fit into 80 columns.
 EDGE = 1
 # The upper half is drawn in the colour of the text, the lower half in that of the ground.
@@ -125,3 +130,48 @@ def _print_beside(console: Console, pictures: list[list[Text]]) -> None:
 def _rule(detector: Detector, rule: str) -> str:
     drawn = detector.heatmap_rule(rule)
     return f"score {drawn}" if drawn == rule else f"score {drawn}, which stands in for {rule}"
+
+
+def show_run(folder: Path, *, as_json: bool = False) -> None:
+    """Draw the test images of a finished run that score highest, where somebody looks and its data are at hand.
+
+    folder: of the run. One that keeps no evaluation, or whose data would have to be downloaded or take long to read,
+        is passed over, and so is one that is broken: that is for the commands that use it to say.
+    as_json: whether standard output is for a program.
+    """
+    from anomalae.cli.console import out_console
+    from anomalae.errors import AnomalaeError
+
+    console = out_console()
+    if as_json or not can_draw(console):
+        return
+    import numpy as np
+
+    from anomalae.experiments.run import Run
+
+    run = Run(folder)
+    try:
+        evaluation = run.kept_evaluation() if _is_at_hand(run) else None
+        if evaluation is None:
+            return
+        highest = np.argsort(-evaluation.scores, kind="stable")[:SHOWN_OF_RUN]
+        test = run.dataset().test
+        images, labels, detector = test.images[highest], test.labels[highest], run.detector
+        rule = run.record.settings.rule
+    except AnomalaeError:
+        return
+    console.print(f"\nhighest scores of {len(evaluation.scores):,} test images:")
+    names = [f"test image {index}, class {label}" for index, label in zip(highest, labels, strict=True)]
+    scores, flagged = evaluation.scores[highest].tolist(), evaluation.flagged[highest].tolist()
+    show(console, detector, images, names, scores, flagged, rule=rule, alpha=evaluation.alpha)
+
+
+def _is_at_hand(run: Run) -> bool:
+    """Tell whether the run's data set is there and quickly read."""
+    from anomalae.datasets.load import DATASETS, locate
+
+    data = run.record.data
+    if data.name in DATASETS:
+        return locate(data.name, run.data_dir or data.root).state == "present"
+    is_folder = data.name is not None and Path(data.name).is_dir()
+    return is_folder and data.n_test <= READ_AT_MOST

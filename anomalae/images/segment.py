@@ -38,6 +38,8 @@ SAME_LINE = 0.6
 APART, ALIKE = 0.15, 0.65
 # Nor is what has less than this share of the ink of the one with the most.
 LEAST_INK = 0.35
+# Two pieces alone must lie side by side, and share this much of their height.
+LEVEL = 0.6
 
 # Left, top, right, bottom in pixels of the page, right and bottom just beyond the digit.
 Bounds = tuple[int, int, int, int]
@@ -146,13 +148,19 @@ def holds_several(gray: np.ndarray, polarity: str = "auto") -> bool:
         for piece in page.pieces
         if piece.height >= ALIKE * tallest and piece.mask.sum() >= LEAST_INK * most
     ]
+    if len(large) < 2:
+        return False
+    first, second = large[:2]
+    if len(large) == 2 and (
+        _gap(first.columns, second.columns) == 0 or _shared(first.rows, second.rows) < LEVEL
+    ):
+        return False
     trees = [cKDTree(piece.points()) for piece in large]
-    apart = [
-        min(float(tree.query(piece.points())[0].min()) for tree in trees if tree is not own) > APART * tallest
+    gaps = [
+        min(_distance(tree, piece) for tree in trees if tree is not own)
         for piece, own in zip(large, trees, strict=True)
-        if len(large) > 1
     ]
-    return sum(apart) >= 2
+    return sum(gap > APART * tallest for gap in gaps) >= 2
 
 
 def _find(gray: np.ndarray, polarity: str, side: int) -> _Page | None:

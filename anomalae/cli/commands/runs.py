@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from anomalae.cli import console
+from anomalae.cli import console, terminal_pictures
 from anomalae.cli import options as common
 from anomalae.settings import Settings
 from anomalae.text import interval, listed, number, setting
@@ -31,7 +31,9 @@ def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
     from anomalae import runs
 
     if run is not None:
-        _show(_described(runs.resolve(run, runs_dir, finished=False), strictly=True), as_json)
+        folder = runs.resolve(run, runs_dir, finished=False)
+        _show(_described(folder, strictly=True), as_json)
+        terminal_pictures.show_run(folder, as_json=as_json)
         return
     descriptions = [_described(folder) for folder in runs.list_runs(runs_dir)]
     if as_json:
