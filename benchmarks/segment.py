@@ -19,11 +19,15 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 
 from anomalae import files, load_dataset
+from anomalae.experiments.run import Run, truth
 from anomalae.images.segment import Digit, cut_digits
 
 COVERED, TRACE, LARGER, SLACK = 0.9, 0.05, 1.5, 4
@@ -172,7 +176,8 @@ def main() -> None:
     dataset = load_dataset("mnist", given.data_dir)
     images = getattr(dataset, given.part).images
     rng = np.random.default_rng(given.seed)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    cut, alone = [], []
     for number in range(given.pages):
         page = make_page(images, rng, ruled=number % 2 == 1)
         digits = cut_digits(page.gray)
@@ -183,11 +188,60 @@ def main() -> None:
             "digits": len(matched), "whole": len(whole), "extra": len(digits) - len(set(whole)),
             "in_order": whole == sorted(whole),
         })  # fmt: skip
+        for index, position in zip(page.indices, matched, strict=True):
+            if position is not None:
+                cut.append(digits[position].image)
+                alone.append(index)
         print(rows[-1], flush=True)
         if given.show:
             _draw(given.show / f"{given.part}-{given.seed}-{number:02d}.png", page, digits, matched)
-    n, whole = sum(row["digits"] for row in rows), sum(row["whole"] for row in rows)
-    print(f"{whole} of {n} = {whole / n:.1%}, extra {sum(row['extra'] for row in rows)}")
+    document: dict[str, Any] = {"part": given.part, "seed": given.seed, "pages": rows}
+    if given.run:
+        labels = getattr(dataset, given.part).labels
+        document["scores"] = _compared(given.run, np.stack(cut), images[alone], labels[alone])
+    text = _table(document)
+    print(text)
+    given.output.mkdir(parents=True, exist_ok=True)
+    files.write_json(given.output / "table.json", document)
+    (given.output / "table.md").write_text(text)
+
+
+def _compared(folder: str, cut: np.ndarray, alone: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Compare scores of digits cut from pages with those of the same digits in the data set."""
+    run = Run(folder)
+    is_anomaly = truth(labels, run.record.data.normal)
+    scores = {"cut from a page": run.detector.score(cut), "given alone": run.detector.score(alone)}
+    return {
+        "run": run.name,
+        "digits": len(labels),
+        "roc_auc": {name: float(roc_auc_score(is_anomaly, values)) for name, values in scores.items()},
+        "rank_correlation": float(spearmanr(*scores.values()).statistic),
+    }
+
+
+def _table(document: dict[str, Any]) -> str:
+    lines = [
+        "| pages | digits | cut out whole | share | extra boxes | pages in reading order |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    pages = document["pages"]
+    for name, some in (
+        ("plain", [page for page in pages if not page["ruled"]]),
+        ("ruled", [page for page in pages if page["ruled"]]),
+        ("in all", pages),
+    ):
+        n, whole, extra = (sum(page[key] for page in some) for key in ("digits", "whole", "extra"))
+        in_order = sum(page["in_order"] for page in some)
+        lines.append(f"| {len(some)} {name} | {n} | {whole} | {whole / n:.1%} | {extra} | {in_order} |")
+    text = (
+        f"Digits of MNIST's {document['part']} part, seed {document['seed']}.\n\n" + "\n".join(lines) + "\n"
+    )
+    if "scores" in document:
+        scores = document["scores"]
+        aucs = ", ".join(f"{value:.4f} {name}" for name, value in scores["roc_auc"].items())
+        text += f"\nROC-AUC of run {scores['run']} on the {scores['digits']} digits: {aucs}; "
+        text += f"rank correlation of the scores {scores['rank_correlation']:.3f}.\n"
+    return text
 
 
 def _draw(path: Path, page: Page, digits: list[Digit], matched: list[int | None]) -> None:

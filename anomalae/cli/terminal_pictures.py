@@ -26,7 +26,7 @@ READ_AT_MOST = 500
 EDGE = 1
 # The upper half is drawn in the colour of the text, the lower half in that of the ground.
 HALF = "▀"
-GAP = "  "
+GAP = " "
 
 
 def can_draw(console: Console) -> bool:
@@ -78,9 +78,7 @@ def show(
     for start in range(0, len(drawn), columns):
         some = zip(drawn[start : start + columns], captions[start : start + columns], strict=True)
         _print_beside(console, [[*lines, *caption] for lines, caption in some])
-    console.print(
-        f"below each image: red is ink too much for the model, blue is ink missing ({_rule(detector, rule)})"
-    )
+    console.print(f"Heatmaps of {detector.heatmap_rule(rule)}: red is ink too much, blue is ink missing.")
 
 
 def blocks(pixels: np.ndarray) -> list[Text]:
@@ -125,11 +123,6 @@ def _print_beside(console: Console, pictures: list[list[Text]]) -> None:
             line.append(" " * (width - part.cell_len) if place < len(parts) - 1 else "")
         console.print(line)
     console.print()
-
-
-def _rule(detector: Detector, rule: str) -> str:
-    drawn = detector.heatmap_rule(rule)
-    return f"score {drawn}" if drawn == rule else f"score {drawn}, which stands in for {rule}"
 
 
 def show_run(folder: Path, *, as_json: bool = False) -> None:

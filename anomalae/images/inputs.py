@@ -318,7 +318,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _ending(name: str) -> str:
-    return Path(name).suffix.lower() or "none"
+    return printable(Path(name).suffix.lower()) or "no ending"
 
 
 def _is_folder(path: Path) -> bool:

@@ -26,7 +26,7 @@ def page(gray: np.ndarray, boxes: Sequence[tuple[int, int, int, int]], flagged: 
     full = {"uint8": 255, "uint16": 65535}.get(gray.dtype.name, 1)
     levels = np.rint(gray / np.float32(full) * 255).astype(np.uint8)
     side = max(levels.shape)
-    scale = MOST / side if side > MOST else max(1, LEAST // side)
+    scale = MOST / side if side > MOST else max(1, round(LEAST / side))
     size = (max(1, round(levels.shape[1] * scale)), max(1, round(levels.shape[0] * scale)))
     picture = Image.fromarray(levels).resize(size, Image.Resampling.BICUBIC).convert("RGB")
     draw = ImageDraw.Draw(picture)

@@ -304,7 +304,8 @@ def _summarise(
     by = f"FDR {options['fdr']:g}" if options["fdr"] else f"alpha {options['alpha']:g}"
     unread = f", {failed} could not be read" if failed else ""
     run = f"run {judged.run}, score {judged.score}"
-    click.echo(f"{n} image{'' if n == 1 else 's'}: {flagged} flagged at {by}{unread} ({run})", err=True)
+    what = plural(n, "digit" if judged.segmented else "image")
+    click.echo(f"{what}: {flagged} flagged at {by}{unread} ({run})", err=True)
     if passed_over:
         click.echo(passed_over_line(passed_over), err=True)
     several = sum(entry.several for entry in inputs)
