@@ -267,7 +267,7 @@ def test_pages_without_end_are_bounded(picture: np.ndarray, monkeypatch: pytest.
     monkeypatch.setattr(decode, "MAX_PAGES", 4)
     found = rows("p.gif")
     assert [one.error is None for one in found] == [True] * 4 + [False]
-    assert "p.gif[4]: more than 4 pages; nothing is read from here on" == found[-1].error
+    assert found[-1].error == "p.gif[4]: more than 4 pages; nothing is read from here on"
     monkeypatch.setattr(decode, "MAX_PAGES", 100)
     monkeypatch.setattr(decode, "MAX_PAGED_PIXELS", 2 * picture.size)
     assert [one.error is None for one in rows("p.gif")] == [True, True, False]
