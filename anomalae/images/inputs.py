@@ -164,7 +164,8 @@ def passed_over_line(passed_over: Counter[str]) -> str:
     shown = [f"{suffix} {count(n)}" for suffix, n in ordered[:SUFFIXES_SHOWN]]
     if len(ordered) > SUFFIXES_SHOWN:
         shown.append(f"others {count(sum(n for _, n in ordered[SUFFIXES_SHOWN:]))}")
-    return f"{plural(passed_over.total(), 'file')} passed over for their ending: {listed(shown)}"
+    n = passed_over.total()
+    return f"{plural(n, 'file')} passed over for {'its' if n == 1 else 'their'} ending: {listed(shown)}"
 
 
 def count_inputs(files: Iterable[Path]) -> int:

@@ -34,7 +34,6 @@ def test_folder_of_classes(tmp_path: Path) -> None:
             draw(tmp_path / str(label) / f"{number}.png", 100 + 10 * label + number)
     (tmp_path / "README.md").write_text("not a class")
     draw(tmp_path / ".hidden" / "0.png")
-    (tmp_path / "0" / "notes.txt").write_text("not an image")
     draw(tmp_path / "0" / ".thumbnails" / "0.png")
     data = load_dataset(tmp_path)
     assert data.classes == (0, 1, 2, 10)
