@@ -256,10 +256,14 @@ def test_a_broken_page_has_its_error_and_the_others_are_read(picture: np.ndarray
 
 
 def test_a_smaller_version_of_a_page_is_no_page(picture: np.ndarray) -> None:
-    pages = [Image.fromarray(picture), Image.fromarray(picture[::2, ::2])]
-    pages[1].encoderinfo = {"tiffinfo": {254: 1}}
-    pages[0].save("p.tif", save_all=True, append_images=pages[1:])
-    assert [one.name for one in rows("p.tif")] == ["p.tif"]
+    small = Image.fromarray(np.ascontiguousarray(picture[::2, ::2]))
+    for kind, names in ((1, ["p.tif"]), (0, ["p.tif[0]", "p.tif[1]"])):
+        small.encoderinfo = {"tiffinfo": {254: kind}}
+        Image.fromarray(picture).save("p.tif", save_all=True, append_images=[small])
+        with Image.open("p.tif") as image:
+            image.seek(1)
+            assert image.tag_v2.get(254, 0) == kind
+        assert [one.name for one in rows("p.tif")] == names
 
 
 def test_pages_without_end_are_bounded(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:

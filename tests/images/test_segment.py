@@ -27,17 +27,20 @@ def written(
     rules: float = 0.0,
     grid: float = 0.0,
     light_ink: bool = False,
+    empty: tuple[int, ...] = (),
     seed: int = 0,
 ) -> tuple[np.ndarray, Truth]:
     """Write digits on a page, and tell where the ink of each is: left, top, right, bottom.
 
-    slope: rows that a line sinks a column; rules, grid: tone of ruled lines, as a share of the ink's.
+    empty: cells that hold no digit. slope: rows that a line sinks a column.
+    rules, grid: tone of ruled lines, as a share of the ink's.
     """
     rng = np.random.default_rng(seed)
-    lines = -(-len(images) // per_line)
-    height, width = lines * pitch + 120, per_line * 100 + 100
+    cells = [cell for cell in range(len(images) + len(empty)) if cell not in empty]
+    lines = -(-(max(cells) + 1) // per_line)
+    height, width = lines * pitch + 120 + round(max(slope, 0) * per_line * 100), per_line * 100 + 100
     cover, boxes = np.zeros((height, width)), []
-    for number, image in enumerate(images):
+    for number, image in zip(cells, images, strict=True):
         digit = np.kron(image, np.ones((zoom, zoom))) / 255
         rows, columns = np.flatnonzero(digit.any(1)), np.flatnonzero(digit.any(0))
         digit = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -70,6 +73,10 @@ def test_digits_are_cut_in_reading_order(
     images: np.ndarray, ruling: dict[str, float], slope: float, light_ink: bool
 ) -> None:
     check(*written(images[:12], 5, slope=slope, light_ink=light_ink, **ruling))
+
+
+def test_a_sloping_line_goes_on_after_a_gap(images: np.ndarray) -> None:
+    check(*written(images[:8], 12, slope=0.13, empty=(*range(2, 10), *range(14, 22))))
 
 
 def test_a_digit_cut_from_a_page_is_the_one_given_alone(images: np.ndarray) -> None:
