@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from anomalae import files
 from anomalae.datasets.classes import Classes, parse_classes
+from anomalae.datasets.colours import colour_warning
 from anomalae.datasets.dataset import Dataset, Part, make_dataset
 from anomalae.datasets.download import reason
 from anomalae.datasets.splits import stratified_indices
 from anomalae.errors import ConfigError, DataError
+from anomalae.images.inputs import list_files, passed_over_line, read_inputs
 from anomalae.text import natural_order, printable
 
 # Percent of each class in the test part where no split is given.
 TEST_SHARE = 20
 
 
-def load_folder(folder: Path, preprocess: str, polarity: str) -> Dataset:
+def load_folder(
+    folder: Path, preprocess: str, polarity: str, warn: Callable[[str], None] = lambda message: None
+) -> Dataset:
     """Read a folder of `CLASS/*`, or of `train/CLASS/*` and `test/CLASS/*`, as `load_dataset` says.
 
     folder: its path, as it is given, is the data set's name.
     preprocess, polarity: how pictures become canonical.
+    warn: called with one line where files are passed over for their suffix, and where classes differ in colour only,
+        which is dropped.
+
+    Each page of a picture of several is an image, as for `read_inputs`.
 
     Raises DataError for another layout, for a class without images and for an image that cannot be read.
     """
@@ -34,8 +43,13 @@ def load_folder(folder: Path, preprocess: str, polarity: str) -> Dataset:
         there, lacking = ("train", "test") if divided[0] else ("test", "train")
         raise DataError(f"{printable(folder)}: has a folder {there} but no folder {lacking}")
     folders = [folder / "train", folder / "test"] if all(divided) else [folder]
-    named = [_read_classes(place, preprocess, polarity) for place in folders]
+    passed_over: Counter[str] = Counter()
+    named = [_read_classes(place, preprocess, polarity, passed_over) for place in folders]
     names = [name for part in named for name in part]
+    line = passed_over_line(passed_over)
+    for message in (line and f"{printable(folder)}: {line}", colour_warning(folders[0], named[0])):
+        if message:
+            warn(message)
     numbered = all(map(_is_number, names))
     classes = tuple(natural_order([int(name) if numbered else name for name in names]))
     parts = [_labelled(part, classes) for part in named]
@@ -47,10 +61,10 @@ def load_folder(folder: Path, preprocess: str, polarity: str) -> Dataset:
     )
 
 
-def _read_classes(folder: Path, preprocess: str, polarity: str) -> dict[str, np.ndarray]:
+def _read_classes(
+    folder: Path, preprocess: str, polarity: str, passed_over: Counter[str]
+) -> dict[str, np.ndarray]:
     """Read the images of each class folder, uint8 (N, 28, 28) by its name. DataError for one that cannot be read."""
-    from anomalae.images.inputs import read_inputs
-
     try:
         names = [
             entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
@@ -63,7 +77,7 @@ def _read_classes(folder: Path, preprocess: str, polarity: str) -> dict[str, np.
     images_by_class = {}
     for name in sorted(names, key=_reading_order):
         images = []
-        for item in read_inputs([folder / name], preprocess, polarity):
+        for item in read_inputs(list_files([folder / name], passed_over), preprocess, polarity):
             if item.image is None:
                 raise DataError(str(item.error))
             images.append(item.image)

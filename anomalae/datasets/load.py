@@ -105,7 +105,7 @@ def load_dataset(
             warn(f"MNIST cannot be had ({error}): using the bundled digits instead")
             return load_bundled_digits()
     check_dataset(name)
-    return load_folder(Path(name).absolute(), preprocess, polarity)
+    return load_folder(Path(name).absolute(), preprocess, polarity, warn)
 
 
 def check_dataset(name: str | Path) -> None:

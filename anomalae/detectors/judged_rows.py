@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from anomalae import files
 from anomalae.errors import ConfigError
 
 COLUMNS = ("path", "score", "p_value", "flagged", "error")
+# The column that follows where pages were cut into their digits: left, top, right, bottom.
+BOX = "box"
 TEXT_FORMATS = ("csv", "json", "jsonl")
 FORMATS = (*TEXT_FORMATS, "parquet")
 
@@ -28,6 +30,8 @@ class Row:
     flagged: bool | None
     # Why there is no score, in one line.
     error: str | None
+    # Left, top, right, bottom in pixels of the page that a digit was cut from.
+    box: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,13 @@ class Judged:
     # An image is flagged if its score is above it; None where nothing can be, and where the FDR decided.
     threshold: float | None
     rows: list[Row]
+    # Whether pages were cut into their digits, so that rows have boxes.
+    segmented: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return (*COLUMNS, BOX) if self.segmented else COLUMNS
 
     @property
     def n_failed(self) -> int:
@@ -57,28 +68,32 @@ class Judged:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able values, with the numbers of all rows, of flagged and of failed ones."""
-        head = {key: value for key, value in asdict(self).items() if key != "rows"}
+        head = {key: getattr(self, key) for key in ("run", "score", "alpha", "fdr", "threshold")}
         counts = {"n": len(self.rows), "n_flagged": self.n_flagged, "n_failed": self.n_failed}
-        return {**head, **counts, "rows": [asdict(row) for row in self.rows]}
+        return {**head, **counts, "rows": self.row_dicts()}
+
+    def row_dicts(self) -> list[dict[str, Any]]:
+        """Return each row as a dict of its columns."""
+        return [{column: getattr(row, column) for column in self.columns} for row in self.rows]
 
 
 def text(form: str, judged: Judged) -> str:
     """Return the rows as text.
 
     form: csv, json or jsonl. Undecodable bytes of a path are written as escapes; JSON keeps them.
-    judged: the rows.
+    judged: the rows. A box is four numbers, in CSV with spaces between them.
 
     Raises ConfigError for another form.
     """
     if form == "json":
         return json.dumps(judged.to_dict(), indent=1) + "\n"
     if form == "jsonl":
-        return "".join(json.dumps(asdict(row)) + "\n" for row in judged.rows)
+        return "".join(json.dumps(row) + "\n" for row in judged.row_dicts())
     if form != "csv":
         raise ConfigError(f"form {form!r}: must be one of {', '.join(FORMATS)}")
     writer = files.CsvText()
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(getattr(row, column)) for column in COLUMNS] for row in judged.rows)
+    writer.writerow(judged.columns)
+    writer.writerows([_cell(value) for value in row.values()] for row in judged.row_dicts())
     return writer.text()
 
 
@@ -103,6 +118,8 @@ def _cell(value: Any) -> str:
         return str(int(value))
     if isinstance(value, float):
         return repr(value)
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
@@ -114,8 +131,8 @@ def _parquet(judged: Judged) -> bytes:
         values = [getattr(row, name) for row in judged.rows]
         return [_cell(v) if isinstance(v, str) else v for v in values]
 
-    types = (pa.string(), pa.float64(), pa.float64(), pa.bool_(), pa.string())
-    arrays = [pa.array(column(name), kind) for name, kind in zip(COLUMNS, types, strict=True)]
+    types = (pa.string(), pa.float64(), pa.float64(), pa.bool_(), pa.string(), pa.list_(pa.int64()))
+    table = {name: pa.array(column(name), kind) for name, kind in zip(judged.columns, types, strict=False)}
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(dict(zip(COLUMNS, arrays, strict=True))), sink)
+    pq.write_table(pa.table(table), sink)
     return sink.getvalue().to_pybytes()

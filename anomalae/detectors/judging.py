@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from anomalae.detectors.judged_rows import Judged, Row
 from anomalae.errors import BundleError
 from anomalae.evaluation.conformal import benjamini_hochberg, check_alpha, p_values
 from anomalae.files import file_name, write_png
-from anomalae.images.inputs import IMAGE_SUFFIXES, Input
+from anomalae.images.inputs import IMAGE_SUFFIXES, Input, read_pages
 from anomalae.images.sources import Canonical
+from anomalae.plots.boxes import page as draw_page
 from anomalae.settings import DEFAULT_ALPHA
 
 # Images that are scored, and drawn, at a time: as many as fit well in memory.
@@ -29,6 +31,7 @@ def judge(
     alpha: float = DEFAULT_ALPHA,
     fdr: float | None = None,
     run: str = "",
+    segmented: bool = False,
     on_scored: Callable[[int], None] = lambda done: None,
 ) -> Judged:
     """Score inputs, and flag those that do not look like the normal images of a detector.
@@ -40,6 +43,7 @@ def judge(
     fdr: flags by Benjamini-Hochberg instead, so that at most this share of the flagged images is normal, in
         expectation; above 0 and below 1.
     run: name of the run that judges, for the record.
+    segmented: whether the inputs are digits that were cut from pages, so that the rows have boxes.
     on_scored: called now and then with the number of images scored.
 
     Returns a row an input, in their order, and what they were judged by. Raises ConfigError for a rule that the
@@ -58,16 +62,16 @@ def judge(
     check_alpha(alpha)
     if fdr is not None:
         benjamini_hochberg([], fdr)
-    rows = [Row(entry.name, None, None, None, entry.error) for entry in inputs]
+    rows = [Row(entry.name, None, None, None, entry.error, entry.box) for entry in inputs]
     there = [(place, entry.image) for place, entry in enumerate(inputs) if entry.image is not None]
     if there:
         scores = _scores(detector, [image for _, image in there], rule, on_scored)
         ps = p_values(scores, detector.calibration_scores(rule))
         flags = ps <= alpha if fdr is None else benjamini_hochberg(ps, fdr)
         for (place, _), score, p_value, flag in zip(there, scores, ps, flags, strict=True):
-            rows[place] = Row(inputs[place].name, float(score), float(p_value), bool(flag), None)
+            rows[place] = replace(rows[place], score=float(score), p_value=float(p_value), flagged=bool(flag))
     threshold = detector.threshold(alpha, rule) if fdr is None else None
-    return Judged(run, rule, alpha if fdr is None else None, fdr, threshold, rows)
+    return Judged(run, rule, alpha if fdr is None else None, fdr, threshold, rows, segmented)
 
 
 def write_heatmaps(
@@ -116,6 +120,27 @@ def write_heatmaps(
             written.append(folder / f"{place:05d}_{file_name(_stem(name))}.png")
             write_png(written[-1], plots.heat_strip(image, reconstruction, term, scale, note))
         on_drawn(start + len(some))
+    return written
+
+
+def write_pages(folder: Path, inputs: Sequence[Input], judged: Judged) -> list[Path]:
+    """Draw each page that digits were cut from, with a box around each digit, into `00017_page.png`.
+
+    The number is that of the page's first row. A flagged digit has a thick box of another colour, and each its number.
+
+    folder: is there already, as `write_heatmaps` leaves it.
+    inputs: digits of pages; what is no part of one is passed over, and so is a page that is gone by now.
+    judged: their verdicts.
+
+    Returns the files. Raises BundleError where they cannot be written.
+    """
+    written = []
+    for places, gray in read_pages(inputs):
+        boxes = [inputs[place].box or (0, 0, 0, 0) for place in places]
+        flagged = [bool(judged.rows[place].flagged) for place in places]
+        name = file_name(_stem(inputs[places[0]].name.rpartition("[")[0]))
+        written.append(folder / f"{places[0]:05d}_{name}_page.png")
+        write_png(written[-1], draw_page(gray, boxes, flagged))
     return written
 
 

@@ -256,6 +256,8 @@ def reload_dataset(data: Data, data_dir: str | None = None, progress: Downloads 
         preprocess=data.preprocess,
         polarity=data.polarity,
         progress=progress,
+        # They were given when the run was trained, and the hashes say that nothing has changed since.
+        warn=lambda message: None,
     )
     for part, value in data.hashes.items():
         if dataset.provenance["sha256"].get(part) != value:

@@ -64,7 +64,7 @@ def preprocess(gray: np.ndarray, mode: str = "auto", polarity: str = "auto") -> 
     ConfigError for an unknown mode or polarity.
     """
     check_choices(mode, polarity)
-    _check_gray(gray)
+    check_gray(gray)
     if mode == "none" and gray.shape != (SIDE, SIDE):
         size = f"{gray.shape[1]}x{gray.shape[0]}"
         raise ImageError(f"the picture is {size} pixels, preprocess 'none' takes {SIDE}x{SIDE} only")
@@ -86,7 +86,8 @@ def check_choices(mode: str, polarity: str) -> None:
         raise ConfigError(f"unknown polarity {polarity!r}; it is one of {', '.join(POLARITIES)}")
 
 
-def _check_gray(gray: np.ndarray) -> None:
+def check_gray(gray: np.ndarray) -> None:
+    """Raise ImageError unless a grey picture is usable."""
     if gray.ndim != 2 or gray.size == 0:
         raise ImageError(f"a grey picture has shape (H, W) with at least one pixel, not {gray.shape}")
     if gray.dtype.kind == "f":
@@ -98,15 +99,20 @@ def _check_gray(gray: np.ndarray) -> None:
         raise ImageError(f"pixels are uint8, uint16 or float, not {gray.dtype}")
 
 
-def _tones(gray: np.ndarray) -> np.ndarray:
-    """Return the picture as float32 in [0, 1]."""
+def tones_of(gray: np.ndarray) -> np.ndarray:
+    """Return a grey picture, uint8, uint16 or float in [0, 1], as float32 in [0, 1]."""
     full = {"uint8": 255, "uint16": 65535}.get(gray.dtype.name, 1)
     return gray.astype(np.float32) / np.float32(full)
 
 
+def least_tone(gray: np.ndarray) -> float:
+    """Return the tone below which nothing is told apart: 64 of the picture's own levels."""
+    return 64 / (255 if gray.dtype == np.uint8 else 65535)
+
+
 def _levels(gray: np.ndarray) -> np.ndarray:
     """Return the picture as uint8, a copy."""
-    return gray.copy() if gray.dtype == np.uint8 else np.rint(_tones(gray) * 255).astype(np.uint8)
+    return gray.copy() if gray.dtype == np.uint8 else np.rint(tones_of(gray) * 255).astype(np.uint8)
 
 
 def _on_black(levels: np.ndarray) -> bool:
@@ -125,7 +131,7 @@ def _on_black(levels: np.ndarray) -> bool:
 
 def _resized(gray: np.ndarray, polarity: str) -> np.ndarray:
     """Scale the whole picture, ink light."""
-    tones = reduce(_tones(gray), max(gray.shape) // WORKING_SIDE)
+    tones = reduce(tones_of(gray), max(gray.shape) // WORKING_SIDE)
     if polarity == "dark" or (polarity == "auto" and not _looks_light(tones)):
         tones = 1 - tones
     height, width = tones.shape
@@ -146,8 +152,16 @@ def _looks_light(tones: np.ndarray) -> bool:
 def _fitted(gray: np.ndarray, polarity: str) -> np.ndarray:
     """Find the digit and fit it as MNIST's are; zeros where there is none."""
     ink = _digit(gray, polarity)
-    strokes = None if ink is None else find_strokes(ink, 1.0)
-    if ink is None or strokes is None:
+    return np.zeros((SIDE, SIDE), np.uint8) if ink is None else fit_ink(ink)
+
+
+def fit_ink(ink: np.ndarray) -> np.ndarray:
+    """Fit what is drawn in a map of contrast as MNIST's digits are: uint8 (28, 28), zeros where nothing is drawn.
+
+    ink: float32 (H, W), as `anomalae.images.ink.contrast` makes it of a digit and some paper around it.
+    """
+    strokes = find_strokes(ink, 1.0)
+    if strokes is None:
         return np.zeros((SIDE, SIDE), np.uint8)
     # Now that the digit's size is known, blur as much as the final pixels will: less noise, no lost detail.
     per_pixel = max(_extent(strokes.mask)) / FIT
@@ -162,10 +176,10 @@ def _digit(gray: np.ndarray, polarity: str) -> np.ndarray | None:
     """Return the part of the picture that holds the digit, a map of contrast with its side near DIGIT_SIDE at most."""
     height, width = gray.shape
     factor = math.ceil(max(height, width) / WORKING_SIDE)
-    tones = reduce(_tones(gray), factor)
+    tones = reduce(tones_of(gray), factor)
     paper = find_paper(tones)
     sheet = paper.at(*(coordinates(0, n, n) for n in tones.shape))
-    least = 64 / (255 if gray.dtype == np.uint8 else 65535)
+    least = least_tone(gray)
     white = max(float(tones.max()), least)
     light_ink, strokes = find_polarity((tones - sheet) / np.float32(white), polarity)
     if strokes is None:
@@ -176,7 +190,7 @@ def _digit(gray: np.ndarray, polarity: str) -> np.ndarray | None:
     top, bottom = max(0, rows[0] - margin), min(height, rows[-1] + factor + margin)
     left, right = max(0, columns[0] - margin), min(width, columns[-1] + factor + margin)
     finer = max(1, side // DIGIT_SIDE)
-    part = reduce(_tones(gray[top:bottom, left:right]), finer)
+    part = reduce(tones_of(gray[top:bottom, left:right]), finer)
     sheet = paper.at(coordinates(top, bottom, height, finer), coordinates(left, right, width, finer))
     return contrast(part, sheet, light_ink, white, least)
 

@@ -1,4 +1,4 @@
-"""Files of any kind to canonical images: pictures, arrays (`.npy`, `.npz`), IDX files, folders of them.
+"""Files of any kind to canonical images: pictures and their pages, arrays (`.npy`, `.npz`), IDX files, folders.
 
 One broken file never stops the others: `read_inputs` yields a row for everything it was given, an image
 or an error.
@@ -8,67 +8,164 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from anomalae.errors import ImageError
+from anomalae.errors import ConfigError, ImageError
 from anomalae.images.arrays import count_npy, count_npz, read_npy, read_npz
 from anomalae.images.canonical import check_choices
 from anomalae.images.canonical import preprocess as to_canonical
+from anomalae.images.check import SIDE
 from anomalae.images.idx import count_idx, is_gzip, is_idx, is_idx_name, read_idx_array, read_idx_rows
-from anomalae.images.pictures import FORMATS, decode
-from anomalae.text import printable
+from anomalae.images.pictures import FORMATS, count_pages, decode, decode_pages
+from anomalae.images.segment import Bounds, cut_digits, holds_several
+from anomalae.text import count, listed, plural, printable
 
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
+# Suffixes that are named where files of them are passed over.
+SUFFIXES_SHOWN = 5
+# First bytes of pictures, by format: PNG, JPEG, BMP (its reserved bytes are zero), TIFF, WebP, GIF, PNM with its size.
+_PICTURE = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|BM.{4}\0\0\0\0|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP|GIF8[79]a"
+    rb"|P[1-6]\s(?:\s*#[^\n]*\n)*\s*\d+\s+(?:#[^\n]*\n\s*)*\d+\s",
+    re.DOTALL,
+)
+_PAGED = re.compile(rb"II[*+]\0|MM\0[*+]|RIFF|GIF8")
 
 
 @dataclass(frozen=True)
 class Input:
     """An input is one image to be judged, or why there is none.
 
-    name: the path as given, with the row of an array (`file.npy[17]`, `file.npz:name[3]`); it may hold anything
-    that a file name may, so show `text.printable(name)`.
+    name: the path as given, with the row of an array (`file.npy[17]`, `file.npz:name[3]`), the page of a picture of
+    several (`file.tif[1]`) and the digit of a page that was cut into them (`page.jpg[3]`, `file.tif[1][3]`); it may
+    hold anything that a file name may, so show `text.printable(name)`.
     image: uint8 (28, 28), light ink on black; None where `error` says why, in one printable line with the path.
     blank: whether the image holds no ink at all.
+    several: whether the picture plainly holds several digits, where that was asked.
+    box: left, top, right, bottom of a digit in pixels of its page, which is upright; None for a whole picture.
+    file, page: where a digit was cut from: the file, and what the page's name adds to it.
     """
 
     name: str
     image: np.ndarray | None
     error: str | None = None
     blank: bool = False
+    several: bool = False
+    box: Bounds | None = None
+    file: Path | None = None
+    page: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A reading says how pictures are read.
+
+    preprocess, polarity: as for `canonical.preprocess`.
+    segment: whether each picture is a page that is cut into its digits; then preprocess is `auto` or `mnist`.
+    glance: whether to look if a picture holds several digits.
+    names: what stands for some of the paths in the names of the inputs.
+
+    Raises ConfigError for choices that are unknown or do not go together.
+    """
+
+    preprocess: str = "auto"
+    polarity: str = "auto"
+    segment: bool = False
+    glance: bool = False
+    names: Mapping[Path, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_choices(self.preprocess, self.polarity)
+        if self.segment and self.preprocess not in ("auto", "mnist"):
+            raise ConfigError(
+                f"segment: digits are cut out and fitted as preprocess mnist does, not {self.preprocess}"
+            )
 
 
 def read_inputs(
-    paths: Iterable[str | os.PathLike[str]], preprocess: str = "auto", polarity: str = "auto"
+    paths: Iterable[str | os.PathLike[str]],
+    preprocess: str = "auto",
+    polarity: str = "auto",
+    *,
+    segment: bool = False,
+    glance: bool = False,
+    names: Mapping[Path, str] | None = None,
 ) -> Iterator[Input]:
-    """Read everything under the paths, in order, an `Input` an image.
+    """Read everything under the paths, in order, an `Input` an image, a page or, with `segment`, a digit.
 
     paths: files and folders, as for `list_files`. What cannot be read, a folder without images, and a path that
-    does not exist give an `Input` with its error. Of a picture with several frames the first is read.
+    does not exist give an `Input` with its error, and so does a page without digits that is to be cut into them.
     preprocess, polarity: as in `preprocess.preprocess`; ConfigError for unknown ones, at once.
+    segment: whether each picture is a page that is cut into its digits; ConfigError with preprocess none or resize.
+    glance: whether to look if a picture holds several digits, which takes about as long as reading it.
+    names: what stands for some of the paths in the names of the inputs.
     """
-    check_choices(preprocess, polarity)
-    return _inputs(list_files(paths), preprocess, polarity)
+    how = Reading(preprocess, polarity, segment, glance, names or {})
+    return _inputs(list_files(paths), how)
 
 
-def list_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+def read_pages(inputs: Sequence[Input]) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Read again the pages that digits were cut from.
+
+    inputs: as `read_inputs` gave them; those that are no part of a page are passed over.
+
+    Yields the places of a page's digits among the inputs, and its pixels as `read_image` returns them. A page that is
+    gone by now is left out.
+    """
+    places: dict[Path, dict[str, list[int]]] = {}
+    for place, entry in enumerate(inputs):
+        if entry.file is not None and entry.box is not None:
+            places.setdefault(entry.file, {}).setdefault(entry.page, []).append(place)
+    for file, by_page in places.items():
+        for label, content in _contents(file):
+            if label in by_page and not isinstance(content, ImageError):
+                yield by_page.pop(label), content
+            if not by_page:
+                break
+
+
+def list_files(
+    paths: Iterable[str | os.PathLike[str]], passed_over: Counter[str] | None = None
+) -> list[Path]:
     """Put the files in place of their folders, each file once.
 
     Folders are searched with their subfolders, in the order of the names, files before subfolders; hidden names,
     files of unknown suffix and IDX files of labels (`*-idx1-ubyte`) are left out, links to folders are followed
     but never in circles. Paths that are no folder are kept, whether they exist or not, and so are folders that
     hold no images or cannot be read: `read_inputs` has an error for each.
+
+    passed_over: takes the number of files that are left out for their suffix, by suffix; hidden ones are not counted.
     """
     files_by_path: dict[str, Path] = {}
+    passed_over = Counter() if passed_over is None else passed_over
     for path in map(Path, paths):
-        for file in _search(path) if _is_folder(path) else [path]:
+        for file in _search(path, passed_over) if _is_folder(path) else [path]:
             files_by_path.setdefault(os.path.normpath(file.absolute()), file)
     return list(files_by_path.values())
+
+
+def passed_over_line(passed_over: Counter[str]) -> str:
+    """Return one line about files that were left out for their suffix, the most common first; empty for none.
+
+    >>> passed_over_line(Counter({".txt": 2, ".pdf": 1}))
+    '3 files passed over for their ending: .txt 2, .pdf 1'
+    """
+    if not passed_over:
+        return ""
+    ordered = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{suffix} {count(n)}" for suffix, n in ordered[:SUFFIXES_SHOWN]]
+    if len(ordered) > SUFFIXES_SHOWN:
+        shown.append(f"others {count(sum(n for _, n in ordered[SUFFIXES_SHOWN:]))}")
+    n = passed_over.total()
+    return f"{plural(n, 'file')} passed over for {'its' if n == 1 else 'their'} ending: {listed(shown)}"
 
 
 def count_inputs(files: Iterable[Path]) -> int:
@@ -76,21 +173,30 @@ def count_inputs(files: Iterable[Path]) -> int:
 
     An array that turns out to be truncated yields fewer.
     """
-    counters = {"npy": count_npy, "npz": count_npz, "idx": count_idx}
+    counters = {"npy": count_npy, "npz": count_npz, "idx": count_idx, "picture": _count_pages}
     total = 0
     for file in files:
         try:
-            kind = _kind(file)
-            total += counters[kind](file) if kind in counters else 1
+            total += counters[_kind(file)](file)
         except ImageError:
             total += 1
     return total
 
 
+def is_image_data(start: bytes) -> bool:
+    """Tell whether data that start with these bytes, a thousand or so, are a file of images of a kind that is read."""
+    return (
+        _PICTURE.match(start) is not None
+        or start.startswith((b"\x93NUMPY", b"PK\x03\x04"))
+        or is_gzip(start)
+        or is_idx(start)
+    )
+
+
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a picture file, (H, W): uint8, or uint16 for 16 bit, or float32 in [0, 1].
 
-    The first frame, upright by its EXIF orientation. Colour becomes luma. A transparent picture is laid on white,
+    The first page, upright by its EXIF orientation. Colour becomes luma. A transparent picture is laid on white,
     or on black if it would vanish on white. 16 bit levels are kept: 65535 is white, also where a file uses only
     part of the range (12 bit data in 16 bits; `preprocess` sets full ink to 255 all the same). 32 bit levels in
     [0, 65535] are taken as 16 bit, floats in [0, 1] as they are, any others are stretched from least to greatest.
@@ -122,31 +228,56 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
         raise ImageError(f"{printable(path)}: {error}") from None
 
 
-def _inputs(files: list[Path], mode: str, polarity: str) -> Iterator[Input]:
+def _inputs(files: list[Path], how: Reading) -> Iterator[Input]:
     for file in files:
         for row, content in _contents(file):
-            name = f"{file}{row}"
+            name = f"{how.names.get(file, file)}{row}"
             try:
                 if isinstance(content, ImageError):
                     raise content
-                image = to_canonical(content, mode, polarity)
+                if how.segment:
+                    made = list(_digits(name, file, row, content, how))
+                else:
+                    image = to_canonical(content, how.preprocess, how.polarity)
+                    several = how.glance and _holds_several(content, how)
+                    made = [Input(name, image, blank=not image.any(), several=several)]
             except ImageError as error:
                 yield Input(name, None, f"{printable(name)}: {error}")
             else:
-                yield Input(name, image, blank=not image.any())
+                yield from made
+
+
+def _digits(name: str, file: Path, page: str, gray: np.ndarray, how: Reading) -> Iterator[Input]:
+    """Cut a page into its digits; ImageError where there are none."""
+    digits = cut_digits(gray, how.polarity)
+    if not digits:
+        raise ImageError("no digits found on this page")
+    for number, digit in enumerate(digits):
+        blank = not digit.image.any()
+        yield Input(f"{name}[{number}]", digit.image, blank=blank, box=digit.box, file=file, page=page)
+
+
+def _holds_several(gray: np.ndarray, how: Reading) -> bool:
+    fitted = how.preprocess == "mnist" or (how.preprocess == "auto" and gray.shape != (SIDE, SIDE))
+    return fitted and holds_several(gray, how.polarity)
 
 
 def _contents(file: Path) -> Iterator[tuple[str, np.ndarray | ImageError]]:
     """Yield what a file holds, each image with what its name adds to the path."""
+    readers = {"npy": read_npy, "npz": read_npz, "idx": read_idx_rows, "picture": decode_pages}
     try:
         kind = _kind(file)
-        if kind == "picture":
-            yield "", decode(file)
-            return
     except ImageError as error:
         yield "", error
         return
-    yield from {"npy": read_npy, "npz": read_npz, "idx": read_idx_rows}[kind](file)
+    yield from readers[kind](file)
+
+
+def _count_pages(file: Path) -> int:
+    """Count the pages of a picture; one for a file whose first bytes say that it cannot have more."""
+    with file.open("rb") as stream:
+        paged = _PAGED.match(stream.read(4))
+    return max(1, count_pages(file)) if paged else 1
 
 
 def _kind(file: Path) -> str:
@@ -182,6 +313,15 @@ def _is_wanted(name: str) -> bool:
     return Path(name).suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES
 
 
+def _is_ours(name: str) -> bool:
+    """Tell whether a file is left out for another reason than its suffix: a hidden one, or labels."""
+    return name.startswith(".") or is_idx_name(name)
+
+
+def _ending(name: str) -> str:
+    return printable(Path(name).suffix.lower()) or "no ending"
+
+
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
@@ -189,13 +329,14 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _search(folder: Path) -> list[Path]:
+def _search(folder: Path, passed_over: Counter[str]) -> list[Path]:
     """Return the files to read under a folder, and the folders that cannot be read; itself if there are none."""
     to_read: list[Path] = []
     seen = {_identity(folder)}
     walk = os.walk(folder, followlinks=True, onerror=lambda error: to_read.append(Path(error.filename)))
     for root, folders, files in walk:
         to_read += [Path(root, name) for name in sorted(files) if _is_wanted(name)]
+        passed_over.update(_ending(name) for name in files if not (_is_wanted(name) or _is_ours(name)))
         entered = []
         for name in sorted(folders):
             identity = _identity(Path(root, name))

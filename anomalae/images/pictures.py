@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import warnings
 from collections.abc import Iterator
@@ -26,8 +27,16 @@ FORMATS = {
 }
 # Most pixels of a picture. This is Pillow's own default: a quarter of a gibibyte of RGB.
 MAX_PIXELS = 89_478_485
+# Formats whose files may hold several pictures: pages of a TIFF, frames of an animation.
+PAGED = ("TIFF", "GIF", "WEBP")
+# Most pages of a file, and most pixels of all together.
+MAX_PAGES, MAX_PAGED_PIXELS = 10_000, 40 * MAX_PIXELS
+# TIFF's tag that says what a page is, and its bit for a smaller version of another page.
+SUBFILE_TYPE, REDUCED = 254, 1
 # A transparent picture with fewer grey levels from darkest to lightest has vanished on its sheet.
 FAINT = 16
+# Chroma from which a pixel is coloured: more than the fringes of scans and JPEG.
+COLOURED = 24
 
 
 @contextlib.contextmanager
@@ -57,18 +66,135 @@ def reasons() -> Iterator[None]:
 
 
 def decode(path: Path) -> np.ndarray:
-    """Read the first frame of a picture file, upright, as `read_image` returns it; errors do not name the path."""
-    with reasons():
-        if path.stat().st_size == 0:
-            raise ImageError("the file is empty")
-        with Image.open(path, formats=tuple(FORMATS)) as image:
-            width, height = image.size
-            if not width or not height:
-                raise ImageError(f"no pixels: {width} x {height}")
-            if width * height > MAX_PIXELS:
-                raise too_large(f"{width:,} x {height:,} pixels")
-            image.load()
-            return _gray(_upright(image))
+    """Read the first page of a picture file, upright, as `read_image` returns it; errors do not name the path."""
+    with reasons(), _opened(path) as image:
+        return _pixels(image)
+
+
+def decode_pages(path: Path) -> Iterator[tuple[str, np.ndarray | ImageError]]:
+    """Read each page of a picture file as `decode` does, with what its name adds to the path: `[1]`.
+
+    A file of one page adds nothing. A TIFF's smaller versions of a page are no pages. A page that is broken gives its
+    error; where the next cannot be found after it, and beyond MAX_PAGES and MAX_PAGED_PIXELS, that is the last.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            with reasons():
+                image = stack.enter_context(_opened(path))
+        except ImageError as error:
+            yield "", error
+            return
+        several, total = _count_pages(image) > 1, 0
+        for number in itertools.count():
+            label = f"[{number}]" if several else ""
+            try:
+                with reasons():
+                    if not _go_to(image, number):
+                        return
+                    if _is_reduced(image):
+                        continue
+            except ImageError as error:
+                yield label, error
+                return
+            try:
+                with reasons():
+                    total += image.width * image.height
+                    if number >= MAX_PAGES:
+                        raise ImageError(f"more than {MAX_PAGES:,} pages; nothing is read from here on")
+                    if total > MAX_PAGED_PIXELS:
+                        most = f"{MAX_PAGED_PIXELS:,} pixels in all pages"
+                        raise ImageError(f"more than {most}; nothing is read from here on")
+                    pixels = _pixels(image)
+            except ImageError as error:
+                yield label, error
+                # The pages of a TIFF stand alone; the frames of an animation build on one another.
+                if image.format != "TIFF" or number >= MAX_PAGES or total > MAX_PAGED_PIXELS:
+                    return
+            else:
+                yield label, pixels
+            if not several:
+                return
+
+
+def count_pages(path: Path) -> int:
+    """Count the pages of a picture file by its headers, one that is broken included. ImageError for no picture."""
+    with reasons(), _opened(path) as image:
+        return _count_pages(image)
+
+
+def mean_colour(path: Path) -> tuple[float, float] | None:
+    """Return the mean blue and red chroma of what is coloured in a picture, in [-128, 127]; None for a grey one.
+
+    ImageError for what is no picture.
+    """
+    with reasons(), _opened(path) as image:
+        if image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16"):
+            return None
+        image.draft("RGB", (64, 64))
+        image.thumbnail((64, 64))
+        chroma = np.asarray(image.convert("RGB").convert("YCbCr"))[..., 1:].astype(np.float32) - 128
+        coloured = np.abs(chroma).max(axis=-1) >= COLOURED
+        if not coloured.any():
+            return None
+        blue, red = chroma[coloured].mean(axis=0)
+        return float(blue), float(red)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open a picture file of one of FORMATS."""
+    if path.stat().st_size == 0:
+        raise ImageError("the file is empty")
+    with Image.open(path, formats=tuple(FORMATS)) as image:
+        yield image
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """Decode the page that a picture file is at."""
+    width, height = image.size
+    if not width or not height:
+        raise ImageError(f"no pixels: {width} x {height}")
+    if width * height > MAX_PIXELS:
+        raise too_large(f"{width:,} x {height:,} pixels")
+    image.load()
+    return _gray(_upright(image))
+
+
+def _count_pages(image: Image.Image) -> int:
+    """Count pages, as far as MAX_PAGES and one more; a broken one is the last."""
+    if image.format not in PAGED:
+        return 1
+    if image.format != "TIFF":
+        with contextlib.suppress(ImageError), reasons():
+            return min(int(getattr(image, "n_frames", 1)), MAX_PAGES + 1)
+        return 2
+    count = 0
+    with contextlib.suppress(ImageError):
+        for number in range(MAX_PAGES + 1):
+            with reasons():
+                count += 1
+                if not _go_to(image, number):
+                    count -= 1
+                    break
+                count -= _is_reduced(image)
+    with contextlib.suppress(ImageError), reasons():
+        image.seek(0)
+    return count
+
+
+def _go_to(image: Image.Image, number: int) -> bool:
+    """Go to a page; False where there is none."""
+    try:
+        image.seek(number)
+    except EOFError:
+        return False
+    return True
+
+
+def _is_reduced(image: Image.Image) -> bool:
+    """Tell whether a TIFF's page is a smaller version of another one."""
+    tags = getattr(image, "tag_v2", {})
+    return image.tell() > 0 and bool(int(tags.get(SUBFILE_TYPE, 0)) & REDUCED)
 
 
 def gray_levels(image: Image.Image) -> np.ndarray:

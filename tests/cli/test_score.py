@@ -224,3 +224,148 @@ def test_names_that_are_too_long(folder):
     assert "no such run" in fails(2, "score", folder, "--run", "a" * 300)
     assert "neither a folder" in fails(2, "train", "--normal", "0", "--dataset", "a" * 300)
     assert "no finished run" in fails(1, "score", folder, "--runs-dir", "a" * 300)
+
+
+# Standard input
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".gif", ".webp", ".pgm"])
+def test_a_picture_on_standard_input_is_scored(images, suffix):
+    Image.fromarray(images[0]).save(f"x{suffix}")
+    (piped,) = rows(ok("score", "-", stdin=Path(f"x{suffix}").read_bytes()).stdout)
+    (named,) = rows(ok("score", f"x{suffix}").stdout)
+    assert piped == named | {"path": "-"}
+
+
+def test_arrays_on_standard_input_have_a_row_an_image(images, small):
+    np.save("x.npy", images[:3])
+    np.savez("x.npz", pictures=images[:2])
+    found = rows(ok("score", "-", stdin=Path("x.npy").read_bytes()).stdout)
+    assert [row["path"] for row in found] == ["-[0]", "-[1]", "-[2]"]
+    np.testing.assert_allclose([float(r["score"]) for r in found], small.score(images[:3]), rtol=1e-6)
+    found = rows(ok("score", "x.npy", "-", stdin=Path("x.npz").read_bytes()).stdout)
+    assert [row["path"] for row in found][2:] == ["x.npy[2]", "-:pictures[0]", "-:pictures[1]"]
+    idx = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in (2, 28, 28)) + images[:2].tobytes()
+    assert [row["path"] for row in rows(ok("score", "-", stdin=idx).stdout)] == ["-[0]", "-[1]"]
+
+
+def test_rubbish_on_standard_input_is_one_clear_line(images):
+    for rubbish in (b"%PDF-1.7\n\0\1\2\3" * 50, b"x" * 50_000):
+        error = fails(2, "score", "-", stdin=rubbish)
+        assert "neither an image of a known kind nor a list of paths" in error
+    Image.fromarray(images[0]).save("x.png")
+    broken = run("score", "-", stdin=Path("x.png").read_bytes()[:60])
+    assert broken.exit_code == 1
+    assert rows(broken.stdout)[0]["error"].startswith("-: ")
+
+
+def test_standard_input_is_bounded(images, monkeypatch):
+    monkeypatch.setattr("anomalae.cli.commands.score.START", 1000)
+    monkeypatch.setattr("anomalae.cli.commands.score.MOST", 2000)
+    np.save("x.npy", images[:10])
+    for large in (Path("x.npy").read_bytes(), b"some/path.png\n" * 500):
+        assert "standard input is larger than 2,000 bytes" in fails(2, "score", "-", stdin=large)
+
+
+# Pages
+
+
+@pytest.fixture
+def page(images: np.ndarray) -> np.ndarray:
+    """Six digits, dark on a light sheet, in two lines."""
+    sheet = np.full((260, 360), 225, np.uint8)
+    for number, image in enumerate(images[:6]):
+        top, left = 20 + number // 3 * 120, 20 + number % 3 * 110
+        sheet[top : top + 84, left : left + 84] -= np.kron(image // 2, np.ones((3, 3), np.uint8))
+    return sheet
+
+
+def test_pages_of_a_file_have_a_row_each(page, images):
+    pages = [Image.fromarray(page), Image.fromarray(255 - images[0]), Image.fromarray(page)]
+    pages[0].save("x.tif", save_all=True, append_images=pages[1:])
+    result = ok("score", "x.tif", stdin="")
+    assert [row["path"] for row in rows(result.stdout)] == ["x.tif[0]", "x.tif[1]", "x.tif[2]"]
+    assert "2 pictures look like several digits each: try --segment" in result.stderr
+    found = rows(ok("score", "x.tif", "--segment").stdout)
+    assert [row["path"] for row in found][5:8] == ["x.tif[0][5]", "x.tif[1][0]", "x.tif[2][0]"]
+
+
+def test_a_page_is_cut_into_its_digits(page):
+    Image.fromarray(page).save("page.png")
+    for form in ("csv", "json", "jsonl", "parquet"):
+        ok("score", "page.png", "--segment", "--output", f"out.{form}", "--quiet")
+    found = rows(Path("out.csv").read_text())
+    assert list(found[0]) == ["path", "score", "p_value", "flagged", "error", "box"]
+    assert [row["path"] for row in found] == [f"page.png[{number}]" for number in range(6)]
+    boxes = [[int(edge) for edge in row["box"].split(" ")] for row in found]
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        row, column = 20 + number // 3 * 120, 20 + number % 3 * 110
+        assert column <= left < right <= column + 84
+        assert row <= top < bottom <= row + 84
+    document = json.loads(Path("out.json").read_text())
+    assert [row["box"] for row in document["rows"]] == boxes
+    assert [json.loads(line)["box"] for line in Path("out.jsonl").read_text().splitlines()] == boxes
+    import pyarrow.parquet as pq
+
+    assert pq.read_table("out.parquet")["box"].to_pylist() == boxes
+    assert "6 digits: " in ok("score", "page.png", "--segment").stderr
+
+
+def test_the_page_is_drawn_with_its_boxes(page):
+    Image.fromarray(page).save("page.png")
+    Image.fromarray(page).save("two.tif", save_all=True, append_images=[Image.fromarray(page)])
+    ok("score", "page.png", "two.tif", "--segment", "--heatmaps", "heat", "--quiet")
+    names = sorted(path.name for path in Path("heat").iterdir())
+    assert len(names) == 3 * (6 + 1)
+    assert sum("page_page" in name or name.endswith("__page.png") for name in names) == 3
+    drawn = np.asarray(Image.open("heat/00000_page_page.png"))
+    assert drawn.shape[2] == 3
+    assert (drawn != drawn[..., :1]).any()
+
+
+def test_an_empty_page_has_its_error():
+    Image.fromarray(np.full((200, 200), 230, np.uint8)).save("empty.png")
+    result = run("score", "empty.png", "--segment")
+    assert result.exit_code == 1
+    assert rows(result.stdout)[0]["error"] == "empty.png: no digits found on this page"
+
+
+def test_segment_fits_as_mnist_does(page):
+    Image.fromarray(page).save("page.png")
+    assert "--preprocess mnist" in fails(2, "score", "page.png", "--segment", "--preprocess", "resize")
+
+
+def test_a_report_of_scored_pages_finds_their_digits(page):
+    from anomalae.reports.collect.scored import scored_report
+
+    Image.fromarray(page).save("page.png")
+    Image.fromarray(page).save("two.tif", save_all=True, append_images=[Image.fromarray(page)])
+    ok("score", "page.png", "two.tif", "--segment", "--output", "out.csv", "--quiet")
+    report = scored_report(Path("runs/small"), Path("out.csv"))
+    assert len(report.rows) == 18
+    assert report.missing == ()
+
+
+# What is said
+
+
+def test_json_is_format_json(folder):
+    assert ok("score", folder, "--json").stdout == ok("score", folder, "--format", "json").stdout
+    assert "give one of them" in fails(2, "score", folder, "--json", "--format", "csv")
+
+
+def test_files_passed_over_are_counted(folder):
+    for name in ("notes.txt", "a/more.TXT", "scan.pdf", ".hidden.txt"):
+        (folder / name).write_text("no image")
+    assert "3 files passed over for their ending: .txt 2, .pdf 1" in ok("score", folder).stderr.splitlines()
+    assert "passed over" not in ok("score", folder / "b").stderr
+
+
+def test_an_fdr_that_can_flag_nothing_warns(folder, small):
+    warning = f"Warning: {small.n_calibration} calibration images cannot flag at FDR 0.001"
+    assert warning in ok("score", folder, "--fdr", "0.001").stderr
+    assert "cannot flag" not in ok("score", folder, "--fdr", "0.5").stderr
+
+
+def test_pictures_in_the_terminal_are_off_when_piped(folder):
+    assert ok("score", folder, "--show").stdout == ok("score", folder).stdout

@@ -34,7 +34,6 @@ def test_folder_of_classes(tmp_path: Path) -> None:
             draw(tmp_path / str(label) / f"{number}.png", 100 + 10 * label + number)
     (tmp_path / "README.md").write_text("not a class")
     draw(tmp_path / ".hidden" / "0.png")
-    (tmp_path / "0" / "notes.txt").write_text("not an image")
     draw(tmp_path / "0" / ".thumbnails" / "0.png")
     data = load_dataset(tmp_path)
     assert data.classes == (0, 1, 2, 10)
@@ -219,3 +218,60 @@ def test_exported_folder_is_a_data_set(digits: Dataset, tmp_path: Path) -> None:
     assert (len(data.train), len(data.test)) == (40, 20)
     there = {image.tobytes() for image in digits.test.images}
     assert {image.tobytes() for image in data.test.images} <= there
+
+
+def coloured(path: Path, colour: tuple[int, int, int], shape: int, rng: np.random.Generator) -> None:
+    """A scan of a bar (0) or a ring (1) in a colour on paper a little yellow."""
+    canvas = np.full((60, 60, 3), (250, 245, 225), float)
+    yy, xx = np.mgrid[0:60, 0:60]
+    away = np.hypot(yy - 30, xx - 30)
+    ink = (np.abs(xx - 30) < 5) & (np.abs(yy - 30) < 20) if shape == 0 else (away > 12) & (away < 20)
+    canvas[np.roll(ink, rng.integers(-5, 6, 2), (0, 1))] = colour
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noisy = np.clip(canvas + rng.normal(0, 6, canvas.shape), 0, 255).astype(np.uint8)
+    Image.fromarray(noisy).save(path)
+
+
+RED, BLUE, GREY = (190, 40, 40), (40, 60, 190), (60, 60, 60)
+
+
+@pytest.mark.parametrize(
+    ("looks", "warned"),
+    [
+        ({"red": (RED, 0), "blue": (BLUE, 0)}, "classes blue, red differ in colour"),
+        ({"red": (RED, 0), "blue": (BLUE, 0), "ring": (GREY, 1)}, "classes blue, red differ in colour"),
+        ({"bar": (RED, 0), "ring": (BLUE, 1)}, None),
+        ({"bar": (GREY, 0), "same": (GREY, 0)}, None),
+        ({"bar": (RED, 0), "same": (RED, 0)}, None),
+    ],
+)
+def test_classes_that_differ_in_colour_only_are_named(
+    tmp_path: Path, looks: dict, warned: str | None
+) -> None:
+    rng = np.random.default_rng(0)
+    for name, (colour, shape) in looks.items():
+        for number in range(12):
+            coloured(tmp_path / name / f"{number}.png", colour, shape, rng)
+    messages: list[str] = []
+    load_dataset(tmp_path, warn=messages.append)
+    assert len(messages) == (warned is not None)
+    if warned:
+        assert warned in messages[0]
+
+
+def test_files_passed_over_are_counted(tmp_path: Path) -> None:
+    for number in range(10):
+        draw(tmp_path / "a" / f"{number}.png")
+    for name in ("x.txt", "y.TXT", "z.pdf", ".hidden.txt"):
+        (tmp_path / "a" / name).write_text("no image")
+    messages: list[str] = []
+    load_dataset(tmp_path, warn=messages.append)
+    assert messages == [f"{tmp_path}: 3 files passed over for their ending: .txt 2, .pdf 1"]
+
+
+def test_each_page_of_a_picture_is_an_image(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.roll(np.eye(28, dtype=np.uint8) * 200, n, 0)) for n in range(6)]
+    (tmp_path / "a").mkdir()
+    frames[0].save(tmp_path / "a" / "x.tif", save_all=True, append_images=frames[1:])
+    data = load_dataset(tmp_path)
+    assert len(data.train) + len(data.test) == 6

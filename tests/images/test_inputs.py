@@ -11,6 +11,7 @@ import sys
 import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,9 @@ from anomalae.images.inputs import (
     IMAGE_SUFFIXES,
     Input,
     count_inputs,
+    is_image_data,
     list_files,
+    passed_over_line,
     read_idx,
     read_image,
     read_inputs,
@@ -213,15 +216,86 @@ def test_broken_exif_does_not_matter(picture: np.ndarray) -> None:
     np.testing.assert_allclose(read_image("p.jpg").astype(int), picture, atol=12)
 
 
-@pytest.mark.parametrize("suffix", [".gif", ".tif", ".webp", ".png"])
-def test_of_several_frames_the_first(picture: np.ndarray, suffix: str) -> None:
-    frames = [Image.fromarray(picture).convert("RGB"), Image.fromarray(255 - picture).convert("RGB")]
-    settings = {"lossless": True} if suffix == ".webp" else {}
-    frames[0].save(f"p{suffix}", save_all=True, append_images=frames[1:], **settings)
-    found = rows(f"p{suffix}")
-    assert len(found) == 1
-    assert read_image(f"p{suffix}").shape == picture.shape
+def paged(path: str, pages: list[np.ndarray]) -> None:
+    """Write pictures as the pages of one file."""
+    frames = [Image.fromarray(page).convert("RGB") for page in pages]
+    settings = {"lossless": True} if path.endswith(".webp") else {}
+    frames[0].save(path, save_all=True, append_images=frames[1:], **settings)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tif", ".webp"])
+def test_pages_are_read_each(picture: np.ndarray, suffix: str) -> None:
+    pages = [picture, np.ascontiguousarray(picture[::-1]), np.roll(picture, 9, axis=0)]
+    paged(f"p{suffix}", pages)
+    found = rows(f"p{suffix}", preprocess="resize", polarity="light")
+    assert [one.name for one in found] == [f"p{suffix}[{number}]" for number in range(3)]
+    for number, (one, page) in enumerate(zip(found, pages, strict=True)):
+        Image.fromarray(page).save(f"{number}.png")
+        (alone,) = rows(f"{number}.png", preprocess="resize", polarity="light")
+        assert alone.image is not None
+        np.testing.assert_allclose(np.asarray(one.image, int), alone.image, atol=10)
+    assert count_inputs([Path(f"p{suffix}")]) == 3
     np.testing.assert_allclose(read_image(f"p{suffix}").astype(int), picture, atol=6)
+    paged(f"one{suffix}", pages[:1])
+    assert [one.name for one in rows(f"one{suffix}")] == [f"one{suffix}"]
+
+
+def test_a_broken_page_has_its_error_and_the_others_are_read(picture: np.ndarray) -> None:
+    pages = [Image.fromarray(picture), Image.fromarray(picture), Image.fromarray(picture)]
+    pages[0].save("p.tif", save_all=True, append_images=pages[1:], compression="tiff_lzw")
+    content = bytearray(Path("p.tif").read_bytes())
+    with Image.open("p.tif") as image:
+        image.seek(1)
+        start, size = image.tag_v2[273][0], image.tag_v2[279][0]
+    content[start : start + size] = b"\xff" * size
+    write("p.tif", bytes(content))
+    found = rows("p.tif")
+    assert [one.name for one in found] == ["p.tif[0]", "p.tif[1]", "p.tif[2]"]
+    assert [one.error is None for one in found] == [True, False, True]
+    assert str(found[1].error).startswith("p.tif[1]: ")
+
+
+def test_a_smaller_version_of_a_page_is_no_page(picture: np.ndarray) -> None:
+    small = Image.fromarray(np.ascontiguousarray(picture[::2, ::2]))
+    for kind, names in ((1, ["p.tif"]), (0, ["p.tif[0]", "p.tif[1]"])):
+        small.encoderinfo = {"tiffinfo": {254: kind}}
+        Image.fromarray(picture).save("p.tif", save_all=True, append_images=[small])
+        with Image.open("p.tif") as image:
+            image.seek(1)
+            assert image.tag_v2.get(254, 0) == kind
+        assert [one.name for one in rows("p.tif")] == names
+
+
+def test_pages_without_end_are_bounded(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    paged("p.gif", [np.roll(picture, number, axis=0) for number in range(6)])
+    monkeypatch.setattr(decode, "MAX_PAGES", 4)
+    found = rows("p.gif")
+    assert [one.error is None for one in found] == [True] * 4 + [False]
+    assert found[-1].error == "p.gif[4]: more than 4 pages; nothing is read from here on"
+    monkeypatch.setattr(decode, "MAX_PAGES", 100)
+    monkeypatch.setattr(decode, "MAX_PAGED_PIXELS", 2 * picture.size)
+    assert [one.error is None for one in rows("p.gif")] == [True, True, False]
+
+
+def test_files_passed_over_are_counted_by_their_ending() -> None:
+    tree("d/a.png", "d/b.txt", "d/sub/c.TXT", "d/sub/e.pdf", "d/.hidden.txt", "d/x-idx1-ubyte", "d/none")
+    passed_over: Counter[str] = Counter()
+    assert len(list_files(["d"], passed_over)) == 1
+    assert passed_over_line(passed_over) == (
+        "4 files passed over for their ending: .txt 2, .pdf 1, no ending 1"
+    )
+    assert passed_over_line(Counter()) == ""
+    many = Counter({f".{letter}": 1 for letter in "abcdefgh"})
+    assert passed_over_line(many).endswith(".d 1, .e 1, others 3")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".gif", ".pgm", ".pbm"])
+def test_images_are_known_by_their_first_bytes(picture: np.ndarray, suffix: str) -> None:
+    image = Image.fromarray(picture)
+    (image.convert("1") if suffix == ".pbm" else image).save(f"p{suffix}")
+    assert is_image_data(Path(f"p{suffix}").read_bytes()[:1000])
+    for text in (b"P5\n", b"BMW.png\nother.png\n", b"a.png\n", b"", b"GIF.gif\n", b"MM/x.png\n"):
+        assert not is_image_data(text)
 
 
 def test_content_decides_where_the_suffix_lies(picture: np.ndarray, digits: np.ndarray) -> None:
@@ -462,7 +536,7 @@ def test_truncated_pictures(suffix: str, recwarn: pytest.WarningsRecorder) -> No
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".gif", ".pgm"])
 def test_garbled_pictures_never_raise(picture: np.ndarray, suffix: str) -> None:
-    """Whatever bytes change, each file is one row and nothing warns."""
+    """Whatever bytes change, each file is one row, or a broken page more, and nothing warns."""
     Image.fromarray(picture).save(f"p{suffix}")
     whole = np.frombuffer(Path(f"p{suffix}").read_bytes(), np.uint8)
     rng = np.random.default_rng(0)
@@ -470,8 +544,10 @@ def test_garbled_pictures_never_raise(picture: np.ndarray, suffix: str) -> None:
         changed = whole.copy()
         changed[rng.integers(0, min(len(whole), 200), 4)] = rng.integers(0, 256, 4)
         write(f"p{suffix}", changed.tobytes())
-        (found,) = rows(f"p{suffix}")
+        found, *more = rows(f"p{suffix}")
         assert (found.image is None) == (found.error is not None)
+        assert suffix == ".tif" or not more
+        assert all(one.error is not None for one in more)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.txt", "a"])

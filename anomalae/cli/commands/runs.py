@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from anomalae.cli import console, tables
+from anomalae.cli import console, tables, terminal_pictures
 from anomalae.cli import options as common
 from anomalae.cli.tables import Column
 from anomalae.cli.training_display import runs_dir_flag
@@ -60,7 +60,9 @@ def command(names: tuple[str, ...], runs_dir: Path, delete: bool, yes: bool, as_
     if len(names) > 1:
         raise click.UsageError(f"one RUN is shown at a time; got {len(names)}")
     if names:
-        _show(_described(runs.resolve(names[0], runs_dir, finished=False), strictly=True), as_json)
+        folder = runs.resolve(names[0], runs_dir, finished=False)
+        _show(_described(folder, strictly=True), as_json)
+        terminal_pictures.show_run(folder, as_json=as_json)
         return
     descriptions = [_described(folder) for folder in runs.list_runs(runs_dir)]
     if as_json:

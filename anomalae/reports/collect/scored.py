@@ -23,8 +23,8 @@ from anomalae.text import printable
 
 # How many pictures of the highest scores are shown.
 HIGHEST = 24
-# The path of an image in an array: file.npy[17], file.npz:name[3].
-_ROW = re.compile(r"(.+?)(?::[^/\\]+)?\[\d+\]")
+# The path of an image in an array, of a page, of a digit: file.npy[17], file.npz:name[3], file.tif[1], file.tif[1][3].
+_ROW = re.compile(r"(.+?)(?::[^/\\]+)?(?:\[\d+\])+")
 
 
 def scored_report(
@@ -172,8 +172,14 @@ def _read(paths: list[str], detector: Detector) -> dict[str, np.ndarray | str]:
     for file, wanted in files.items():
         if not Path(file).is_file():
             continue
-        for entry in read_inputs([file], detector.data.preprocess, detector.data.polarity):
-            if entry.name in wanted:
-                fault = printable(entry.error or "")
-                image_or_fault[entry.name] = fault if entry.image is None else entry.image
+        left = set(wanted)
+        # What is no image of the file is a digit of a page in it.
+        for segment in (False, True):
+            preprocess = "auto" if segment else detector.data.preprocess
+            entries = read_inputs([file], preprocess, detector.data.polarity, segment=segment) if left else ()
+            for entry in entries:
+                if entry.name in left:
+                    left.discard(entry.name)
+                    fault = printable(entry.error or "")
+                    image_or_fault[entry.name] = fault if entry.image is None else entry.image
     return image_or_fault

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalae.detectors.judged_rows import COLUMNS
+from anomalae.detectors.judged_rows import BOX, COLUMNS
 from anomalae.errors import DataError
 from anomalae.reports.content import ScoredRow
 
 HEADER = list(COLUMNS)
+# Of digits that were cut from pages.
+HEADER_WITH_BOX = [*COLUMNS, BOX]
 
 
 def read_scores(file: Path) -> tuple[ScoredRow, ...]:
@@ -31,11 +33,12 @@ def read_scores(file: Path) -> tuple[ScoredRow, ...]:
     rows, lines = [], []
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        if next(reader, None) != HEADER:
+        header = next(reader, None)
+        if header is None or header not in (HEADER, HEADER_WITH_BOX):
             raise DataError(f"{file}: line 1: must be {','.join(HEADER)}", advice="score")
         for cells in reader:
             if cells:
-                rows.append(_row(cells, f"{file}: line {reader.line_num}"))
+                rows.append(_row(cells, len(header), f"{file}: line {reader.line_num}"))
                 lines.append(reader.line_num)
     except csv.Error as error:
         raise DataError(f"{file}: line {reader.line_num}: {error}") from None
@@ -54,10 +57,10 @@ def flag_threshold(rows: tuple[ScoredRow, ...]) -> float | None:
     return max(calm) if calm else math.nextafter(min(flagged), -math.inf)
 
 
-def _row(cells: list[str], where: str) -> ScoredRow:
-    if len(cells) != len(COLUMNS):
-        raise DataError(f"{where}: {len(cells)} columns, expected {len(COLUMNS)}")
-    path, score, p_value, flagged, error = cells
+def _row(cells: list[str], columns: int, where: str) -> ScoredRow:
+    if len(cells) != columns:
+        raise DataError(f"{where}: {len(cells)} columns, expected {columns}")
+    path, score, p_value, flagged, error = cells[: len(COLUMNS)]
     if error:
         if score or p_value or flagged:
             raise DataError(f"{where}: has an error and a verdict, must have one of them")
