@@ -1,10 +1,11 @@
-# Two targets for people: `make demo` shows the main job, `make test` is the whole check.
+# For people: `make demo` shows the main job, `make test` is the check of this checkout, `make wheel` that of what is
+# built from it: it is installed into a fresh environment of PYTHON and does the main job there.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 LOG := .venv/install.log
 
-.PHONY: demo test lint types layers docs clean
+.PHONY: demo test lint types layers docs build wheel clean
 
 demo:
 	@echo '1/5 packages in .venv'
@@ -26,6 +27,13 @@ layers: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m tests.reference > cli.md
+
+build: $(READY)
+	rm -rf dist
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build
+
+wheel: build
+	bash .ci/wheel $(PYTHON)
 
 # Installed once, and again only when what is to be installed has changed. What pip says is shown when it fails.
 $(READY): pyproject.toml constraints.txt

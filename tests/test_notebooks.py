@@ -1,0 +1,45 @@
+"""The notebooks run from top to bottom without a network, and show the figures that they draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parent.parent
+DRAWS = ("plots.", "pictures(", "plt.show(", "    display(")
+NOTEBOOKS = sorted(ROOT.glob("examples/*.ipynb"))
+
+
+def name_of(path: Path) -> str:
+    return path.stem
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_there_are_notebooks():
+    assert set(map(name_of, NOTEBOOKS)) == {"main_job", "what_an_autoencoder_learns", "beside_pyod"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_a_notebook_is_kept_without_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in code_cells(notebook):
+        assert (cell.outputs, cell.execution_count) == ([], None), cell.source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_a_notebook_runs_and_shows_its_figures(path, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    for cell in code_cells(notebook):
+        assert not [output for output in cell.outputs if output.get("name") == "stderr"], cell.source
+        shown = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+        assert bool(shown) == any(line.startswith(DRAWS) for line in cell.source.splitlines()), cell.source
