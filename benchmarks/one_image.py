@@ -8,6 +8,7 @@ is not, and 1,024 images in blocks, in that of one forward pass of 1,024; interl
 
 import argparse
 import platform
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,6 +16,9 @@ import numpy as np
 import torch
 
 from anomalae import Detector, files, load_dataset
+from anomalae.detectors import saving
+from anomalae.detectors.batches import batches
+from anomalae.detectors.ensemble import Ensemble
 from anomalae.settings import PRESETS
 
 KINDS = {
@@ -39,9 +43,13 @@ def main() -> None:
     for name, settings in KINDS.items():
         detector = Detector(threads=1, epochs=1, **{k: v for k, v in settings.items() if k != "epochs"})
         detector.fit(split.train.images, split.validation.images, split.calibration.images)
+        with tempfile.TemporaryDirectory() as folder:
+            detector.save(folder)
+            ensemble = saving.read(Path(folder), torch.device("cpu")).ensemble
+        rule = detector.settings.rule
         rows[name] = {
-            "one": _ratios(detector, many[:1], given.rounds),
-            "many": _ratios(detector, many, max(3, given.rounds // 40)),
+            "one": _ratios(ensemble, rule, many[:1], given.rounds),
+            "many": _ratios(ensemble, rule, many, max(3, given.rounds // 40)),
         }
         print(name, _text(rows[name]["one"]), _text(rows[name]["many"]), flush=True)
     given.output.mkdir(parents=True, exist_ok=True)
@@ -50,7 +58,7 @@ def main() -> None:
     lines = ["| model | one image | 1,024 images |", "|---|---|---|"]
     lines += [f"| {name} | {_text(row['one'])} | {_text(row['many'])} |" for name, row in rows.items()]
     note = (
-        "CPU time of `Detector.score` in blocks, in that of one forward pass that is not filled up: median (quartiles) "
+        "CPU time to score in blocks, in that of one forward pass that is not filled up: median (quartiles) "
         f"of {given.rounds} interleaved rounds ({max(3, given.rounds // 40)} of many images), one thread.\n\n"
         "Measure it again: `python benchmarks/one_image.py`\n\nVersions: "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -58,23 +66,23 @@ def main() -> None:
     files.write_bytes(given.output / "table.md", ("\n".join(lines) + "\n\n" + note + ".\n").encode())
 
 
-def _ratios(detector: Detector, images: np.ndarray, rounds: int) -> list[float]:
+def _ratios(ensemble: Ensemble, rule: str, images: np.ndarray, rounds: int) -> list[float]:
     """Return CPU time in blocks over that in one forward pass, a round each."""
-    members = detector._ensemble.members
-    detector.score(images)
-    blocked = [dict(member._agreeing) for member in members]
+    members = ensemble.members
+    ensemble.score_members(batches(images), [rule])
+    blocked = [dict(member.block_sizes) for member in members]
     ratios = []
     for _ in range(rounds):
         seconds = []
         for sizes in (blocked, [dict.fromkeys(each, (len(images),)) for each in blocked]):
             for member, each in zip(members, sizes, strict=True):
-                member._agreeing = each
+                member.block_sizes = each
             begun = time.process_time()
-            detector.score(images)
+            ensemble.score_members(batches(images), [rule])
             seconds.append(time.process_time() - begun)
         ratios.append(seconds[0] / seconds[1])
     for member, each in zip(members, blocked, strict=True):
-        member._agreeing = each
+        member.block_sizes = each
     return ratios
 
 

@@ -58,7 +58,8 @@ class NetworkMember:
         self.settings, self.network = settings, network
         self.view = VIEWS[settings.view]
         self.learned: dict[str, Mapping[str, np.ndarray]] = {}
-        self._agreeing: dict[Any, tuple[int, ...]] = {}
+        # Sizes of block that agree on this machine, by what they were tried with.
+        self.block_sizes: dict[Any, tuple[int, ...]] = {}
 
     @property
     def device(self) -> torch.device:
@@ -93,21 +94,23 @@ class NetworkMember:
         An image's are the same bits alone and among any others. Raises PartError for a score that does not come with
         anomalae and fails, or returns something else.
         """
+        if not rules:
+            return {}
         parts = [
             {rule: scores[:count] for rule, scores in self._score(block, rules).items()}
-            for block, count in blocks(images, self._block_sizes(rules))
+            for block, count in blocks(images, self._sizes(rules))
         ]
         return {rule: torch.cat([part[rule] for part in parts]) for rule in rules}
 
-    def _block_sizes(self, rules: Sequence[str]) -> tuple[int, ...]:
+    def _sizes(self, rules: Sequence[str]) -> tuple[int, ...]:
         """Return the sizes of block in which an image has the same scores by these rules, on this machine as it is."""
         # PyTorch divides the work by the number of threads.
         key = (tuple(rules), self.device, torch.get_num_threads())
-        if key not in self._agreeing:
-            self._agreeing[key] = agreeing(
+        if key not in self.block_sizes:
+            self.block_sizes[key] = agreeing(
                 lambda images: torch.stack(list(self._score(images, rules).values()), 1), noise(1, 28, 28)
             )
-        return self._agreeing[key]
+        return self.block_sizes[key]
 
     def _score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         seen, scores = self.look(images), {}

@@ -64,7 +64,8 @@ class Neighbours:
         self.kept, self.count = kept, min(count, len(kept))
         self.candidates = min(CANDIDATES * self.count, len(kept))
         self.view = view
-        self._agreeing: dict[int, tuple[int, ...]] = {}
+        # Sizes of block that agree on this machine, by the number of threads.
+        self.block_sizes: dict[int, tuple[int, ...]] = {}
         images = torch.from_numpy(kept)[:, None].float() / 255
         self._images, self._blurred, self._maps = images, _blurred(images), _maps(images)
 
@@ -114,22 +115,22 @@ class Neighbours:
         """Return scores (N,), their terms (N, 1, 28, 28) in the view, and the indices (N, count) of the neighbours."""
         parts = [
             tuple(part[:count] for part in self._prepared(self.view.source(block)))
-            for block, count in blocks(images.cpu(), self._block_sizes())
+            for block, count in blocks(images.cpu(), self._sizes())
         ]
         return self._compare_prepared(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
-    def _block_sizes(self) -> tuple[int, ...]:
+    def _sizes(self) -> tuple[int, ...]:
         """Return the sizes of block in which an image is prepared the same, on this machine as it is."""
         # PyTorch divides the work by the number of threads.
         threads = torch.get_num_threads()
-        if threads not in self._agreeing:
-            self._agreeing[threads] = agreeing(
+        if threads not in self.block_sizes:
+            self.block_sizes[threads] = agreeing(
                 lambda images: torch.cat(
                     [part.flatten(1) for part in self._prepared(self.view.source(images))], 1
                 ),
                 noise(1, 28, 28),
             )
-        return self._agreeing[threads]
+        return self.block_sizes[threads]
 
     def _prepared(self, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return images in the view, their Sobel maps, and how like they are to each of the kept images (N, n)."""

@@ -118,8 +118,8 @@ def test_members_are_combined_by_name_and_none_may_miss(near, images):
         ({"views": ()}, "at least one"),
         ({"views": "pixels"}, "views 'pixels': must be several names"),
         ({"views": 3}, "views 3: must be several names"),
-        ({"members": 0}, "members 0: must be at least 1"),
-        ({"neighbours": -1}, "neighbours -1: must be at least 0"),
+        ({"members": 0}, "members 0: must be from 1 to 100"),
+        ({"neighbours": -1}, "neighbours -1: must be from 0 to 1000000"),
     ],
 )
 def test_wrong_settings_are_named(given, said):
