@@ -16,6 +16,8 @@ from torch import Tensor
 SCORING_BATCH = 1024
 # Images a forward pass: as many as are fastest, fewer so that few images do not cost as much as many.
 BLOCKS = (4, 32, 256)
+# Places by which rows are moved to see whether their place matters.
+ROLLS = (1, 7, 101)
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
@@ -56,19 +58,29 @@ def noise(*shape: int) -> Tensor:
 
 
 def agreeing(function: Callable[[Tensor], Tensor], sample: Tensor) -> tuple[int, ...]:
-    """Return the sizes of block in which a function of rows gives a row the same bits as in the largest one.
+    """Return sizes of block in which a function of rows gives a row the same bits, at whatever place it stands.
 
     function: gives a number or more for each row, (N, ...).
     sample: as many rows as the largest of BLOCKS has, unlike each other.
 
-    Which they are is a matter of the machine's arithmetic, so it is tried; the largest is always one.
+    Which they are is a matter of the machine's arithmetic and of how threads share a block, so it is tried. The largest
+    size in which the place does not matter counts, and the smaller ones that agree with it; at worst only the least.
     """
-    whole = function(sample)
-    return tuple(
+    largest = next((size for size in reversed(BLOCKS) if _is_placeless(function, sample[:size])), BLOCKS[0])
+    whole = function(sample[:largest])
+    smaller = [
         size
         for size in BLOCKS
-        if all(
+        if size < largest
+        and all(
             torch.equal(function(sample[start : start + size]), whole[start : start + size])
-            for start in {0, (len(sample) - size) // 2}
+            for start in (0, (largest - size) // 2)
         )
-    )
+    ]
+    return (*smaller, largest)
+
+
+def _is_placeless(function: Callable[[Tensor], Tensor], block: Tensor) -> bool:
+    """Tell whether rows have the same bits where they change places."""
+    whole = function(block)
+    return all(torch.equal(function(block.roll(by, 0)), whole.roll(by, 0)) for by in ROLLS)

@@ -89,6 +89,7 @@ class TableDetector:
     def __init__(self, *, device: str = "auto", threads: int | None = None, **asked: Any) -> None:
         self.device, self.threads, self.asked = choose_device(device), threads, asked
         self.history: list[Epoch] = []
+        self._block_sizes: dict[int, tuple[int, ...]] = {}
 
     def __repr__(self) -> str:
         return described.table_line(self)
@@ -124,13 +125,19 @@ class TableDetector:
         loop.run(training, torch.from_numpy(known).float(), None)
         self.history = training.history
         self._model = model.cpu().double().eval()
+        self._block_sizes = {}
         self._calibration = self.score(rows[calibrating])
 
     def score(self, rows: np.ndarray) -> np.ndarray:
         """Scores, float64 (N,), at least 0."""
         table = torch.from_numpy(self._standardised(rows))
         low, high = torch.from_numpy(self.low), torch.from_numpy(self.high)
-        sizes = agreeing(lambda part: self._errors(part, low, high), low + noise(len(low)) * (high - low))
+        # PyTorch divides the work by the number of threads.
+        threads = torch.get_num_threads()
+        if threads not in self._block_sizes:
+            rows_within = low + noise(len(low)) * (high - low)
+            self._block_sizes[threads] = agreeing(lambda part: self._errors(part, low, high), rows_within)
+        sizes = self._block_sizes[threads]
         parts = [self._errors(block, low, high)[:count] for block, count in blocks(table, sizes)]
         return torch.cat(parts).numpy()
 
