@@ -63,7 +63,9 @@ class TrainingShown:
         display = TrainingDisplay(
             settings.epochs or 0, images * settings.n_networks, done=done or 0, quiet=self.quiet
         )
-        self._display = self._open.enter_context(display)
+        # Before it starts, so that an interruption meanwhile leaves no bar.
+        self._open.push(display)
+        self._display = display.__enter__()
 
     def on_batch(self, done: int, loss: float) -> None:
         """Show a step."""
@@ -82,7 +84,7 @@ class TrainingShown:
 
     def on_trained(self, detector: Detector, split: OneClassSplit) -> None:
         """End the progress of the training."""
-        self.folder, self._n_test = None, len(split.test)
+        self._n_test = len(split.test)
         self._open.close()
         if self._display:
             self._display.tell_end(detector.history[-1])

@@ -412,12 +412,14 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
         >>> detector.heatmap_note()
-        'terms of smooth, which sum to the score'
+        'terms of smooth, whose absolute values sum to the score'
         """
         rule, drawn = self.check_rule(rule), self.heatmap_rule(rule)
         several = len(self._ensemble.members) > 1
         if drawn == rule and SCORES[rule].has_terms:
-            note = f"terms of {rule}" if several else f"terms of {rule}, which sum to the score"
+            note = (
+                f"terms of {rule}" if several else f"terms of {rule}, whose absolute values sum to the score"
+            )
         elif SCORES[drawn].has_terms:
             note = f"terms of {drawn}, for {rule} is no sum over pixels"
         else:

@@ -70,7 +70,13 @@ def heat_strip(
     zoomed = [np.kron(panel, np.ones((ZOOM, ZOOM, 1), np.uint8)) for panel in panels]
     gap = np.full((zoomed[0].shape[0], GAP, 3), 255, np.uint8)
     strip = np.concatenate([zoomed[0], gap, zoomed[1], gap, zoomed[2]], axis=1)
-    return np.concatenate([strip, _words(f"heatmap: {note}", strip.shape[1])]) if note else strip
+    return (
+        np.concatenate(
+            [strip, _words(f"heatmap: {note}. Red: ink too much, blue: ink missing.", strip.shape[1])]
+        )
+        if note
+        else strip
+    )
 
 
 @functools.lru_cache(maxsize=8)

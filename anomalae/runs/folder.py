@@ -249,13 +249,15 @@ def resolve(run: str | None, runs_dir: Path, *, finished: bool = True) -> Path:
             if is_finished(folder):
                 return folder
         raise BundleError(f"{runs_dir}: no finished run here", advice="train")
+    if not run:
+        raise BundleError("run '': the name is empty", unknown=run)
     path = Path(run)
     for place in (runs_dir / run, path if path.name not in ("", "..") else path.resolve()):
         if is_finished(place) or (is_unfinished(place) and not finished):
             return place
         if is_unfinished(place):
             raise BundleError(f"{place}: not finished", advice="resume", about=place.name)
-    if os.path.isdir(runs_dir / run) and run:  # noqa: PTH112
+    if os.path.isdir(runs_dir / run):  # noqa: PTH112
         raise BundleError(
             f"{runs_dir / run}: half written or no run: it has neither {CONFIG} nor a checkpoint"
         )

@@ -51,6 +51,13 @@ def test_delete_takes_a_broken_run_and_an_interrupted_one(small: Detector):
     assert there() == []
 
 
+def test_an_empty_name_is_not_the_run_one_stands_in(monkeypatch):
+    runs_dir = Path("runs").absolute()
+    monkeypatch.chdir("runs/a")
+    fails(2, "runs", "--delete", "--yes", "--runs-dir", str(runs_dir), "")
+    assert (runs_dir / "a" / "config.json").is_file()
+
+
 def test_delete_refuses_what_is_no_run_and_then_deletes_nothing():
     project = Path("runs/project")
     project.mkdir()

@@ -53,7 +53,7 @@ def test_captions_show_the_end_of_a_name_and_the_verdict(small, images):
     text = "\n".join(shown(small, images, console(80), n=2))
     assert "…ng/folder/of/images/0.png" in text
     assert "0 flagged" in text
-    assert "Heatmaps: terms of smooth, which sum to the score." in text
+    assert "Heatmaps: terms of smooth, whose absolute values sum to the score." in text
 
 
 @pytest.mark.parametrize("settings", [{"force_terminal": False}, {"color_system": None}])

@@ -112,7 +112,7 @@ def run_report(evaluation: Evaluation, name: str = "by-hand", n_pictures: int = 
         anomalous=("1",),
         model="dense autoencoder",
         rule="smooth",
-        heat_note="terms of smooth, which sum to the score",
+        heat_note="terms of smooth, whose absolute values sum to the score",
         heat_scale=1e-3,
         n_calibration=99,
         layers=(Layer("encoder", "Linear", "784 → 8", 6280),),

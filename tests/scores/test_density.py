@@ -108,7 +108,7 @@ def test_what_stands_in_is_said(digits, images):
     assert detector.heatmap_rule("elbo") == "reconstruction-probability"
     assert "the KL term of elbo lies in no pixel" in detector.heatmap_note("elbo")
     assert "iwae itself is no sum over pixels" in detector.heatmap_note("iwae")
-    assert detector.heatmap_note("mse") == "terms of mse, which sum to the score"
+    assert detector.heatmap_note("mse") == "terms of mse, whose absolute values sum to the score"
     for rule in ("kl", "llr-1", "sap"):
         assert detector.heatmap_rule(rule) == "smooth"
         assert detector.heatmap_note(rule) == f"terms of smooth, for {rule} is no sum over pixels"

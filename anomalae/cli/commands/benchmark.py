@@ -125,7 +125,9 @@ def command(**options: Any) -> None:
         display = TrainingDisplay(
             epochs, len(split.train) * settings.n_networks, quiet=quiet or not console.watched()
         )
-        displays.append(display.__enter__())
+        # Before it starts, so that an interruption meanwhile leaves no bar.
+        displays.append(display)
+        display.__enter__()
         return display.on_epoch, display.on_batch
 
     def on_cell(name: str, cell: dict[str, Any], new: bool) -> None:

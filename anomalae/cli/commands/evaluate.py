@@ -111,6 +111,8 @@ def command(
         note = "not kept: the run keeps the numbers of its own data, without --dataset"
     elif not judged.is_own_rule(score):
         note = f"not kept: the run keeps its numbers by its own score, {judged.detector.settings.rule}"
+    elif alpha != own_alpha and not keep and judged.kept_alpha is None:
+        note = f"not kept: without --keep a run keeps its numbers at alpha {own_alpha:g} only"
     elif alpha != own_alpha and not keep:
         note = f"not kept: the run keeps its numbers at alpha {own_alpha:g}; --keep puts these in their place"
     else:

@@ -16,7 +16,7 @@ FIGURES = (
 
 
 @click.command("plot")
-@click.argument("figure", type=click.Choice(FIGURES))
+@click.argument("figure", type=common.OneOf(FIGURES), metavar="FIGURE")
 @click.option(
     "--output",
     "-o",

@@ -11,10 +11,11 @@ import click
 
 from anomalae.cli import console, tables, terminal_pictures
 from anomalae.cli import options as common
+from anomalae.cli.lines import tell
 from anomalae.cli.tables import Column
 from anomalae.cli.training_display import runs_dir_flag
 from anomalae.settings import Settings
-from anomalae.text import interval, listed, number, plural, printable, setting
+from anomalae.text import interval, listed, number, plural, setting
 
 COLUMNS = (
     Column("run", "name"),
@@ -88,13 +89,13 @@ def _delete(folders: list[Path], yes: bool) -> None:
         size = sum(path.lstat().st_size for path in content)
         what = f"{_line(_described(folder))}; {plural(len(content), 'file')}, {size / 1e6:.1f} MB"
         if not yes:
-            click.echo(printable(f"{folder}: {what}"), err=True)
+            tell(f"{folder}: {what}")
     if not yes and not click.confirm(f"Delete {plural(len(folders), 'run')}?", err=True):
-        click.echo("Nothing is deleted.", err=True)
+        tell("Nothing is deleted.")
         raise SystemExit(1)
     for folder in folders:
         runs.delete(folder)
-        click.echo(printable(f"deleted: {folder}"), err=True)
+        tell(f"deleted: {folder}")
 
 
 def _line(description: dict[str, Any]) -> str:
