@@ -154,7 +154,9 @@ def test_tuples_of_images_and_targets_that_cannot_be_told_apart_are_refused(
 ) -> None:
     images, targets = list(levels[:count]), list(255 - levels[:count])
     by_image = list(zip(images, targets, strict=True))
-    for batch in (by_image, [tuple(images), tuple(targets)]):
+    # Arrays (1, 28, 28) may be batches of one too.
+    columns = (tuple(image[None] for image in images), tuple(target[None] for target in targets))
+    for batch in (by_image, [tuple(images), tuple(targets)], columns):
         with pytest.raises(ImageError, match=r"images\[0\]: tuples of which .* cannot be told apart"):
             gather_images(iter([batch]))
     np.testing.assert_array_equal(gather_images(iter([(tuple(images), tuple(targets))])), levels[:count])
