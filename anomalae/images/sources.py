@@ -60,8 +60,8 @@ def stream_images(
         or floats in [0, 1]; a PIL image; the path of a file or folder that `anomalae.images.inputs.read_inputs` reads;
         a list, tuple or map-style data set of these, an item an image; a DataLoader or any other iterable of
         batches. An item or batch may be a tuple, list or mapping whose first part is the images, as in
-        `(images, labels)`; a list of single images is a batch of them. Where arrays are prepared, they are (H, W),
-        (H, W, C), (C, H, W) or batches of one of these, with C 1, 3 or 4.
+        `(images, labels)`; a list of single images (H, W), PIL images or paths is a batch of them. Where arrays are
+        prepared, they are (H, W), (H, W, C), (C, H, W) or batches of one of these, with C 1, 3 or 4.
     what: how an error names them.
     preparation: how they become canonical; None takes arrays as they are, and files and PIL images by `auto`.
     on_prepared: called with the shape, (H, W) or (H, W, C), of each array or PIL image that is brought to canonical
@@ -124,26 +124,44 @@ class _Reader:
                 yield from self._item(item, True)
         elif _is_mapped(images):
             for index in range(len(images)):
-                yield from self._item(images[index], True)
+                yield from self._sample(images[index], True)
         elif isinstance(images, Iterable) and not isinstance(images, (Mapping, bytes)):
+            # A DataLoader with batch_size=None gives samples, and makes lists of their tuples.
+            read = self._sample if getattr(images, "batch_sampler", images) is None else self._item
             for batch in images:
-                yield from self._item(batch, in_colour)
+                yield from read(batch, in_colour)
         else:
             raise ImageError(f"{self.what}: {_expected(images)}")
 
     def _item(self, item: Any, lone: bool) -> Iterator[np.ndarray]:
         """Read an item of a list, or a batch of a loader; `lone`: whether an array (3, H, W) is one image."""
-        if _holds_images(item):
-            yield from self._images(item, f"{self.what}[{self.done}]", lone)
-        elif isinstance(item, list) and item and all(map(_is_image, item)):
+        if isinstance(item, list) and _are_single(item):
             for image in item:
-                yield from self._item(image, True)
-        elif isinstance(item, (list, tuple)) and item:
-            yield from self._item(item[0], lone)
-        elif isinstance(item, Mapping) and item:
-            yield from self._item(next(iter(item.values())), lone)
+                yield from self._sample(image, True)
+        elif _are_ambiguous(item):
+            raise ImageError(
+                f"{self.what}[{self.done}]: tuples of which images and targets cannot be told apart; give batches "
+                f"whose first part is an array (N, {SIDE}, {SIDE}), or the images alone"
+            )
+        elif isinstance(item, list) and _are_pairs(item):
+            for pair in item:
+                yield from self._sample(pair, True)
+        elif _is_transposed(item):
+            for image in item[0]:
+                yield from self._sample(image, True)
+        elif not _holds_images(item) and isinstance(item, (list, tuple, Mapping)) and item:
+            yield from self._item(_first_part(item), lone)
         else:
-            raise ImageError(f"{self.what}[{self.done}]: {_expected(item)}")
+            yield from self._sample(item, lone)
+
+    def _sample(self, item: Any, lone: bool) -> Iterator[np.ndarray]:
+        """Read what is an image, or begins with one: whatever comes after it is passed over."""
+        while not _holds_images(item) and isinstance(item, (list, tuple, Mapping)) and item:
+            item = _first_part(item)
+        name = f"{self.what}[{self.done}]"
+        if not _holds_images(item):
+            raise ImageError(f"{name}: {_expected(item)}")
+        yield from self._images(item, name, lone)
 
     def _images(self, images: Any, name: str, lone: bool) -> Iterator[np.ndarray]:
         if isinstance(images, (str, os.PathLike)):
@@ -279,14 +297,56 @@ def _are_numbers(values: Any) -> bool:
     return isinstance(values, (int, float))
 
 
-def _is_image(item: Any) -> bool:
-    """Tell whether something is one image for sure, or a tuple that begins with one."""
-    if isinstance(item, tuple):
-        return bool(item) and _is_image(item[0])
+def _first_part(parts: Any) -> Any:
+    return next(iter(parts.values() if isinstance(parts, Mapping) else parts))
+
+
+def _is_single(item: Any) -> bool:
+    """Tell whether something is one image for sure; an array (1, H, W) may be a batch of one too, and is not."""
     if isinstance(item, (str, os.PathLike, Image.Image)):
         return True
     shape = tuple(getattr(item, "shape", ()))
-    return (len(shape) == 2 and shape[1] != PIXELS) or (len(shape) == 3 and shape[0] == 1)
+    return shape == (PIXELS,) or (len(shape) == 2 and shape[1] != PIXELS)
+
+
+def _are_single(items: Any) -> bool:
+    return bool(items) and all(map(_is_single, items))
+
+
+def _is_pair(item: Any) -> bool:
+    """Tell whether something is a tuple that begins with an image, as in `(image, label)`."""
+    if not isinstance(item, tuple) or not item:
+        return False
+    return _is_single(item[0]) or _is_column(item[0])
+
+
+def _are_pairs(items: list[Any]) -> bool:
+    return bool(items) and all(map(_is_pair, items))
+
+
+def _is_column(item: Any) -> bool:
+    shape = tuple(getattr(item, "shape", ()))
+    return len(shape) == 3 and shape[0] == 1
+
+
+def _are_ambiguous(item: Any) -> bool:
+    """Tell whether a batch is tuples of images that may be pairs with targets, or all images and all targets."""
+    if isinstance(item, list) and _are_pairs(item):
+        return all(_is_single(part) or _is_column(part) for pair in item for part in pair)
+    return _is_transposed(item) and any(map(_is_column, item[0]))
+
+
+def _is_transposed(item: Any) -> bool:
+    """Tell whether a batch is a tuple of single images beside as many labels, as of `zip(*batch)`."""
+    if not isinstance(item, (list, tuple)) or len(item) < 2:
+        return False
+    images, labels = item[:2]
+    return (
+        isinstance(images, tuple)
+        and all(_is_single(image) or _is_column(image) for image in images)
+        and hasattr(labels, "__len__")
+        and len(labels) == len(images) > 0
+    )
 
 
 def _is_mapped(images: Any) -> bool:

@@ -84,9 +84,14 @@ FORMS = {
     "loader of lists of pairs": lambda x: DataLoader(
         Items(list(x)), batch_size=3, collate_fn=lambda batch: batch
     ),
-    "loader of lists of columns": lambda x: DataLoader(
-        floats(x), batch_size=3, collate_fn=lambda batch: batch
+    "loader of lists of pairs of columns": lambda x: DataLoader(
+        Items(list(floats(x))), batch_size=3, collate_fn=lambda batch: batch
     ),
+    "loader of tuples of all images and all labels": lambda x: DataLoader(
+        Items(list(x)), batch_size=3, collate_fn=lambda batch: tuple(zip(*batch, strict=True))
+    ),
+    "generator of lists of arrays": lambda x: (list(x[start : start + 3]) for start in range(0, len(x), 3)),
+    "generator of lists of flat arrays": lambda x: (list(x[s : s + 3].reshape(-1, 784)) for s in (0, 3, 6)),
     "loader without batches": lambda x: DataLoader(floats(x), batch_size=None),
     "canonical": Canonical,
 }
@@ -101,6 +106,60 @@ def test_every_form_gives_the_same_images(levels: np.ndarray, form: str) -> None
     assert all(part.shape[1:] == (28, 28) for part in parts)
     streamed = np.concatenate([part if part.dtype == np.uint8 else np.rint(part * 255) for part in parts])
     np.testing.assert_array_equal(streamed, levels)
+
+
+PARTS = {
+    "without a channel": lambda x: torch.from_numpy(x),
+    "with a channel": lambda x: torch.from_numpy(x[:, None]),
+    "flat": lambda x: torch.from_numpy(x.reshape(-1, 784)),
+}
+TARGETS = {
+    "integers": lambda x: torch.arange(len(x)),
+    "one-hot": lambda x: torch.eye(10)[: len(x)],
+    "images": lambda x: torch.from_numpy(255 - x),
+    "images with a channel": lambda x: torch.from_numpy(255 - x[:, None]),
+    "flat images": lambda x: torch.from_numpy(255 - x.reshape(-1, 784)),
+}
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, None])
+def test_targets_are_never_images(
+    levels: np.ndarray, part: str, targets: str, batch_size: int | None
+) -> None:
+    """A last batch of one, batches of one throughout, and no batches at all are read as other batches are."""
+    pairs = TensorDataset(PARTS[part](levels), TARGETS[targets](levels))
+    mappings = [{"image": image, "target": target} for image, target in pairs]
+    for loader in (DataLoader(pairs, batch_size=batch_size), DataLoader(mappings, batch_size=batch_size)):
+        np.testing.assert_array_equal(gather_images(loader), levels)
+        # In a list, an array (3, 28, 28) is an image in colour, and a list of two (28, 28) is two images.
+        if batch_size in (1, 2, 7):
+            np.testing.assert_array_equal(gather_images(list(loader)), levels)
+        tuples = (tuple(batch.values()) if isinstance(batch, dict) else tuple(batch) for batch in loader)
+        np.testing.assert_array_equal(gather_images(tuples), levels)
+
+
+def test_targets_among_samples_are_never_images(levels: np.ndarray) -> None:
+    class Autoencoded(Items):
+        def __getitem__(self, index: int) -> list:
+            return [self.images[index], 255 - self.images[index]]
+
+    np.testing.assert_array_equal(gather_images(Autoencoded(list(levels))), levels)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_tuples_of_images_and_targets_that_cannot_be_told_apart_are_refused(
+    levels: np.ndarray, count: int
+) -> None:
+    images, targets = list(levels[:count]), list(255 - levels[:count])
+    by_image = list(zip(images, targets, strict=True))
+    # Arrays (1, 28, 28) may be batches of one too.
+    columns = (tuple(image[None] for image in images), tuple(target[None] for target in targets))
+    for batch in (by_image, [tuple(images), tuple(targets)], columns):
+        with pytest.raises(ImageError, match=r"images\[0\]: tuples of which .* cannot be told apart"):
+            gather_images(iter([batch]))
+    np.testing.assert_array_equal(gather_images(iter([(tuple(images), tuple(targets))])), levels[:count])
 
 
 ONE = {
