@@ -182,7 +182,7 @@ def _take_standard_input(sources: Sources, stack: contextlib.ExitStack) -> None:
         sources.paths.append(path)
         sources.names[path] = "-"
         return
-    # The list is known to be within its bounds before a path is made, which takes ten times a line's memory.
+    # The list is known to be within its bounds before a path is made, which takes far more memory than its line.
     sources.paths += map(Path, list(_listed(start, stream)))
 
 
