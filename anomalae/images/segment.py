@@ -6,6 +6,7 @@ digit are joined, digits that plainly touch are cut apart, and what is much smal
 
 from __future__ import annotations
 
+import heapq
 import math
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from anomalae.errors import ImageError
 from anomalae.images.canonical import DIGIT_SIDE, check_gray, fit_ink, least_tone, preprocess, tones_of
 from anomalae.images.check import SIDE
 from anomalae.images.ink import GRAIN, Paper, contrast, coordinates, find_paper, find_polarity, reduce
@@ -20,6 +22,8 @@ from anomalae.images.ruled import find_ruled
 
 # Digits are looked for in a page reduced to this side; whether there are several, to that side.
 PAGE_SIDE, GLANCE_SIDE = 1600, 640
+# A page of digits holds at most so many marks.
+MOST_MARKS = 2000
 # Ink is what has this share of a full stroke's contrast, next to some that has half of it.
 FAINT_INK, FULL_INK = 0.3, 0.5
 # All sizes below are shares of the height of the page's digits.
@@ -92,6 +96,10 @@ class _Piece:
         return _Piece(self.columns, self.rows, self.mask.T)
 
 
+class _TooManyMarksError(ImageError):
+    """A picture has more marks than a page of digits."""
+
+
 @dataclass(frozen=True)
 class _Page:
     """A page is what was found on a sheet: the tone of its paper, its ink, and the pieces that are digits.
@@ -118,7 +126,8 @@ def cut_digits(gray: np.ndarray, polarity: str = "auto") -> list[Digit]:
         one digit, whole.
     polarity: the ink's tone, `light` or `dark`; `auto` finds it out.
 
-    Returns the digits, none for an empty page. Raises ImageError for a picture that is not usable.
+    Returns the digits, none for an empty page. Raises ImageError for a picture that is not usable, or holds more
+    than MOST_MARKS marks.
     """
     check_gray(gray)
     if gray.shape == (SIDE, SIDE):
@@ -126,7 +135,8 @@ def cut_digits(gray: np.ndarray, polarity: str = "auto") -> list[Digit]:
     page = _find(gray, polarity, PAGE_SIDE)
     if page is None:
         return []
-    return [_cut(gray, page, piece, page.pieces) for piece in page.pieces]
+    boxes = _boxes(page.pieces)
+    return [_cut(gray, page, piece, boxes) for piece in page.pieces]
 
 
 def holds_several(gray: np.ndarray, polarity: str = "auto") -> bool:
@@ -138,7 +148,10 @@ def holds_several(gray: np.ndarray, polarity: str = "auto") -> bool:
     """
     if gray.shape == (SIDE, SIDE):
         return False
-    page = _find(gray, polarity, GLANCE_SIDE)
+    try:
+        page = _find(gray, polarity, GLANCE_SIDE)
+    except _TooManyMarksError:
+        return False
     if page is None or len(page.pieces) < 2:
         return False
     tallest = max(piece.height for piece in page.pieces)
@@ -155,12 +168,18 @@ def holds_several(gray: np.ndarray, polarity: str = "auto") -> bool:
         _gap(first.columns, second.columns) == 0 or _shared(first.rows, second.rows) < LEVEL
     ):
         return False
-    trees = [cKDTree(piece.points()) for piece in large]
-    gaps = [
-        min(_distance(tree, piece) for tree in trees if tree is not own)
-        for piece, own in zip(large, trees, strict=True)
-    ]
-    return sum(gap > APART * tallest for gap in gaps) >= 2
+    points = [piece.points() for piece in large]
+    trees = [cKDTree(found) for found in points]
+    boxes, apart = _boxes(large), 0
+    for index, piece in enumerate(large):
+        down, across = _gaps(piece, boxes)
+        near = np.flatnonzero(np.hypot(down, across) <= APART * tallest)
+        apart += all(
+            _distance(trees[other], points[index]) > APART * tallest for other in near if other != index
+        )
+        if apart == 2:
+            return True
+    return False
 
 
 def _find(gray: np.ndarray, polarity: str, side: int) -> _Page | None:
@@ -189,7 +208,12 @@ def _find(gray: np.ndarray, polarity: str, side: int) -> _Page | None:
     if not pieces:
         return None
     height = _usual_height(pieces)
-    pieces = _joined([p for p in pieces if max(p.height, p.width) >= SMALLEST_PART * height], height)
+    pieces = [p for p in pieces if max(p.height, p.width) >= SMALLEST_PART * height]
+    if len(pieces) > MOST_MARKS:
+        raise _TooManyMarksError(
+            f"too many marks for a page of digits: {len(pieces):,}, the limit is {MOST_MARKS:,}"
+        )
+    pieces = _joined(pieces, height)
     pieces = [part for piece in pieces for part in _cut_apart(piece, smooth, strength, height)]
     height = _usual_height(pieces)
     pieces = [p for p in pieces if SMALLEST * height <= p.height <= 2.5 * height and p.width <= 4 * height]
@@ -233,29 +257,43 @@ def _usual_height(pieces: list[_Piece]) -> float:
 
 def _joined(pieces: list[_Piece], height: float) -> list[_Piece]:
     """Join the parts of broken digits, the nearest first."""
-    parts = list(pieces)
-    trees = [cKDTree(piece.points()) for piece in parts]
-    while True:
-        best: tuple[float, int, int] | None = None
-        for i, part in enumerate(parts):
-            for j, other in enumerate(parts):
-                if i != j and _may_join(part, other, height):
-                    distance = _distance(trees[j], part)
-                    if distance <= _reach(part, other, height) and (best is None or distance < best[0]):
-                        best = (distance, i, j)
-        if best is None:
-            return parts
-        _, i, j = best
-        whole = parts[i].together(parts[j])
-        for index in sorted((i, j), reverse=True):
-            del parts[index], trees[index]
-        parts.append(whole)
-        trees.append(cKDTree(whole.points()))
+    # A part keeps its index; what two are joined to is added at the end, and they are None.
+    parts: list[_Piece | None] = []
+    points: list[np.ndarray] = []
+    trees: list[cKDTree] = []
+    boxes = np.empty((2 * len(pieces), 4), np.int64)
+    # Distance and indices of each pair that may be joined, as a heap; some of them are joined to others by then.
+    pairs: list[tuple[float, int, int]] = []
+
+    def add(part: _Piece) -> None:
+        index = len(parts)
+        down, across = _gaps(part, boxes[:index])
+        near = np.flatnonzero(np.hypot(down, across) <= REACH * height)
+        points.append(part.points())
+        for i in map(int, near):
+            other = parts[i]
+            if other is not None and (_may_join(other, part, height) or _may_join(part, other, height)):
+                distance = _distance(trees[i], points[index])
+                if distance <= _reach(other, part, height):
+                    heapq.heappush(pairs, (distance, i, index))
+        parts.append(part)
+        trees.append(cKDTree(points[index]))
+        boxes[index] = _box(part)
+
+    for piece in pieces:
+        add(piece)
+    while pairs:
+        _, i, j = heapq.heappop(pairs)
+        part, other = parts[i], parts[j]
+        if part is not None and other is not None:
+            parts[i] = parts[j] = None
+            add(part.together(other))
+    return [part for part in parts if part is not None]
 
 
-def _distance(tree: cKDTree, piece: _Piece) -> float:
-    """Return how many pixels lie between a piece and the nearest of the points in a tree."""
-    distances, _ = tree.query(piece.points())
+def _distance(tree: cKDTree, points: np.ndarray) -> float:
+    """Return how many pixels lie between some points and the nearest of the points in a tree."""
+    distances, _ = tree.query(points)
     return float(np.min(distances))
 
 
@@ -345,25 +383,35 @@ def _in_order(pieces: list[_Piece], height: float) -> list[_Piece]:
     y = np.array([(piece.rows.start + piece.rows.stop) / 2 for piece in pieces])
     level = y - _slope(x, y, height) * x
     lines: list[list[int]] = []
+    # Level of each line's last piece.
+    ends = np.full(len(pieces), np.inf)
     for index in np.argsort(x, kind="stable"):
-        ends = [abs(level[line[-1]] - level[index]) for line in lines]
-        if ends and min(ends) <= SAME_LINE * height:
-            lines[int(np.argmin(ends))].append(int(index))
-        else:
-            lines.append([int(index)])
+        away = np.abs(ends - level[index])
+        line = int(np.argmin(away))
+        if away[line] > SAME_LINE * height:
+            line = len(lines)
+            lines.append([])
+        lines[line].append(int(index))
+        ends[line] = level[index]
     lines.sort(key=lambda line: float(np.mean(level[line])))
     return [pieces[index] for line in lines for index in line]
 
 
 def _slope(x: np.ndarray, y: np.ndarray, height: float) -> float:
     """Return how far the lines of writing sink a pixel to the right: the median over neighbours."""
-    across, down = x[None] - x[:, None], y[None] - y[:, None]
-    near = (across > 0.3 * height) & (across < 4 * height) & (np.abs(down) < 0.5 * height)
+    # In these units neighbours lie within 1 of each other, both across and down.
+    tree = cKDTree(np.stack([x / (4 * height), y / (0.5 * height)], axis=1))
+    one, other = tree.query_pairs(1, p=np.inf, output_type="ndarray").T
+    across, down = x[other] - x[one], y[other] - y[one]
+    near = (np.abs(across) > 0.3 * height) & (np.abs(across) < 4 * height) & (np.abs(down) < 0.5 * height)
     return float(np.median(down[near] / across[near])) if near.any() else 0.0
 
 
-def _cut(gray: np.ndarray, page: _Page, piece: _Piece, others: list[_Piece]) -> Digit:
-    """Return a digit of the page, everything beside it left out."""
+def _cut(gray: np.ndarray, page: _Page, piece: _Piece, boxes: np.ndarray) -> Digit:
+    """Return a digit of the page, everything beside it left out.
+
+    boxes: of all the page's pieces, (n, 4).
+    """
     factor = page.factor
     margin = max(piece.height, piece.width) // 4 + 4
     rows = slice(max(0, piece.rows.start - margin), min(page.shape[0], piece.rows.stop + margin))
@@ -372,9 +420,10 @@ def _cut(gray: np.ndarray, page: _Page, piece: _Piece, others: list[_Piece]) -> 
     own[_within(piece.rows, rows), _within(piece.columns, columns)] = piece.mask
     around = ndimage.binary_dilation(own, np.ones((3, 3), bool), iterations=max(1, margin // 6))
     around &= ~page.ruled[rows, columns]
-    for other in others:
-        if other is not piece and not _gap(other.rows, rows) and not _gap(other.columns, columns):
-            around &= ~_mask_in(other, rows, columns)
+    down, across = _gaps(_Piece(rows, columns, own), boxes)
+    for index in np.flatnonzero((down == 0) & (across == 0)):
+        if page.pieces[index] is not piece:
+            around &= ~_mask_in(page.pieces[index], rows, columns)
     around |= own
     height, width = gray.shape
     top, bottom = factor * rows.start, min(height, factor * rows.stop)
@@ -414,6 +463,24 @@ def _hull(one: slice, other: slice) -> slice:
 def _within(inner: slice, outer: slice) -> slice:
     """Return a slice of the page as a slice of a part of it."""
     return slice(inner.start - outer.start, inner.stop - outer.start)
+
+
+def _box(piece: _Piece) -> tuple[int, int, int, int]:
+    """Return the first row and the row beyond the last one, then columns in the same way."""
+    return piece.rows.start, piece.rows.stop, piece.columns.start, piece.columns.stop
+
+
+def _boxes(pieces: list[_Piece]) -> np.ndarray:
+    """Return the `_box` of each piece, (n, 4)."""
+    return np.array([_box(piece) for piece in pieces], np.int64).reshape(-1, 4)
+
+
+def _gaps(piece: _Piece, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and the columns that lie between a piece and each box, 0 where they overlap or touch."""
+    top, bottom, left, right = _box(piece)
+    tops, bottoms, lefts, rights = boxes.T
+    down = np.maximum(0, np.maximum(tops - bottom, top - bottoms))
+    return down, np.maximum(0, np.maximum(lefts - right, left - rights))
 
 
 def _gap(one: slice, other: slice) -> int:

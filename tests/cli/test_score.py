@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -263,8 +265,43 @@ def test_standard_input_is_bounded(images, monkeypatch):
     monkeypatch.setattr("anomalae.cli.commands.score.START", 1000)
     monkeypatch.setattr("anomalae.cli.commands.score.MOST", 2000)
     np.save("x.npy", images[:10])
-    for large in (Path("x.npy").read_bytes(), b"some/path.png\n" * 500):
-        assert "standard input is larger than 2,000 bytes" in fails(2, "score", "-", stdin=large)
+    assert "standard input is larger than 2,000 bytes" in fails(
+        2, "score", "-", stdin=Path("x.npy").read_bytes()
+    )
+
+
+@pytest.mark.parametrize(
+    ("listed", "complaint"),
+    [
+        (b"some/path.png\n" * 500, "the list on standard input is longer than 5,000 bytes"),
+        (b"y\n" * 1001, "the list on standard input is longer than 1,000 lines"),
+        (b"\n" * 1001, "the list on standard input is longer than 1,000 lines"),
+        (b"y\n" * 30 + b"z" * 201, "line 31 is longer than 200 bytes"),
+        (b"y\n" * 500 + b"z" * 201 + b"\ny\n", "line 501 is longer than 200 bytes"),
+        (b"y\n" * 500 + b"\0\n", "line 501 holds a null byte"),
+    ],
+)
+def test_a_list_on_standard_input_is_bounded(listed, complaint, monkeypatch):
+    for name, value in {"START": 100, "MOST_LISTED": 5000, "MOST_LINES": 1000, "LONGEST": 200}.items():
+        monkeypatch.setattr(f"anomalae.cli.commands.score.{name}", value)
+    assert fails(2, "score", "-", stdin=listed).endswith(complaint)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_list_is_whole_wherever_its_start_is_cut(end, monkeypatch):
+    names = [b"a.png", b"b\xff\xc3.png", b"c" * 20]
+    for start in range(1, 40):
+        monkeypatch.setattr("anomalae.cli.commands.score.START", start)
+        found = rows(run("score", "-", stdin=b"\n".join(names) + end).stdout)
+        assert [row["path"] for row in found] == ["a.png", "b\\udcff\\udcc3.png", "c" * 20]
+
+
+def test_a_closed_standard_input_is_one_clear_line():
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "anomalae", "score", "-"]
+    result = subprocess.run(closed, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == "Error: standard input is closed"
+    assert "Traceback" not in result.stderr
 
 
 # Pages

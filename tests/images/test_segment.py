@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from anomalae.errors import ImageError
 from anomalae.images.canonical import preprocess
@@ -124,6 +125,23 @@ def test_what_is_no_page() -> None:
     assert cut_digits(np.full((300, 200), 240, np.uint8)) == []
     with pytest.raises(ImageError, match="at least one pixel"):
         cut_digits(np.zeros((0, 5), np.uint8))
+
+
+def specks(size: float) -> np.ndarray:
+    """Draw a page full of random specks of about a size, in pixels."""
+    field = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(640, 640)), size)
+    return np.where(field > 1.3 * field.std(), 30, 225).astype(np.uint8)
+
+
+def test_a_page_has_at_most_so_many_marks() -> None:
+    few, many = specks(2), specks(1.5)
+    assert 1000 < len(cut_digits(few)) < 2000
+    assert holds_several(few)
+    with pytest.raises(
+        ImageError, match=r"^too many marks for a page of digits: 2,\d{3}, the limit is 2,000$"
+    ):
+        cut_digits(many)
+    assert not holds_several(many)
 
 
 def test_a_canonical_image_is_one_digit_as_it_is(images: np.ndarray) -> None:

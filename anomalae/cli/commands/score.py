@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import sys
 import tempfile
@@ -21,16 +22,18 @@ from anomalae.detectors import judged_rows as rows
 from anomalae.text import count, plural
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anomalae.detectors.detector import Detector
     from anomalae.detectors.judged_rows import Judged
     from anomalae.experiments.run import Run
     from anomalae.images.inputs import Input
 
 
-# The first bytes of standard input, by which an image is told from a list of paths; most bytes of it.
+# The first bytes of standard input, by which an image is told from a list of paths; most bytes of an image.
 START, MOST = 2**16, 2**30
-# The longest path that a list is expected to hold.
-LONGEST = 2**15
+# Most bytes, and lines, of a list of paths; most bytes of one line.
+MOST_LISTED, MOST_LINES, LONGEST = 2**26, 10**6, 2**15
 
 
 @dataclass
@@ -165,6 +168,9 @@ def _take_standard_input(sources: Sources, stack: contextlib.ExitStack) -> None:
     """Add what comes on standard input: the file itself where it is of images, else the paths that it lists."""
     from anomalae.images.inputs import is_image_data
 
+    # Python has no standard input where the shell closed it, as in `<&-`.
+    if sys.stdin is None:
+        raise click.UsageError("standard input is closed")
     stream = sys.stdin.buffer
     start = stream.read(START)
     if is_image_data(start):
@@ -176,13 +182,29 @@ def _take_standard_input(sources: Sources, stack: contextlib.ExitStack) -> None:
         sources.paths.append(path)
         sources.names[path] = "-"
         return
-    if b"\0" in start or any(len(line) > LONGEST for line in start.split(b"\n")):
-        raise click.UsageError(
-            "standard input is neither an image of a known kind nor a list of paths, a line each"
-        )
-    lines = start + _Bounded(stream, MOST - len(start)).read()
-    text = lines.decode(sys.getfilesystemencoding(), "surrogateescape")
-    sources.paths += [Path(line) for line in text.split("\n") if line]
+    # The list is known to be within its bounds before a path is made, which takes far more memory than its line.
+    sources.paths += map(Path, list(_listed(start, stream)))
+
+
+def _listed(start: bytes, stream: BinaryIO) -> Iterator[str]:
+    """Yield the paths of a list, a line each, where its first bytes were read already."""
+    *lines, cut = start.split(b"\n")
+    rest = iter(lambda: stream.readline(LONGEST + 1), b"")
+    size = 0
+    for number, line in enumerate(itertools.chain(lines, [cut + next(rest, b"")], rest), 1):
+        line = line.removesuffix(b"\n")
+        size += len(line) + 1
+        if b"\0" in line or len(line) > LONGEST:
+            problem = "holds a null byte" if b"\0" in line else f"is longer than {count(LONGEST)} bytes"
+            raise click.UsageError(
+                "standard input is neither an image of a known kind nor a list of paths, a line each: "
+                f"line {count(number)} {problem}"
+            )
+        if size > MOST_LISTED or number > MOST_LINES:
+            limit = f"{count(MOST_LISTED)} bytes" if size > MOST_LISTED else f"{count(MOST_LINES)} lines"
+            raise click.UsageError(f"the list on standard input is longer than {limit}")
+        if line:
+            yield line.decode(sys.getfilesystemencoding(), "surrogateescape")
 
 
 class _Bounded:
