@@ -692,7 +692,7 @@ class TestBadInput:
             ({"epochs": 0}, "epochs 0: must be from 1 to 1000000"),
             ({"random_state": -1}, "seed -1: must be from 0"),
             ({"device": "tpu"}, "device 'tpu': must be one of"),
-            ({"threads": 0}, "threads 0: must be at least 1"),
+            ({"threads": 0}, "threads 0: must be a whole number, at least 1"),
             ({"rule": "smooth"}, "score 'smooth': for tables it is mse"),
             ({"architecture": "conv"}, "architecture 'conv': for tables it is dense"),
             ({"learning_rate": -1.0}, "learning_rate -1.0: must be above 0"),

@@ -25,7 +25,7 @@ from anomalae.images.check import SIDE
 from anomalae.images.sources import Preparation, Shape, gather_images, stream_images
 from anomalae.models.training.state import Epoch, Training
 from anomalae.plugins import SCORES
-from anomalae.runs.environment import Environment, choose_device, use_threads
+from anomalae.runs.environment import Environment, check_threads, choose_device, use_threads
 from anomalae.runs.record import Data
 from anomalae.settings import DEFAULT_ALPHA, SettingArguments, Settings, takes_settings
 
@@ -67,7 +67,7 @@ class Detector:
         """Take the settings; nothing is trained yet."""
         self.asked = Settings.of(**settings)
         self.device = choose_device(device)
-        self.threads = threads
+        self.threads = check_threads(threads)
         self._fitted: Fitted | None = None
 
     def __repr__(self) -> str:

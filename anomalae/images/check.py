@@ -94,7 +94,9 @@ def _check_range(rows: np.ndarray, what: str, first: int) -> None:
 
 def _hint(low: float, high: float) -> str:
     """Return what values from `low` to `high` look like, if anything."""
-    if low >= 0 and 1 < high <= 255:
+    if low >= 0 and 1 < high < 2:
+        return ": clip them to [0, 1]"
+    if low >= 0 and 2 <= high <= 255:
         return f" (they reach {high:g}): divide levels of 0 to 255 by 255"
     # The black of images normalised by their mean and deviation lies below 0: at -0.42 for MNIST's, at -1 for 0.5, 0.5.
     if -10 < low < -0.1:

@@ -37,7 +37,7 @@ TOO_WIDE, TOO_TALL = 1.25, 1.8
 # Where digits touch, the cut goes through at most so many strokes' thickness of ink.
 CUT, ENTERED = 2.2, 0.5
 # Digits of one line lie at most this far above or below one another.
-SAME_LINE = 0.6
+SAME_LINE = 0.75
 # Pieces this far apart, and alike in height to this share, are surely not parts of one digit.
 APART, ALIKE = 0.15, 0.65
 # Nor is what has less than this share of the ink of the one with the most.

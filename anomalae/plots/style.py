@@ -269,7 +269,7 @@ def log_axis(axis: Axis, span: float) -> None:
 
 
 @styled
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG, SVG (text as text) or PDF by the path's suffix, atomically; no date, so always alike.
 
     figure: drawn already.
@@ -281,8 +281,9 @@ def save(figure: Figure, path: Path) -> None:
     >>> from anomalae import plots
     >>> figure = plots.matrix([[0.98]], rows=["a"], columns=["b"])
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     plots.save(figure, Path(folder) / "matrix.png")
+    ...     plots.save(figure, f"{folder}/matrix.png")
     """
+    path = Path(path)
     suffix = path.suffix.lower().lstrip(".")
     if suffix not in FORMATS:
         raise ConfigError(f"{path}: the suffix must be one of .{', .'.join(FORMATS)}")

@@ -47,3 +47,9 @@ def test_a_detector_takes_all_of_them(small: Detector, images, tmp_path) -> None
     for call in (Detector, loaded.to, lambda device: Detector.load(tmp_path / "run", device=device)):
         with pytest.raises(ConfigError, match="device 'tpu'"):
             call(device="tpu")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "1"])
+def test_threads_are_checked_at_once(threads):
+    with pytest.raises(ConfigError, match="threads .*: must be a whole number, at least 1"):
+        Detector(threads=threads)
