@@ -6,6 +6,7 @@ import platform
 from dataclasses import dataclass, field
 from importlib import metadata
 from numbers import Integral
+from typing import Any
 
 import torch
 
@@ -67,22 +68,23 @@ def choose_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def check_threads(threads: int | None) -> int | None:
+def check_threads(threads: Any) -> int | None:
     """Return a number of CPU threads that PyTorch can be set to; None stands for as many as there are set.
 
     threads: a whole number, at least 1. Raises ConfigError otherwise.
     """
-    if threads is not None and (
-        isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1
-    ):
+    if threads is None:
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
         raise ConfigError(f"threads {threads!r}: must be a whole number, at least 1")
-    return threads
+    return int(threads)
 
 
 def use_threads(threads: int | None) -> None:
     """Set the number of CPU threads of PyTorch; None leaves it as it is. ConfigError below 1."""
-    if check_threads(threads) is not None:
-        torch.set_num_threads(int(threads or 1))
+    number = check_threads(threads)
+    if number is not None:
+        torch.set_num_threads(number)
 
 
 def record_environment(device: torch.device) -> Environment:

@@ -51,5 +51,5 @@ def test_a_detector_takes_all_of_them(small: Detector, images, tmp_path) -> None
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, True, "1"])
 def test_threads_are_checked_at_once(threads):
-    with pytest.raises(ConfigError, match="threads .*: must be a whole number, at least 1"):
+    with pytest.raises(ConfigError, match=r"threads .*: must be a whole number, at least 1"):
         Detector(threads=threads)
