@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from anomalae.cli import completion
-from anomalae.cli.console import nearest, said
-from anomalae.cli.console import warn as warn
+from anomalae.cli.console import nearest, said, warn
 from anomalae.cli.exit_status import FLAGGED as FLAGGED
 from anomalae.cli.exit_status import IN_PART as IN_PART
 from anomalae.cli.exit_status import INTERRUPTED as INTERRUPTED

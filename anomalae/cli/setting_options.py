@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.console import nearest, said
 from anomalae.errors import ConfigError, PartError
@@ -105,9 +106,9 @@ def make_settings(options: dict[str, Any], **more: Any) -> Settings:
     for name in values:
         if name in preset and values[name] != preset[name]:
             asked = f"{flag(name)} {typed(values[name])}"
-            common.warn(f"{asked} wins over {typed(preset[name])} of --preset {options['preset']}")
+            console.warn(f"{asked} wins over {typed(preset[name])} of --preset {options['preset']}")
     if values.get("architecture") == "conv" and preset.pop("hidden", None):
-        common.warn(f"--architecture conv wins over the hidden layers of --preset {options['preset']}")
+        console.warn(f"--architecture conv wins over the hidden layers of --preset {options['preset']}")
     score = None if "score" in values else preset.pop("score", None)
     try:
         settings = Settings.of(**{**preset, **values}, **more)
@@ -118,7 +119,7 @@ def make_settings(options: dict[str, Any], **more: Any) -> Settings:
     except ConfigError as error:
         raise click.UsageError(said(error)) from None
     if score is not None:
-        common.warn(
+        console.warn(
             f"{settings.short} has no {score} of --preset {options['preset']}: {settings.rule} judges"
         )
     return settings

@@ -18,6 +18,7 @@ from scipy import ndimage
 from anomalae.errors import ConfigError, ImageError
 from anomalae.images.check import SIDE
 from anomalae.images.ink import (
+    Paper,
     Strokes,
     contrast,
     coordinates,
@@ -172,27 +173,64 @@ def fit_ink(ink: np.ndarray) -> np.ndarray:
     return _drawn(clean, box, *box.shift_to_middle(clean))
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """A sheet is a picture reduced to a working size, and what on it is paper and ink.
+
+    factor: pixels of the picture in one of the sheet, each way.
+    tones, ground: float32 (H, W) in [0, 1], the sheet's and those of its paper there.
+    paper: by which the ground is found at any place.
+    white, least: the brightest tone, and the least by which contrast is measured.
+    light_ink: whether the ink is lighter than the paper.
+    strokes: what is ink.
+    """
+
+    factor: int
+    tones: np.ndarray
+    ground: np.ndarray
+    paper: Paper
+    white: float
+    least: float
+    light_ink: bool
+    strokes: Strokes
+
+    @classmethod
+    def of(cls, gray: np.ndarray, polarity: str, side: int) -> Sheet | None:
+        """Return the sheet of a picture, reduced to at most this side; None where there is no ink."""
+        factor = math.ceil(max(gray.shape) / side)
+        tones = reduce(tones_of(gray), factor)
+        paper = find_paper(tones)
+        ground = paper.at(*(coordinates(0, n, n) for n in tones.shape))
+        least = least_tone(gray)
+        white = max(float(tones.max()), least)
+        light_ink, strokes = find_polarity((tones - ground) / np.float32(white), polarity)
+        if strokes is None:
+            return None
+        return cls(factor, tones, ground, paper, white, least, light_ink, strokes)
+
+    def contrast_in(self, gray: np.ndarray, rows: slice, columns: slice, factor: int) -> np.ndarray:
+        """Return the contrast of ink to paper in a part of the picture, reduced by a factor."""
+        height, width = gray.shape
+        part = reduce(tones_of(gray[rows, columns]), factor)
+        down = coordinates(rows.start, rows.stop, height, factor)
+        across = coordinates(columns.start, columns.stop, width, factor)
+        return contrast(part, self.paper.at(down, across), self.light_ink, self.white, self.least)
+
+
 def _digit(gray: np.ndarray, polarity: str) -> np.ndarray | None:
     """Return the part of the picture that holds the digit, a map of contrast with its side near DIGIT_SIDE at most."""
     height, width = gray.shape
-    factor = math.ceil(max(height, width) / WORKING_SIDE)
-    tones = reduce(tones_of(gray), factor)
-    paper = find_paper(tones)
-    sheet = paper.at(*(coordinates(0, n, n) for n in tones.shape))
-    least = least_tone(gray)
-    white = max(float(tones.max()), least)
-    light_ink, strokes = find_polarity((tones - sheet) / np.float32(white), polarity)
-    if strokes is None:
+    sheet = Sheet.of(gray, polarity, WORKING_SIDE)
+    if sheet is None:
         return None
-    rows, columns = (factor * np.flatnonzero(strokes.mask.any(axis)) for axis in (1, 0))
+    factor = sheet.factor
+    rows, columns = (factor * np.flatnonzero(sheet.strokes.mask.any(axis)) for axis in (1, 0))
     side = max(rows[-1] - rows[0], columns[-1] - columns[0]) + factor
     margin = side // 4 + 4 * factor
     top, bottom = max(0, rows[0] - margin), min(height, rows[-1] + factor + margin)
     left, right = max(0, columns[0] - margin), min(width, columns[-1] + factor + margin)
     finer = max(1, side // DIGIT_SIDE)
-    part = reduce(tones_of(gray[top:bottom, left:right]), finer)
-    sheet = paper.at(coordinates(top, bottom, height, finer), coordinates(left, right, width, finer))
-    return contrast(part, sheet, light_ink, white, least)
+    return sheet.contrast_in(gray, slice(top, bottom), slice(left, right), finer)
 
 
 def _extent(mask: np.ndarray) -> tuple[int, int]:

@@ -15,9 +15,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from anomalae.errors import ImageError
-from anomalae.images.canonical import DIGIT_SIDE, check_gray, fit_ink, least_tone, preprocess, tones_of
+from anomalae.images.canonical import DIGIT_SIDE, Sheet, check_gray, fit_ink, preprocess
 from anomalae.images.check import SIDE
-from anomalae.images.ink import GRAIN, Paper, contrast, coordinates, find_paper, find_polarity, reduce
+from anomalae.images.ink import GRAIN, contrast
 from anomalae.images.ruled import find_ruled
 
 # Digits are looked for in a page reduced to this side; whether there are several, to that side.
@@ -102,18 +102,14 @@ class _TooManyMarksError(ImageError):
 
 @dataclass(frozen=True)
 class _Page:
-    """A page is what was found on a sheet: the tone of its paper, its ink, and the pieces that are digits.
+    """A page is what was found on a sheet: the pieces that are digits, and ruled lines.
 
     pieces: in reading order.
     height: of a digit, in pixels of the reduced page.
     ruled: bool (H, W), ink of ruled lines.
     """
 
-    factor: int
-    paper: Paper
-    light_ink: bool
-    white: float
-    shape: tuple[int, int]
+    sheet: Sheet
     pieces: list[_Piece]
     height: float
     ruled: np.ndarray
@@ -184,20 +180,14 @@ def holds_several(gray: np.ndarray, polarity: str = "auto") -> bool:
 
 def _find(gray: np.ndarray, polarity: str, side: int) -> _Page | None:
     """Find the digits of a page; None where there is no ink."""
-    factor = math.ceil(max(gray.shape) / side)
-    tones = reduce(tones_of(gray), factor)
-    paper = find_paper(tones)
-    sheet = paper.at(*(coordinates(0, n, n) for n in tones.shape))
-    least = least_tone(gray)
-    white = max(float(tones.max()), least)
-    light_ink, strokes = find_polarity((tones - sheet) / np.float32(white), polarity)
-    if strokes is None:
+    sheet = Sheet.of(gray, polarity, side)
+    if sheet is None:
         return None
-    ink = contrast(tones, sheet, light_ink, white, least)
+    ink = contrast(sheet.tones, sheet.ground, sheet.light_ink, sheet.white, sheet.least)
     smooth = ndimage.gaussian_filter(ink, 0.7)
     negative = smooth[smooth < 0]
     noise = 1.4826 * float(np.median(-negative)) if negative.size else 0.0
-    drawn = smooth[strokes.mask]
+    drawn = smooth[sheet.strokes.mask]
     strength = float(np.median(drawn[drawn >= FULL_INK * np.percentile(drawn, 99)]))
     mask = smooth > max(FAINT_INK * strength, 4 * noise, GRAIN)
     ruled = find_ruled(smooth, mask, strength)
@@ -217,7 +207,7 @@ def _find(gray: np.ndarray, polarity: str, side: int) -> _Page | None:
     pieces = [part for piece in pieces for part in _cut_apart(piece, smooth, strength, height)]
     height = _usual_height(pieces)
     pieces = [p for p in pieces if SMALLEST * height <= p.height <= 2.5 * height and p.width <= 4 * height]
-    return _Page(factor, paper, light_ink, white, tones.shape, _in_order(pieces, height), height, ruled)
+    return _Page(sheet, _in_order(pieces, height), height, ruled)
 
 
 def _pieces(mask: np.ndarray, smooth: np.ndarray, full: float) -> list[_Piece]:
@@ -412,10 +402,12 @@ def _cut(gray: np.ndarray, page: _Page, piece: _Piece, boxes: np.ndarray) -> Dig
 
     boxes: of all the page's pieces, (n, 4).
     """
-    factor = page.factor
+    factor = page.sheet.factor
     margin = max(piece.height, piece.width) // 4 + 4
-    rows = slice(max(0, piece.rows.start - margin), min(page.shape[0], piece.rows.stop + margin))
-    columns = slice(max(0, piece.columns.start - margin), min(page.shape[1], piece.columns.stop + margin))
+    rows = slice(max(0, piece.rows.start - margin), min(page.sheet.tones.shape[0], piece.rows.stop + margin))
+    columns = slice(
+        max(0, piece.columns.start - margin), min(page.sheet.tones.shape[1], piece.columns.stop + margin)
+    )
     own = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
     own[_within(piece.rows, rows), _within(piece.columns, columns)] = piece.mask
     around = ndimage.binary_dilation(own, np.ones((3, 3), bool), iterations=max(1, margin // 6))
@@ -429,12 +421,10 @@ def _cut(gray: np.ndarray, page: _Page, piece: _Piece, boxes: np.ndarray) -> Dig
     top, bottom = factor * rows.start, min(height, factor * rows.stop)
     left, right = factor * columns.start, min(width, factor * columns.stop)
     finer = max(1, factor * max(piece.height, piece.width) // DIGIT_SIDE)
-    part = reduce(tones_of(gray[top:bottom, left:right]), finer)
-    sheet = page.paper.at(coordinates(top, bottom, height, finer), coordinates(left, right, width, finer))
-    ink = contrast(part, sheet, page.light_ink, page.white, least_tone(gray))
+    ink = page.sheet.contrast_in(gray, slice(top, bottom), slice(left, right), finer)
     kept = around[
-        np.minimum(np.arange(len(part)) * finer // factor, len(around) - 1)[:, None],
-        np.minimum(np.arange(part.shape[1]) * finer // factor, around.shape[1] - 1)[None],
+        np.minimum(np.arange(len(ink)) * finer // factor, len(around) - 1)[:, None],
+        np.minimum(np.arange(ink.shape[1]) * finer // factor, around.shape[1] - 1)[None],
     ]
     box = (
         factor * piece.columns.start,
