@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,8 @@ def test_delete_asks_first_at_a_terminal(answer: str, status: int, left: list[st
         said += os.read(ours, 1000).decode()
     assert "runs/a: dense ae, arrays, normal" in said
     assert "MB" in said
-    # What is typed while the prompt is set up may be lost.
+    # What is typed in the moment in which the line editor takes over the terminal may be lost, Ctrl-C too.
+    time.sleep(2)
     for _ in range(30):
         os.write(ours, answer.encode())
         with contextlib.suppress(subprocess.TimeoutExpired):
