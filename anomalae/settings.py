@@ -33,25 +33,22 @@ ARCHITECTURES = ("dense", "conv")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PREPROCESSES = ("auto", "mnist", "resize", "none")
 POLARITIES = ("auto", "light", "dark")
+DISTANCES = ("rms", "sum")
 DEFAULT_ALPHA = 0.05
 
 # Named sets of settings; a setting given beside a preset wins.
 PRESETS: dict[str, dict[str, Any]] = {
-    "accurate": {"views": ("normalised",), "neighbours": 5},
-    "fast": {
-        "views": ("normalised",),
-        "hidden": (256, 128),
-        "latent_dim": 32,
-        "epochs": 10,
-        "passes": 1,
-        "score": "nap",
-    },
+    "accurate": {"neighbours": 8},
+    "textbook": {"views": ("pixels",), "noise": 0.0, "score": "mse"},
 }
-# What each gives: ROC-AUC of the tables in reports/, and training time as benchmarks/presets.py measures it.
+# What each is for. Figures of each stand in reports/README.md.
 PRESET_LINES = {
-    "accurate": "mean ROC-AUC 0.997 on MNIST against the default's 0.990, 1.1 times its training time, scores slower",
-    "fast": "0.993 in a tenth of it",
+    "accurate": "the best; also compares with the training images, and scores more slowly",
+    "textbook": "the plain autoencoder of a lecture, which everything else is measured against",
 }
+
+# What settings stand for where a file does not name them: it is older than the setting.
+BEFORE: dict[str, Any] = {"views": ("pixels",), "distance": "sum"}
 
 BATCH, LEAST_BATCH = 128, 32  # images a step, of many and of few training images
 CONV_HIDDEN = (32, 64)  # default of `hidden` where the architecture is conv
@@ -125,6 +122,7 @@ class SettingArguments(TypedDict, total=False):
     views: Sequence[str]
     members: int
     neighbours: int
+    distance: str
     seed: int
 
 
@@ -178,12 +176,12 @@ class Settings:
 
     model: str = setting("ae", "Kind of model.", Choice(MODELS.names))
     architecture: str = setting("dense", "Kind of layers.", Choice(lambda: ARCHITECTURES))
-    latent_dim: int = setting(64, "Width of the embedding.", Whole(1, PIXELS))
+    latent_dim: int = setting(32, "Width of the embedding.", Whole(1, PIXELS))
     hidden: tuple[int, ...] = setting(
-        (1024, 512),
+        (512, 256),
         "Units of the encoder's dense layers, or channels of its two conv layers; the decoder mirrors them.",
         Widths(MOST_WIDTH),
-        f"1024,512; conv: {','.join(map(str, CONV_HIDDEN))}",
+        f"512,256; conv: {','.join(map(str, CONV_HIDDEN))}",
     )
     epochs: int | None = setting(
         None, "Passes over the training images.", Whole(1, MOST_EPOCHS), _schedules()
@@ -200,7 +198,7 @@ class Settings:
     )
     score: str | None = setting(
         None,
-        "Rule that judges images, as in mse, smooth, nap or elbo.",
+        "Rule that judges images, as in worst-place, mse, smooth or elbo.",
         Rule(),
         f"ae {MODELS['ae'].score}, the others {MODELS['vae'].score}",
     )
@@ -235,20 +233,26 @@ class Settings:
         None,
         "Times an image is rebuilt, the reconstruction rebuilt again; their mean is compared.",
         Whole(1, MOST_PASSES),
-        "2 of a denoising ae, else 1",
+        "1",
     )
     views: tuple[str, ...] = setting(
-        ("pixels",),
+        ("settled",),
         f"What the networks of an ensemble see, one a view and scored together: {', '.join(VIEWS.ours())}.",
         Views(),
     )
     members: int = setting(1, "Networks a view, of different seeds.", Whole(1, MOST_MEMBERS))
     neighbours: int = setting(
         0,
-        "Beside the networks, set an image against so many training images most like it, and let them count as much "
-        "as all networks.",
+        "Beside the networks, set an image against so many training images most like it, and let them count twice as "
+        "much as all networks.",
         Whole(0, MOST_IMAGES),
         "0, none",
+    )
+    distance: str = setting(
+        "rms",
+        "How far two images are apart that are compared as neighbours: the root mean square of what their pixels differ "
+        "by, or its sum.",
+        Choice(lambda: DISTANCES),
     )
     seed: int = setting(0, "Of the initial weights, the order of images and the noise.", Whole(0, 2**63 - 1))
 
@@ -380,11 +384,13 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "settings") -> Settings:
-        """Read the values that `to_dict` wrote: missing keys take the field's default, unknown ones raise ConfigError.
+        """Read the values that `to_dict` wrote; unknown keys raise ConfigError.
+
+        A missing key takes what it stood for when it was not written yet, or the field's default.
 
         where: opens the error's message, as the path of their file.
         """
-        return strict(cls, values, where)
+        return strict(cls, {**BEFORE, **values} if isinstance(values, dict) else values, where)
 
 
 # The description of each setting, by name.
