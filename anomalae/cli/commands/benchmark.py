@@ -103,7 +103,7 @@ def command(**options: Any) -> None:
     settings = make_settings(options)
     dataset = common.load(options)
     every_class = list(options[side] or ["each"]) == ["each"]
-    short = Path(dataset.name).name
+    short = dataset.short_name
     classes = dataset.classes if every_class else parse_classes(options[side], dataset.classes, short)
     seeds = _seeds(options["seeds"])
     grid = Grid(dataset, classes, seeds, settings, options["part"], options["alpha"], side)
