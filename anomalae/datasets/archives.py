@@ -107,7 +107,9 @@ def _read_part(
             raise DataError(f"{printable(path)}:{name}: {error}") from None
     images, labels = arrays
     if len(images) != len(labels):
-        raise DataError(f"{printable(path)}: {plural(len(images), 'image')} and {plural(len(labels), 'label')}")
+        raise DataError(
+            f"{printable(path)}: {plural(len(images), 'image')} and {plural(len(labels), 'label')}"
+        )
     try:
         return images, _checked_labels(labels)
     except DataError as error:
@@ -156,7 +158,9 @@ def _checked_labels(labels: np.ndarray) -> np.ndarray:
     if labels.dtype.kind != "U":
         for extreme in (labels.min(), labels.max()):
             if not 0 <= extreme < 10**MOST_DIGITS:
-                raise DataError(f"{extreme}, expected numbers of classes from 0, of at most {MOST_DIGITS} digits")
+                raise DataError(
+                    f"{extreme}, expected numbers of classes from 0, of at most {MOST_DIGITS} digits"
+                )
         return labels.astype(np.int64)
     try:
         names = set(labels.tolist())

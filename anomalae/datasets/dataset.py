@@ -109,9 +109,9 @@ class Dataset:
     train: what may be learned from, all classes.
     test: what is scored, all classes.
     classes: those of both parts together, in order.
-    provenance: JSON-able: `name`, `root` (folder where the files lie, or the file; None if bundled), `sha256` and `counts` by part,
-        `verified` (whether the content was compared with a hash of the official files), and for folders and files
-        `preprocess` and `polarity`.
+    provenance: JSON-able: `name`, `root` (folder where the files lie, or the file; None if bundled), `sha256` and
+        `counts` by part, `verified` (whether the content was compared with a hash of the official files), and for
+        folders and files `preprocess` and `polarity`.
 
     >>> from anomalae import load_dataset
     >>> load_dataset("digits")

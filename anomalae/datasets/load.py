@@ -109,7 +109,11 @@ def load_dataset(
             return load_bundled_digits()
     check_dataset(name)
     path = Path(name).absolute()
-    return load_folder(path, preprocess, polarity, warn) if path.is_dir() else load_archive(path, preprocess, polarity)
+    return (
+        load_folder(path, preprocess, polarity, warn)
+        if path.is_dir()
+        else load_archive(path, preprocess, polarity)
+    )
 
 
 def check_dataset(name: str | Path) -> None:

@@ -83,8 +83,11 @@ def benchmark_command(
         words += _classes(grid.side, grid.classes)
     elif grid.side != "normal":
         words += [f"--{grid.side}", "each"]
-    origin = dataset.provenance
-    words += _prepared(dataset.name, origin.get("preprocess", "auto"), origin.get("polarity", "auto"))
+    words += [word for other in grid.also for word in ("--also", other.name)]
+    # All that are prepared at all are prepared alike.
+    read = next((some for some in (dataset, *grid.also) if some.name not in DATASETS), dataset)
+    origin = read.provenance
+    words += _prepared(read.name, origin.get("preprocess", "auto"), origin.get("polarity", "auto"))
     words += flags({"seeds": grid.seeds})
     words += flags({"part": grid.part, "alpha": grid.alpha}, {"part": "test", "alpha": DEFAULT_ALPHA})
     words += _of_grid(grid.settings)
@@ -167,7 +170,7 @@ def _classes(side: str, classes: Sequence[int | str]) -> list[str]:
 
 
 def _prepared(dataset: str | None, preprocess: str, polarity: str) -> list[str]:
-    """Return words for how the image files of a folder were prepared."""
+    """Return words for how the images of a folder or a file were prepared."""
     if dataset in DATASETS:
         return []
     asked = {"preprocess": preprocess, "polarity": polarity}

@@ -299,7 +299,7 @@ def check_unseen(dataset: Dataset, name: str | None, hashes: Mapping[str, str]) 
     """
     if dataset.name == name or hashes.get("train") in dataset.provenance["sha256"].values():
         raise DataError(
-            f"part all of {dataset.name}: holds the images that were trained on; only its test part can judge"
+            f"data set {dataset.name}: not all of it can be scored, for its train part is what was trained on"
         )
 
 

@@ -92,7 +92,9 @@ def command(
     if dataset is None and part == "all":
         raise click.UsageError("--part all needs another --dataset: the run was trained on images of its own")
     if dataset is None and (preprocess, polarity) != (None, None):
-        raise click.UsageError("--preprocess and --polarity are of another --dataset: the run's own is as it was")
+        raise click.UsageError(
+            "--preprocess and --polarity are of another --dataset: the run's own is as it was"
+        )
     if dataset is not None:
         check_dataset(dataset)
     judged = Run.open(run, runs_dir, device=device, threads=threads)
@@ -118,7 +120,9 @@ def command(
     warning = calibration_warning(judged.detector.n_calibration, alpha)
     if warning:
         console.warn(warning)
-    with counting("scoring test images" if part == "test" else "scoring images", n_scored, quiet=quiet) as scored:
+    with counting(
+        "scoring test images" if part == "test" else "scoring images", n_scored, quiet=quiet
+    ) as scored:
         evaluation = judged.evaluate(alpha, rule=score, dataset=other, part=part, on_scored=scored)
     document = judged.document(evaluation, rule=score, dataset=other, part=part)
     if output is not None:
