@@ -17,6 +17,7 @@ from anomalae.detectors.detector import Detector
 from anomalae.errors import BundleError, ConfigError, DataError
 from anomalae.experiments import benchmark_tables as tables
 from anomalae.experiments import run as experiment
+from anomalae.experiments.command_lines import with_baselines_of
 from anomalae.experiments.grid import CELLS, SIDES, Grid, cell_name, scored_part
 from anomalae.experiments.summary import summarise
 from anomalae.runs.environment import choose_device, record_environment
@@ -138,10 +139,8 @@ def _with_baselines(table: dict[str, Any], path: Path) -> dict[str, Any]:
     same = before.get("seeds") == table["seeds"] and before.get("side") == table["side"]
     if "baselines" not in before or not same or [row[table["side"]] for row in before["rows"]] != chosen:
         return table
-    # What asks for baselines stands last in a command.
-    _, flag, words = before["command"].partition(" --baseline ")
     kept = {key: before[key] for key in ("baselines", "baseline_versions")}
-    return {**table, **kept, "command": table["command"] + flag + words}
+    return {**table, **kept, "command": with_baselines_of(before["command"], table["command"])}
 
 
 def _run_cell(

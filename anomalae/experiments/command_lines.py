@@ -95,6 +95,20 @@ def benchmark_command(
     return shlex.join(words)
 
 
+def with_baselines_of(before: str, command: str) -> str:
+    """Return the command of a benchmark with the baselines that an earlier one names.
+
+    before: the earlier one.
+    command: names no baselines.
+
+    >>> with_baselines_of("anomalae benchmark --seeds 0 --baseline knn", "anomalae benchmark --seeds 0,1")
+    'anomalae benchmark --seeds 0,1 --baseline knn'
+    """
+    # What asks for baselines stands last.
+    _, flag, words = before.partition(" --baseline ")
+    return command + flag + words
+
+
 def compare_command(
     run: str,
     baselines: str,
