@@ -24,10 +24,10 @@ def any_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 
 def datasets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the names of data sets that begin so, and let the shell offer folders."""
+    """Return the names of data sets that begin so, and let the shell offer folders and files."""
     from anomalae.datasets.load import DATASETS
 
-    return _offered(list(DATASETS), incomplete)
+    return _offered(list(DATASETS), incomplete, "file")
 
 
 def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -43,9 +43,9 @@ def _named(ctx: click.Context, incomplete: str, *, finished: bool | None) -> lis
     return _offered(names, incomplete)
 
 
-def _offered(names: list[str], incomplete: str) -> list[CompletionItem]:
-    # Folders first, for bash forgets what came before them; it offers them only where no name fits.
+def _offered(names: list[str], incomplete: str, paths: str = "dir") -> list[CompletionItem]:
+    # Paths first, for bash forgets what came before them; it offers them only where no name fits.
     return [
-        CompletionItem(incomplete, type="dir"),
+        CompletionItem(incomplete, type=paths),
         *(CompletionItem(name) for name in names if name.startswith(incomplete)),
     ]

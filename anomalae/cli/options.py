@@ -181,20 +181,25 @@ def dataset_options(function: F) -> F:
     function = data_dir_option(function)
     return click.option(
         "--dataset",
-        metavar="NAME|FOLDER",
+        metavar="NAME|FOLDER|FILE.npz",
         shell_complete=completion.datasets,
         help="mnist, fashion-mnist, kmnist, emnist-digits, digits, or a folder FOLDER/CLASS/*.png or "
-        "FOLDER/{train,test}/CLASS/*.png. Default: mnist, and the bundled digits where it cannot be had.",
+        "FOLDER/{train,test}/CLASS/*.png, or a file of the arrays images and labels. Default: mnist, and the "
+        "bundled digits where it cannot be had.",
     )(function)
 
 
-def load(options: dict[str, Any]) -> Dataset:
-    """Load the data set that is named by the options which `dataset_options` adds, and `--quiet`."""
+def load(options: dict[str, Any], name: str | None = None) -> Dataset:
+    """Load the data set that is named by the options which `dataset_options` adds, and `--quiet`.
+
+    options: of the command.
+    name: of another data set, which is looked for and read in the same way.
+    """
     from anomalae.cli.progress import downloads
     from anomalae.datasets.load import load_dataset
 
     return load_dataset(
-        options["dataset"],
+        options["dataset"] if name is None else name,
         options["data_dir"],
         preprocess=options["preprocess"],
         polarity=options["polarity"],

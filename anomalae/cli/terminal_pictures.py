@@ -161,10 +161,9 @@ def show_run(folder: Path, *, as_json: bool = False) -> None:
 
 def _is_at_hand(run: Run) -> bool:
     """Tell whether the run's data set is there and quickly read."""
-    from anomalae.datasets.load import DATASETS, locate
+    from anomalae.datasets.load import DATASETS, is_there, locate
 
     data = run.record.data
     if data.name in DATASETS:
         return locate(data.name, run.data_dir or data.root).state == "present"
-    is_folder = data.name is not None and Path(data.name).is_dir()
-    return is_folder and data.n_test <= READ_AT_MOST
+    return data.name is not None and is_there(data.name) and data.n_test <= READ_AT_MOST

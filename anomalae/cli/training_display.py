@@ -155,7 +155,7 @@ def train_new(
     dataset = common.load(options)
     named = {side: options[side] or None for side in ("normal", "anomalous")}
     try:
-        normal = choose_classes(**named, classes=dataset.classes, name=Path(dataset.name).name)[0]
+        normal = choose_classes(**named, classes=dataset.classes, name=dataset.short_name)[0]
     except DataError as error:
         if error.unknown is not None:
             raise

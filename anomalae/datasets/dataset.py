@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,13 +105,13 @@ class OneClassSplit:
 class Dataset:
     """A labelled data set.
 
-    name: a name of DATASETS, or the absolute path of a folder.
+    name: a name of DATASETS, or the absolute path of a folder or a `.npz` file.
     train: what may be learned from, all classes.
     test: what is scored, all classes.
     classes: those of both parts together, in order.
-    provenance: JSON-able: `name`, `root` (folder where the files lie, None if bundled), `sha256` and `counts` by part,
-        `verified` (whether the content was compared with a hash of the official files), and for folders `preprocess`
-        and `polarity`.
+    provenance: JSON-able: `name`, `root` (folder where the files lie, or the file; None if bundled), `sha256` and
+        `counts` by part, `verified` (whether the content was compared with a hash of the official files), and for
+        folders and files `preprocess` and `polarity`.
 
     >>> from anomalae import load_dataset
     >>> load_dataset("digits")
@@ -143,6 +145,18 @@ class Dataset:
         return cards.card(
             f"Data set {self.name}", cards.facts(values), part._gallery("the first of each class")
         )
+
+    @property
+    def short_name(self) -> str:
+        """The name without the folders and the suffix of a path."""
+        name = Path(self.name).name
+        return name[:-4] or name if name.lower().endswith(".npz") else name
+
+    @cached_property
+    def whole(self) -> Part:
+        """All images with their labels: those of the train part, then those of the test part."""
+        images = np.concatenate([self.train.images, self.test.images])
+        return Part(images, np.concatenate([self.train.labels, self.test.labels]))
 
     def one_class(
         self, normal: Chosen | None = None, anomalous: Chosen | None = None, seed: int = 0

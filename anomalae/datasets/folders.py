@@ -50,7 +50,7 @@ def load_folder(
     for message in (line and f"{printable(folder)}: {line}", colour_warning(folders[0], named[0])):
         if message:
             warn(message)
-    numbered = all(map(_is_number, names))
+    numbered = all(map(is_number, names))
     classes = tuple(natural_order([int(name) if numbered else name for name in names]))
     parts = [_labelled(part, classes) for part in named]
     if not all(divided):
@@ -97,7 +97,8 @@ def _labelled(by_class: dict[str, np.ndarray], classes: Classes) -> Part:
     return Part(np.concatenate(list(by_class.values())), np.concatenate(labels))
 
 
-def _is_number(name: str) -> bool:
+def is_number(name: str) -> bool:
+    """Tell whether the name of a class is a number."""
     return re.fullmatch(r"0|[1-9][0-9]{0,17}", name) is not None
 
 

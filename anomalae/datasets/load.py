@@ -1,4 +1,4 @@
-"""Data sets by name or path: MNIST and its relatives, the bundled digits, folders of pictures.
+"""Data sets by name or path: MNIST and its relatives, the bundled digits, folders of pictures, `.npz` files.
 
 A data set is looked for in `data_dir` alone if that is given, else in the folder that the environment variable
 ANOMALAE_DATA names and in `data/`, in torchvision's layout (`MNIST/raw/train-images-idx3-ubyte`, ...). What is
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from anomalae.datasets.archives import load_archive
 from anomalae.datasets.classes import parse_classes
 from anomalae.datasets.dataset import Dataset, OneClassSplit, Part, make_dataset
 from anomalae.datasets.digits import digits_folder, load_bundled_digits
@@ -68,14 +69,16 @@ def load_dataset(
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Dataset:
-    """Load a data set by its name, or a folder of pictures by its path.
+    """Load a data set by its name, or a folder of pictures or a `.npz` file by its path.
 
     name: one of DATASETS, or a folder that holds `CLASS/*` (then every fifth image of a class, picked at random
-        but always the same, is for testing) or `train/CLASS/*` and `test/CLASS/*`. A folder called as a data set
-        is: write `./mnist`. None means MNIST, or the bundled digits, with a warning, if MNIST can't be had.
+        but always the same, is for testing) or `train/CLASS/*` and `test/CLASS/*`, or a `.npz` file of the arrays
+        `images` and `labels` (or `train_images`, `train_labels`, `test_images`, `test_labels`), whose images may have
+        any size. A folder called as a data set is: write `./mnist`. None means MNIST, or the bundled digits, with a
+        warning, if MNIST can't be had.
     data_dir: the only folder to look in and to download to; see the module.
     download: whether what is missing may be downloaded.
-    preprocess, polarity: how pictures of a folder become canonical; without effect on named data sets.
+    preprocess, polarity: how images of a folder or a file become canonical; without effect on named data sets.
     progress: called with (file name, bytes done, bytes in all or None) while downloading.
     warn: called with one line of text; by default a UserWarning.
 
@@ -105,18 +108,33 @@ def load_dataset(
             warn(f"MNIST cannot be had ({error}): using the bundled digits instead")
             return load_bundled_digits()
     check_dataset(name)
-    return load_folder(Path(name).absolute(), preprocess, polarity, warn)
+    path = Path(name).absolute()
+    return (
+        load_folder(path, preprocess, polarity, warn)
+        if path.is_dir()
+        else load_archive(path, preprocess, polarity)
+    )
 
 
 def check_dataset(name: str | Path) -> None:
-    """Raise DataError unless the name is one of DATASETS or the path of a folder; nothing is read or downloaded."""
-    # False, not an error, for a name that is too long.
-    if name not in DATASETS and not (str(name) and os.path.isdir(name)):  # noqa: PTH112
+    """Raise DataError unless the name is one of DATASETS, or a path at which a folder or a `.npz` file is.
+
+    Nothing is read or downloaded.
+    """
+    if name not in DATASETS and not is_there(name):
         raise DataError(
-            f"data set {printable(name)}: neither a folder nor one of {', '.join(DATASETS)}",
+            f"data set {printable(name)}: neither a folder nor a .npz file nor one of {', '.join(DATASETS)}",
             unknown=str(name),
             known=DATASETS,
         )
+
+
+def is_there(path: str | Path) -> bool:
+    """Tell whether a folder or a file is there that may be a data set."""
+    # False, not an error, for a name that is too long.
+    return bool(str(path)) and (
+        os.path.isdir(path) or (os.path.isfile(path) and str(path).lower().endswith(".npz"))  # noqa: PTH112, PTH113
+    )
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from anomalae import files
-from anomalae.datasets.dataset import OneClassSplit
+from anomalae.datasets.dataset import Dataset, OneClassSplit, Part
 from anomalae.detectors.detector import Detector
 from anomalae.errors import BundleError, ConfigError, DataError
 from anomalae.experiments import benchmark_tables as tables
 from anomalae.experiments import run as experiment
+from anomalae.experiments.command_lines import with_baselines_of
 from anomalae.experiments.grid import CELLS, SIDES, Grid, cell_name, scored_part
 from anomalae.experiments.summary import summarise
 from anomalae.runs.environment import choose_device, record_environment
@@ -35,6 +36,8 @@ def prepare(grid: Grid, folder: Path) -> None:
                 f"class {chosen}: the test part of {grid.dataset.name} has no "
                 f"{'normal' if missing else 'anomalous'} image"
             )
+    for other in grid.also:
+        _check_also(grid, other)
     spec = grid.spec()
     path = folder / SPEC
     if path.is_file():
@@ -52,6 +55,15 @@ def prepare(grid: Grid, folder: Path) -> None:
     except OSError as error:
         raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
     files.write_json(path, spec)
+
+
+def _check_also(grid: Grid, other: Dataset) -> None:
+    """Raise DataError unless all of another data set can be scored by every cell, none of it trained on."""
+    experiment.check_unseen(other, grid.dataset.name, grid.dataset.provenance["sha256"])
+    for chosen in grid.classes:
+        experiment.check_classes(other, grid.normal(chosen))
+        if not experiment.truth(other.whole.labels, grid.normal(chosen)).any():
+            raise DataError(f"data set {other.name}: has no anomalous image where {grid.side} is {chosen}")
 
 
 def _completed(spec: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +84,8 @@ def run(
 ) -> dict[str, Any]:
     """Train and evaluate every cell that is not there yet; write and return the table (`table.json`).
 
-    Cells are run one after another, seed by seed.
+    Cells are run one after another, seed by seed. As no weights are kept, a cell that has no scores of one of
+    `grid.also`, or has those of other content, is trained again.
 
     grid: what is trained and scored.
     folder: of the cells and the table.
@@ -89,7 +102,7 @@ def run(
         for chosen in grid.classes:
             name = cell_name(grid, chosen, seed)
             path = folder / CELLS / f"{name}.json"
-            new = not path.is_file()
+            new = not _is_done(grid, path)
             if new:
                 _run_cell(grid, chosen, seed, folder / CELLS / name, device, threads, on_start)
             cell = files.read_json(path)
@@ -100,6 +113,14 @@ def run(
     table = _with_baselines(table, folder / "table.json")
     write(table, folder)
     return table
+
+
+def _is_done(grid: Grid, path: Path) -> bool:
+    """Tell whether a cell is there, with the scores of each other data set, as it is now."""
+    if not (path.is_file() and grid.also):
+        return path.is_file()
+    there = files.read_json(path).get("also", {})
+    return all(there.get(other.name, {}).get("sha256") == other.provenance["sha256"] for other in grid.also)
 
 
 def write(table: dict[str, Any], folder: Path) -> None:
@@ -118,7 +139,8 @@ def _with_baselines(table: dict[str, Any], path: Path) -> dict[str, Any]:
     same = before.get("seeds") == table["seeds"] and before.get("side") == table["side"]
     if "baselines" not in before or not same or [row[table["side"]] for row in before["rows"]] != chosen:
         return table
-    return {**table, **{key: before[key] for key in ("baselines", "baseline_versions", "command")}}
+    kept = {key: before[key] for key in ("baselines", "baseline_versions")}
+    return {**table, **kept, "command": with_baselines_of(before["command"], table["command"])}
 
 
 def _run_cell(
@@ -143,18 +165,12 @@ def _run_cell(
         on_batch=callbacks[1],
     )
     part = scored_part(grid, split)
-    by_name = detector.score_members(part.images)
-    evaluations = {
-        rule: experiment.evaluate_scores(detector, scores, part.labels, rule, alpha=grid.alpha)
-        for rule, scores in detector.combine(by_name).items()
-    }
-    arrays = {rule: evaluation.scores for rule, evaluation in evaluations.items()}
-    by_member = by_name[settings.rule] if len(by_name[settings.rule]) > 1 else {}
-    if settings.neighbours and settings.n_networks > 1:
-        networks = {name: by_member[name] for name in detector.network_names}
-        by_member |= {"all networks": detector.combine({settings.rule: networks})[settings.rule]}
-    arrays |= {f"{settings.rule} of {name}": scores for name, scores in by_member.items()}
-    anomalous = experiment.truth(part.labels, split.normal)
+    arrays, numbers = _judged(detector, part, grid.alpha)
+    also = {}
+    for other in grid.also:
+        arrays_of_other, numbers_of_other = _judged(detector, other.whole, grid.alpha)
+        arrays |= {f"{name} on {other.name}": scores for name, scores in arrays_of_other.items()}
+        also[other.name] = {"sha256": other.provenance["sha256"], **numbers_of_other}
     files.write_arrays(base.with_suffix(".safetensors"), arrays)
     last = detector.history[-1]
     cell = {
@@ -165,15 +181,36 @@ def _run_cell(
         "seconds": round(sum(line.seconds for line in detector.history), 2),
         "loss": last.loss,
         "validation_loss": last.validation_loss,
+        **numbers,
+    }
+    # This file is written last: a cell without it is done again.
+    files.write_json(base.with_suffix(".json"), cell | ({"also": also} if also else {}))
+
+
+def _judged(detector: Detector, part: Part, alpha: float) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Score images by every rule and member; return the scores, and `scores` and `members` as a cell has them."""
+    settings = detector.settings
+    by_name = detector.score_members(part.images)
+    evaluations = {
+        rule: experiment.evaluate_scores(detector, scores, part.labels, rule, alpha=alpha)
+        for rule, scores in detector.combine(by_name).items()
+    }
+    arrays = {rule: evaluation.scores for rule, evaluation in evaluations.items()}
+    by_member = by_name[settings.rule] if len(by_name[settings.rule]) > 1 else {}
+    if settings.neighbours and settings.n_networks > 1:
+        networks = {name: by_member[name] for name in detector.network_names}
+        by_member |= {"all networks": detector.combine({settings.rule: networks})[settings.rule]}
+    arrays |= {f"{settings.rule} of {name}": scores for name, scores in by_member.items()}
+    anomalous = experiment.truth(part.labels, detector.data.normal)
+    numbers = {
         "scores": {rule: evaluation.to_dict() for rule, evaluation in evaluations.items()},
         "members": {name: float(roc_auc_score(anomalous, scores)) for name, scores in by_member.items()},
     }
-    # This file is written last: a cell without it is done again.
-    files.write_json(base.with_suffix(".json"), cell)
+    return arrays, numbers
 
 
 def _read_scores(grid: Grid, folder: Path, cell: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Read the scores of a cell's images by every rule, float64 (n_test,)."""
+    """Read the scores of a cell's images by every rule, float64 (n_test,); of others by `RULE on NAME`."""
     name = cell_name(grid, cell[grid.side], cell["seed"])
     return files.read_arrays(folder / CELLS / f"{name}.safetensors")[0]
 

@@ -34,8 +34,8 @@ class Part:
 
 
 def parts(table: dict[str, Any]) -> list[Part]:
-    """Return the tables of a benchmark: its own, that of an ensemble's members, that of the baselines."""
-    found = [_main_part(table)]
+    """Return the tables of a benchmark: its own, those of other data, of an ensemble's members, of the baselines."""
+    found = [_main_part(table), *(_other_part(table, label) for label in table.get("also", {}))]
     if table.get("members"):
         found.append(_members_part(table))
     if "baselines" in table:
@@ -75,6 +75,8 @@ def _main_part(table: dict[str, Any]) -> Part:
         "false alarms",
         "95% band",
     ]
+    also = table.get("also", {})
+    head += [title for label in also for title in (f"ROC-AUC on {label}", f"false alarms on {label}")]
     rows = []
     for row in table["rows"]:
         low, high = row["false_alarm_band"]
@@ -84,12 +86,18 @@ def _main_part(table: dict[str, Any]) -> Part:
             text.spread(row["roc_auc"][main]),
             *(text.spread(row["roc_auc"][rule]) for rule in others),
             text.percent(row["detection_rate"]["mean"]),
-            " ".join(text.percent(rate) for rate in row["false_alarm_rates"]),
+            _rates(row["false_alarm_rates"]),
             f"{100 * low:.1f} to {100 * high:.1f}%",
         ]
+        for label in also:
+            of_other = row["also"][label]
+            cells += [text.spread(of_other["roc_auc"][main]), _rates(of_other["false_alarm_rates"])]
         rows.append([(cell, False) for cell in cells])
     means = [text.spread(table["mean"][rule]) for rule in (main, *others)]
     rows.append([("mean", True), ("", False), *((mean, True) for mean in means), *[("", False)] * 3])
+    for of_other in also.values():
+        shown = text.spread(of_other["mean"][main]), text.percent(of_other["false_alarm_rate"]["mean"])
+        rows[-1] += [(cell, True) for cell in shown]
     interval = table["mean"][main]["interval"]
     roles = "anomalies are all other classes" if side == NORMAL else "all other classes are normal"
     images = "test part" if table["part"] == "test" else "development images"
@@ -121,7 +129,42 @@ def _main_part(table: dict[str, Any]) -> Part:
             "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
         )
     ranks = {**{f"({rule})": 4 for rule in others}, "train images": 3, "95% band": 2, "false alarms": 1}
+    ranks |= {f"false alarms on {label}": 2 for label in also}
     return Part(head, rows, notes, ranks=ranks)
+
+
+def _rates(rates: list[float | None]) -> str:
+    return " ".join(text.percent(rate) for rate in rates)
+
+
+def _other_part(table: dict[str, Any], label: str) -> Part:
+    """Return what the cells give on all of another data set: a row a class, by each rule and by each member alone."""
+    main, side, of_all = table["score"], table["side"], table["also"][label]
+    rules, members = list(of_all["mean"]), list(of_all["members"])
+    rules.sort(key=lambda rule: rule != main)
+    rows = []
+    for row in table["rows"]:
+        judged = row["also"][label]
+        cells = [str(row[side]), str(judged["n_normal"]), str(judged["n_anomalous"])]
+        cells += [text.spread(judged["roc_auc"][rule]) for rule in rules]
+        cells += [text.spread(judged["members"][name]) for name in members]
+        cells += [text.percent(judged["detection_rate"]["mean"]), _rates(judged["false_alarm_rates"])]
+        rows.append([(cell, False) for cell in cells])
+    means = [text.spread(of_all["mean"][rule]) for rule in rules]
+    means += [text.spread(of_all["members"][name]) for name in members]
+    means += [text.percent(of_all[rate]["mean"]) for rate in ("detection_rate", "false_alarm_rate")]
+    rows.append([("mean", True), *[("", False)] * 2, *((mean, True) for mean in means)])
+    head = [side, "normal images", "anomalous", f"ROC-AUC ({main})", *(f"({rule})" for rule in rules[1:])]
+    alone = [name if name == "all networks" else f"{name} alone" for name in members]
+    head += [*alone, "detected", "false alarms"]
+    notes = [
+        f"All {text.count(of_all['n'])} images of {of_all['dataset']}, none of them trained on, flagged by the "
+        f"thresholds of the data trained on. 95% bootstrap interval of the mean ({main}): "
+        f"{text.interval(of_all['interval'])}."
+    ]
+    low = {"normal images": 4, "anomalous": 4, **{f"({rule})": 3 for rule in rules[1:]}}
+    ranks = low | dict.fromkeys(alone, 2) | {"detected": 1}
+    return Part(head, rows, notes, title=f"The same detectors on {label}", ranks=ranks)
 
 
 def _members_part(table: dict[str, Any]) -> Part:
@@ -138,21 +181,27 @@ def _members_part(table: dict[str, Any]) -> Part:
 
 
 def csv_table(table: dict[str, Any]) -> str:
-    """Return a line a normal class, seed and rule; below them a line a class, seed and baseline."""
+    """Return a line a normal class, seed and rule, and such lines of other data; below them those of baselines."""
     writer = files.CsvText()
     side = table.get("side", NORMAL)
-    writer.writerow([side, "seed", "method", "score", "roc_auc"])
+    writer.writerow([side, "seed", "method", "score", "roc_auc", "false_alarm_rate"])
     for row in table["rows"]:
-        for rule, spread in row["roc_auc"].items():
-            for seed, value in zip(table["seeds"], spread["values"], strict=True):
-                writer.writerow([row[side], seed, "anomalae", rule, repr(value)])
+        others = {f"anomalae on {label}": judged for label, judged in row.get("also", {}).items()}
+        for method, judged in {"anomalae": row, **others}.items():
+            for rule, spread in judged["roc_auc"].items():
+                rates = (
+                    judged["false_alarm_rates"] if rule == table["score"] else [None] * len(table["seeds"])
+                )
+                for seed, value, rate in zip(table["seeds"], spread["values"], rates, strict=True):
+                    shown = "" if rate is None else repr(rate)
+                    writer.writerow([row[side], seed, method, rule, repr(value), shown])
         for name, spread in row.get("members", {}).items():
             for seed, value in zip(table["seeds"], spread["values"], strict=True):
-                writer.writerow([row[side], seed, f"anomalae, {name} alone", table["score"], repr(value)])
+                writer.writerow([row[side], seed, f"anomalae, {name} alone", table["score"], repr(value), ""])
     for label, column in table.get("baselines", {}).items():
         for chosen, values in column["values"].items():
             for seed, value in zip(column["seeds"], values, strict=True):
-                writer.writerow([chosen, seed, label, "", "" if value is None else repr(value)])
+                writer.writerow([chosen, seed, label, "", "" if value is None else repr(value), ""])
     return writer.text()
 
 

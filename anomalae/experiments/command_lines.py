@@ -83,13 +83,30 @@ def benchmark_command(
         words += _classes(grid.side, grid.classes)
     elif grid.side != "normal":
         words += [f"--{grid.side}", "each"]
-    origin = dataset.provenance
-    words += _prepared(dataset.name, origin.get("preprocess", "auto"), origin.get("polarity", "auto"))
+    words += [word for other in grid.also for word in ("--also", other.name)]
+    # All that are prepared at all are prepared alike.
+    read = next((some for some in (dataset, *grid.also) if some.name not in DATASETS), dataset)
+    origin = read.provenance
+    words += _prepared(read.name, origin.get("preprocess", "auto"), origin.get("polarity", "auto"))
     words += flags({"seeds": grid.seeds})
     words += flags({"part": grid.part, "alpha": grid.alpha}, {"part": "test", "alpha": DEFAULT_ALPHA})
     words += _of_grid(grid.settings)
     words += flags({"baseline": ",".join(baselines) or None, "time_limit": time_limit, "threads": threads})
     return shlex.join(words)
+
+
+def with_baselines_of(before: str, command: str) -> str:
+    """Return the command of a benchmark with the baselines that an earlier one names.
+
+    before: the earlier one.
+    command: names no baselines.
+
+    >>> with_baselines_of("anomalae benchmark --seeds 0 --baseline knn", "anomalae benchmark --seeds 0,1")
+    'anomalae benchmark --seeds 0,1 --baseline knn'
+    """
+    # What asks for baselines stands last.
+    _, flag, words = before.partition(" --baseline ")
+    return command + flag + words
 
 
 def compare_command(
@@ -158,7 +175,7 @@ def _classes(side: str, classes: Sequence[int | str]) -> list[str]:
 
 
 def _prepared(dataset: str | None, preprocess: str, polarity: str) -> list[str]:
-    """Return words for how the image files of a folder were prepared."""
+    """Return words for how the images of a folder or a file were prepared."""
     if dataset in DATASETS:
         return []
     asked = {"preprocess": preprocess, "polarity": polarity}

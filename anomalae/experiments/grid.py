@@ -10,6 +10,7 @@ import numpy as np
 from anomalae.datasets.dataset import Dataset, OneClassSplit, Part
 from anomalae.errors import ConfigError
 from anomalae.settings import Settings
+from anomalae.text import distinct_names
 
 PARTS = ("test", "development")
 SIDES = ("normal", "anomalous")
@@ -31,6 +32,7 @@ class Grid:
         anomalies), on which settings are compared so that the test part is used once.
     alpha: false-alarm level, above 0 and below 1.
     side: whether the classes are normal in turn, the rest anomalous, or the other way round.
+    also: other data sets with the same classes, all images of which are scored too, none of them trained on.
 
     Raises ConfigError for another part or side, and for classes or seeds that are none or named twice.
 
@@ -47,18 +49,21 @@ class Grid:
     part: str = "test"
     alpha: float = 0.05
     side: str = "normal"
+    also: tuple[Dataset, ...] = ()
 
     def __post_init__(self) -> None:
         if self.part not in PARTS:
             raise ConfigError(f"part {self.part!r}: must be one of {', '.join(PARTS)}")
         if self.side not in SIDES:
             raise ConfigError(f"side {self.side!r}: must be one of {', '.join(SIDES)}")
+        if len({other.name for other in self.also}) < len(self.also):
+            raise ConfigError("also: a data set is named twice", setting="also")
         for name, values in ((f"{self.side} classes", self.classes), ("seeds", self.seeds)):
             if not values or len(set(values)) != len(values):
                 raise ConfigError(f"{name} {list(values)}: must be at least one, none twice")
 
     def spec(self) -> dict[str, Any]:
-        """Return what must agree for a grid to go on in a folder (classes and seeds may be added)."""
+        """Return what must agree for a grid to go on in a folder (classes, seeds and `also` may be added)."""
         settings = self.settings.to_dict()
         del settings["seed"]
         hashes = self.dataset.provenance["sha256"]
@@ -70,6 +75,11 @@ class Grid:
             "alpha": self.alpha,
             "settings": settings,
         }
+
+    @property
+    def also_labels(self) -> list[str]:
+        """What the other data sets are called in the table, each by a name of its own."""
+        return distinct_names(other.short_name for other in self.also)
 
     def split(self, chosen: int | str, seed: int) -> OneClassSplit:
         """Return the one-class problem in which `chosen` is the normal (or the anomalous) class, split by `seed`."""

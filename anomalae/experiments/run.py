@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anomalae import cards, runs, text
-from anomalae.datasets.load import DATASETS, Dataset, OneClassSplit, Part, load_dataset
+from anomalae.datasets.load import DATASETS, Dataset, OneClassSplit, Part, is_there, load_dataset
 from anomalae.detectors.detector import Detector
 from anomalae.errors import AnomalaeError, ConfigError, DataError
 from anomalae.evaluation import conformal
@@ -20,6 +20,8 @@ from anomalae.runs import results
 from anomalae.runs.record import Data, Record, read_record
 from anomalae.settings import DEFAULT_ALPHA
 
+# What is scored of a data set; `all` of one that the run has not seen.
+PARTS = ("test", "all")
 # Called with the name of a file, the bytes that are there, and those of the whole file where that is known.
 Downloads = Callable[[str, int, int | None], None]
 
@@ -151,27 +153,34 @@ class Run:
         *,
         rule: str | None = None,
         dataset: Dataset | None = None,
+        part: str = "test",
         keep: bool = False,
         on_scored: Callable[[int], None] = lambda done: None,
     ) -> Evaluation:
-        """Score a labelled test part anew, and compare the scores with the truth of the one-class problem.
+        """Score labelled images anew, and compare the scores with the truth of the one-class problem.
 
         alpha: false-alarm level, above 0 and below 1.
         rule: another rule of the run; None is its own.
         dataset: another data set with the run's normal classes; None is the run's own.
+        part: `test`, or `all` for every image of another data set, on whose train part the run was not trained.
         keep: whether the run keeps the result, as `evaluation.json` and `scores.csv`; of its own data and rule only.
         on_scored: called now and then with the number of images scored.
 
-        Raises ConfigError for a rule that the run lacks, and where `keep` is asked of another rule or data set;
-        DataError where the data are gone, or lack the run's classes.
+        Raises ConfigError for a rule that the run lacks, for another part, and where `keep` is asked of another rule
+        or data set; DataError where the data are gone, or lack the run's classes, and for all of the run's own data.
         """
         if keep and not (dataset is None and self.is_own_rule(rule)):
             raise ConfigError("keep: a run keeps the evaluation of its own data set and score only")
+        if part not in PARTS:
+            raise ConfigError(f"part {part!r}: must be one of {', '.join(PARTS)}", setting="part")
         if dataset is None:
             dataset = self.dataset()
         else:
             check_classes(dataset, self.record.data.normal)
-        evaluation = evaluate_part(self.detector, dataset.test, rule, alpha=alpha, on_scored=on_scored)
+        if part == "all":
+            check_unseen(dataset, self.record.data.name, self.record.data.hashes)
+        scored = dataset.test if part == "test" else dataset.whole
+        evaluation = evaluate_part(self.detector, scored, rule, alpha=alpha, on_scored=on_scored)
         if keep:
             self.keep(evaluation)
         return evaluation
@@ -196,12 +205,17 @@ class Run:
         return rule in (None, self.record.settings.rule)
 
     def document(
-        self, evaluation: Evaluation, *, rule: str | None = None, dataset: Dataset | None = None
+        self,
+        evaluation: Evaluation,
+        *,
+        rule: str | None = None,
+        dataset: Dataset | None = None,
+        part: str = "test",
     ) -> dict[str, Any]:
         """Return an evaluation of this run as JSON-able values, with whose it is.
 
         evaluation: by this run.
-        rule, dataset: those it was made with, as for `evaluate`.
+        rule, dataset, part: those it was made with, as for `evaluate`.
         """
         data = self.record.data
         return results.evaluation_document(
@@ -210,6 +224,7 @@ class Run:
             dataset=dataset.name if dataset is not None else data.name or "",
             normal=data.normal,
             rule=rule or self.record.settings.rule,
+            part=part,
         )
 
     @property
@@ -248,8 +263,8 @@ def reload_dataset(data: Data, data_dir: str | None = None, progress: Downloads 
     """Load the data set a run was trained on, hashes compared. DataError when it is gone or has changed."""
     if data.name is None:
         raise DataError("this run was trained on arrays, not on a data set", advice="dataset")
-    if data.name not in DATASETS and not Path(data.name).is_dir():
-        raise DataError(f"data set {data.name}: the folder that this run was trained on is gone")
+    if data.name not in DATASETS and not is_there(data.name):
+        raise DataError(f"data set {data.name}: the folder or file that this run was trained on is gone")
     dataset = load_dataset(
         data.name,
         data_dir or data.root,
@@ -274,6 +289,17 @@ def check_classes(dataset: Dataset, normal: tuple[int | str, ...]) -> None:
         known = ", ".join(str(name) for name in dataset.classes)
         raise DataError(
             f"data set {dataset.name}: no class {', '.join(missing)}, normal in this run; it has {known}"
+        )
+
+
+def check_unseen(dataset: Dataset, name: str | None, hashes: Mapping[str, str]) -> None:
+    """Raise DataError if a data set is the one that was trained on, whose train part can judge nothing.
+
+    name, hashes: of the data that were trained on, the hashes by part.
+    """
+    if dataset.name == name or hashes.get("train") in dataset.provenance["sha256"].values():
+        raise DataError(
+            f"data set {dataset.name}: not all of it can be scored, for its train part is what was trained on"
         )
 
 

@@ -172,7 +172,7 @@ def automatic_name(dataset: Dataset, split: OneClassSplit, settings: Settings) -
         which = f"not{split.anomalous[0]}"
     else:
         which = "+".join(str(name) for name in split.normal)
-    return runs.slug(f"{Path(dataset.name).name}-{which}-{settings.model}")
+    return runs.slug(f"{dataset.short_name}-{which}-{settings.model}")
 
 
 def _train(

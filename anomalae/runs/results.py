@@ -33,17 +33,26 @@ _SHOWN = ("roc_auc", "roc_auc_interval", "threshold", "alpha")
 
 
 def evaluation_document(
-    evaluation: Evaluation, *, run: str, dataset: str, normal: Sequence[int | str], rule: str
+    evaluation: Evaluation,
+    *,
+    run: str,
+    dataset: str,
+    normal: Sequence[int | str],
+    rule: str,
+    part: str = "test",
 ) -> dict[str, Any]:
     """Return what `evaluation.json` holds and the command line prints as JSON: the numbers, and whose they are.
 
     evaluation: numbers of one part, by one rule.
     run: name of the run.
-    dataset: name of the data set whose test part was scored.
+    dataset: name of the data set that was scored.
     normal: the run's normal classes.
     rule: name of the score.
+    part: of the data set; only another than the test part is named.
     """
-    return {"run": run, "dataset": dataset, "normal": list(normal), "score": rule, **evaluation.to_dict()}
+    scored = {} if part == "test" else {"part": part}
+    whose = {"run": run, "dataset": dataset, **scored, "normal": list(normal), "score": rule}
+    return {**whose, **evaluation.to_dict()}
 
 
 def write_evaluation(folder: Path, document: dict[str, Any], evaluation: Evaluation) -> None:

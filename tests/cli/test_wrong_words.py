@@ -36,7 +36,7 @@ def there(small: Detector) -> None:
         (["compare", "--dataset", "digits", "--normal", "a"], "class a: not in digits"),
         (["data", "export", "digits", "out", "--class", "a"], "class a: not in digits"),
         # Data sets.
-        (["train", "--dataset", "mnits"], "data set mnits: neither a folder nor one of mnist, "),
+        (["train", "--dataset", "mnits"], "data set mnits: neither a folder nor a .npz file nor one of mnist, "),
         (["train", "--dataset", "mnits"], "did you mean 'mnist'?"),
         (["evaluate", "zeros", "--dataset", "digitss"], "did you mean 'digits'?"),
         (["train", "--normal", "0", "--dataset", "Digits"], "did you mean 'digits'?"),

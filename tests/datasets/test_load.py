@@ -272,7 +272,9 @@ def test_fetch_is_done_when_the_files_are_there(small: dict[str, dict[str, bytes
 
 
 def test_unknown_name_and_settings(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="data set mnits: neither a folder nor one of mnist, fashion-mnist"):
+    with pytest.raises(
+        DataError, match=r"data set mnits: neither a folder nor a \.npz file nor one of mnist, fashion-mnist"
+    ):
         load_dataset("mnits")
     with pytest.raises(DataError, match=r"a\\nb: neither a folder"):
         load_dataset(tmp_path / "a\nb")

@@ -137,6 +137,14 @@ def test_a_benchmark_names_its_baselines_and_each_anomalous_class(digits: Datase
     assert (given["time_limit"], given["threads"]) == (600.0, 1)
 
 
+def test_a_benchmark_names_the_other_data_and_how_they_were_read(digits: Dataset):
+    provenance = {**digits.provenance, "preprocess": "resize", "polarity": "dark"}
+    other = dataclasses.replace(digits, name="/data/it's.npz", provenance=provenance)
+    given = parsed(benchmark.command, benchmark_command(grid_of(digits, also=(other,))))
+    assert (given["also"], given["dataset"]) == (("/data/it's.npz",), "digits")
+    assert (given["preprocess"], given["polarity"]) == ("resize", "dark")
+
+
 def test_a_preset_is_named(digits: Dataset):
     def line(**settings: Any) -> str:
         return benchmark_command(grid_of(digits, settings=Settings.of(**settings)))

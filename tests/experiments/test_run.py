@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,16 @@ def test_parts_of_a_run_are_read_once(trained: Run):
     assert run.comparison is None
     assert Run.open(None, trained.folder.parent).folder == trained.folder
     assert Run(".").name == Path.cwd().name
+
+
+def test_all_of_other_data_is_scored_and_never_its_own(trained: Run, digits: Dataset):
+    other = dataclasses.replace(digits, name="other", train=digits.test, provenance={"sha256": {"train": ""}})
+    evaluation = trained.evaluate(dataset=other, part="all")
+    assert len(evaluation.scores) == 2 * len(digits.test)
+    document = trained.document(evaluation, dataset=other, part="all")
+    assert (document["dataset"], document["part"]) == ("other", "all")
+    for own in (None, digits, dataclasses.replace(digits, name="copy")):
+        with pytest.raises(DataError, match="not all of it can be scored"):
+            trained.evaluate(dataset=own, part="all")
+    with pytest.raises(ConfigError, match="part 'train': must be one of test, all"):
+        trained.evaluate(dataset=other, part="train")

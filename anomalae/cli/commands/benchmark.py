@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomalae.cli import console, tables
+from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.lines import tell
 from anomalae.cli.progress import TrainingDisplay
@@ -52,6 +52,14 @@ MOST_SEEDS = 100
     "compare settings there.",
 )
 @click.option(
+    "--also",
+    multiple=True,
+    metavar="NAME|FOLDER|FILE.npz",
+    shell_complete=completion.datasets,
+    help="Score all images of other data as well, by each detector as it is; repeatable. They need the normal classes, "
+    "by name, and are read with the same --preprocess and --polarity.",
+)
+@click.option(
     "--baseline",
     "baselines",
     multiple=True,
@@ -82,15 +90,17 @@ def command(**options: Any) -> None:
 
     Each cell is written as it is done; called again, the benchmark goes on where it was, and classes or seeds can
     be added. The tables are OUTPUT/table.md, table.csv and table.json. Baselines are fitted on the training and
-    validation images of each cell and score the same images.
+    validation images of each cell and score the same images. No weights are kept: a cell without scores of an
+    --also, or of what it held then, is trained again.
 
     \b
     Example:
       anomalae benchmark --normal each --seeds 0,1,2
+      anomalae benchmark --normal each --part development --also others.npz
       anomalae benchmark --normal each --baseline lof,knn,pca
       anomalae benchmark --normal 2,8 --part development --latent-dim 16 --output reports/latent-16
     """
-    from anomalae.datasets.load import parse_classes
+    from anomalae.datasets.load import check_dataset, parse_classes
     from anomalae.experiments import benchmark
     from anomalae.experiments.grid import Grid
 
@@ -101,12 +111,15 @@ def command(**options: Any) -> None:
     side = "anomalous" if options["anomalous"] else "normal"
 
     settings = make_settings(options)
+    for name in options["also"]:
+        check_dataset(name)
     dataset = common.load(options)
+    also = tuple(common.load(options, name) for name in options["also"])
     every_class = list(options[side] or ["each"]) == ["each"]
-    short = Path(dataset.name).name
+    short = dataset.short_name
     classes = dataset.classes if every_class else parse_classes(options[side], dataset.classes, short)
     seeds = _seeds(options["seeds"])
-    grid = Grid(dataset, classes, seeds, settings, options["part"], options["alpha"], side)
+    grid = Grid(dataset, classes, seeds, settings, options["part"], options["alpha"], side, also)
     which = "" if side == "normal" else "-anomalous"
     which += f"-{options['preset']}" if options["preset"] else ""
     folder = options["output"] or Path("reports") / f"benchmark-{short}-{settings.model}{which}"
@@ -135,6 +148,8 @@ def command(**options: Any) -> None:
         close()
         if not quiet:
             auc = number(cell["scores"][settings.rule]["roc_auc"])
+            for label, other in zip(grid.also_labels, also, strict=True):
+                auc += f", on {label} {number(cell['also'][other.name]['scores'][settings.rule]['roc_auc'])}"
             how = f"trained in {cell['seconds']:.0f} s" if new else "kept"
             tell(f"[{len(done)}/{total}] {name}: ROC-AUC {auc} ({how})")
 

@@ -69,7 +69,7 @@ def fetch_(name: str, data_dir: str | None, quiet: bool) -> None:
 
 
 @command.command("export")
-@click.argument("name", metavar="NAME|FOLDER", shell_complete=completion.datasets)
+@click.argument("name", metavar="NAME|FOLDER|FILE.npz", shell_complete=completion.datasets)
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--split", type=common.OneOf(["train", "test"]), default="test", show_default=True, help="Which part."
@@ -81,6 +81,7 @@ def fetch_(name: str, data_dir: str | None, quiet: bool) -> None:
     "--class", "classes", multiple=True, metavar="CLASSES", help="Only these classes, as in 3 or 0,4-6."
 )
 @common.data_dir_option
+@common.preprocess_options("auto", "auto")
 @common.quiet_option
 def export_(
     name: str,
@@ -89,6 +90,8 @@ def export_(
     limit: int | None,
     classes: tuple[str, ...],
     data_dir: str | None,
+    preprocess: str,
+    polarity: str,
     quiet: bool,
 ) -> None:
     """Write images of a data set as FOLDER/CLASS/INDEX.png, INDEX being the place in the part.
@@ -99,8 +102,15 @@ def export_(
     """
     from anomalae.datasets.load import export, load_dataset, parse_classes
 
-    dataset = load_dataset(name, data_dir, progress=downloads(quiet))
-    wanted = parse_classes(classes, dataset.classes, Path(dataset.name).name) if classes else None
+    dataset = load_dataset(
+        name,
+        data_dir,
+        preprocess=preprocess,
+        polarity=polarity,
+        progress=downloads(quiet),
+        warn=console.warn,
+    )
+    wanted = parse_classes(classes, dataset.classes, dataset.short_name) if classes else None
     written = export(dataset.train if split == "train" else dataset.test, folder, limit=limit, classes=wanted)
     if not quiet:
         click.echo(f"{len(written)} images of {name} written to {folder}")

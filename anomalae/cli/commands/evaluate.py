@@ -1,4 +1,4 @@
-"""`anomalae evaluate`: score a labelled test part and say how well the run separates it."""
+"""`anomalae evaluate`: score labelled images and say how well the run separates them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,20 @@ if TYPE_CHECKING:
 @click.option("--score", metavar="RULE", help="Another rule of the run, as in mse. Default: the run's own.")
 @click.option(
     "--dataset",
-    metavar="NAME|FOLDER",
+    metavar="NAME|FOLDER|FILE.npz",
     shell_complete=completion.datasets,
-    help="Other labelled data with the run's classes. Default: the run's own.",
+    help="Other labelled data with the run's normal classes. Default: the run's own.",
+)
+@click.option(
+    "--part",
+    type=common.OneOf(["test", "all"]),
+    default="test",
+    show_default=True,
+    help="Score the test part, or all images of another --dataset; the data that the run was trained on are "
+    "refused then.",
 )
 @common.data_dir_option
+@common.preprocess_options(None, None)
 @common.own_alpha_option
 @click.option(
     "--keep",
@@ -48,7 +57,10 @@ def command(
     runs_dir: Path,
     score: str | None,
     dataset: str | None,
+    part: str,
     data_dir: str | None,
+    preprocess: str | None,
+    polarity: str | None,
     alpha: float | None,
     keep: bool,
     device: str,
@@ -61,46 +73,58 @@ def command(
 
     Anomalies are the positives. A run keeps the numbers of its own data, score and alpha, as evaluation.json and
     scores.csv; those of another --dataset, --score or --alpha are only printed, and written with --output.
+    Classes of another data set are told by their names.
 
     \b
     Example:
       anomalae evaluate
       anomalae evaluate mnist-0-ae --alpha 0.01
       anomalae evaluate mnist-0-ae --score mse --json
+      anomalae evaluate mnist-0-ae --dataset others.npz --part all
     """
     from anomalae import files
     from anomalae.datasets.load import check_dataset, load_dataset
     from anomalae.evaluation.conformal import calibration_warning
-    from anomalae.experiments.run import Run, check_classes
+    from anomalae.experiments.run import Run, check_classes, check_unseen
 
     if keep and (score is not None or dataset is not None):
         raise click.UsageError("--keep is of the run's own data and score: neither --dataset nor --score")
+    if dataset is None and part == "all":
+        raise click.UsageError("--part all needs another --dataset: the run was trained on images of its own")
+    if dataset is None and (preprocess, polarity) != (None, None):
+        raise click.UsageError(
+            "--preprocess and --polarity are of another --dataset: the run's own is as it was"
+        )
     if dataset is not None:
         check_dataset(dataset)
     judged = Run.open(run, runs_dir, device=device, threads=threads)
     judged.detector.check_rule(score)
     data, other = judged.detector.data, None
     if dataset is None:
-        test = judged.dataset(data_dir, downloads(quiet)).test
+        n_scored = len(judged.dataset(data_dir, downloads(quiet)).test)
     else:
         other = load_dataset(
             dataset,
             data_dir,
-            preprocess=data.preprocess,
-            polarity=data.polarity,
+            preprocess=preprocess or data.preprocess,
+            polarity=polarity or data.polarity,
             progress=downloads(quiet),
             warn=console.warn,
         )
         check_classes(other, data.normal)
-        test = other.test
+        if part == "all":
+            check_unseen(other, data.name, data.hashes)
+        n_scored = len(other.test if part == "test" else other.whole)
     own_alpha = judged.kept_alpha or DEFAULT_ALPHA
     alpha = own_alpha if alpha is None else alpha
     warning = calibration_warning(judged.detector.n_calibration, alpha)
     if warning:
         console.warn(warning)
-    with counting("scoring test images", len(test), quiet=quiet) as scored:
-        evaluation = judged.evaluate(alpha, rule=score, dataset=other, on_scored=scored)
-    document = judged.document(evaluation, rule=score, dataset=other)
+    with counting(
+        "scoring test images" if part == "test" else "scoring images", n_scored, quiet=quiet
+    ) as scored:
+        evaluation = judged.evaluate(alpha, rule=score, dataset=other, part=part, on_scored=scored)
+    document = judged.document(evaluation, rule=score, dataset=other, part=part)
     if output is not None:
         files.write_json(output, document)
     if as_json:
@@ -139,9 +163,12 @@ def _table(evaluation: dict[str, Any], detector: Any) -> None:
 
     out = console.out_console()
     normal = listed(evaluation["normal"], ",")
+    images, holder = "test images", "The test part holds"
+    if evaluation.get("part") == "all":
+        images, holder = "images, all there are", "The data hold"
     tables.say(
         f"{evaluation['run']}: {evaluation['dataset']}, normal {normal}, score {evaluation['score']}; "
-        f"{evaluation['n_normal']} normal and {evaluation['n_anomalous']} anomalous test images",
+        f"{evaluation['n_normal']} normal and {evaluation['n_anomalous']} anomalous {images}",
         out,
         style="bold",
     )
@@ -165,7 +192,7 @@ def _table(evaluation: dict[str, Any], detector: Any) -> None:
     ]
     tables.print_pairs(pairs, out)
     if evaluation["roc_auc"] is None:
-        tables.say("The test part holds one kind of image only, so there is no ROC curve.", out)
+        tables.say(f"{holder} one kind of image only, so there is no ROC curve.", out)
     if evaluation["per_class"]:
         tables.say("Each anomalous class against the normal images", out, style="bold")
         rows = [

@@ -45,7 +45,8 @@ def _check(table: Any, path: Path) -> None:
         if key not in table:
             raise BundleError(f"{path}: {key!r} is missing; measure the benchmark again")
     side = table.get("side", "normal")
-    for key in (side, "roc_auc", "n_train", "false_alarm_rates", "false_alarm_band", "detection_rate"):
+    also = ("also",) if table.get("also") else ()
+    for key in (side, "roc_auc", "n_train", "false_alarm_rates", "false_alarm_band", "detection_rate", *also):
         if not all(isinstance(row, dict) and key in row for row in table["rows"]):
             raise BundleError(f"{path}: a row has no {key!r}; measure the benchmark again")
 

@@ -149,6 +149,7 @@ def write_benchmark(report: BenchmarkReport, folder: Path) -> list[Path]:
         "side": side,
         "judged_on": _judged_on(table),
         "others": [rule for rule in table["mean"] if rule != main],
+        "also": table.get("also") or {},
         "worst": min(rows, key=lambda row: row["roc_auc"][main]["mean"] or 0.0),
         "in_band": (inside, len(rates)),
         "hardest_pair": _hardest_pair(report),
