@@ -6,6 +6,7 @@ same machine with the same versions, and prints a line a row.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from anomalae import Detector, load_dataset
 from anomalae.datasets import OneClassSplit
 from anomalae.estimator import AutoencoderDetector, VAEDetector
 from anomalae.evaluation import conformal
+from anomalae.settings import Settings
 
 BEFORE = Path(__file__).parent / "fixtures" / "before"
 ALPHA = 0.1
@@ -35,9 +37,10 @@ def split_of_digits() -> OneClassSplit:
     return load_dataset("digits").one_class(normal=[0], seed=0)
 
 
-def trained(given: dict[str, Any], split: OneClassSplit) -> Detector:
-    """A detector of a row's settings."""
-    detector = Detector(**MACHINE, **given)
+def trained(settings: dict[str, Any], split: OneClassSplit) -> Detector:
+    """A detector of a row's settings as they were filled in: the defaults of today are others."""
+    filled = Settings.from_dict(settings)
+    detector = Detector(**MACHINE, **dataclasses.asdict(filled))
     return detector.fit(split.train.images, split.validation.images, split.calibration.images)
 
 
@@ -133,7 +136,7 @@ def found_for(name: str, row: dict[str, Any], split: OneClassSplit) -> dict[str,
     """The same as a row of `numbers.json`, by today's code."""
     if name.startswith("estimator-"):
         return of_estimator(name, row, split)
-    return of_detector(trained(row["given"], split), split.test.images[:SCORED])
+    return of_detector(trained(row["settings"], split), split.test.images[:SCORED])
 
 
 def main(folder: Path) -> None:
