@@ -35,6 +35,7 @@ PREPROCESSES = ("auto", "mnist", "resize", "none")
 POLARITIES = ("auto", "light", "dark")
 DISTANCES = ("rms", "sum")
 DEFAULT_ALPHA = 0.05
+VIEWS_SEEN = ("settled",)
 
 # Named sets of settings; a setting given beside a preset wins.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -51,6 +52,7 @@ PRESET_LINES = {
 BEFORE: dict[str, Any] = {"views": ("pixels",), "distance": "sum"}
 
 BATCH, LEAST_BATCH = 128, 32  # images a step, of many and of few training images
+ROWS_SCHEDULE = (30, 1200)  # at least so many epochs and steps on a table's rows
 CONV_HIDDEN = (32, 64)  # default of `hidden` where the architecture is conv
 
 
@@ -236,7 +238,7 @@ class Settings:
         "1",
     )
     views: tuple[str, ...] = setting(
-        ("settled",),
+        VIEWS_SEEN,
         f"What the networks of an ensemble see, one a view and scored together: {', '.join(VIEWS.ours())}.",
         Views(),
     )
@@ -304,7 +306,7 @@ class Settings:
         words = f"{'an' if self.model[0] == 'a' else 'a'} {self.model}"
         words += f" of {self.layers} layers" if self.layers else ""
         words += f" with likelihood {self.likelihood}" if self.likelihood else ""
-        return words if self.views == ("pixels",) else f"{words} that sees {', '.join(self.views)}"
+        return words if self.views == VIEWS_SEEN else f"{words} that sees {', '.join(self.views)}"
 
     @property
     def kind(self) -> Kind:
@@ -319,7 +321,7 @@ class Settings:
     @property
     def short(self) -> str:
         """The model in a few words, for tables: `dense ae`, `dense ae of pixels,edges x2 + 5 neighbours`."""
-        views = "" if self.views == ("pixels",) else f" of {','.join(self.views)}"
+        views = "" if self.views == VIEWS_SEEN else f" of {','.join(self.views)}"
         members = "" if self.members == 1 else f" x{self.members}"
         neighbours = f" + {self.neighbours} neighbour{'s' * (self.neighbours > 1)}" if self.neighbours else ""
         return f"{self.architecture} {self.model}{views}{members}{neighbours}"
@@ -366,10 +368,13 @@ class Settings:
     def schedule(self, n: int) -> Schedule:
         """How long a training on n images takes, where epochs and batch size are not asked for.
 
-        128 images a step and 30 epochs (40 of a vae) are what one MNIST class was tuned with, some 1,200 (1,600)
+        128 images a step and 20 epochs (40 of a vae) are what one MNIST class was tuned with, some 800 (1,600)
         steps. Fewer images get smaller batches, down to 32, and as many epochs as make so many steps.
         """
         least, steps = self.kind.schedule
+        return self._schedule(n, least, steps)
+
+    def _schedule(self, n: int, least: int, steps: int) -> Schedule:
         batch = self.batch_size or max(LEAST_BATCH, min(BATCH, n // LEAST_BATCH))
         epochs = self.epochs or max(least, math.ceil(steps / math.ceil(n / batch)))
         return Schedule(epochs, batch)
@@ -377,6 +382,14 @@ class Settings:
     def for_images(self, n: int) -> Settings:
         """These settings with the epochs and the batch size of `schedule(n)`."""
         return dataclasses.replace(self, **dataclasses.asdict(self.schedule(n)))
+
+    def for_rows(self, n: int) -> Settings:
+        """These settings, of a table, with the epochs and the batch size for n rows.
+
+        There is no view to make rows alike: they take at least 30 epochs and 1,200 steps, of a vae 40 and 1,600.
+        """
+        least, steps = (max(pair) for pair in zip(self.kind.schedule, ROWS_SCHEDULE, strict=True))
+        return dataclasses.replace(self, **dataclasses.asdict(self._schedule(n, least, steps)))
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dict, tuples as lists; `from_dict` reads it back."""

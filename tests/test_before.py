@@ -23,9 +23,7 @@ RELATIVE = 1e-5  # of the largest number in a list: other processors round other
 EXPECTED = read("expected")
 # Estimators of images have today's defaults, which are others, and name no view.
 NUMBERS = {
-    name: row
-    for name, row in read("numbers").items()
-    if not name.startswith("estimator-") or "table" in row
+    name: row for name, row in read("numbers").items() if not name.startswith("estimator-") or "table" in row
 }
 
 

@@ -58,7 +58,12 @@ def table_settings(rows: int, features: int, **asked: Any) -> Settings:
             raise ConfigError(f"{name} {value!r}: tables have none; they are for 28x28 images")
     wide = max(NARROWEST, min(WIDEST, 4 * features))
     code = max(1, min(WIDEST_CODE, features // 2, rows // 4))
-    filled: dict[str, Any] = {"hidden": (wide, wide // 2), "latent_dim": code, "passes": 1, "score": "mse"}
+    filled: dict[str, Any] = {
+        "hidden": (wide, wide // 2),
+        "latent_dim": code,
+        "score": "mse",
+        "views": ("pixels",),
+    }
     if asked.get("model") == "vae":
         filled["likelihood"] = "gaussian"
     return Settings.of(**filled | {name: value for name, value in asked.items() if value is not None})
@@ -113,7 +118,7 @@ class TableDetector:
         settings = table_settings(*rows.shape, **self.asked)
         train, validation, calibrating = split_indices(len(rows), settings.seed)
         train = np.sort(np.concatenate([train, validation]))  # nothing here is chosen by a validation loss
-        self.settings = settings.for_images(len(train))
+        self.settings = settings.for_rows(len(train))
         use_threads(self.threads)
         self._standardise_by(rows[train])
         known = self._standardised(rows[train])
