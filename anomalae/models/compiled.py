@@ -1,4 +1,4 @@
-"""What torch does too slowly for many small images, compiled by numba: how far pairs of images differ, each bent a pixel.
+"""What torch does too slowly for many small images, compiled by numba: how far two images differ, each bent a pixel.
 
 Importing this module imports numba (half a second); what it holds is compiled when it is first called, or read from
 numba's cache. So import it where it is used, not above. What it computes is told in `anomalae.detectors.neighbours`,
@@ -7,6 +7,7 @@ and `bent` there is the plain form of it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -131,7 +132,7 @@ def _differ(a: np.ndarray, b: np.ndarray, work: np.ndarray, terms: np.ndarray) -
 
 
 @_compiled
-def _sum(terms: np.ndarray, work: np.ndarray) -> tuple[float, float]:
+def _sum(terms: np.ndarray, work: np.ndarray) -> tuple[np.floating, np.floating]:
     """Return the sum of the terms and that of their squares; rows are added up first."""
     once, squared = work[:WIDTH], work[WIDTH : 2 * WIDTH]
     once[:] = 0
@@ -150,7 +151,7 @@ def _sum(terms: np.ndarray, work: np.ndarray) -> tuple[float, float]:
 
 
 @_compiled
-def _worst(terms: np.ndarray, work: np.ndarray) -> float:
+def _worst(terms: np.ndarray, work: np.ndarray) -> np.floating:
     """Return the largest mean of the terms in a square of PLACE; work: (4, PLANE)."""
     t = terms[FIRST : FIRST + AREA]
     a, b, column = work[0], work[1], work[2]
@@ -261,6 +262,6 @@ def _by_rows(function: Callable[..., None], n: int, *given: Any) -> None:
         return
     edges = [n * part // threads for part in range(threads + 1)]
     with ThreadPoolExecutor(threads) as pool:
-        parts = zip(edges[:-1], edges[1:], strict=True)
+        parts = itertools.pairwise(edges)
         for done in [pool.submit(function, first, last, _planes(), *given) for first, last in parts]:
             done.result()

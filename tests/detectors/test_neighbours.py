@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anomalae import Detector
-from anomalae.detectors.neighbours import BLANK, Neighbours, bent
+from anomalae.detectors.neighbours import DISTANCES, Neighbours, bent, plain_figures, plain_terms
 from anomalae.errors import ConfigError
 from anomalae.models.views import settled
 from tests.conftest import SMALL
@@ -69,7 +69,10 @@ def test_none_of_few_training_images_is_its_own_neighbour(split):
     for n in (2, 5, 19):
         kept = Neighbours.fit(tensor(split.train.images[:n]), 5)
         assert kept.score_training([], ("mse",))["mse"].min() > 0.01
-    assert Neighbours.fit(tensor(split.train.images[:1]), 5).score_training([], ("mse",))["mse"] == BLANK
+    assert (
+        Neighbours.fit(tensor(split.train.images[:1]), 5).score_training([], ("mse",))["mse"]
+        == DISTANCES["sum"]
+    )
 
 
 def test_a_bend_of_a_pixel_costs_little():
@@ -82,7 +85,7 @@ def test_a_bend_of_a_pixel_costs_little():
 
 def test_a_blank_image_has_no_neighbours(near):
     blank = np.zeros((1, 28, 28), np.uint8)
-    assert near.score_members(blank)["smooth"]["neighbours"] == BLANK
+    assert near.score_members(blank)["smooth"]["neighbours"] == DISTANCES["sum"]
     assert near.score(blank) > near.calibration_scores().max()
 
 
