@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -49,6 +49,10 @@ class Member(Protocol):
         """What the member expects of the images, laid over them: (N, 28, 28) in [0, 1]."""
         ...
 
+    def to(self, device: torch.device) -> Self:
+        """Compute on a device from now on; returns self."""
+        ...
+
 
 class NetworkMember:
     """One trained network with what its scores have learned."""
@@ -65,6 +69,11 @@ class NetworkMember:
     def device(self) -> torch.device:
         """Where the network lies."""
         return next(iter(self.network.parameters())).device
+
+    def to(self, device: torch.device) -> Self:
+        """Move the network to a device; returns self."""
+        self.network.to(device)
+        return self
 
     def look(self, images: Tensor) -> Evidence:
         """What the network makes of images, each part found when it is asked for."""

@@ -7,6 +7,7 @@ no training image looks like, it does not rebuild, where an autoencoder may.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -62,7 +63,6 @@ class Neighbours:
         view: View = SETTLED,
         weight: float = 0.5,
         distance: str = "sum",
-        device: torch.device | str = "cpu",
     ) -> None:
         """Take the training images that others are set against.
 
@@ -71,7 +71,6 @@ class Neighbours:
         view: in which images are compared.
         weight: what they count for in an ensemble: as much as all networks together.
         distance: `sum`, `rms` or `worst`. ConfigError for another.
-        device: where images are compared; on the CPU that is compiled.
         """
         self.weight = weight
         if kept.ndim != 3 or kept.shape[1:] != (28, 28) or not len(kept):
@@ -80,24 +79,27 @@ class Neighbours:
             raise ConfigError(f"neighbours: distance {distance!r}: must be one of {', '.join(DISTANCES)}")
         self.kept, self.count = kept, min(count, len(kept))
         self.candidates = min(CANDIDATES * self.count, len(kept))
-        self.view, self.distance, self.device = view, distance, torch.device(device)
-        # Sizes of block that agree on this machine, by the number of threads.
-        self.block_sizes: dict[int, tuple[int, ...]] = {}
-        self._kept = torch.from_numpy(kept).to(self.device)
+        self.view, self.distance = view, distance
+        # Sizes of block that agree on this machine, by the device and the number of threads.
+        self.block_sizes: dict[Any, tuple[int, ...]] = {}
+        self._kept = torch.from_numpy(kept)
         self._blurred = torch.cat([_blurred(_floats(part)) for part in self._kept.split(SEARCHED)])
 
     @classmethod
-    def fit(
-        cls,
-        images: Tensor,
-        count: int,
-        view: View = SETTLED,
-        distance: str = "sum",
-        device: torch.device | str = "cpu",
-    ) -> Neighbours:
+    def fit(cls, images: Tensor, count: int, view: View = SETTLED, distance: str = "sum") -> Neighbours:
         """Keep training images (N, 1, 28, 28) in [0, 1], as they look in a view."""
         parts = [(view.source(part.cpu())[:, 0] * 255).round().byte() for part in images.split(SEARCHED)]
-        return cls(torch.cat(parts).numpy(), count, view, distance=distance, device=device)
+        return cls(torch.cat(parts).numpy(), count, view, distance=distance)
+
+    @property
+    def device(self) -> torch.device:
+        """Where images are compared; on the CPU that is compiled."""
+        return self._kept.device
+
+    def to(self, device: torch.device) -> Self:
+        """Compare images on a device; returns self."""
+        self._kept, self._blurred = self._kept.to(device), self._blurred.to(device)
+        return self
 
     def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         """Return the score, float64 (N,), for each of these rules; beside scores in nats its logarithm."""
@@ -153,8 +155,8 @@ class Neighbours:
     def _sizes(self) -> tuple[int, ...]:
         """Return the sizes of block in which an image is prepared the same, on this machine as it is."""
         # PyTorch divides the work by the number of threads.
-        threads = torch.get_num_threads()
-        if threads not in self.block_sizes:
+        key = (self.device, torch.get_num_threads())
+        if key not in self.block_sizes:
             # Products of a part that is whole, and of the last.
             among = self._blurred.split(AMONG)
             tried = among[:1] + among[1:][-1:]
@@ -164,8 +166,8 @@ class Neighbours:
                 blurred = _blurred(source)
                 return torch.cat([source.flatten(1), *(blurred @ part.T for part in tried)], 1)
 
-            self.block_sizes[threads] = agreeing(prepared, noise(1, 28, 28))
-        return self.block_sizes[threads]
+            self.block_sizes[key] = agreeing(prepared, noise(1, 28, 28))
+        return self.block_sizes[key]
 
     def _likely(self, source: Tensor, own_places: Tensor | None = None) -> Tensor:
         """Return the indices of the images kept that are most like each by the cosine of blurred images.
@@ -218,7 +220,7 @@ class Neighbours:
 
 
 def _by_rule(scores: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
-    scores = scores.double()
+    scores = scores.cpu().double()
     return {
         rule: scores if SCORES[rule].scale == "error" else scores.clamp_min(1e-12).log() for rule in rules
     }
