@@ -61,6 +61,8 @@ class NetworkMember:
         self.name, self.weight = name, weight
         self.settings, self.network = settings, network
         self.view = VIEWS[settings.view]
+        # Whether images are seen by the view's faster form; not by runs from before there was one.
+        self.compiled = False
         self.learned: dict[str, Mapping[str, np.ndarray]] = {}
         # Sizes of block that agree on this machine, by what they were tried with.
         self.block_sizes: dict[Any, tuple[int, ...]] = {}
@@ -77,7 +79,7 @@ class NetworkMember:
 
     def look(self, images: Tensor) -> Evidence:
         """What the network makes of images, each part found when it is asked for."""
-        return Evidence(self.network, self.settings, images.to(self.device), self.view)
+        return Evidence(self.network, self.settings, images.to(self.device), self.view, self.compiled)
 
     def learn(self, images: Tensor, scores: Iterable[Score]) -> None:
         """Let scores learn from training images, up to LEARNED_FROM of them.
@@ -114,7 +116,7 @@ class NetworkMember:
     def _sizes(self, rules: Sequence[str]) -> tuple[int, ...]:
         """Return the sizes of block in which an image has the same scores by these rules, on this machine as it is."""
         # PyTorch divides the work by the number of threads.
-        key = (tuple(rules), self.device, torch.get_num_threads())
+        key = (tuple(rules), self.device, torch.get_num_threads(), self.compiled)
         if key not in self.block_sizes:
             self.block_sizes[key] = agreeing(
                 lambda images: torch.stack(list(self._score(images, rules).values()), 1), noise(1, 28, 28)

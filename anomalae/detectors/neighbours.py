@@ -147,7 +147,7 @@ class Neighbours:
         """Return images in the view, (N, 1, 28, 28), and the indices of those likely near, (N, candidates)."""
         parts = []
         for block, count in blocks(images.cpu(), self._sizes()):
-            source = self.view.source(block.to(self.device))
+            source = self.view.show(block.to(self.device))
             parts.append((source[:count], self._likely(source)[:count]))
         source, likely = (torch.cat(part) for part in zip(*parts, strict=True))
         return source, likely
@@ -162,7 +162,7 @@ class Neighbours:
             tried = among[:1] + among[1:][-1:]
 
             def prepared(images: Tensor) -> Tensor:
-                source = self.view.source(images.to(self.device))
+                source = self.view.show(images.to(self.device))
                 blurred = _blurred(source)
                 return torch.cat([source.flatten(1), *(blurred @ part.T for part in tried)], 1)
 
@@ -203,19 +203,19 @@ class Neighbours:
     def _figures(self, source: Tensor, likely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the sum of each pair's terms, that of their squares, and the worst place's mean: (N, c) each."""
         if self.device.type == "cpu":
-            from anomalae.models import compiled
+            from anomalae.models.compiled import pairs
 
             given = source[:, 0].numpy(), self.kept, likely.numpy()
-            total, squares, worst = compiled.figures(*given, worst=self.distance == "worst")
+            total, squares, worst = pairs.figures(*given, worst=self.distance == "worst")
             return torch.from_numpy(total), torch.from_numpy(squares), torch.from_numpy(worst)
         return plain_figures(source, self._kept, likely)
 
     def _differing(self, source: Tensor, near: Tensor) -> Tensor:
         """Return the terms of pairs, (N, c, 28, 28)."""
         if self.device.type == "cpu":
-            from anomalae.models import compiled
+            from anomalae.models.compiled import pairs
 
-            return torch.from_numpy(compiled.terms(source[:, 0].numpy(), self.kept, near.numpy()))
+            return torch.from_numpy(pairs.terms(source[:, 0].numpy(), self.kept, near.numpy()))
         return plain_terms(source, self._kept, near)
 
 

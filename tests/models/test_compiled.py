@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from anomalae.detectors.neighbours import plain_figures, plain_terms
-from anomalae.models import compiled
+from anomalae.models import compiled as package
+from anomalae.models.compiled import pairs as compiled
+from anomalae.models.views import DESKEWED, NORMALISED, SETTLED
 
 
 @pytest.fixture
@@ -81,21 +83,67 @@ def test_images_that_may_not_be_written_or_lie_apart_are_read(pairs):
 
 def test_without_a_place_for_a_cache_it_is_compiled_each_time(tmp_path):
     """Compiled from a copy beside which nothing can be written, by a user whose home is none."""
-    package = tmp_path / "package"
-    package.mkdir()
-    copy = package / "copied.py"
-    copy.write_bytes(Path(compiled.__file__).read_bytes())
+    copy = tmp_path / "copied.py"
+    copy.write_bytes(Path(package.__file__).read_bytes() + b"@compiled\ndef twice(x):\n    return 2 * x\n")
     # A file where the folder of a cache would be: this stops even a user who may write anywhere.
-    for path in (package / "__pycache__", tmp_path / "home"):
+    for path in (tmp_path / "__pycache__", tmp_path / "home"):
         path.write_text("")
-    code = "import numpy as np, copied; rows = np.ones(896); copied._end(rows); print(rows.sum())"
-    environment = {**os.environ, "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"}
+    code = "import copied; print(copied.twice(21))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "home")}
+    environment.pop("NUMBA_CACHE_DIR", None)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert (done.stdout.strip(), done.returncode) == ("784.0", 0), done.stderr
+    assert (done.stdout.strip(), done.returncode) == ("42", 0), done.stderr
 
 
 def test_numba_is_not_imported_before_it_is_used():
     code = "import sys, anomalae.detectors.detector; print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+VIEWS_IN_FRAMES = [DESKEWED, NORMALISED, SETTLED]
+
+
+@pytest.fixture
+def drawn(digits):
+    """Digits, and what is none: noise, a blank image, ink in a corner, along an edge, everywhere."""
+    odd = torch.zeros(6, 1, 28, 28)
+    odd[0] = torch.from_numpy(np.random.default_rng(0).random((28, 28), dtype=np.float32) ** 4)
+    odd[2, 0, 0, 0], odd[3, 0, 27, 5:], odd[4, 0, :, 27], odd[5] = 1, 0.5, 1, 1
+    return torch.cat([torch.from_numpy(digits.train.images[:60, None]) / 255, odd])
+
+
+@pytest.mark.parametrize("view", VIEWS_IN_FRAMES, ids=lambda view: view.name)
+def test_views_see_what_they_see_in_torch(view, drawn):
+    seen = view.show(drawn)
+    # Of the two the compiled one is nearer to double precision.
+    torch.testing.assert_close(seen, view.source(drawn.double()).float(), rtol=0, atol=5e-6)
+    torch.testing.assert_close(seen, view.see(drawn)[0], rtol=0, atol=1e-5)
+    assert torch.equal(view.see(drawn, compiled=True)[0], seen)
+
+
+@pytest.mark.parametrize("view", VIEWS_IN_FRAMES, ids=lambda view: view.name)
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_view_of_an_image_has_the_same_bits_however_rows_are_shared(view, drawn, threads, number):
+    threads(number)
+    whole = view.show(drawn)
+    assert torch.equal(torch.cat([view.show(one) for one in drawn.split(1)]), whole)
+    order = torch.from_numpy(np.random.default_rng(1).permutation(len(drawn)))
+    assert torch.equal(view.show(drawn[order]), whole[order])
+
+
+@pytest.mark.parametrize("view", VIEWS_IN_FRAMES, ids=lambda view: view.name)
+def test_what_is_not_compiled_for_is_seen_by_torch(view, drawn):
+    torch.testing.assert_close(view.show(drawn.double()), view.source(drawn.double()), rtol=0, atol=0)
+    followed = drawn.clone().requires_grad_()
+    view.show(followed).sum().backward()
+    assert followed.grad is not None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -1.0])
+def test_what_is_no_ink_is_read_nowhere_outside_the_image(value):
+    images = torch.full((3, 1, 28, 28), value)
+    images[1:, 0, 5:20] = 0.5
+    for view in VIEWS_IN_FRAMES:
+        assert view.show(images).shape == images.shape

@@ -1,20 +1,13 @@
-"""What torch does too slowly for many small images, compiled by numba: how far two images differ, each bent a pixel.
+"""How far two images differ, each bent a pixel; and by what numbers those are found that may be near.
 
-Importing this module imports numba (half a second); what it holds is compiled when it is first called, or read from
-numba's cache. So import it where it is used, not above. What it computes is told in `anomalae.detectors.neighbours`,
-and `bent` there is the plain form of it.
+What is computed is told in `anomalae.detectors.neighbours`, where its plain form in torch is, too.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import numba
 import numpy as np
-import torch
+
+from anomalae.models.compiled import compiled, share_rows, suited
 
 SIDE = 28
 # An image or map in a plane of rows of 32 numbers, zeros around it: a shift by a pixel is another place to start at,
@@ -31,17 +24,7 @@ PLANES = 18
 PLACE = 9
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function that holds no lock; its sums keep their order, infinities and NaN stay what they are."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:
-        # Neither beside this file nor in the user's home can a cache be written: it is compiled each time.
-        return numba.njit(**options)(function)
-
-
-@_compiled
+@compiled
 def _lay(image: np.ndarray, plane: np.ndarray) -> None:
     """Copy an image (28, 28) into a plane; the zeros around it are left."""
     for y in range(SIDE):
@@ -50,7 +33,7 @@ def _lay(image: np.ndarray, plane: np.ndarray) -> None:
             row[x] = np.float32(image[y, x])
 
 
-@_compiled
+@compiled
 def _end(rows: np.ndarray) -> None:
     """Set to zero what lies beside an image's rows, (28 x WIDTH,)."""
     for y in range(SIDE):
@@ -58,7 +41,7 @@ def _end(rows: np.ndarray) -> None:
             rows[y * WIDTH + x] = 0
 
 
-@_compiled
+@compiled
 def _map(plane: np.ndarray, maps: np.ndarray, work: np.ndarray) -> None:
     """Write the Sobel maps of an image in a plane, of length 1 together, into planes (2, PLANE); none of a blank one.
 
@@ -92,7 +75,7 @@ def _map(plane: np.ndarray, maps: np.ndarray, work: np.ndarray) -> None:
             down[i] *= scale
 
 
-@_compiled
+@compiled
 def _differ(a: np.ndarray, b: np.ndarray, work: np.ndarray, terms: np.ndarray) -> None:
     """Write where maps a and b, in planes, differ though either may bend into a plane `terms`; nothing is left beside.
 
@@ -131,7 +114,7 @@ def _differ(a: np.ndarray, b: np.ndarray, work: np.ndarray, terms: np.ndarray) -
     _end(terms[FIRST : FIRST + AREA])
 
 
-@_compiled
+@compiled
 def _sum(terms: np.ndarray, work: np.ndarray) -> tuple[np.floating, np.floating]:
     """Return the sum of the terms and that of their squares; rows are added up first."""
     once, squared = work[:WIDTH], work[WIDTH : 2 * WIDTH]
@@ -150,7 +133,7 @@ def _sum(terms: np.ndarray, work: np.ndarray) -> tuple[np.floating, np.floating]
     return total, total_squared
 
 
-@_compiled
+@compiled
 def _worst(terms: np.ndarray, work: np.ndarray) -> np.floating:
     """Return the largest mean of the terms in a square of PLACE; work: (4, PLANE)."""
     t = terms[FIRST : FIRST + AREA]
@@ -182,7 +165,7 @@ def _worst(terms: np.ndarray, work: np.ndarray) -> np.floating:
     return largest / np.float32(PLACE * PLACE)
 
 
-@_compiled
+@compiled
 def _figures(
     first: int, last: int, planes: np.ndarray, images: np.ndarray, kept: np.ndarray, likely: np.ndarray,
     worst: bool, figures: np.ndarray,
@@ -201,7 +184,7 @@ def _figures(
                 figures[2, row, column] = _worst(terms, work)
 
 
-@_compiled
+@compiled
 def _terms(
     first: int, last: int, planes: np.ndarray, images: np.ndarray, kept: np.ndarray, likely: np.ndarray,
     laid: np.ndarray,
@@ -220,6 +203,37 @@ def _terms(
                     laid[row, column, y, x] = terms[FIRST + y * WIDTH + LEFT + x]
 
 
+@compiled
+def _edges(first: int, last: int, planes: np.ndarray, images: np.ndarray, numbers: np.ndarray) -> None:
+    """Write the numbers of rows first to last by which they are searched, (N, 196)."""
+    plane, maps, work, sums = planes[0], planes[1:3], planes[3:5], planes[5]
+    for row in range(first, last):
+        _lay(images[row], plane)
+        _map(plane, maps, work)
+        squares = np.float32(0)
+        for way in range(4):
+            sign = np.float32(1 - 2 * (way % 2))
+            for place in range(7):
+                # The margin of a square of 6 at every 4 pixels.
+                start = FIRST + (4 * place - 1) * WIDTH
+                m = maps[way // 2, start : start + 6 * WIDTH]
+                for x in range(WIDTH):
+                    sums[x] = 0
+                for y in range(6):
+                    for x in range(WIDTH):
+                        sums[x] += max(sign * m[y * WIDTH + x], np.float32(0))
+                for across in range(7):
+                    total = np.float32(0)
+                    for x in range(6):
+                        total += sums[LEFT - 1 + 4 * across + x]
+                    numbers[row, (way * 7 + place) * 7 + across] = total
+                    squares += total * total
+        if squares > 0:
+            scale = np.float32(1) / np.sqrt(squares)
+            for i in range(numbers.shape[1]):
+                numbers[row, i] *= scale
+
+
 def figures(
     images: np.ndarray, kept: np.ndarray, likely: np.ndarray, worst: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -231,20 +245,25 @@ def figures(
     worst: whether the last figure is wanted; zeros where it is not.
     """
     written = np.zeros((3, *likely.shape), np.float32)
-    _by_rows(_figures, len(images), _plain(images), _plain(kept), _plain(likely), worst, written)
+    share_rows(_figures, len(images), _planes, suited(images), suited(kept), suited(likely), worst, written)
     return written[0], written[1], written[2]
 
 
 def terms(images: np.ndarray, kept: np.ndarray, likely: np.ndarray) -> np.ndarray:
     """Return where the images of each pair differ, float32 (N, c, 28, 28), at least 0; arguments as of `figures`."""
     laid = np.zeros((*likely.shape, SIDE, SIDE), np.float32)
-    _by_rows(_terms, len(images), _plain(images), _plain(kept), _plain(likely), laid)
+    share_rows(_terms, len(images), _planes, suited(images), suited(kept), suited(likely), laid)
     return laid
 
 
-def _plain(array: np.ndarray) -> np.ndarray:
-    """Return the array as a function was compiled for it; copied only where it must be."""
-    return np.require(array, requirements=("C", "A", "W"))
+def edge_numbers(images: np.ndarray) -> np.ndarray:
+    """Return how much of an image's edges faces each of four ways in each of 7 x 7 places: of length 1, (N, 196).
+
+    images: float32 (N, 28, 28). Places are squares of 6 x 6 at every 4 pixels; a blank image has zeros.
+    """
+    numbers = np.zeros((len(images), 196), np.float32)
+    share_rows(_edges, len(images), _planes, suited(images), numbers)
+    return numbers
 
 
 def _planes() -> np.ndarray:
@@ -252,16 +271,3 @@ def _planes() -> np.ndarray:
     memory = np.zeros(PLANES * PLANE + 16, np.float32)
     start = -(memory.ctypes.data // 4) % 16
     return memory[start : start + PLANES * PLANE].reshape(PLANES, PLANE)
-
-
-def _by_rows(function: Callable[..., None], n: int, *given: Any) -> None:
-    """Let a function do rows 0 to n, shared among as many threads as torch has; no row hangs on how they are shared."""
-    threads = min(torch.get_num_threads(), n)
-    if threads <= 1:
-        function(0, n, _planes(), *given)
-        return
-    edges = [n * part // threads for part in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        parts = itertools.pairwise(edges)
-        for done in [pool.submit(function, first, last, _planes(), *given) for first, last in parts]:
-            done.result()
