@@ -598,7 +598,7 @@ class Detector:
         return detector
 
     def to(self, device: str | torch.device) -> Detector:
-        """Move the networks to a device.
+        """Move the networks, and the neighbours, to a device.
 
         device: auto, cpu, cuda or mps, with a number as in `cuda:1`, or a `torch.device`.
 
@@ -608,8 +608,8 @@ class Detector:
         device(type='cpu')
         """
         self.device = choose_device(device)
-        for member in self._ensemble.networks if self._fitted else ():
-            member.network.to(self.device)
+        for member in self._ensemble.members if self._fitted else ():
+            member.to(self.device)
         return self
 
     # --- inside -----------------------------------------------------------------------------------------------

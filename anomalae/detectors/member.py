@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -49,6 +49,10 @@ class Member(Protocol):
         """What the member expects of the images, laid over them: (N, 28, 28) in [0, 1]."""
         ...
 
+    def to(self, device: torch.device) -> Self:
+        """Compute on a device from now on; returns self."""
+        ...
+
 
 class NetworkMember:
     """One trained network with what its scores have learned."""
@@ -57,6 +61,8 @@ class NetworkMember:
         self.name, self.weight = name, weight
         self.settings, self.network = settings, network
         self.view = VIEWS[settings.view]
+        # Whether images are seen by the view's faster form; not by runs from before there was one.
+        self.compiled = False
         self.learned: dict[str, Mapping[str, np.ndarray]] = {}
         # Sizes of block that agree on this machine, by what they were tried with.
         self.block_sizes: dict[Any, tuple[int, ...]] = {}
@@ -66,9 +72,14 @@ class NetworkMember:
         """Where the network lies."""
         return next(iter(self.network.parameters())).device
 
+    def to(self, device: torch.device) -> Self:
+        """Move the network to a device; returns self."""
+        self.network.to(device)
+        return self
+
     def look(self, images: Tensor) -> Evidence:
         """What the network makes of images, each part found when it is asked for."""
-        return Evidence(self.network, self.settings, images.to(self.device), self.view)
+        return Evidence(self.network, self.settings, images.to(self.device), self.view, self.compiled)
 
     def learn(self, images: Tensor, scores: Iterable[Score]) -> None:
         """Let scores learn from training images, up to LEARNED_FROM of them.
@@ -105,7 +116,7 @@ class NetworkMember:
     def _sizes(self, rules: Sequence[str]) -> tuple[int, ...]:
         """Return the sizes of block in which an image has the same scores by these rules, on this machine as it is."""
         # PyTorch divides the work by the number of threads.
-        key = (tuple(rules), self.device, torch.get_num_threads())
+        key = (tuple(rules), self.device, torch.get_num_threads(), self.compiled)
         if key not in self.block_sizes:
             self.block_sizes[key] = agreeing(
                 lambda images: torch.stack(list(self._score(images, rules).values()), 1), noise(1, 28, 28)

@@ -7,6 +7,7 @@ no training image looks like, it does not rebuild, where an autoencoder may.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from anomalae.models.views import SETTLED, View, edges
 from anomalae.plugins import SCORES
 
 NAME = "neighbours"
+# How two images' terms are made a distance, and what an image without ink scores by it: about what two digits of
+# different classes are apart.
+DISTANCES = {"sum": 2.0, "rms": 4.0, "worst": 9.0}
 # Times as many as count are compared closely: the ones nearest by the cosine of blurred images.
 CANDIDATES = 4
 # Standard deviation and reach of that blur, in pixels.
@@ -28,21 +32,23 @@ SEARCH_SIGMA, SEARCH_CUT = 1.0, 3
 BEND = 1
 # Side of what moves together, in pixels.
 PATCH = 3
-# Images whose neighbours are searched at once.
-SEARCHED = 1024
-# Pairs of images compared at once: what they need stays in a processor's cache.
-PAIRS = 160
-# The score of an image without ink.
-BLANK = 2.0
+# Side of the square whose mean is the worst place.
+PLACE = 9
+# Images whose neighbours are searched at once, among training images as many at once: so the likeness takes 16 MB.
+SEARCHED, AMONG = 256, 16384
+# Pairs of images compared at once where that is not compiled.
+PAIRS = 4096
 
 
 class Neighbours:
     """Neighbours keep the training images, and score an image by the nearest `count` of them.
 
-    The distance of two images, brought upright and to a common spread (`anomalae.models.views.settled`), is that of
+    The terms of two images, brought upright and to a common spread (`anomalae.models.views.settled`), are those of
     their Sobel maps, each scaled to length 1: for every pixel the least squared distance of the 3 x 3 patch around it
-    to the other image's patches at most one pixel away, summed over the pixels of both images; 0 to about 4. The score
-    is the mean distance of the `count` nearest.
+    to the other image's patches at most one pixel away, of both images. Their distance is by `sum` the sum of the
+    terms, 0 to about 4; by `rms` 784 times their root mean square, in which large terms count for more; by `worst` that
+    times the root of 784 times the largest mean in a square of 9 x 9. The score is the mean distance of the `count`
+    nearest.
 
     This is the image distortion model with local gradients of Keysers, Deselaers, Gollan and Ney, "Deformation models
     for image recognition", IEEE Transactions on Pattern Analysis and Machine Intelligence 29, 2007, made symmetric.
@@ -50,44 +56,66 @@ class Neighbours:
 
     name = NAME
 
-    def __init__(self, kept: np.ndarray, count: int, view: View = SETTLED, weight: float = 0.5) -> None:
+    def __init__(
+        self,
+        kept: np.ndarray,
+        count: int,
+        view: View = SETTLED,
+        weight: float = 0.5,
+        distance: str = "sum",
+    ) -> None:
         """Take the training images that others are set against.
 
         kept: the settled training images, uint8 (n, 28, 28). ConfigError for none.
         count: how many of the nearest are averaged, at least 1; all where there are fewer.
         view: in which images are compared.
         weight: what they count for in an ensemble: as much as all networks together.
+        distance: `sum`, `rms` or `worst`. ConfigError for another.
         """
         self.weight = weight
         if kept.ndim != 3 or kept.shape[1:] != (28, 28) or not len(kept):
             raise ConfigError(f"neighbours: images of shape {kept.shape}: must be (n, 28, 28), n at least 1")
+        if distance not in DISTANCES:
+            raise ConfigError(f"neighbours: distance {distance!r}: must be one of {', '.join(DISTANCES)}")
         self.kept, self.count = kept, min(count, len(kept))
         self.candidates = min(CANDIDATES * self.count, len(kept))
-        self.view = view
-        # Sizes of block that agree on this machine, by the number of threads.
-        self.block_sizes: dict[int, tuple[int, ...]] = {}
-        images = torch.from_numpy(kept)[:, None].float() / 255
-        self._images, self._blurred, self._maps = images, _blurred(images), _maps(images)
+        self.view, self.distance = view, distance
+        # Sizes of block that agree on this machine, by the device and the number of threads.
+        self.block_sizes: dict[Any, tuple[int, ...]] = {}
+        self._kept = torch.from_numpy(kept)
+        self._blurred = torch.cat([_blurred(_floats(part)) for part in self._kept.split(SEARCHED)])
 
     @classmethod
-    def fit(cls, images: Tensor, count: int, view: View = SETTLED) -> Neighbours:
+    def fit(cls, images: Tensor, count: int, view: View = SETTLED, distance: str = "sum") -> Neighbours:
         """Keep training images (N, 1, 28, 28) in [0, 1], as they look in a view."""
-        seen = view.source(images.cpu())[:, 0]
-        return cls((seen * 255).round().byte().numpy(), count, view)
+        parts = [(view.source(part.cpu())[:, 0] * 255).round().byte() for part in images.split(SEARCHED)]
+        return cls(torch.cat(parts).numpy(), count, view, distance=distance)
+
+    @property
+    def device(self) -> torch.device:
+        """Where images are compared; on the CPU that is compiled."""
+        return self._kept.device
+
+    def to(self, device: torch.device) -> Self:
+        """Compare images on a device; returns self."""
+        self._kept, self._blurred = self._kept.to(device), self._blurred.to(device)
+        return self
 
     def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         """Return the score, float64 (N,), for each of these rules; beside scores in nats its logarithm."""
-        return _by_rule(self._compare(images)[0], rules)
+        return _by_rule(self._nearest(*self._seen(images))[0], rules)
 
     def score_training(self, batches: Iterable[Tensor], rules: Sequence[str]) -> dict[str, Tensor]:
-        """Return the scores of the training images kept, each set against the others; of a single one BLANK.
+        """Return the scores of the training images kept, each set against the others; of a single one that of a blank.
 
         An image is no neighbour of its own, so what is kept is compared, and `batches` are not looked at.
         """
         if len(self.kept) == 1:
-            return _by_rule(torch.full((1,), BLANK), rules)
-        places = torch.arange(len(self.kept)).split(SEARCHED)
-        parts = [self._compare_prepared(*self._prepared(self._images[part]), part)[0] for part in places]
+            return _by_rule(torch.full((1,), DISTANCES[self.distance]), rules)
+        parts = []
+        for places in torch.arange(len(self.kept), device=self.device).split(SEARCHED):
+            source = _floats(self._kept[places])
+            parts.append(self._nearest(source, self._likely(source, places))[0])
         return _by_rule(torch.cat(parts), rules)
 
     def terms(self, rule: str, images: Tensor) -> Tensor:
@@ -95,75 +123,131 @@ class Neighbours:
 
         Positive where the image has more ink, blurred, than its neighbours have on average, negative where less.
         """
-        score, where, near = self._compare(images)
-        source = self.view.source(images.cpu())
+        source, likely = self._seen(images)
+        score, near = self._nearest(source, likely)
+        where = self._differing(source, near)
+        if self.distance != "sum":
+            where = where.square()
         blur = blur_matrix(28, SEARCH_SIGMA, SEARCH_CUT).float()
-        more = blur @ (source - self._mean(near)) @ blur.T
-        terms = where * torch.where(more < 0, -1, 1)
+        more = blur @ (source.cpu() - self._mean(near)) @ blur.T
+        terms = where.mean(1, keepdim=True).cpu() * torch.where(more < 0, -1, 1)
         laid = self.view.back(terms.double(), images.cpu().double(), True)
         total = laid.abs().sum((1, 2))
-        return laid * (score.double() / total.where(total > 0, 1))[:, None, None]
+        return laid * (score.cpu().double() / total.where(total > 0, 1))[:, None, None]
 
     def picture(self, images: Tensor) -> Tensor:
         """Return the mean of the nearest training images, laid over the image: (N, 28, 28) in [0, 1]."""
-        return self.view.back(self._mean(self._compare(images)[2]), images.cpu(), False).clamp(0, 1)
+        mean = self._mean(self._nearest(*self._seen(images))[1])
+        return self.view.back(mean, images.cpu(), False).clamp(0, 1)
 
     def _mean(self, near: Tensor) -> Tensor:
-        return self._images[near].mean(1)
+        return _floats(self._kept[near].flatten(0, 1)).unflatten(0, near.shape).mean(1).cpu()
 
-    def _compare(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return scores (N,), their terms (N, 1, 28, 28) in the view, and the indices (N, count) of the neighbours."""
-        parts = [
-            tuple(part[:count] for part in self._prepared(self.view.source(block)))
-            for block, count in blocks(images.cpu(), self._sizes())
-        ]
-        return self._compare_prepared(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images in the view, (N, 1, 28, 28), and the indices of those likely near, (N, candidates)."""
+        parts = []
+        for block, count in blocks(images.cpu(), self._sizes()):
+            source = self.view.show(block.to(self.device))
+            parts.append((source[:count], self._likely(source)[:count]))
+        source, likely = (torch.cat(part) for part in zip(*parts, strict=True))
+        return source, likely
 
     def _sizes(self) -> tuple[int, ...]:
         """Return the sizes of block in which an image is prepared the same, on this machine as it is."""
         # PyTorch divides the work by the number of threads.
-        threads = torch.get_num_threads()
-        if threads not in self.block_sizes:
-            self.block_sizes[threads] = agreeing(
-                lambda images: torch.cat(
-                    [part.flatten(1) for part in self._prepared(self.view.source(images))], 1
-                ),
-                noise(1, 28, 28),
-            )
-        return self.block_sizes[threads]
+        key = (self.device, torch.get_num_threads())
+        if key not in self.block_sizes:
+            # Products of a part that is whole, and of the last.
+            among = self._blurred.split(AMONG)
+            tried = among[:1] + among[1:][-1:]
 
-    def _prepared(self, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return images in the view, their Sobel maps, and how like they are to each of the kept images (N, n)."""
-        return source, _maps(source), _blurred(source) @ self._blurred.T
+            def prepared(images: Tensor) -> Tensor:
+                source = self.view.show(images.to(self.device))
+                blurred = _blurred(source)
+                return torch.cat([source.flatten(1), *(blurred @ part.T for part in tried)], 1)
 
-    def _compare_prepared(
-        self, source: Tensor, maps: Tensor, likeness: Tensor, own_places: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        candidates = self.candidates
-        if own_places is not None:
-            likeness[torch.arange(len(own_places)), own_places] = -torch.inf
-            candidates = min(candidates, len(self.kept) - 1)
-        likely = likeness.topk(candidates, 1).indices
-        parts = zip(*(p.split(max(1, PAIRS // candidates)) for p in (maps, likely)), strict=True)
-        nearest = [self._nearest(part, index) for part, index in parts]
-        score, where, near = (torch.cat(part) for part in zip(*nearest, strict=True))
+            self.block_sizes[key] = agreeing(prepared, noise(1, 28, 28))
+        return self.block_sizes[key]
+
+    def _likely(self, source: Tensor, own_places: Tensor | None = None) -> Tensor:
+        """Return the indices of the images kept that are most like each by the cosine of blurred images.
+
+        source: images in the view, (N, 1, 28, 28).
+        own_places: the index of each among those kept, which is not its own neighbour; None where it is not kept.
+        """
+        blurred, best, places = _blurred(source), [], []
+        rows = torch.arange(len(source), device=self.device)
+        candidates = self.candidates if own_places is None else min(self.candidates, len(self.kept) - 1)
+        for start, part in zip(range(0, len(self.kept), AMONG), self._blurred.split(AMONG), strict=True):
+            likeness = blurred @ part.T
+            if own_places is not None:
+                here = (own_places >= start) & (own_places < start + len(part))
+                likeness[rows[here], own_places[here] - start] = -torch.inf
+            most = likeness.topk(min(candidates, len(part)), 1)
+            best.append(most.values)
+            places.append(most.indices + start)
+        return torch.cat(places, 1).gather(1, torch.cat(best, 1).topk(candidates, 1).indices)
+
+    def _nearest(self, source: Tensor, likely: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores (N,), and the indices (N, count) of the neighbours, nearest first."""
+        total, squares, worst = self._figures(source, likely)
+        distance = total
+        if self.distance != "sum":
+            distance = 28 * squares.sqrt()
+        if self.distance == "worst":
+            distance = distance * (784 * worst).sqrt()
+        nearest, order = distance.topk(min(self.count, likely.shape[1]), 1, largest=False)
         blank = source.flatten(1).amax(1) <= 0
-        return score.where(~blank, BLANK), where, near
+        return nearest.mean(1).where(~blank, DISTANCES[self.distance]), likely.gather(1, order)
 
-    def _nearest(self, maps: Tensor, likely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        n, candidates = likely.shape
-        pairs = maps[:, None].expand(-1, candidates, -1, -1, -1).flatten(0, 1)
-        where = bent(pairs, self._maps[likely.flatten()]).unflatten(0, (n, candidates))
-        distance, order = where.sum((2, 3)).topk(min(self.count, candidates), 1, largest=False)
-        rows = torch.arange(n)[:, None]
-        return distance.mean(1), where[rows, order].mean(1, keepdim=True), likely[rows, order]
+    def _figures(self, source: Tensor, likely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the sum of each pair's terms, that of their squares, and the worst place's mean: (N, c) each."""
+        if self.device.type == "cpu":
+            from anomalae.models.compiled import pairs
+
+            given = source[:, 0].numpy(), self.kept, likely.numpy()
+            total, squares, worst = pairs.figures(*given, worst=self.distance == "worst")
+            return torch.from_numpy(total), torch.from_numpy(squares), torch.from_numpy(worst)
+        return plain_figures(source, self._kept, likely)
+
+    def _differing(self, source: Tensor, near: Tensor) -> Tensor:
+        """Return the terms of pairs, (N, c, 28, 28)."""
+        if self.device.type == "cpu":
+            from anomalae.models.compiled import pairs
+
+            return torch.from_numpy(pairs.terms(source[:, 0].numpy(), self.kept, near.numpy()))
+        return plain_terms(source, self._kept, near)
 
 
 def _by_rule(scores: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
-    scores = scores.double()
+    scores = scores.cpu().double()
     return {
         rule: scores if SCORES[rule].scale == "error" else scores.clamp_min(1e-12).log() for rule in rules
     }
+
+
+def plain_figures(source: Tensor, kept: Tensor, likely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return of each pair's terms the sum, the sum of squares and the largest mean in a square of 9 x 9: (N, c) each.
+
+    source: images in the view, (N, 1, 28, 28).
+    kept: those they are set against, uint8 (n, 28, 28).
+    likely: the indices of those that each is compared with, (N, c).
+    """
+    rows = max(1, PAIRS // likely.shape[1])
+    parts = []
+    for some, indices in zip(source.split(rows), likely.split(rows), strict=True):
+        terms = plain_terms(some, kept, indices)
+        places = F.avg_pool2d(terms, PLACE, 1).amax((2, 3))
+        parts.append((terms.sum((2, 3)), terms.square().sum((2, 3)), places))
+    total, squares, worst = (torch.cat(part) for part in zip(*parts, strict=True))
+    return total, squares, worst
+
+
+def plain_terms(source: Tensor, kept: Tensor, likely: Tensor) -> Tensor:
+    """Return where pairs of images differ, (N, c, 28, 28); arguments as of `plain_figures`."""
+    ours = _maps(source)[:, None].expand(-1, likely.shape[1], -1, -1, -1)
+    theirs = _maps(_floats(kept[likely.flatten()]))
+    return bent(ours.flatten(0, 1), theirs).unflatten(0, likely.shape)
 
 
 def bent(a: Tensor, b: Tensor) -> Tensor:
@@ -189,6 +273,11 @@ def bent(a: Tensor, b: Tensor) -> Tensor:
             top, left = margin - down, margin - across
             back = torch.minimum(back, distances[:, top : top + a.shape[-2], left : left + a.shape[-1]])
     return forth + back
+
+
+def _floats(images: Tensor) -> Tensor:
+    """Return uint8 images (N, 28, 28) as float32 (N, 1, 28, 28) in [0, 1]."""
+    return images[:, None].float() / 255
 
 
 def _blurred(images: Tensor) -> Tensor:

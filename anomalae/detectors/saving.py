@@ -51,13 +51,16 @@ def assemble(
 ) -> Ensemble:
     """The ensemble of trained networks, and of neighbours where there are some.
 
-    Networks weigh alike; neighbours as much as all networks together.
+    Networks weigh alike; neighbours as much as all networks together, and compare images where the networks are.
     """
     share = 0.5 if neighbours is not None else 1.0
     weight = share / len(trained)
     named = zip(network_names(settings), networks(settings), trained, strict=True)
     members: list[Member] = [NetworkMember(name, weight, own, network) for name, own, network in named]
-    return Ensemble([*members, *([neighbours] if neighbours is not None else [])])
+    ensemble = Ensemble(members)
+    if neighbours is not None:
+        ensemble.members.append(neighbours.to(ensemble.first.device))
+    return ensemble
 
 
 def write(folder: Path, fitted: Fitted) -> None:

@@ -122,6 +122,7 @@ class Evidence:
     settings: of this network.
     images: float32 (N, 1, 28, 28) in [0, 1], on the network's device.
     view: what it sees; that of the settings where none is given.
+    compiled: whether it sees by the view's faster form, whose last bits are others.
 
     >>> from anomalae import Settings
     >>> from anomalae.models import build
@@ -132,9 +133,14 @@ class Evidence:
     """
 
     def __init__(
-        self, network: Any, settings: NetworkSettings, images: Tensor, view: View | None = None
+        self,
+        network: Any,
+        settings: NetworkSettings,
+        images: Tensor,
+        view: View | None = None,
+        compiled: bool = False,
     ) -> None:
-        self.images, self.settings = images, settings
+        self.images, self.settings, self._compiled = images, settings, compiled
         self.view = view or VIEWS[settings.view]
         self._network = network
 
@@ -152,7 +158,7 @@ class Evidence:
 
     @cached_property
     def _seen(self) -> tuple[Tensor, Tensor]:
-        return self.view.see(self.images)
+        return self.view.see(self.images, self._compiled)
 
     @property
     def source(self) -> Tensor:
