@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anomalae.arithmetic import PLAIN, computing, in_own_arithmetic
 from anomalae.detectors.batches import agreeing, blocks, noise
 from anomalae.errors import ConfigError
 from anomalae.models.blur import blur_matrix
@@ -49,16 +50,25 @@ class Neighbours:
     """
 
     name = NAME
+    device = torch.device("cpu")
 
-    def __init__(self, kept: np.ndarray, count: int, view: View = SETTLED, weight: float = 0.5) -> None:
+    def __init__(
+        self,
+        kept: np.ndarray,
+        count: int,
+        view: View = SETTLED,
+        weight: float = 0.5,
+        arithmetic: str = PLAIN,
+    ) -> None:
         """Take the training images that others are set against.
 
         kept: the settled training images, uint8 (n, 28, 28). ConfigError for none.
         count: how many of the nearest are averaged, at least 1; all where there are fewer.
         view: in which images are compared.
         weight: what they count for in an ensemble: as much as all networks together.
+        arithmetic: of float32 products, by which they are searched for.
         """
-        self.weight = weight
+        self.weight, self.arithmetic = weight, arithmetic
         if kept.ndim != 3 or kept.shape[1:] != (28, 28) or not len(kept):
             raise ConfigError(f"neighbours: images of shape {kept.shape}: must be (n, 28, 28), n at least 1")
         self.kept, self.count = kept, min(count, len(kept))
@@ -67,18 +77,22 @@ class Neighbours:
         # Sizes of block that agree on this machine, by the number of threads.
         self.block_sizes: dict[int, tuple[int, ...]] = {}
         images = torch.from_numpy(kept)[:, None].float() / 255
-        self._images, self._blurred, self._maps = images, _blurred(images), _maps(images)
+        with computing(arithmetic):
+            self._images, self._blurred, self._maps = images, _blurred(images), _maps(images)
 
     @classmethod
-    def fit(cls, images: Tensor, count: int, view: View = SETTLED) -> Neighbours:
+    def fit(cls, images: Tensor, count: int, view: View = SETTLED, *, arithmetic: str = PLAIN) -> Neighbours:
         """Keep training images (N, 1, 28, 28) in [0, 1], as they look in a view."""
-        seen = view.source(images.cpu())[:, 0]
-        return cls((seen * 255).round().byte().numpy(), count, view)
+        with computing(arithmetic):
+            seen = view.source(images.cpu())[:, 0]
+        return cls((seen * 255).round().byte().numpy(), count, view, arithmetic=arithmetic)
 
+    @in_own_arithmetic
     def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         """Return the score, float64 (N,), for each of these rules; beside scores in nats its logarithm."""
         return _by_rule(self._compare(images)[0], rules)
 
+    @in_own_arithmetic
     def score_training(self, batches: Iterable[Tensor], rules: Sequence[str]) -> dict[str, Tensor]:
         """Return the scores of the training images kept, each set against the others; of a single one BLANK.
 
@@ -90,6 +104,7 @@ class Neighbours:
         parts = [self._compare_prepared(*self._prepared(self._images[part]), part)[0] for part in places]
         return _by_rule(torch.cat(parts), rules)
 
+    @in_own_arithmetic
     def terms(self, rule: str, images: Tensor) -> Tensor:
         """Return the score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score.
 
@@ -104,6 +119,7 @@ class Neighbours:
         total = laid.abs().sum((1, 2))
         return laid * (score.double() / total.where(total > 0, 1))[:, None, None]
 
+    @in_own_arithmetic
     def picture(self, images: Tensor) -> Tensor:
         """Return the mean of the nearest training images, laid over the image: (N, 28, 28) in [0, 1]."""
         return self.view.back(self._mean(self._compare(images)[2]), images.cpu(), False).clamp(0, 1)
