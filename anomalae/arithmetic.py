@@ -112,7 +112,7 @@ def available(arithmetic: str) -> str:
 @functools.cache
 def onednn_is_float32() -> bool:
     """Tell whether oneDNN multiplies here, and in float32: found out once a process, by products that are known."""
-    if not torch.backends.mkldnn.is_available():
+    if not _MKLDNN.is_available():
         return False
     draws = np.random.default_rng(0)
     differs = False
@@ -140,7 +140,8 @@ def _error(product: torch.Tensor, exact: torch.Tensor) -> float:
 # --- PyTorch's setting ------------------------------------------------------------------------------------------
 
 # PyTorch has a setting of oneDNN's own since 2.9. Before, one for all: CUDA's too.
-_OF_ONEDNN_ALONE = hasattr(torch.backends.mkldnn, "matmul")
+_MKLDNN: Any = torch.backends.mkldnn
+_OF_ONEDNN_ALONE = hasattr(_MKLDNN, "matmul")
 _VALUES = {PLAIN: ("ieee", "none"), ONEDNN: ("bf16",)} if _OF_ONEDNN_ALONE else {
     PLAIN: ("highest",),
     ONEDNN: ("medium",),
@@ -150,14 +151,14 @@ _VALUES = {PLAIN: ("ieee", "none"), ONEDNN: ("bf16",)} if _OF_ONEDNN_ALONE else 
 def _setting() -> str:
     if not _OF_ONEDNN_ALONE:
         return torch.get_float32_matmul_precision()
-    setting, inherited = torch.backends.mkldnn.matmul.fp32_precision, torch.backends.mkldnn.fp32_precision
+    setting, inherited = _MKLDNN.matmul.fp32_precision, _MKLDNN.fp32_precision
     # What it has from a more general setting would otherwise no longer follow that one.
     return "none" if setting == inherited else str(setting)
 
 
 def _set(value: str) -> None:
     if _OF_ONEDNN_ALONE:
-        torch.backends.mkldnn.matmul.fp32_precision = value
+        _MKLDNN.matmul.fp32_precision = value
     else:
         torch.set_float32_matmul_precision(value)
 

@@ -6,12 +6,13 @@ import contextlib
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from anomalae.errors import ConfigError
 
@@ -102,7 +103,7 @@ def limited(threads: int | None) -> Iterator[None]:
     threads: at least 1; None leaves all as it is.
 
     The numbers of before are put back after it. PyTorch's, OpenMP's and numba's are the calling thread's own. That of
-    OpenBLAS is the process's: of blocks in several threads the one decides that was there first.
+    BLAS may be the process's: of blocks in several threads the one decides that was entered last.
 
     Raises ConfigError for a number below 1.
 
@@ -116,17 +117,23 @@ def limited(threads: int | None) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_controller(frozenset(_BRINGING & sys.modules.keys())).limit(limits=number))
         if "torch" in sys.modules:
             import torch
 
+            # Put back last: whoever else sets OpenMP's number sets PyTorch's.
             stack.callback(torch.set_num_threads, torch.get_num_threads())
-            torch.set_num_threads(number)
-        if "numba" in sys.modules:
+        # Its threads are not started for this: that would set OpenMP's number.
+        if getattr(sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", False):
             import numba
 
             stack.callback(numba.set_num_threads, numba.get_num_threads())
-            numba.set_num_threads(min(number, numba.config.NUMBA_NUM_THREADS))
+            most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+            numba.set_num_threads(min(number, most))
+        libraries = _controller(frozenset(_BRINGING & sys.modules.keys()))
+        stack.enter_context(libraries.select(user_api="openmp").limit(limits=number))
+        stack.enter_context(_BLAS.limited(libraries.select(user_api="blas").lib_controllers, number))
+        if "torch" in sys.modules:
+            torch.set_num_threads(number)
         yield
 
 
@@ -145,3 +152,46 @@ def in_own_threads(method: Callable[Concatenate[C, P], R]) -> Callable[Concatena
 def _controller(loaded: frozenset[str]) -> ThreadpoolController:
     """The libraries that are there, looked for again when another of the packages is loaded that bring some."""
     return ThreadpoolController()
+
+
+class _Blas:
+    """The threads of BLAS, which are one number for a process: blocks of several threads begin and end in any order."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: list[tuple[object, int]] = []
+        self._before: dict[str, int] = {}
+
+    @contextmanager
+    def limited(self, libraries: list[Any], threads: int) -> Iterator[None]:
+        """Let these libraries use so many threads; what they used before the first of all blocks follows the last."""
+        block = object()
+        with self._lock:
+            self._before |= {
+                library.filepath: library.num_threads
+                for library in libraries
+                if library.filepath not in self._before
+            }
+            self._asked.append((block, threads))
+            _set(dict.fromkeys(libraries, threads))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked = [(other, number) for other, number in self._asked if other is not block]
+                latest = self._asked[-1][1] if self._asked else None
+                _set({one: self._before[one.filepath] if latest is None else latest for one in libraries})
+                if latest is None:
+                    self._before = {}
+
+
+def _set(threads: dict[Any, int]) -> None:
+    for library, number in threads.items():
+        library.set_num_threads(number)
+    # It remembers who has set it last, and would not let another thread put it back.
+    forget = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if forget is not None:
+        forget(force=True)
+
+
+_BLAS = _Blas()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from anomalae import Detector, load_dataset
+from anomalae.arithmetic import computing
 from anomalae.datasets import OneClassSplit
 from anomalae.estimator import AutoencoderDetector, VAEDetector
 from anomalae.evaluation import conformal
@@ -36,9 +37,10 @@ def split_of_digits() -> OneClassSplit:
 
 
 def trained(given: dict[str, Any], split: OneClassSplit) -> Detector:
-    """A detector of a row's settings."""
+    """A detector of a row's settings, trained by the arithmetic of then."""
     detector = Detector(**MACHINE, **given)
-    return detector.fit(split.train.images, split.validation.images, split.calibration.images)
+    with computing("plain"):
+        return detector.fit(split.train.images, split.validation.images, split.calibration.images)
 
 
 def of_detector(detector: Detector, images: np.ndarray) -> dict[str, Any]:
@@ -88,7 +90,8 @@ def of_estimator(name: str, row: dict[str, Any], split: OneClassSplit) -> dict[s
     on_table = "table" in row
     fitted_on = np.array(row["table"]) if on_table else split.train.images
     rows = np.array(row["rows"]) if on_table else split.test.images[:SCORED]
-    estimator = kind(**row["given"], **MACHINE).fit(fitted_on)
+    with computing("plain"):
+        estimator = kind(**row["given"], **MACHINE).fit(fitted_on)
     return {
         "path": estimator.path_,
         "loss": [line.loss for line in estimator.history_],

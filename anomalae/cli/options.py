@@ -172,8 +172,8 @@ def machine_options(function: F) -> F:
         "--threads",
         type=click.IntRange(1),
         callback=_use_threads,
-        help="CPU threads of all that computes. Default: 1 for dense networks alone, which more make no faster; else as "
-        "many as PyTorch chooses.",
+        help="CPU threads of all that computes. Default: 1 for dense networks without neighbours (more made none "
+        "faster), else as many as PyTorch chooses.",
     )(function)
     return click.option(
         "--device", type=OneOf(DEVICES), default="auto", show_default=True, help="Where to compute."

@@ -194,7 +194,7 @@ def _show(description: dict[str, Any], as_json: bool) -> None:
 
 
 def _by(environment: dict[str, Any]) -> str:
-    arithmetic = environment["arithmetic"]
+    arithmetic = environment.get("arithmetic", "plain")
     return "" if arithmetic == "plain" else f", arithmetic {arithmetic}"
 
 
