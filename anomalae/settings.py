@@ -252,8 +252,7 @@ class Settings:
     )
     distance: str = setting(
         "rms",
-        "How far two images are apart that are compared as neighbours: the root mean square of what their pixels differ "
-        "by, or its sum.",
+        "How neighbours are set against an image: by the root mean square of what pixels differ by, or its sum.",
         Choice(lambda: DISTANCES),
     )
     seed: int = setting(0, "Of the initial weights, the order of images and the noise.", Whole(0, 2**63 - 1))

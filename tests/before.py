@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from anomalae import Detector, load_dataset
+from anomalae.arithmetic import computing
 from anomalae.datasets import OneClassSplit
 from anomalae.estimator import AutoencoderDetector, VAEDetector
 from anomalae.evaluation import conformal
@@ -38,10 +39,11 @@ def split_of_digits() -> OneClassSplit:
 
 
 def trained(settings: dict[str, Any], split: OneClassSplit) -> Detector:
-    """A detector of a row's settings as they were filled in: the defaults of today are others."""
+    """A detector of a row's settings as they were filled in, trained by the arithmetic of then."""
     filled = Settings.from_dict(settings)
     detector = Detector(**MACHINE, **dataclasses.asdict(filled))
-    return detector.fit(split.train.images, split.validation.images, split.calibration.images)
+    with computing("plain"):
+        return detector.fit(split.train.images, split.validation.images, split.calibration.images)
 
 
 def of_detector(detector: Detector, images: np.ndarray) -> dict[str, Any]:
@@ -91,7 +93,8 @@ def of_estimator(name: str, row: dict[str, Any], split: OneClassSplit) -> dict[s
     on_table = "table" in row
     fitted_on = np.array(row["table"]) if on_table else split.train.images
     rows = np.array(row["rows"]) if on_table else split.test.images[:SCORED]
-    estimator = kind(**row["given"], **MACHINE).fit(fitted_on)
+    with computing("plain"):
+        estimator = kind(**row["given"], **MACHINE).fit(fitted_on)
     return {
         "path": estimator.path_,
         "loss": [line.loss for line in estimator.history_],

@@ -7,6 +7,7 @@ no training image looks like, it does not rebuild, where an autoencoder may.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anomalae.arithmetic import PLAIN, computing, in_own_arithmetic
 from anomalae.detectors.batches import agreeing, blocks, noise
 from anomalae.errors import ConfigError
 from anomalae.models.blur import blur_matrix
@@ -21,11 +23,27 @@ from anomalae.models.views import SETTLED, View, edges
 from anomalae.plugins import SCORES
 
 NAME = "neighbours"
-# How two images' terms are made a distance, and what an image without ink scores by it: about what two digits of
-# different classes are apart.
-DISTANCES = {"sum": 2.0, "rms": 4.0, "worst": 9.0}
-# Times as many as count are compared closely: the ones nearest by the cosine of blurred images.
-CANDIDATES = 4
+
+
+@dataclass(frozen=True)
+class Distance:
+    """One way to make a distance of what two images' pixels differ by.
+
+    blank: what an image without ink scores by it: about what two digits of different classes are apart.
+    candidates: times as many as count are compared closely: the ones nearest by the cosine of blurred images.
+    weight: what neighbours count for in an ensemble with networks.
+    """
+
+    blank: float
+    candidates: int
+    weight: float
+
+
+DISTANCES = {
+    "sum": Distance(2.0, 4, 1 / 2),
+    "rms": Distance(4.0, 3, 2 / 3),
+    "worst": Distance(9.0, 4, 1 / 2),
+}
 # Standard deviation and reach of that blur, in pixels.
 SEARCH_SIGMA, SEARCH_CUT = 1.0, 3
 # How far a neighbour's edges may move each way, in pixels.
@@ -61,35 +79,44 @@ class Neighbours:
         kept: np.ndarray,
         count: int,
         view: View = SETTLED,
-        weight: float = 0.5,
         distance: str = "sum",
+        arithmetic: str = PLAIN,
     ) -> None:
         """Take the training images that others are set against.
 
         kept: the settled training images, uint8 (n, 28, 28). ConfigError for none.
         count: how many of the nearest are averaged, at least 1; all where there are fewer.
         view: in which images are compared.
-        weight: what they count for in an ensemble: as much as all networks together.
         distance: `sum`, `rms` or `worst`. ConfigError for another.
+        arithmetic: of float32 products, by which they are searched for.
         """
-        self.weight = weight
+        self.arithmetic = arithmetic
         if kept.ndim != 3 or kept.shape[1:] != (28, 28) or not len(kept):
             raise ConfigError(f"neighbours: images of shape {kept.shape}: must be (n, 28, 28), n at least 1")
         if distance not in DISTANCES:
             raise ConfigError(f"neighbours: distance {distance!r}: must be one of {', '.join(DISTANCES)}")
         self.kept, self.count = kept, min(count, len(kept))
-        self.candidates = min(CANDIDATES * self.count, len(kept))
+        self.weight = DISTANCES[distance].weight
+        self.candidates = min(DISTANCES[distance].candidates * self.count, len(kept))
         self.view, self.distance = view, distance
         # Sizes of block that agree on this machine, by the device and the number of threads.
         self.block_sizes: dict[Any, tuple[int, ...]] = {}
         self._kept = torch.from_numpy(kept)
-        self._blurred = torch.cat([_blurred(_floats(part)) for part in self._kept.split(SEARCHED)])
+        with computing(arithmetic):
+            self._blurred = torch.cat([_blurred(_floats(part)) for part in self._kept.split(SEARCHED)])
 
     @classmethod
-    def fit(cls, images: Tensor, count: int, view: View = SETTLED, distance: str = "sum") -> Neighbours:
+    def fit(
+        cls,
+        images: Tensor,
+        count: int,
+        view: View = SETTLED,
+        distance: str = "sum",
+        arithmetic: str = PLAIN,
+    ) -> Neighbours:
         """Keep training images (N, 1, 28, 28) in [0, 1], as they look in a view."""
         parts = [(view.source(part.cpu())[:, 0] * 255).round().byte() for part in images.split(SEARCHED)]
-        return cls(torch.cat(parts).numpy(), count, view, distance=distance)
+        return cls(torch.cat(parts).numpy(), count, view, distance, arithmetic)
 
     @property
     def device(self) -> torch.device:
@@ -101,23 +128,26 @@ class Neighbours:
         self._kept, self._blurred = self._kept.to(device), self._blurred.to(device)
         return self
 
+    @in_own_arithmetic
     def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         """Return the score, float64 (N,), for each of these rules; beside scores in nats its logarithm."""
         return _by_rule(self._nearest(*self._seen(images))[0], rules)
 
+    @in_own_arithmetic
     def score_training(self, batches: Iterable[Tensor], rules: Sequence[str]) -> dict[str, Tensor]:
         """Return the scores of the training images kept, each set against the others; of a single one that of a blank.
 
         An image is no neighbour of its own, so what is kept is compared, and `batches` are not looked at.
         """
         if len(self.kept) == 1:
-            return _by_rule(torch.full((1,), DISTANCES[self.distance]), rules)
+            return _by_rule(torch.full((1,), DISTANCES[self.distance].blank), rules)
         parts = []
         for places in torch.arange(len(self.kept), device=self.device).split(SEARCHED):
             source = _floats(self._kept[places])
             parts.append(self._nearest(source, self._likely(source, places))[0])
         return _by_rule(torch.cat(parts), rules)
 
+    @in_own_arithmetic
     def terms(self, rule: str, images: Tensor) -> Tensor:
         """Return the score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score.
 
@@ -135,6 +165,7 @@ class Neighbours:
         total = laid.abs().sum((1, 2))
         return laid * (score.cpu().double() / total.where(total > 0, 1))[:, None, None]
 
+    @in_own_arithmetic
     def picture(self, images: Tensor) -> Tensor:
         """Return the mean of the nearest training images, laid over the image: (N, 28, 28) in [0, 1]."""
         mean = self._mean(self._nearest(*self._seen(images))[1])
@@ -147,7 +178,7 @@ class Neighbours:
         """Return images in the view, (N, 1, 28, 28), and the indices of those likely near, (N, candidates)."""
         parts = []
         for block, count in blocks(images.cpu(), self._sizes()):
-            source = self.view.show(block.to(self.device))
+            source = self.view.source(block.to(self.device))
             parts.append((source[:count], self._likely(source)[:count]))
         source, likely = (torch.cat(part) for part in zip(*parts, strict=True))
         return source, likely
@@ -162,7 +193,7 @@ class Neighbours:
             tried = among[:1] + among[1:][-1:]
 
             def prepared(images: Tensor) -> Tensor:
-                source = self.view.show(images.to(self.device))
+                source = self.view.source(images.to(self.device))
                 blurred = _blurred(source)
                 return torch.cat([source.flatten(1), *(blurred @ part.T for part in tried)], 1)
 
@@ -198,7 +229,7 @@ class Neighbours:
             distance = distance * (784 * worst).sqrt()
         nearest, order = distance.topk(min(self.count, likely.shape[1]), 1, largest=False)
         blank = source.flatten(1).amax(1) <= 0
-        return nearest.mean(1).where(~blank, DISTANCES[self.distance]), likely.gather(1, order)
+        return nearest.mean(1).where(~blank, DISTANCES[self.distance].blank), likely.gather(1, order)
 
     def _figures(self, source: Tensor, likely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the sum of each pair's terms, that of their squares, and the worst place's mean: (N, c) each."""

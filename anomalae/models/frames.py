@@ -75,7 +75,7 @@ def _shear(slope: Tensor) -> Tensor:
     return torch.stack([torch.stack([ones, slope], 1), torch.stack([zeros, ones], 1)], 1)
 
 
-def compiled(
+def read(
     frame: Callable[[Tensor], tuple[Tensor, Tensor]],
     spread: tuple[float, float] | None,
     dense: bool,

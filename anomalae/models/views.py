@@ -21,7 +21,7 @@ from anomalae.models.frames import (
     SPREAD,
     alike,
     alike_dense,
-    compiled,
+    read,
     resample,
     upright,
 )
@@ -53,7 +53,6 @@ class View:
     back: called with (maps, images, terms), lays something of the target's kind over the images: signed terms of a
         score, which keep their absolute sum, or rebuilt maps, which keep their values: (N, channels, 28, 28) ->
         (N, 28, 28). Where none is named the maps lie there already; several are added up.
-    compiled: does what `source` does, to 1e-5, but faster; None where there is no such form.
 
     Raises ConfigError where the number of channels is none, or does not fit what is seen.
 
@@ -68,22 +67,20 @@ class View:
     target: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
     channels: int = 1
     back: Callable[[Tensor, Tensor, bool], Tensor] = field(default=as_it_lies, repr=False)
-    compiled: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.channels < 1 or (self.target is None and self.channels != 1):
             raise ConfigError(f"channels {self.channels}: must be 1, or more where there is a target")
 
-    def see(self, images: Tensor, compiled: bool = False) -> tuple[Tensor, Tensor]:
+    def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the network is shown and what it should make of it; made once where both are the same.
 
         images: (N, 1, 28, 28) in [0, 1].
-        compiled: whether by the faster form where there is one; its last bits are others.
 
         Raises PartError for a view of one's own that fails, or makes something of another shape.
         """
         try:
-            source = self.show(images) if compiled else self.source(images)
+            source = self.source(images)
             target = source if self.target is None else self.target(images)
             self._check(source, images, 1)
             self._check(target, images, self.channels)
@@ -92,10 +89,6 @@ class View:
                 raise
             raise VIEWS.failure(self.name, error) from error
         return source, target
-
-    def show(self, images: Tensor) -> Tensor:
-        """Return what `source` makes of images, by the faster form where there is one."""
-        return (self.compiled or self.source)(images)
 
     @staticmethod
     def _check(seen: Tensor, images: Tensor, channels: int) -> None:
@@ -120,7 +113,7 @@ def deskewed(images: Tensor) -> Tensor:
     The shear is `covariance of x and y / variance of y` of the ink, the slope by which the writing leans; a blank
     image stays blank. LeCun et al., "Gradient-based learning applied to document recognition", 1998, did so too.
     """
-    return resample(images, *upright(images))
+    return read(upright, None, False, images)
 
 
 def normalised(images: Tensor) -> Tensor:
@@ -130,7 +123,7 @@ def normalised(images: Tensor) -> Tensor:
     Nakashima, Sako and Fujisawa, "Handwritten digit recognition: investigation of normalization and feature
     extraction techniques", Pattern Recognition 37, 2004.
     """
-    return resample(images, *alike(images))
+    return read(alike, SPREAD, False, images)
 
 
 def settled(images: Tensor) -> Tensor:
@@ -138,7 +131,7 @@ def settled(images: Tensor) -> Tensor:
 
     A speck beside the digit, or a long thin tail, then neither shifts nor shrinks it.
     """
-    return resample(images, *alike_dense(images))
+    return read(alike_dense, DENSE_SPREAD, True, images)
 
 
 def edges(images: Tensor) -> Tensor:
@@ -163,29 +156,15 @@ def _laid_back(
     return (laid * (before / after.where(after > 0, 1)))[:, 0]
 
 
-# The view in which neighbours are compared; networks learn no more from it than from `normalised`.
-SETTLED = View(
-    "settled",
-    "normalised by its dense ink",
-    settled,
-    back=partial(_laid_back, alike_dense),
-    compiled=partial(compiled, alike_dense, DENSE_SPREAD, True),
-)
+# The view in which neighbours are compared, too.
+SETTLED = View("settled", "normalised by its dense ink", settled, back=partial(_laid_back, alike_dense))
 
 PIXELS = View("pixels", "the image as it is", pixels)
 DESKEWED = View(
-    "deskewed",
-    "sheared upright and centred by its moments",
-    deskewed,
-    back=partial(_laid_back, upright),
-    compiled=partial(compiled, upright, None, False),
+    "deskewed", "sheared upright and centred by its moments", deskewed, back=partial(_laid_back, upright)
 )
 NORMALISED = View(
-    "normalised",
-    "deskewed, and scaled to a common spread",
-    normalised,
-    back=partial(_laid_back, alike),
-    compiled=partial(compiled, alike, SPREAD, False),
+    "normalised", "deskewed, and scaled to a common spread", normalised, back=partial(_laid_back, alike)
 )
 EDGES = View(
     "edges",

@@ -122,7 +122,6 @@ class Evidence:
     settings: of this network.
     images: float32 (N, 1, 28, 28) in [0, 1], on the network's device.
     view: what it sees; that of the settings where none is given.
-    compiled: whether it sees by the view's faster form, whose last bits are others.
 
     >>> from anomalae import Settings
     >>> from anomalae.models import build
@@ -133,14 +132,9 @@ class Evidence:
     """
 
     def __init__(
-        self,
-        network: Any,
-        settings: NetworkSettings,
-        images: Tensor,
-        view: View | None = None,
-        compiled: bool = False,
+        self, network: Any, settings: NetworkSettings, images: Tensor, view: View | None = None
     ) -> None:
-        self.images, self.settings, self._compiled = images, settings, compiled
+        self.images, self.settings = images, settings
         self.view = view or VIEWS[settings.view]
         self._network = network
 
@@ -158,7 +152,7 @@ class Evidence:
 
     @cached_property
     def _seen(self) -> tuple[Tensor, Tensor]:
-        return self.view.see(self.images, self._compiled)
+        return self.view.see(self.images)
 
     @property
     def source(self) -> Tensor:

@@ -105,11 +105,11 @@ class SmoothError(PixelScore):
 
 
 class WorstPlace(PixelScore):
-    """Squared error, blurred, and the more the more of it lies in one place: `mean r^2 * sqrt(max mean r^2)`, >= 0.
+    """Blurred squared error, weighed by its worst place: `mean r^2 * sqrt(max mean r^2)`, at least 0.
 
-    r is the blurred difference of image and reconstruction (sigma 0.7 px, cut at 5 px, zero padding), and the maximum is
-    over all squares of 11 x 11 pixels of the mean of r^2 therein. A stroke too many or too few is one large error in one
-    place; a hand that is a little unlike the training images' has small ones everywhere. Of several maps the mean counts.
+    r is the difference of image and reconstruction, blurred (sigma 0.7 px, cut at 5 px, zero padding). The maximum is
+    over all squares of 11 x 11 pixels, of the mean of r^2 therein. A stroke too many or too few is one large error in
+    one place; a hand unlike those of the training images has small ones everywhere. Of several maps the mean counts.
     """
 
     name = "worst-place"

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from anomalae import Detector, runs
 from anomalae.datasets.load import Dataset
+from anomalae.runs.record import NEWEST
 from tests.cli import QUICK, fails, ok, parsed, run
 
 KEYS = [
@@ -110,7 +111,7 @@ def test_numbers_that_cannot_be_kept_are_told_all_the_same(trained: Path):
 def test_a_format_that_is_none_is_one_line(trained: Path, version: Any):
     config = json.loads((trained / runs.CONFIG).read_text())
     (trained / runs.CONFIG).write_text(json.dumps({**config, "format_version": version}))
-    reason = "is newer than 3" if version == 99 else "must be a whole number from 1 to 3"
+    reason = f"is newer than {NEWEST}" if version == 99 else f"must be a whole number from 1 to {NEWEST}"
     assert f"config.json: format version {version!r}" in (line := fails(1, "evaluate"))
     assert reason in line
 

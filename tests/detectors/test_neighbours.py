@@ -72,7 +72,7 @@ def test_a_distance_is_made_of_the_terms(split, images, distance):
     of_nearest = np.sort(expected[distance] * scale, 1)[:, :4].mean(1)
     np.testing.assert_allclose(found.score(x, ("mse",))["mse"].numpy(), of_nearest, rtol=1e-5)
     torch.testing.assert_close(found.terms("mse", x).abs().sum((1, 2)), found.score(x, ("mse",))["mse"])
-    assert found.score(torch.zeros(1, 1, 28, 28), ("mse",))["mse"] == DISTANCES[distance]
+    assert found.score(torch.zeros(1, 1, 28, 28), ("mse",))["mse"] == DISTANCES[distance].blank
 
 
 def test_a_distance_that_is_none_is_named():
@@ -105,7 +105,7 @@ def test_none_of_few_training_images_is_its_own_neighbour(split):
         assert kept.score_training([], ("mse",))["mse"].min() > 0.01
     assert (
         Neighbours.fit(tensor(split.train.images[:1]), 5).score_training([], ("mse",))["mse"]
-        == DISTANCES["sum"]
+        == DISTANCES["sum"].blank
     )
 
 
@@ -119,7 +119,7 @@ def test_a_bend_of_a_pixel_costs_little():
 
 def test_a_blank_image_has_no_neighbours(near):
     blank = np.zeros((1, 28, 28), np.uint8)
-    assert near.score_members(blank)["smooth"]["neighbours"] == DISTANCES["sum"]
+    assert near.score_members(blank)["smooth"]["neighbours"] == DISTANCES["sum"].blank
     assert near.score(blank) > near.calibration_scores().max()
 
 

@@ -9,6 +9,7 @@ import torch
 from anomalae import Detector
 from anomalae.detectors.batches import BLOCKS, agreeing, blocks, noise
 from anomalae.detectors.tabular import TableDetector
+from anomalae.threads import limited
 
 NUMBERS = (1, 2, 3, 4, 5, 31, 33, 100)  # images given at once
 
@@ -78,3 +79,14 @@ def test_sizes_and_places_that_give_other_bits_are_not_used():
     by_place = lambda rows: rows.sum(1) + (torch.arange(len(rows)) == last // 2) * 1e-7  # noqa: E731
     assert agreeing(by_place, sample) == BLOCKS[:-1]
     assert agreeing(lambda rows: rows.sum(1) * torch.nan, sample) == BLOCKS[:1]
+
+
+def test_where_the_shares_of_three_threads_meet_few_rows_have_other_bits():
+    """Of what stands there a third, at most: it is seen all the same."""
+    meeting = torch.zeros(BLOCKS[-1], dtype=torch.bool)
+    meeting[BLOCKS[-1] // 3] = True
+    with limited(3):
+        sizes = agreeing(
+            lambda rows: rows.sum(1) + (meeting[: len(rows)] & (rows[:, 0] > 0.2)) * 1e-6, noise(3)
+        )
+    assert sizes == BLOCKS[:-1]
