@@ -41,10 +41,6 @@ def main() -> None:
     given = parser.parse_args()
     before = files.read_json(given.against) if given.against else None
     load = os.getloadavg()[0]
-    # Whatever a process started here computes with, too.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[variable] = str(given.threads)
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     torch.set_num_threads(given.threads)
     task, dataset = _task(given)
     rows = []

@@ -26,7 +26,7 @@ def measure(task: Task) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         small, scans = Path(folder, "small"), Path(folder, "scans")
         write_small(small, task.images(SMALL))
-        write_scans(scans, task.images(SCANS)[: 4 if task.quick else SCANS])
+        write_scans(scans, task.images(SCANS)[: 2 if task.quick else SCANS])
         for name, path in {"28 x 28 PNG": small, "scan of 600 x 800": scans}.items():
             n = len(list(path.iterdir()))
             works = {

@@ -23,7 +23,8 @@ ASKED = ("reconstruct", "encode", "decode", "hidden", "infer", "kl_units", "log_
 class Stopwatch:
     """A stopwatch adds up CPU seconds by part; what a part spends in another counts for that one alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.process_time) -> None:
+        self.clock = clock
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._running: list[str] = []
         self._since = 0.0
@@ -42,7 +43,7 @@ class Stopwatch:
         return call
 
     def _turn(self, part: str | None) -> None:
-        now = time.process_time()
+        now = self.clock()
         if self._running:
             self.seconds[self._running[-1]] += now - self._since
         self._since = now

@@ -80,11 +80,14 @@ def libraries() -> list[str]:
     return [*same, "NumPy"]
 
 
-def steps(library: str, made: list[Product], count: int) -> Callable[[], None]:
-    """A work of so many steps' products by a library, into memory that is there already."""
+def steps(
+    library: str, made: list[Product], count: int, arrays: list[list[np.ndarray]] | None = None
+) -> Callable[[], None]:
+    """A work of so many steps' products by a library, into memory that is there already: `room` of each product."""
+    arrays = [room(product) for product in made] if arrays is None else arrays
     if library == "NumPy":
-        return _numpy_steps(made, count)
-    tensors = [[torch.from_numpy(array) for array in arrays] for arrays in map(_arrays, made)]
+        return _numpy_steps(made, count, arrays)
+    tensors = [[torch.from_numpy(array) for array in of_product] for of_product in arrays]
 
     def work() -> None:
         with torch.no_grad(), multiplied_by(library):
@@ -98,9 +101,7 @@ def steps(library: str, made: list[Product], count: int) -> Callable[[], None]:
     return work
 
 
-def _numpy_steps(made: list[Product], count: int) -> Callable[[], None]:
-    arrays = [_arrays(product) for product in made]
-
+def _numpy_steps(made: list[Product], count: int, arrays: list[list[np.ndarray]]) -> Callable[[], None]:
     def work() -> None:
         for _ in range(count):
             for product, (x, w, y, dx, dw) in zip(made, arrays, strict=True):
@@ -112,7 +113,7 @@ def _numpy_steps(made: list[Product], count: int) -> Callable[[], None]:
     return work
 
 
-def _arrays(product: Product) -> list[np.ndarray]:
+def room(product: Product) -> list[np.ndarray]:
     """Inputs, weights, and room for outputs and both gradients."""
     rng = np.random.default_rng(0)
     x = rng.random((product.rows, product.inputs), dtype=np.float32)

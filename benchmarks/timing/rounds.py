@@ -13,11 +13,11 @@ import numpy as np
 
 from anomalae import Detector
 from anomalae.datasets.dataset import OneClassSplit
-from anomalae.settings import PRESETS
+from anomalae.network_kinds import MODELS, Kind
+from anomalae.settings import PRESETS, Settings
 
 Work = Callable[[], Any]
 SHARE = "%"
-QUICK = {"epochs": 1, "hidden": (32,), "latent_dim": 4}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Task:
 
     def images(self, count: int) -> np.ndarray:
         """So many images of all classes, uint8 (N, 28, 28); a few where it is quick."""
-        return np.resize(self.some, (64 if self.quick else count, 28, 28))
+        return np.resize(self.some, (16 if self.quick else count, 28, 28))
 
     def times(self, usual: int) -> int:
         """How many rounds a section has that usually has so many."""
@@ -60,7 +60,9 @@ class Task:
     def kinds(self) -> dict[str, dict[str, Any]]:
         """Settings by name: what is had without a preset, by either model, and the presets."""
         kinds = {"default": {}, "vae": {"model": "vae"}, **PRESETS}
-        return {name: {**kind, **(QUICK if self.quick else {})} for name, kind in kinds.items()}
+        if not self.quick:
+            return kinds
+        return {name: {**kind, **_quick(MODELS[Settings.of(**kind).model])} for name, kind in kinds.items()}
 
     def detector(self, **settings: Any) -> Detector:
         """A detector that is not fitted yet."""
@@ -136,3 +138,9 @@ def scaled(seconds: Sequence[float], count: float) -> list[float]:
 def least(seconds: Mapping[str, Sequence[float]]) -> str:
     """Name of the work that took the least, by medians."""
     return min(seconds, key=lambda name: statistics.median(seconds[name]))
+
+
+def _quick(kind: Kind) -> dict[str, Any]:
+    """Settings of a small network that is hardly trained."""
+    small = {"epochs": 1, "hidden": (32,), "latent_dim": 4}
+    return small | {"samples": 1} if "samples" in kind.own else small

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from timing.rounds import Row, Task, Work, cpu_seconds, ratios
 SECTION = "start-up"
 ROUNDS = 5
 TORCH = "import torch"
+# How many threads each of the libraries that compute may have.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 COMMANDS = {
     TORCH: ["-c", "import torch"],
     "import anomalae": ["-c", "import anomalae"],
@@ -22,7 +25,9 @@ COMMANDS = {
 
 def measure(task: Task) -> list[Row]:
     """Rows of CPU time and wall clock, of each and in those of `import torch`."""
-    works: dict[str, Work] = {name: partial(_run, arguments) for name, arguments in COMMANDS.items()}
+    works: dict[str, Work] = {
+        name: partial(_run, arguments, task.threads) for name, arguments in COMMANDS.items()
+    }
     # Into the disk's cache, and compiled.
     for work in [] if task.quick else works.values():
         work()
@@ -45,7 +50,10 @@ def measure(task: Task) -> list[Row]:
     return rows
 
 
-def _run(arguments: list[str]) -> None:
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+def _run(arguments: list[str], threads: int) -> None:
+    surroundings = os.environ | dict.fromkeys(THREADS, str(threads)) | {"OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env=surroundings, check=False
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)}: {done.stderr.strip().splitlines()[-1:]}")
