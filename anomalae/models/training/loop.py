@@ -94,11 +94,12 @@ def _train_epoch(
         step = (number - 1) * steps + index
         rate, beta = one_cycle(step, steps * schedule.epochs, settings.learning_rate)
         optimizer.param_groups[0].update(lr=rate, betas=(beta, 0.999))
-        corrupted = learner.corrupt(sources[chosen], settings.noise, source).to(device)
+        shown, wanted = (images.index_select(0, chosen) for images in (sources, targets))
+        corrupted = learner.corrupt(shown, settings.noise, source).to(device)
         warm = warmth(step, steps, schedule.epochs)
         # A step at a time, so that what is called between two of them finds all as it was.
         with computing(training.arithmetic, device):
-            loss = network.loss(corrupted, targets[chosen].to(device), source, warm).mean()
+            loss = network.loss(corrupted, wanted.to(device), source, warm).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
