@@ -87,6 +87,6 @@ def test_where_the_shares_of_three_threads_meet_few_rows_have_other_bits():
     meeting[BLOCKS[-1] // 3] = True
     with limited(3):
         sizes = agreeing(
-            lambda rows: rows.sum(1) + (meeting[: len(rows)] & (rows[:, 0] > 0.4)) * 1e-6, noise(3)
+            lambda rows: rows.sum(1) + (meeting[: len(rows)] & (rows[:, 0] > 0.6)) * 1e-6, noise(3)
         )
     assert sizes == BLOCKS[:-1]
