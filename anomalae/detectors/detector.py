@@ -609,8 +609,7 @@ class Detector:
         BundleError, naming file and fault, for a folder that is not whole and sound. See `save` for an example.
         """
         detector = cls(device=device, threads=threads)
-        # Too little is computed here for the number to matter.
-        with limited(1):
+        with limited(threads):
             fitted = saving.read(Path(folder), detector.device)
         detector.asked, detector._fitted = fitted.record.settings, fitted
         return detector
