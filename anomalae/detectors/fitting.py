@@ -123,8 +123,9 @@ def _check_number(asked: Settings, n: int) -> None:
 
 def _finish(state: Training, record: Record, images: Images, on_scored: Callable[[int], None]) -> Fitted:
     """Do what comes after the last epoch: what scores and neighbours learn, standards, calibration scores."""
-    settings, seen = record.settings, to_tensor(images.train)
-    neighbours = Neighbours.fit(seen, settings.neighbours) if settings.neighbours else None
+    settings, neighbours = record.settings, None
+    if settings.neighbours:
+        neighbours = Neighbours.fit(to_tensor(images.train), settings.neighbours)
     trained = [learner.network.eval() for learner in state.learners]
     ensemble = saving.assemble(settings, trained, neighbours)
     rules = _learn_scores(ensemble, settings, images)

@@ -6,7 +6,7 @@ no training image looks like, it does not rebuild, where an autoencoder may.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -79,7 +79,7 @@ class Neighbours:
         # Sizes of block that agree on this machine, by the device and the number of threads.
         self.block_sizes: dict[Any, tuple[int, ...]] = {}
         self._kept = torch.from_numpy(kept)
-        self._searched = torch.cat([self._numbers(floats(part)) for part in self._kept.split(SEARCHED)])
+        self._searched = _by_parts(self._kept, lambda part: self._numbers(floats(part)))
 
     @classmethod
     def fit(
@@ -91,8 +91,8 @@ class Neighbours:
         candidates: int = CANDIDATES,
     ) -> Neighbours:
         """Keep training images (N, 1, 28, 28) in [0, 1], as they look in a view."""
-        parts = [(view.source(part.cpu())[:, 0] * 255).round().byte() for part in images.split(SEARCHED)]
-        return cls(torch.cat(parts).numpy(), count, view, distance=distance, candidates=candidates)
+        kept = _by_parts(images, lambda part: (view.source(part.cpu())[:, 0] * 255).round().byte())
+        return cls(kept.numpy(), count, view, distance=distance, candidates=candidates)
 
     @property
     def device(self) -> torch.device:
@@ -230,6 +230,15 @@ class Neighbours:
 
             return torch.from_numpy(pairs.terms(source[:, 0].numpy(), self.kept, near.numpy()))
         return terms(source, self._kept, near)
+
+
+def _by_parts(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return what a function makes of images, SEARCHED at a time: so little more is held at once than what is made."""
+    first = function(images[:SEARCHED])
+    made = first.new_empty((len(images), *first.shape[1:]))
+    for start in range(0, len(images), SEARCHED):
+        made[start : start + SEARCHED] = function(images[start : start + SEARCHED])
+    return made
 
 
 def _by_rule(scores: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
