@@ -128,11 +128,10 @@ def _check_number(asked: Settings, n: int) -> None:
 
 def _finish(state: Training, record: Record, images: Images, on_scored: Callable[[int], None]) -> Fitted:
     """Do what comes after the last epoch: what scores and neighbours learn, standards, calibration scores."""
-    settings, seen = record.settings, to_tensor(images.train)
-    arithmetic, neighbours = state.arithmetic, None
+    settings, arithmetic, neighbours = record.settings, state.arithmetic, None
     if settings.neighbours:
         neighbours = Neighbours.fit(
-            seen, settings.neighbours, distance=settings.distance, arithmetic=arithmetic
+            to_tensor(images.train), settings.neighbours, distance=settings.distance, arithmetic=arithmetic
         )
     trained = [learner.network.eval() for learner in state.learners]
     ensemble = saving.assemble(settings, trained, neighbours, arithmetic)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from anomalae import Detector
-from anomalae.detectors.neighbours import DISTANCES, Neighbours, bent, plain_terms
+from anomalae.detectors.neighbours import DISTANCES, Neighbours
 from anomalae.errors import ConfigError
+from anomalae.models.bent import bent, terms
 from anomalae.models.views import settled
 from tests.conftest import SMALL
 from tests.detectors.ensembles import NEAR, apart_by, fitted, networks_of, tensor
@@ -63,10 +64,10 @@ def test_a_distance_is_made_of_the_terms(split, images, distance):
     some, x = tensor(split.train.images[:12]), tensor(images[:5])
     found = Neighbours.fit(some, 4, distance=distance)
     likely = torch.arange(12).expand(5, -1)
-    terms = plain_terms(settled(x), torch.from_numpy(found.kept), likely).double().numpy()
-    mean_of_powers = np.sqrt((terms**2).mean((2, 3)))
-    worst = np.lib.stride_tricks.sliding_window_view(terms, (9, 9), (2, 3)).mean((4, 5)).max((2, 3))
-    expected = {"sum": terms.mean((2, 3)), "rms": mean_of_powers, "worst": mean_of_powers * worst**0.5}
+    apart = terms(settled(x), torch.from_numpy(found.kept), likely).double().numpy()
+    mean_of_powers = np.sqrt((apart**2).mean((2, 3)))
+    worst = np.lib.stride_tricks.sliding_window_view(apart, (9, 9), (2, 3)).mean((4, 5)).max((2, 3))
+    expected = {"sum": apart.mean((2, 3)), "rms": mean_of_powers, "worst": mean_of_powers * worst**0.5}
     # Of 784 pixels; the worst place's root, too.
     scale = 784 ** (1.5 if distance == "worst" else 1)
     of_nearest = np.sort(expected[distance] * scale, 1)[:, :4].mean(1)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from anomalae.detectors.neighbours import plain_figures, plain_terms
+from anomalae.models import bent
 from anomalae.models import compiled as package
 from anomalae.models.compiled import pairs as compiled
 from anomalae.models.views import DESKEWED, NORMALISED, SETTLED
@@ -40,10 +40,18 @@ def threads():
 def test_pairs_differ_as_in_torch(pairs):
     images, kept, likely = pairs
     as_tensors = torch.from_numpy(images)[:, None], torch.from_numpy(kept), torch.from_numpy(likely)
-    terms = plain_terms(*as_tensors).numpy()
+    terms = bent.terms(*as_tensors).numpy()
     np.testing.assert_allclose(compiled.terms(*pairs), terms, rtol=1e-5, atol=1e-5 * terms.max())
-    for ours, theirs in zip(compiled.figures(*pairs), plain_figures(*as_tensors), strict=True):
+    for ours, theirs in zip(compiled.figures(*pairs), bent.figures(*as_tensors), strict=True):
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-5, atol=1e-9)
+
+
+def test_images_are_searched_by_the_numbers_that_torch_has(pairs):
+    images = pairs[0]
+    numbers = compiled.edge_numbers(images)
+    plain = bent.edge_numbers(torch.from_numpy(images)[:, None]).numpy()
+    np.testing.assert_allclose(numbers, plain, rtol=1e-5, atol=1e-6)
+    assert (numbers[5] == 0).all()
 
 
 def test_figures_are_those_of_the_terms(pairs):

@@ -1,6 +1,6 @@
 """How far two images differ, each bent a pixel; and by what numbers those are found that may be near.
 
-What is computed is told in `anomalae.detectors.neighbours`, where its plain form in torch is, too.
+What is computed is told in `anomalae.detectors.neighbours`; `anomalae.models.bent` is its plain form in torch.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ from anomalae import seeds
 from anomalae.arithmetic import computing
 from anomalae.errors import TrainingError
 from anomalae.models.training.schedule import one_cycle, warmth
-from anomalae.models.training.state import Epoch, Learner, Training
+from anomalae.models.training.state import Epoch, Learner, See, Training
 
+SEEN_AT_ONCE = 1024  # images brought into a view
 VALIDATION_BATCH = 1024  # images a forward pass where no gradient is needed
 
 
@@ -63,11 +64,24 @@ class _Seen:
     def __init__(self, training: Training, images: Tensor) -> None:
         see = {learner.settings.view: learner.see for learner in training.learners}
         with computing(training.arithmetic):
-            self.made = {view: see[view](images) for view in see}
+            self.made = {view: _made(see[view], images) for view in see}
 
     def by(self, learner: Learner) -> tuple[Tensor, Tensor]:
         """`(sources, targets)` of a network."""
         return self.made[learner.settings.view]
+
+
+def _made(see: See, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Make sources and targets of images, some at a time: on the way to them a view takes many times their memory."""
+    first = see(images[:SEEN_AT_ONCE])
+    # Where both are the same they stay so.
+    places = (0,) if first[0] is first[1] else (0, 1)
+    made = [first[place].new_empty((len(images), *first[place].shape[1:])) for place in places]
+    for start in range(0, len(images), SEEN_AT_ONCE):
+        some = see(images[start : start + SEEN_AT_ONCE]) if start else first
+        for place in places:
+            made[place][start : start + SEEN_AT_ONCE] = some[place]
+    return made[0], made[-1]
 
 
 def _report(on_batch: Callable[[int, float], None], before: int, done: int, loss: float) -> None:
