@@ -178,7 +178,7 @@ class Settings:
 
     model: str = setting("ae", "Kind of model.", Choice(MODELS.names))
     architecture: str = setting("dense", "Kind of layers.", Choice(lambda: ARCHITECTURES))
-    latent_dim: int = setting(32, "Width of the embedding.", Whole(1, PIXELS))
+    latent_dim: int = setting(16, "Width of the embedding.", Whole(1, PIXELS))
     hidden: tuple[int, ...] = setting(
         (512, 256),
         "Units of the encoder's dense layers, or channels of its two conv layers; the decoder mirrors them.",
