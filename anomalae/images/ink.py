@@ -197,7 +197,9 @@ def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray:
         length = max(SOFT * side, SHARP)
         places = ndimage.find_objects(labels, count)
         for index in np.flatnonzero(extents >= WIDE * side):
-            solid[index] &= _is_steep(smooth[places[index]], peaks[index + 1], length)
+            # A thin line is steep just outside of it.
+            rows, columns = (slice(max(0, s.start - 2), s.stop + 2) for s in places[index])
+            solid[index] &= _is_steep(smooth[rows, columns], peaks[index + 1], length)
     mass = np.bincount(numbers, drawn, count + 1)[1:] * solid
     kept = (mass > 0) & (mass >= SMALLEST_PART * mass.max())
     return np.asarray(np.concatenate([[False], kept])[labels])

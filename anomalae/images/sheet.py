@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from anomalae.images.ink import (
+    TOLERANCE,
     Paper,
     Strokes,
     contrast,
     coordinates,
     find_paper,
     find_polarity,
+    frame,
     reduce,
 )
 from anomalae.images.tight import find_tight
@@ -61,7 +63,7 @@ class Sheet:
             dark edge of the scan; then room is made only where the tones along the edges hid what is paper.
         """
         sheet = cls._as_it_is(gray, polarity, side)
-        if sheet is not None and sheet._sides_reached() == NO_ROOM:
+        if sheet is not None and sheet._has_paper_around():
             return sheet
         factor = math.ceil(max(gray.shape) / side)
         tight = find_tight(reduce(tones_of(gray), factor), polarity)
@@ -90,6 +92,11 @@ class Sheet:
         if strokes is None:
             return None
         return cls(gray, NO_ROOM, factor, tones, ground, paper, white, least, light_ink, strokes)
+
+    def _has_paper_around(self) -> bool:
+        """Tell whether no ink reaches the edges, and what lies along them is what was taken for paper."""
+        away = float(np.median(np.abs(frame(self.tones - self.ground))))
+        return self._sides_reached() == NO_ROOM and away <= TOLERANCE * self.strokes.strength * self.white
 
     def _sides_reached(self) -> Room:
         """Return 1 for each side of the picture that its ink reaches, 0 for the others."""

@@ -1,7 +1,8 @@
 """Tell ink from paper in a picture that is cut so close to its digit that the ink reaches the edges.
 
-There the tones along the edges do not say what is paper. What says it is how the ink hangs together: a digit in a
-close crop goes from top to bottom and from left to right in one piece, and where ink does that paper cannot.
+There the median of the tones along the edges does not say what is paper. A digit in a close crop goes from top to
+bottom and from left to right in one piece as a rule, and where ink does that paper cannot; paper has the corners and
+most of the edges.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from anomalae.images.ink import GRAIN, POWERS, Paper, coordinates, reduce
 # A picture has two tones if they make up this share of the variance: a ramp has 0.75, normal noise 0.64.
 TWO_TONED = 0.75
 # Ink fills at most this share of the outermost pixels, and of the square around the picture.
-MOST_OF_EDGE, MOST_OF_SQUARE = 0.65, 0.6
+MOST_OF_EDGE, MOST_OF_SQUARE = 0.7, 0.72
 # A crop so narrow, one side to the other, is of a 1, whose ink may fill its edges to this share.
 NARROW, MOST_OF_NARROW = 2.5, 0.93
 # How far paper may lie from the plane that is fitted to it, step by step, as a share of the contrast; and how many
@@ -43,8 +44,7 @@ def find_tight(tones: np.ndarray, polarity: str) -> Tight | None:
     """Tell what is ink and what is paper in a tight crop; None for a picture that cannot be one.
 
     tones: float32 (H, W) in [0, 1].
-    polarity: `light`, `dark`, or `auto`: the tone that leaves more of the edges to the other, and where both could be
-        ink the one that goes from edge to edge both ways in one piece.
+    polarity: `light`, `dark`, or `auto`: the tone for which more speaks.
 
     A picture can be a tight crop if it has two tones, and the ink's leaves enough room to the paper's.
     """
@@ -55,9 +55,8 @@ def find_tight(tones: np.ndarray, polarity: str) -> Tight | None:
     inks = [ink for ink, name in ((light, "dark"), (~light, "light")) if polarity != name and _fits(ink)]
     if not inks:
         return None
-    if len(inks) == 2:
-        inks.sort(key=lambda ink: (_goes_through(~ink) - _goes_through(ink), _edge(ink).mean()))
-    return Tight(inks[0] is light, _plane(small, ~inks[0]))
+    ink = max(inks, key=_claim)
+    return Tight(ink is light, _plane(small, ~ink))
 
 
 def _lighter(tones: np.ndarray) -> np.ndarray | None:
@@ -99,14 +98,23 @@ def _plane(tones: np.ndarray, paper: np.ndarray) -> Paper:
 
 def _fits(ink: np.ndarray) -> bool:
     """Tell whether this may be ink: it leaves paper enough at the edges, and everywhere."""
-    narrow = max(ink.shape) >= NARROW * min(ink.shape)
-    at_edge = _edge(ink).mean() <= (MOST_OF_NARROW if narrow else MOST_OF_EDGE)
+    at_edge = _edge(ink).mean() <= (MOST_OF_NARROW if _is_narrow(ink) else MOST_OF_EDGE)
     return bool(at_edge and ink.sum() <= MOST_OF_SQUARE * max(ink.shape) ** 2)
 
 
-def _goes_through(ink: np.ndarray) -> bool:
-    """Tell whether a piece of the ink reaches all four sides, and the paper beside it lies in corners."""
-    return _sides_reached(ink) == 4 and _sides_reached(~ink) in (2, 3)
+def _claim(mask: np.ndarray) -> float:
+    """Return how much speaks for a tone to be the ink: a piece that goes through, and few pixels at edges and corners.
+
+    Each counts alike. In a crop as narrow as a 1 the ink may have the edges, so that going through counts twice.
+    """
+    through, edge = _sides_reached(mask) / 4, _edge(mask).mean()
+    if _is_narrow(mask):
+        return float(2 * through - edge)
+    return float(through - edge - mask[[0, 0, -1, -1], [0, -1, 0, -1]].mean())
+
+
+def _is_narrow(mask: np.ndarray) -> bool:
+    return max(mask.shape) >= NARROW * min(mask.shape)
 
 
 def _edge(mask: np.ndarray) -> np.ndarray:
