@@ -76,7 +76,7 @@ def test_all_scores_of_an_iterator_that_is_read_once(small, images):
     for rule, scores in small.score_all(iter(images)).items():
         np.testing.assert_allclose(scores, expected[rule], rtol=1e-4, atol=1e-6)
     by_member = small.score_members(loader(images))
-    np.testing.assert_allclose(by_member["mse"]["pixels"], expected["mse"], rtol=1e-4)
+    np.testing.assert_allclose(by_member["mse"]["settled"], expected["mse"], rtol=1e-4)
 
 
 def test_one_image_has_one_score(small, images, tmp_path):

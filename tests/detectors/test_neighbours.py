@@ -120,25 +120,28 @@ def test_a_bend_of_a_pixel_costs_little():
 
 def test_a_blank_image_has_no_neighbours(near):
     blank = np.zeros((1, 28, 28), np.uint8)
-    assert near.score_members(blank)["smooth"]["neighbours"] == DISTANCES["sum"].blank
+    assert near.score_members(blank)["smooth"]["neighbours"] == DISTANCES["rms"].blank
     assert near.score(blank) > near.calibration_scores().max()
 
 
-def test_neighbours_count_as_much_as_all_networks(near, images):
+@pytest.mark.parametrize(("distance", "share"), [("rms", 2 / 3), ("sum", 1 / 2)])
+def test_neighbours_count_twice_as_much_as_all_networks_and_as_much_once(split, images, distance, share):
+    near = fitted(split, **NEAR, distance=distance)
     apart = apart_by(near, images, "smooth")
     mean, spread = near._ensemble.standards["smooth"].T
     z = (np.log(apart) - mean[:, None]) / spread[:, None]
-    np.testing.assert_allclose(near.score(images), (z[0] + z[1]) / 4 + z[2] / 2)
+    np.testing.assert_allclose(near.score(images, "smooth"), (z[0] + z[1]) * (1 - share) / 2 + z[2] * share)
     members_ = near.score_members(images)
     assert list(members_["smooth"]) == ["normalised", "edges", "neighbours"]
-    np.testing.assert_array_equal(near.combine(members_)["smooth"], near.score(images))
+    np.testing.assert_array_equal(near.combine(members_)["smooth"], near.score(images, "smooth"))
     np.testing.assert_allclose(near.combine(networks_of(near, members_))["smooth"], (z[0] + z[1]) / 2)
 
 
 def test_the_networks_beside_neighbours_are_those_without(split, near, images):
     alone = fitted(split, **{**NEAR, "neighbours": 0})
     np.testing.assert_array_equal(
-        alone.score(images), near.combine(networks_of(near, near.score_members(images)))["smooth"]
+        alone.score(images, "smooth"),
+        near.combine(networks_of(near, near.score_members(images)))["smooth"],
     )
 
 
