@@ -22,8 +22,6 @@ _VARIABLES = tuple(
 )
 # What threads do that wait for work. OpenMP reads it when it is loaded, with PyTorch; it spins unless told otherwise.
 _WAITING = "OMP_WAIT_POLICY"
-# Packages that bring libraries with threads of their own.
-_BRINGING = {"numpy", "scipy", "sklearn", "torch", "numba"}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -129,7 +127,7 @@ def limited(threads: int | None) -> Iterator[None]:
             stack.callback(numba.set_num_threads, numba.get_num_threads())
             most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
             numba.set_num_threads(min(number, most))
-        libraries = _controller(frozenset(_BRINGING & sys.modules.keys()))
+        libraries = _controller(len(sys.modules))
         stack.enter_context(libraries.select(user_api="openmp").limit(limits=number))
         stack.enter_context(_BLAS.limited(libraries.select(user_api="blas").lib_controllers, number))
         if "torch" in sys.modules:
@@ -149,8 +147,8 @@ def in_own_threads(method: Callable[Concatenate[C, P], R]) -> Callable[Concatena
 
 
 @functools.lru_cache(1)
-def _controller(loaded: frozenset[str]) -> ThreadpoolController:
-    """The libraries that are there, looked for again when another of the packages is loaded that bring some."""
+def _controller(modules: int) -> ThreadpoolController:
+    """The libraries that are there, looked for again when more modules are loaded: that takes two milliseconds."""
     return ThreadpoolController()
 
 
