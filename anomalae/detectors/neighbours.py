@@ -119,7 +119,9 @@ class Neighbours:
 
     def to(self, device: torch.device) -> Self:
         """Compare images on a device; returns self."""
-        self._kept, self._searched = self._kept.to(device), self._searched.to(device)
+        # Whole, as the weights of a network: among all of them the nearest are searched.
+        if self.device != device:
+            self._kept, self._searched = self._kept.to(device), self._searched.to(device)
         return self
 
     @in_own_arithmetic
