@@ -104,6 +104,11 @@ def chosen(device: torch.device) -> str:
     return available(_TURNS.own[-1] if _TURNS.own else ONEDNN)
 
 
+def is_plain() -> bool:
+    """Tell whether this is called in a block of plain arithmetic: then nothing is compiled, as nothing was once."""
+    return bool(_TURNS.own) and _TURNS.own[-1] == PLAIN
+
+
 def available(arithmetic: str) -> str:
     """Return an arithmetic if this machine has it; plain stands for one that it lacks."""
     return ONEDNN if arithmetic == ONEDNN and onednn_is_float32() else PLAIN

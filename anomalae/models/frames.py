@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anomalae.arithmetic import is_plain
+
 # Coordinate of the middle of a 28 x 28 image, in pixels.
 MIDDLE = 13.5
 # Least variance of the ink down the image by which a shear is measured, in square pixels.
@@ -83,11 +85,13 @@ def read(
 ) -> Tensor:
     """Read images (N, 1, 28, 28) in their frame; compiled where they are plain float32 numbers on the CPU.
 
+    What is compiled has other last bits, so it is not where the arithmetic is plain, as that of runs of before is.
+
     frame: makes the frame where that is not compiled.
     spread, dense: say which it is; see `anomalae.models.compiled.frames.read`.
     """
     plain = images.dtype == torch.float32 and images.device.type == "cpu" and not images.requires_grad
-    if not plain or images.shape[1:] != (1, 28, 28):
+    if not plain or images.shape[1:] != (1, 28, 28) or is_plain():
         return resample(images, *frame(images))
     from anomalae.models.compiled import frames
 
