@@ -12,6 +12,7 @@ import numpy as np
 
 from anomalae.errors import ImageError
 from anomalae.images.canonical import WORKING_SIDE, preprocess
+from anomalae.images.check import SIDE
 from anomalae.images.ink import noise_level, reduce
 from anomalae.images.sheet import Sheet, least_tone, tones_of
 
@@ -50,23 +51,22 @@ def check_lost(gray: np.ndarray, mode: str, polarity: str, outcome: str = "it tu
     gray, mode, polarity: what `preprocess` made zeros of.
     outcome: what has become of the picture, as the error says it.
     """
-    sheet = Sheet.of(gray, "auto", WORKING_SIDE) if polarity != "auto" and mode != "resize" else None
-    tone = "light" if sheet is not None and sheet.light_ink else "dark"
+    sheet = Sheet.of(gray, "auto", WORKING_SIDE) if polarity != "auto" else None
+    tone, paper = ("light", "dark") if sheet is not None and sheet.light_ink else ("dark", "light")
     if sheet is not None and tone != polarity:
-        paper = "dark" if sheet.light_ink else "light"
         raise LostInkError(
             f"{outcome} though it has ink, {tone} on {paper}: give polarity {tone} or auto (now {polarity})",
             setting="polarity",
         )
     if not shows_ink(gray):
         return
-    if mode == "resize":
-        raise LostInkError(f"{outcome} though it has ink, too little to be left at 28 x 28: crop it closer")
-    raise LostInkError(
-        f"{outcome} though it has ink, none of it like the strokes of a digit: preprocess resize takes it as a whole "
-        f"(now {mode})",
-        setting="preprocess",
-    )
+    if mode != "resize" and preprocess(gray, "resize", polarity).any():
+        raise LostInkError(
+            f"{outcome} though it has ink, none of it like the strokes of a digit: preprocess resize takes it as a "
+            f"whole (now {mode})",
+            setting="preprocess",
+        )
+    raise LostInkError(f"{outcome} though it has ink, which is black at {SIDE} x {SIDE}: stretch its levels")
 
 
 def shows_ink(gray: np.ndarray) -> bool:

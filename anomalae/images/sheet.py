@@ -23,6 +23,10 @@ from anomalae.images.tight import find_tight
 # Rows above and below, columns to the left and to the right.
 Room = tuple[tuple[int, int], tuple[int, int]]
 NO_ROOM: Room = ((0, 0), (0, 0))
+# Of the pixels along the edges at most this share is anything but paper, where no ink reaches them.
+MOST_AWAY = 0.1
+# The paper's tone changes over the sheet by at most this share of the brightest tone; more is bent to the ink.
+MOST_BENT = 0.7
 # The level of white.
 FULL = {"uint8": 255, "uint16": 65535}
 
@@ -69,7 +73,7 @@ class Sheet:
         tight = find_tight(reduce(tones_of(gray), factor), polarity)
         if tight is not None and (close or sheet is None or sheet.light_ink != tight.light_ink):
             light_ink, paper, reached = tight.light_ink, tight.paper, ((1, 1), (1, 1))
-        elif sheet is not None and close:
+        elif sheet is not None and close and sheet._sides_reached() != NO_ROOM:
             light_ink, paper, reached = sheet.light_ink, sheet.paper, sheet._sides_reached()
         else:
             return sheet
@@ -94,9 +98,10 @@ class Sheet:
         return cls(gray, NO_ROOM, factor, tones, ground, paper, white, least, light_ink, strokes)
 
     def _has_paper_around(self) -> bool:
-        """Tell whether no ink reaches the edges, and what lies along them is what was taken for paper."""
-        away = float(np.median(np.abs(frame(self.tones - self.ground))))
-        return self._sides_reached() == NO_ROOM and away <= TOLERANCE * self.strokes.strength * self.white
+        """Tell whether what was taken for paper is all that lies along the edges, and was not bent to the ink."""
+        away = np.abs(frame(self.tones - self.ground)) > TOLERANCE * self.strokes.strength * self.white
+        bent = float(np.ptp(self.ground)) > MOST_BENT * self.white
+        return self._sides_reached() == NO_ROOM and away.mean() <= MOST_AWAY and not bent
 
     def _sides_reached(self) -> Room:
         """Return 1 for each side of the picture that its ink reaches, 0 for the others."""

@@ -15,7 +15,7 @@ from scipy import ndimage
 from anomalae.images.ink import GRAIN, POWERS, Paper, coordinates, reduce
 
 # A picture has two tones if they make up this share of the variance: a ramp has 0.75, normal noise 0.64.
-TWO_TONED = 0.75
+TWO_TONED = 0.76
 # Ink fills at most this share of the outermost pixels, and of the square around the picture.
 MOST_OF_EDGE, MOST_OF_SQUARE = 0.7, 0.72
 # A crop so narrow, one side to the other, is of a 1, whose ink may fill its edges to this share.
@@ -52,10 +52,10 @@ def find_tight(tones: np.ndarray, polarity: str) -> Tight | None:
     light = _lighter(small)
     if light is None:
         return None
-    inks = [ink for ink, name in ((light, "dark"), (~light, "light")) if polarity != name and _fits(ink)]
-    if not inks:
-        return None
+    inks = [ink for ink, name in ((light, "light"), (~light, "dark")) if polarity in ("auto", name)]
     ink = max(inks, key=_claim)
+    if not _fits(ink):
+        return None
     return Tight(ink is light, _plane(small, ~ink))
 
 
@@ -102,15 +102,17 @@ def _fits(ink: np.ndarray) -> bool:
     return bool(at_edge and ink.sum() <= MOST_OF_SQUARE * max(ink.shape) ** 2)
 
 
-def _claim(mask: np.ndarray) -> float:
+def _claim(ink: np.ndarray) -> float:
     """Return how much speaks for a tone to be the ink: a piece that goes through, and few pixels at edges and corners.
 
-    Each counts alike. In a crop as narrow as a 1 the ink may have the edges, so that going through counts twice.
+    Each counts alike. In a crop as narrow as a 1 the ink may have the edges and the corners, and paper lie beside it in
+    slivers; going through counts twice then.
     """
-    through, edge = _sides_reached(mask) / 4, _edge(mask).mean()
-    if _is_narrow(mask):
-        return float(2 * through - edge)
-    return float(through - edge - mask[[0, 0, -1, -1], [0, -1, 0, -1]].mean())
+    through, edge = _sides_reached(ink) / 4, _edge(ink).mean()
+    if not _is_narrow(ink):
+        return float(through - edge - ink[[0, 0, -1, -1], [0, -1, 0, -1]].mean())
+    slivers = ndimage.label(~ink, np.ones((3, 3)))[1] > 1
+    return float((2 * through if slivers else through) - edge)
 
 
 def _is_narrow(mask: np.ndarray) -> bool:

@@ -186,6 +186,24 @@ class TestPreprocess:
         np.testing.assert_allclose([row.score for row in rows], scores, rtol=1e-6)
         assert len(write_heatmaps(tmp_path / "maps", resizing, inputs)) == 5
 
+    def test_ink_that_is_lost_is_told_with_the_index(self, zeros, large):
+        with pytest.warns(ImageWarning):
+            detector = Detector(**SMALL).fit(
+                np.pad(large, ((0, 0), (9, 9), (9, 9)), constant_values=255),
+                preprocess="mnist",
+                polarity="dark",
+            )
+        scans = np.pad(large[:3], ((0, 0), (9, 9), (9, 9)), constant_values=255)
+        assert detector.score(scans).shape == (3,)
+        scans[1] = 255 - scans[1]
+        with pytest.raises(
+            ImageError, match=r"images\[1\]: it turned blank though it has ink, light on dark"
+        ):
+            detector.score(scans)
+        # A sheet without ink has a score.
+        scans[1] = 255
+        assert np.isfinite(detector.score(scans)).all()
+
     def test_what_is_canonical_already_is_not_prepared_again(self, zeros, tmp_path):
         # The polarity `dark` would turn a canonical image over.
         detector = Detector(**SMALL).fit(255 - zeros, preprocess="resize", polarity="dark")

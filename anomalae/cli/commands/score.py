@@ -336,7 +336,8 @@ def _summarise(
     by = f"FDR {options['fdr']:g}" if options["fdr"] else f"alpha {options['alpha']:g}"
     lost = sum(entry.lost for entry in inputs)
     unread = f", {failed - lost} could not be read" if failed > lost else ""
-    unread += f", {lost} without a score: the ink was lost" if lost else ""
+    if lost:
+        unread += f", {lost} without a score: {'its' if lost == 1 else 'their'} ink was lost"
     run = f"run {judged.run}, score {judged.score}"
     what = plural(n, "digit" if judged.segmented else "image")
     tell(f"{what}: {flagged} flagged at {by}{unread} ({run})")
