@@ -141,7 +141,9 @@ class WorstPlace(PixelScore):
         figures = places.figures(x, y, kernel.float().numpy()).astype(np.float64)
         error, energy, worst = torch.from_numpy(figures)
         worst = worst / (x.shape[1] * PLACE**2)
-        return error * worst.sqrt() / energy.clamp_min(LEAST_ENERGY) ** 0.75
+        # By roots, which have the same bits wherever in a batch they are taken; a power has not.
+        root = energy.clamp_min(LEAST_ENERGY).sqrt()
+        return error * worst.sqrt() / (root * root.sqrt())
 
 
 def _positive(values: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ NUMBERS = (1, 2, 3, 4, 5, 31, 33, 100)  # images given at once
         ({"architecture": "conv"}, 1),
         ({"views": ("normalised",), "hidden": (256, 128), "latent_dim": 32, "score": "nap"}, 1),
         ({"views": ("pixels", "edges", "deskewed"), "neighbours": 5}, 1),
+        ({"views": ("normalised",), "neighbours": 3, "distance": "sum", "score": "smooth"}, 2),
         ({"model": "vae", "samples": 4}, 1),
         ({"model": "vae", "samples": 4, "likelihood": "bernoulli", "architecture": "conv"}, 2),
         ({"model": "ladder-vae", "samples": 2}, 1),
