@@ -77,8 +77,8 @@ class Sheet:
             light_ink, paper, reached = sheet.light_ink, sheet.paper, sheet._sides_reached()
         else:
             return sheet
-        # As much as is kept around a digit that lies well inside.
-        margin = max(gray.shape) // 4 + 4 * factor
+        # As much as is kept around a digit that lies well inside; a long strip gets no room of its length.
+        margin = min(max(gray.shape) // 4, 4 * min(gray.shape)) + 4 * factor
         (above, below), (before, behind) = reached
         room = ((margin * above, margin * below), (margin * before, margin * behind))
         with_room = cls._as_it_is(_with_room(gray, room, paper), "light" if light_ink else "dark", side)
@@ -131,14 +131,20 @@ def least_tone(gray: np.ndarray) -> float:
 
 def _with_room(gray: np.ndarray, room: Room, paper: Paper) -> np.ndarray:
     """Return a picture with paper around it, as light as the paper at the nearest edge of the picture."""
-    places = [
-        np.clip(np.arange(-before, n + behind), 0, n - 1)
-        for n, (before, behind) in zip(gray.shape, room, strict=True)
-    ]
-    ground = paper.at(*(coordinates(0, n, n)[at] for n, at in zip(gray.shape, places, strict=True)))
+    (height, width), ((above, below), (before, behind)) = gray.shape, room
+    down, across = (coordinates(0, n, n) for n in gray.shape)
     full = FULL.get(gray.dtype.name)
-    levels = np.clip(ground, 0, 1) if full is None else np.rint(np.clip(ground, 0, 1) * full)
-    roomy = levels.astype(gray.dtype)
-    (above, _), (before, _) = room
-    roomy[above : above + gray.shape[0], before : before + gray.shape[1]] = gray
+
+    def level(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        ground = np.clip(paper.at(rows, columns), 0, 1)
+        return (ground if full is None else np.rint(ground * full)).astype(gray.dtype)
+
+    roomy = np.empty((above + height + below, before + width + behind), gray.dtype)
+    inside = slice(above, above + height), slice(before, before + width)
+    roomy[inside] = gray
+    roomy[inside[0], :before] = level(down, across[:1])
+    roomy[inside[0], before + width :] = level(down, across[-1:])
+    columns = np.pad(across, (before, behind), mode="edge")
+    roomy[:above] = level(down[:1], columns)
+    roomy[above + height :] = level(down[-1:], columns)
     return roomy

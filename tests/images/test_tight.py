@@ -120,6 +120,13 @@ def test_a_page_may_be_cut_close() -> None:
     assert sheet.room != ((0, 0), (0, 0))
 
 
+def test_a_long_strip_gets_no_room_of_its_length() -> None:
+    strip = np.tile(crop("four", (20, 16)), (1, 1000))
+    sheet = Sheet.of(strip, "auto", 512)
+    assert sheet is not None
+    assert sheet.gray.size < 40 * strip.size
+
+
 def test_a_picture_with_paper_around_its_digit_is_left_as_it_is() -> None:
     sheet = Sheet.of(with_paper(crop("four", (40, 30)), "light"), "auto", 512)
     assert sheet is not None
