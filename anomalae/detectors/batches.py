@@ -76,7 +76,7 @@ def agreeing(function: Callable[[Tensor], Tensor], sample: Tensor) -> tuple[int,
         if size < largest
         and all(
             torch.equal(function(sample[start : start + size]), whole[start : start + size])
-            for start in (0, (largest - size) // 2)
+            for start in range(0, largest, size)
         )
     ]
     return (*smaller, largest)

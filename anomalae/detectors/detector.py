@@ -252,7 +252,7 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
         >>> list(detector.score_all(split.test.images))
-        ['mse', 'relative', 'smooth', 'sap', 'nap']
+        ['worst-place', 'mse', 'relative', 'smooth', 'sap', 'nap']
         """
         return self._scores(images, self.rules)
 
@@ -270,7 +270,7 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,), neighbours=1).fit(split.train.images)
         >>> list(detector.score_members(split.test.images[:5])["smooth"])
-        ['pixels', 'neighbours']
+        ['settled', 'neighbours']
         """
         ensemble = self._ensemble
         by_member = ensemble.score_members(self._batches(images), self.rules)
@@ -424,7 +424,7 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
         >>> detector.heatmap_note()
-        'terms of smooth, whose absolute values sum to the score'
+        'terms of worst-place, whose absolute values sum to the score'
         """
         rule, drawn = self.check_rule(rule), self.heatmap_rule(rule)
         several = len(self._ensemble.members) > 1
@@ -506,7 +506,7 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
         >>> detector.encode(split.test.images).shape
-        (539, 64)
+        (539, 16)
         """
         first = self._ensemble.first
         return np.concatenate([first.encode(x).numpy() for x in self._batches(images)])
@@ -566,7 +566,7 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(model="vae", epochs=1, hidden=(16,), samples=2).fit(split.train.images)
         >>> variance, kl = detector.unit_activity(split.test.images)
-        >>> variance.shape == kl.shape == (64,)
+        >>> variance.shape == kl.shape == (16,)
         True
         """
         return self._ensemble.first.unit_activity(self._batches(images))

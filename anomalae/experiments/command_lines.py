@@ -29,8 +29,8 @@ def flags(asked: Values, usual: Values = {}) -> list[str]:  # noqa: B006 - never
     asked: settings, or a dict of some of them; what is None is not asked for.
     usual: what holds without a word; a dict may lack settings.
 
-    >>> flags({"latent_dim": 16, "views": ("pixels", "edges"), "noise": 0.0}, Settings())
-    ['--latent-dim', '16', '--views', 'pixels,edges', '--noise', '0']
+    >>> flags({"latent_dim": 8, "views": ("pixels", "edges"), "noise": 0.0}, Settings())
+    ['--latent-dim', '8', '--views', 'pixels,edges', '--noise', '0']
     """
     before = _values(usual)
     return [

@@ -47,7 +47,7 @@ def test_csv_when_piped_equals_the_library(folder, small, images):
     np.testing.assert_array_equal([float(r["p_value"]) for r in found], small.p_values(images[:10]))
     np.testing.assert_array_equal([r["flagged"] == "1" for r in found], small.flags(images[:10]))
     assert result.stderr.splitlines()[-1].startswith("10 images: ")
-    assert "(run small, score smooth)" in result.stderr
+    assert "(run small, score worst-place)" in result.stderr
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "jsonl", "parquet"])
@@ -230,8 +230,8 @@ def test_preprocess_is_inherited_and_can_be_given(images):
 
 def test_heatmaps_of_a_density_score_show_the_reconstructions_terms(digits, images):
     split = digits.one_class(normal=[0], seed=0)
-    detector = Detector(model="vae", hidden=(32,), latent_dim=4, epochs=3, samples=2).fit(split.train.images)
-    detector.save("runs/vae")
+    detector = Detector(model="vae", hidden=(32,), latent_dim=4, epochs=3, samples=2, views=("pixels",))
+    detector.fit(split.train.images).save("runs/vae")
     np.save("x.npy", images[:3])
     ok("score", "x.npy", "--run", "vae", "--heatmaps", "heat", "--quiet")
     for path in Path("heat").iterdir():

@@ -109,10 +109,10 @@ def _train_epoch(
         rate, beta = one_cycle(step, steps * schedule.epochs, settings.learning_rate)
         optimizer.param_groups[0].update(lr=rate, betas=(beta, 0.999))
         shown, wanted = (images.index_select(0, chosen) for images in (sources, targets))
-        corrupted = learner.corrupt(shown, settings.noise, source).to(device)
         warm = warmth(step, steps, schedule.epochs)
         # A step at a time, so that what is called between two of them finds all as it was.
         with computing(training.arithmetic, device):
+            corrupted = learner.corrupt(shown, settings.noise, source).to(device)
             loss = network.loss(corrupted, wanted.to(device), source, warm).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
