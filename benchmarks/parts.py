@@ -29,7 +29,7 @@ from anomalae.models.views import edges, settled
 from anomalae.plugins import VIEWS, register_score
 from anomalae.scores import Arrays, Evidence, Score
 from anomalae.scores.reconstruction import SMOOTH_CUT, SMOOTH_SIGMA
-from anomalae.settings import PRESETS, NetworkSettings, Settings
+from anomalae.settings import NetworkSettings, Settings
 
 ANOMALIES = 3000
 NETWORKS = {  # trained each; {} is the default: pixels, seed 0, 1024-512-64, noise 1, 30 epochs

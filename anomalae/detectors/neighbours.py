@@ -109,7 +109,8 @@ class Neighbours:
         arithmetic: str = PLAIN,
     ) -> Neighbours:
         """Keep training images (N, 1, 28, 28) in [0, 1], as they look in a view."""
-        kept = _by_parts(images, lambda part: (view.source(part.cpu())[:, 0] * 255).round().byte())
+        with computing(arithmetic):
+            kept = _by_parts(images, lambda part: (view.source(part.cpu())[:, 0] * 255).round().byte())
         return cls(kept.numpy(), count, view, distance, arithmetic)
 
     @property

@@ -230,7 +230,8 @@ def test_preprocess_is_inherited_and_can_be_given(images):
 
 def test_heatmaps_of_a_density_score_show_the_reconstructions_terms(digits, images):
     split = digits.one_class(normal=[0], seed=0)
-    detector = Detector(model="vae", hidden=(32,), latent_dim=4, epochs=3, samples=2, views=("pixels",))
+    settings = {"hidden": (32,), "latent_dim": 4, "epochs": 3, "samples": 2, "likelihood": "smooth-direction"}
+    detector = Detector(model="vae", views=("pixels",), **settings)
     detector.fit(split.train.images).save("runs/vae")
     np.save("x.npy", images[:3])
     ok("score", "x.npy", "--run", "vae", "--heatmaps", "heat", "--quiet")

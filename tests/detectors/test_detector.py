@@ -154,7 +154,7 @@ def test_unusable_images_are_refused(small, bad):
 
 def test_passes_rebuild_the_reconstruction(digits, images):
     train = digits.one_class(normal=[0], seed=0).train.images
-    once, twice = (Detector(**SMALL, passes=n).fit(train) for n in (1, 2))
+    once, twice = (Detector(**SMALL, views=("pixels",), passes=n).fit(train) for n in (1, 2))
     assert Detector(**SMALL).settings.passes == 1
     first = once.reconstruct(images)
     np.testing.assert_allclose(twice.reconstruct(images), (first + once.reconstruct(first)) / 2, atol=1e-6)
