@@ -1,4 +1,4 @@
-"""How far images and their reconstructions are apart, and where most: what `anomalae.scores.WorstPlace` sums up."""
+"""How far images and their reconstructions are apart, and where most: what `anomalae.scores.reconstruction.WorstPlace` sums up."""
 
 from __future__ import annotations
 
