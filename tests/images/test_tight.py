@@ -100,11 +100,14 @@ def test_a_soft_1_fills_a_narrow_picture(tones: str) -> None:
 
 def test_a_faint_digit_may_reach_one_side_of_an_unevenly_lit_sheet() -> None:
     """Such a sheet has no two tones; the ink at its edge is found all the same, and not cut off there."""
-    digit = crop("two", (60, 45)) / 255
-    whole = (220 - 80 * np.pad(digit, ((80, 80), (100, 100)))) * np.linspace(1, 0.5, 245)
-    part = np.rint(whole[80:]).astype(np.uint8)
-    assert find_tight(part / np.float32(255), "auto") is None
-    assert difference(preprocess(part), preprocess(np.rint(whole).astype(np.uint8))) < 1
+    differences = []
+    for name in STROKES:
+        digit = crop(name, (60, 45)) / 255
+        whole = (220 - 80 * np.pad(digit, ((80, 80), (100, 100)))) * np.linspace(1, 0.5, 245)
+        part = np.rint(whole[80:]).astype(np.uint8)
+        assert find_tight(part / np.float32(255), "auto") is None
+        differences.append(difference(preprocess(part), preprocess(np.rint(whole).astype(np.uint8))))
+    assert max(differences) < 0.3
 
 
 def test_a_part_that_is_one_thin_line_is_kept() -> None:
@@ -167,7 +170,7 @@ def test_a_picture_with_paper_around_its_digit_is_left_as_it_is() -> None:
 
 def test_neither_ramps_nor_noise_have_two_tones() -> None:
     ramp = np.tile(np.linspace(0, 1, 40, dtype=np.float32), (30, 1))
-    noise = np.clip(np.random.default_rng(0).normal(0.5, 0.1, (40, 30)), 0, 1).astype(np.float32)
+    noise = np.clip(np.random.default_rng(0).normal(0.5, 0.1, (30, 20)), 0, 1).astype(np.float32)
     for tones in (np.full((16, 16), 0.5, np.float32), ramp, noise):
         assert find_tight(tones, "auto") is None
 
