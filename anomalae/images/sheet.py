@@ -25,8 +25,6 @@ Room = tuple[tuple[int, int], tuple[int, int]]
 NO_ROOM: Room = ((0, 0), (0, 0))
 # Of the pixels along the edges at most this share is anything but paper, where no ink reaches them.
 MOST_AWAY = 0.1
-# The paper's tone changes over the sheet by at most this share of the brightest tone; more is bent to the ink.
-MOST_BENT = 0.7
 # The level of white.
 FULL = {"uint8": 255, "uint16": 65535}
 
@@ -98,10 +96,9 @@ class Sheet:
         return cls(gray, NO_ROOM, factor, tones, ground, paper, white, least, light_ink, strokes)
 
     def _has_paper_around(self) -> bool:
-        """Tell whether what was taken for paper is all that lies along the edges, and was not bent to the ink."""
+        """Tell whether what was taken for paper is all that lies along the edges."""
         away = np.abs(frame(self.tones - self.ground)) > TOLERANCE * self.strokes.strength * self.white
-        bent = float(np.ptp(self.ground)) > MOST_BENT * self.white
-        return self._sides_reached() == NO_ROOM and away.mean() <= MOST_AWAY and not bent
+        return bool(self._sides_reached() == NO_ROOM and away.mean() <= MOST_AWAY)
 
     def _sides_reached(self) -> Room:
         """Return 1 for each side of the picture that its ink reaches, 0 for the others."""

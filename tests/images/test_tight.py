@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from anomalae.images.canonical import preprocess
 from anomalae.images.ink import find_strokes
@@ -75,6 +78,38 @@ def test_some_sides_may_have_paper(sides: tuple[int, ...]) -> None:
     assert difference(preprocess(part), preprocess(whole)) < 0.5
 
 
+def test_in_a_small_picture_a_stroke_is_no_shadow() -> None:
+    """The blur alone makes it soft, as shares of so small a picture go."""
+    for name in STROKES:
+        digit = np.pad(crop(name, (12, 12), width=90), 2)
+        assert find_strokes(digit.astype(np.float32) / 255, 1.0) is not None, name
+
+
+@pytest.mark.parametrize("tones", TONES)
+def test_a_soft_1_fills_a_narrow_picture(tones: str) -> None:
+    """Its paper, nearly all of it beside the ink, must not be bent to the ink."""
+    ink, paper = TONES[tones]
+    for width, share, slant in itertools.product((28, 40), (0.3, 0.6), (0, 0.1)):
+        y, x = np.mgrid[0:130, 0:width]
+        bar = (np.abs(x - (width - 1) / 2 - slant * (y - 65)) < share * width / 2) & (abs(y - 65) < 55)
+        soft = ndimage.gaussian_filter(bar.astype(float), 4)
+        picture = np.rint(paper + (ink - paper) * soft).astype(np.uint8)
+        expected = preprocess(with_paper(picture, tones), "mnist", tones.split()[0])
+        assert smooth_error(preprocess(picture), expected) < 0.01, (width, share, slant)
+
+
+def test_a_faint_digit_may_reach_one_side_of_an_unevenly_lit_sheet() -> None:
+    """Such a sheet has no two tones; the ink at its edge is found all the same, and not cut off there."""
+    differences = []
+    for name in STROKES:
+        digit = crop(name, (60, 45)) / 255
+        whole = (220 - 80 * np.pad(digit, ((80, 80), (100, 100)))) * np.linspace(1, 0.5, 245)
+        part = np.rint(whole[80:]).astype(np.uint8)
+        assert find_tight(part / np.float32(255), "auto") is None
+        differences.append(difference(preprocess(part), preprocess(np.rint(whole).astype(np.uint8))))
+    assert max(differences) < 0.3
+
+
 def test_a_part_that_is_one_thin_line_is_kept() -> None:
     """The bar of a 5 that is a pixel thick, and hangs on nothing, is wide as a shadow is."""
     five = crop("five", (16, 16), width=40)
@@ -121,10 +156,10 @@ def test_a_page_may_be_cut_close() -> None:
 
 
 def test_a_long_strip_gets_no_room_of_its_length() -> None:
-    strip = np.tile(crop("four", (20, 16)), (1, 1000))
+    strip = np.pad(crop("four", (20, 16)), ((0, 0), (0, 624)))
     sheet = Sheet.of(strip, "auto", 512)
     assert sheet is not None
-    assert sheet.gray.size < 40 * strip.size
+    assert sheet.room[0][0] == 4 * 20 + 4 * sheet.factor
 
 
 def test_a_picture_with_paper_around_its_digit_is_left_as_it_is() -> None:
@@ -135,7 +170,7 @@ def test_a_picture_with_paper_around_its_digit_is_left_as_it_is() -> None:
 
 def test_neither_ramps_nor_noise_have_two_tones() -> None:
     ramp = np.tile(np.linspace(0, 1, 40, dtype=np.float32), (30, 1))
-    noise = np.clip(np.random.default_rng(0).normal(0.5, 0.1, (40, 30)), 0, 1).astype(np.float32)
+    noise = np.clip(np.random.default_rng(0).normal(0.5, 0.1, (30, 20)), 0, 1).astype(np.float32)
     for tones in (np.full((16, 16), 0.5, np.float32), ramp, noise):
         assert find_tight(tones, "auto") is None
 
