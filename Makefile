@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 LOG := .venv/install.log
 
-.PHONY: demo test lint types layers docs build wheel clean
+.PHONY: demo test bench lint types layers docs build wheel clean
 
 demo:
 	@echo '1/5 packages in .venv'
@@ -14,6 +14,10 @@ demo:
 
 test: lint types layers
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# Minutes, on a machine with nothing else to do; reports/speed/ keeps the figures.
+bench: $(READY)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/speed.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -206,7 +206,7 @@ class AutoencoderDetector(_Estimator):
     random_state: int (the seed; the default gives the same scores for the same rows, every time), a NumPy
         RandomState, or None for another outcome each time.
     device: auto, cpu, cuda or mps.
-    threads: CPU threads of PyTorch in this process; None leaves them as they are.
+    threads: CPU threads that it computes by, as for `anomalae.Detector`.
     path: auto, or image or table, to have that whatever the values look like.
 
     Fitted: `decision_scores_` float64 (N,), higher = more anomalous; `threshold_`; `labels_` int (N,), 1 = anomalous;

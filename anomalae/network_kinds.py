@@ -9,7 +9,7 @@ from typing import Any
 from anomalae.errors import ConfigError
 from anomalae.plugins import SCORES, VIEWS, Registry, imported
 
-LIKELIHOODS = ("smooth-direction", "smooth-gaussian", "gaussian", "bernoulli")
+LIKELIHOODS = ("gaussian", "smooth-direction", "smooth-gaussian", "bernoulli")
 
 # Settings that only models with an explicit density have, and their defaults.
 _OF_DENSITIES = {"likelihood": LIKELIHOODS[0], "beta": 1.0, "samples": 16}
@@ -74,7 +74,7 @@ def _density(name: str, title: str, maker: str, **own: Any) -> Kind:
 
 
 _OURS = (
-    Kind("ae", "autoencoder", "anomalae.models.autoencoder:make", denoising_passes=2, hidden=True),
+    Kind("ae", "autoencoder", "anomalae.models.autoencoder:make", "worst-place", (20, 800), hidden=True),
     _density("vae", "variational autoencoder", "anomalae.models.vae:make"),
     _density("ladder-vae", "ladder variational autoencoder", "anomalae.models.ladder:make", layers=2),
     _density("adgm", "auxiliary deep generative model", "anomalae.models.auxiliary:make", auxiliary_dim=32),

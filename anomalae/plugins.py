@@ -215,11 +215,12 @@ VIEWS: Registry[Any] = Registry(
         "pixels": "anomalae.models.views:PIXELS",
         "deskewed": "anomalae.models.views:DESKEWED",
         "normalised": "anomalae.models.views:NORMALISED",
+        "settled": "anomalae.models.views:SETTLED",
         "edges": "anomalae.models.views:EDGES",
     },
     ("line", "source", "channels", "see", "again", "back"),
-    # The member of an ensemble that is no network, and sees images in a view of its own.
-    reserved=("neighbours", "settled"),
+    # The member of an ensemble that is no network.
+    reserved=("neighbours",),
 )
 
 

@@ -33,27 +33,26 @@ ARCHITECTURES = ("dense", "conv")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PREPROCESSES = ("auto", "mnist", "resize", "none")
 POLARITIES = ("auto", "light", "dark")
+DISTANCES = ("rms", "sum")
 DEFAULT_ALPHA = 0.05
+VIEWS_SEEN = ("settled",)
 
 # Named sets of settings; a setting given beside a preset wins.
 PRESETS: dict[str, dict[str, Any]] = {
-    "accurate": {"views": ("normalised",), "neighbours": 5},
-    "fast": {
-        "views": ("normalised",),
-        "hidden": (256, 128),
-        "latent_dim": 32,
-        "epochs": 10,
-        "passes": 1,
-        "score": "nap",
-    },
+    "accurate": {"neighbours": 8},
+    "textbook": {"views": ("pixels",), "noise": 0.0, "score": "mse"},
 }
-# What each gives: ROC-AUC of the tables in reports/, and training time as benchmarks/presets.py measures it.
+# What each is for. Figures of each stand in reports/README.md.
 PRESET_LINES = {
-    "accurate": "mean ROC-AUC 0.997 on MNIST against the default's 0.990, 1.1 times its training time, scores slower",
-    "fast": "0.993 in a tenth of it",
+    "accurate": "the best; also compares with the training images, and scores more slowly",
+    "textbook": "the plain autoencoder of a lecture, which everything else is measured against",
 }
 
+# What settings stand for where a file does not name them: it is older than the setting.
+BEFORE: dict[str, Any] = {"views": ("pixels",), "distance": "sum"}
+
 BATCH, LEAST_BATCH = 128, 32  # images a step, of many and of few training images
+ROWS_SCHEDULE = (30, 1200)  # at least so many epochs and steps on a table's rows
 CONV_HIDDEN = (32, 64)  # default of `hidden` where the architecture is conv
 
 
@@ -125,6 +124,7 @@ class SettingArguments(TypedDict, total=False):
     views: Sequence[str]
     members: int
     neighbours: int
+    distance: str
     seed: int
 
 
@@ -178,12 +178,12 @@ class Settings:
 
     model: str = setting("ae", "Kind of model.", Choice(MODELS.names))
     architecture: str = setting("dense", "Kind of layers.", Choice(lambda: ARCHITECTURES))
-    latent_dim: int = setting(64, "Width of the embedding.", Whole(1, PIXELS))
+    latent_dim: int = setting(16, "Width of the embedding.", Whole(1, PIXELS))
     hidden: tuple[int, ...] = setting(
-        (1024, 512),
+        (512, 256),
         "Units of the encoder's dense layers, or channels of its two conv layers; the decoder mirrors them.",
         Widths(MOST_WIDTH),
-        f"1024,512; conv: {','.join(map(str, CONV_HIDDEN))}",
+        f"512,256; conv: {','.join(map(str, CONV_HIDDEN))}",
     )
     epochs: int | None = setting(
         None, "Passes over the training images.", Whole(1, MOST_EPOCHS), _schedules()
@@ -200,7 +200,7 @@ class Settings:
     )
     score: str | None = setting(
         None,
-        "Rule that judges images, as in mse, smooth, nap or elbo.",
+        "Rule that judges images, as in worst-place, mse, smooth or elbo.",
         Rule(),
         f"ae {MODELS['ae'].score}, the others {MODELS['vae'].score}",
     )
@@ -235,20 +235,25 @@ class Settings:
         None,
         "Times an image is rebuilt, the reconstruction rebuilt again; their mean is compared.",
         Whole(1, MOST_PASSES),
-        "2 of a denoising ae, else 1",
+        "1",
     )
     views: tuple[str, ...] = setting(
-        ("pixels",),
+        VIEWS_SEEN,
         f"What the networks of an ensemble see, one a view and scored together: {', '.join(VIEWS.ours())}.",
         Views(),
     )
     members: int = setting(1, "Networks a view, of different seeds.", Whole(1, MOST_MEMBERS))
     neighbours: int = setting(
         0,
-        "Beside the networks, set an image against so many training images most like it, and let them count as much "
-        "as all networks.",
+        "Beside the networks, set an image against so many training images most like it, and let them count twice as "
+        "much as all networks.",
         Whole(0, MOST_IMAGES),
         "0, none",
+    )
+    distance: str = setting(
+        "rms",
+        "How neighbours are set against an image: by the root mean square of what pixels differ by, or its sum.",
+        Choice(lambda: DISTANCES),
     )
     seed: int = setting(0, "Of the initial weights, the order of images and the noise.", Whole(0, 2**63 - 1))
 
@@ -300,7 +305,7 @@ class Settings:
         words = f"{'an' if self.model[0] == 'a' else 'a'} {self.model}"
         words += f" of {self.layers} layers" if self.layers else ""
         words += f" with likelihood {self.likelihood}" if self.likelihood else ""
-        return words if self.views == ("pixels",) else f"{words} that sees {', '.join(self.views)}"
+        return words if self.views == VIEWS_SEEN else f"{words} that sees {', '.join(self.views)}"
 
     @property
     def kind(self) -> Kind:
@@ -315,7 +320,7 @@ class Settings:
     @property
     def short(self) -> str:
         """The model in a few words, for tables: `dense ae`, `dense ae of pixels,edges x2 + 5 neighbours`."""
-        views = "" if self.views == ("pixels",) else f" of {','.join(self.views)}"
+        views = "" if self.views == VIEWS_SEEN else f" of {','.join(self.views)}"
         members = "" if self.members == 1 else f" x{self.members}"
         neighbours = f" + {self.neighbours} neighbour{'s' * (self.neighbours > 1)}" if self.neighbours else ""
         return f"{self.architecture} {self.model}{views}{members}{neighbours}"
@@ -362,10 +367,13 @@ class Settings:
     def schedule(self, n: int) -> Schedule:
         """How long a training on n images takes, where epochs and batch size are not asked for.
 
-        128 images a step and 30 epochs (40 of a vae) are what one MNIST class was tuned with, some 1,200 (1,600)
+        128 images a step and 20 epochs (40 of a vae) are what one MNIST class was tuned with, some 800 (1,600)
         steps. Fewer images get smaller batches, down to 32, and as many epochs as make so many steps.
         """
         least, steps = self.kind.schedule
+        return self._schedule(n, least, steps)
+
+    def _schedule(self, n: int, least: int, steps: int) -> Schedule:
         batch = self.batch_size or max(LEAST_BATCH, min(BATCH, n // LEAST_BATCH))
         epochs = self.epochs or max(least, math.ceil(steps / math.ceil(n / batch)))
         return Schedule(epochs, batch)
@@ -374,17 +382,27 @@ class Settings:
         """These settings with the epochs and the batch size of `schedule(n)`."""
         return dataclasses.replace(self, **dataclasses.asdict(self.schedule(n)))
 
+    def for_rows(self, n: int) -> Settings:
+        """These settings, of a table, with the epochs and the batch size for n rows.
+
+        There is no view to make rows alike: they take at least 30 epochs and 1,200 steps, of a vae 40 and 1,600.
+        """
+        least, steps = (max(pair) for pair in zip(self.kind.schedule, ROWS_SCHEDULE, strict=True))
+        return dataclasses.replace(self, **dataclasses.asdict(self._schedule(n, least, steps)))
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dict, tuples as lists; `from_dict` reads it back."""
         return {key: _jsonable(value) for key, value in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "settings") -> Settings:
-        """Read the values that `to_dict` wrote: missing keys take the field's default, unknown ones raise ConfigError.
+        """Read the values that `to_dict` wrote; unknown keys raise ConfigError.
+
+        A missing key takes what it stood for when it was not written yet, or the field's default.
 
         where: opens the error's message, as the path of their file.
         """
-        return strict(cls, values, where)
+        return strict(cls, {**BEFORE, **values} if isinstance(values, dict) else values, where)
 
 
 # The description of each setting, by name.

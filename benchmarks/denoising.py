@@ -27,5 +27,6 @@ def trained_against(disturb: Disturb, name: str) -> dict[str, Any]:
         return Denoiser(settings.architecture, settings.hidden, settings.latent_dim, channels)
 
     passes = MODELS["ae"].denoising_passes
-    register_model(Kind(name, "autoencoder trained against other noise", make, hidden=True))
+    title = "autoencoder trained against other noise"
+    register_model(Kind(name, title, make, MODELS["ae"].score, MODELS["ae"].schedule, hidden=True))
     return {"model": name, "noise": 0.0, "passes": passes}

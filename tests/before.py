@@ -6,6 +6,7 @@ same machine with the same versions, and prints a line a row.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from anomalae import Detector, load_dataset
+from anomalae.arithmetic import computing
 from anomalae.datasets import OneClassSplit
 from anomalae.estimator import AutoencoderDetector, VAEDetector
 from anomalae.evaluation import conformal
+from anomalae.settings import Settings
 
 BEFORE = Path(__file__).parent / "fixtures" / "before"
 ALPHA = 0.1
@@ -35,10 +38,12 @@ def split_of_digits() -> OneClassSplit:
     return load_dataset("digits").one_class(normal=[0], seed=0)
 
 
-def trained(given: dict[str, Any], split: OneClassSplit) -> Detector:
-    """A detector of a row's settings."""
-    detector = Detector(**MACHINE, **given)
-    return detector.fit(split.train.images, split.validation.images, split.calibration.images)
+def trained(settings: dict[str, Any], split: OneClassSplit) -> Detector:
+    """A detector of a row's settings as they were filled in, trained by the arithmetic of then."""
+    filled = Settings.from_dict(settings)
+    detector = Detector(**MACHINE, **dataclasses.asdict(filled))
+    with computing("plain"):
+        return detector.fit(split.train.images, split.validation.images, split.calibration.images)
 
 
 def of_detector(detector: Detector, images: np.ndarray) -> dict[str, Any]:
@@ -88,7 +93,8 @@ def of_estimator(name: str, row: dict[str, Any], split: OneClassSplit) -> dict[s
     on_table = "table" in row
     fitted_on = np.array(row["table"]) if on_table else split.train.images
     rows = np.array(row["rows"]) if on_table else split.test.images[:SCORED]
-    estimator = kind(**row["given"], **MACHINE).fit(fitted_on)
+    with computing("plain"):
+        estimator = kind(**row["given"], **MACHINE).fit(fitted_on)
     return {
         "path": estimator.path_,
         "loss": [line.loss for line in estimator.history_],
@@ -133,7 +139,7 @@ def found_for(name: str, row: dict[str, Any], split: OneClassSplit) -> dict[str,
     """The same as a row of `numbers.json`, by today's code."""
     if name.startswith("estimator-"):
         return of_estimator(name, row, split)
-    return of_detector(trained(row["given"], split), split.test.images[:SCORED])
+    return of_detector(trained(row["settings"], split), split.test.images[:SCORED])
 
 
 def main(folder: Path) -> None:

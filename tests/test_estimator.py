@@ -762,9 +762,10 @@ def test_beta_weighs_the_kl_term():
 OTHER_NAMES = {"score": "rule", "seed": "random_state"}  # scikit-learn has taken `score`, and calls a seed so
 MISSING = {
     "model": "each estimator is one",
-    "views": "one network of the pixels, for tables have no views",
+    "views": "one network of the usual view, for tables have none",
     "members": "as views; ensembles of estimators are PyOD's and scikit-learn's to make",
     "neighbours": "as views; PyOD has its own",
+    "distance": "of neighbours",
     "layers": "of a ladder-vae, which is no estimator",
     "auxiliary_dim": "of an adgm, which is no estimator",
 }

@@ -15,7 +15,7 @@ from anomalae.models.training.corruption import corrupt
 from anomalae.network_kinds import MODELS
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = sorted([*ROOT.glob("benchmarks/*.py"), *ROOT.glob("examples/*.py")])
+SCRIPTS = sorted([*ROOT.glob("benchmarks/**/*.py"), *ROOT.glob("examples/*.py")])
 COMMANDS = [path for path in SCRIPTS if "ArgumentParser" in path.read_text(encoding="utf-8")]
 
 
@@ -25,10 +25,13 @@ def name_of(path: Path) -> str:
 
 def imported(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module of a script, as another would import it: its main is not run."""
-    monkeypatch.syspath_prepend(str(path.parent))
+    folder = next(ROOT / name for name in ("benchmarks", "examples") if ROOT / name in path.parents)
+    monkeypatch.syspath_prepend(str(folder))
     spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
+    # Where its dataclasses look for the names in their annotations.
+    monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)  # type: ignore[union-attr]
     return module
 

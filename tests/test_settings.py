@@ -26,7 +26,7 @@ KINDS = [MODELS[name] for name in MODELS.names()]
 COMMANDS = {"train": copy.copy(train.command), "benchmark": copy.copy(benchmark.command)}
 TYPED = [name for name in DESCRIPTIONS if name != "seed"]  # `--seed` and `--seeds` are the commands' own
 # What settings of an ensemble are about, and no network of it has: its schedule, its score, its members.
-OF_ALL = {"epochs", "batch_size", "score", "views", "members", "neighbours"}
+OF_ALL = {"epochs", "batch_size", "score", "views", "members", "neighbours", "distance"}
 
 
 def test_json_round_trip():
@@ -35,7 +35,8 @@ def test_json_round_trip():
 
 
 def test_missing_keys_take_defaults_and_unknown_ones_are_named():
-    assert Settings.from_dict({"latent_dim": 3}) == Settings(latent_dim=3)
+    before = Settings(latent_dim=3, views=("pixels",), distance="sum")
+    assert Settings.from_dict({"latent_dim": 3}) == before, "the file is older than these settings"
     with pytest.raises(ConfigError, match=r"^here: unknown key 'latnet_dim'$"):
         Settings.from_dict({"latnet_dim": 3}, "here")
     with pytest.raises(ConfigError, match="unknown setting 'latnet_dim'"):
@@ -66,7 +67,7 @@ def test_of_takes_none_as_not_given_and_the_architectures_defaults():
         ("seed", -1, "seed -1: must be from 0"),
         ("model", "gan", "model 'gan': must be one of ae, vae"),
         ("architecture", "rnn", "must be one of dense, conv"),
-        ("score", "elbo", "score 'elbo': an ae has mse"),
+        ("score", "elbo", "score 'elbo': an ae has worst-place"),
         ("hidden", (0,), "hidden 0: must be from 1 to 16384"),
         ("hidden", (16385,), "hidden 16385: must be from 1 to 16384"),
         ("members", 101, "members 101: must be from 1 to 100"),
@@ -81,7 +82,7 @@ def test_values_out_of_range_are_named_with_their_limit(name, value, message):
 
 @pytest.mark.parametrize(
     ("n", "batch_size", "epochs"),
-    [(5000, 128, 30), (46000, 128, 30), (107, 32, 300), (2000, 62, 37), (1, 32, 1200)],
+    [(5000, 128, 20), (46000, 128, 20), (107, 32, 200), (2000, 62, 25), (1, 32, 800)],
 )
 def test_few_images_get_smaller_batches_and_more_epochs(n, batch_size, epochs):
     filled = Settings().for_images(n)
@@ -205,6 +206,7 @@ LINES = {
     "views": ('["edges", "pixels"]', ("edges", "pixels")),
     "members": ("2", 2),
     "neighbours": ("5", 5),
+    "distance": ('"sum"', "sum"),
 }
 
 
@@ -226,5 +228,5 @@ def test_every_setting_is_a_key_of_a_toml_file(command, dashed):
 
 
 def test_an_empty_score_is_none():
-    with pytest.raises(ConfigError, match="score '': an ae has mse"):
+    with pytest.raises(ConfigError, match="score '': an ae has worst-place"):
         Settings(score="")

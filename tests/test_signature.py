@@ -71,10 +71,10 @@ def test_help_lists_each_setting_with_its_range_default_and_sentence():
     text = " ".join(pydoc.plain(pydoc.render_doc(Detector)).replace("|", " ").split())
     for name, description in DESCRIPTIONS.items():
         assert f"{name}: {description.help} [" in text
-    assert "latent_dim: Width of the embedding. [whole number from 1 to 784; default 64]" in text
+    assert "latent_dim: Width of the embedding. [whole number from 1 to 784; default 16]" in text
     assert "learning_rate: Peak of the one-cycle schedule. [number above 0; default 0.002]" in text
     assert "[dense, conv; default dense]" in text
-    assert "[whole numbers from 1; default 1024,512; conv: 32,64]" in text
+    assert "[whole numbers from 1; default 512,256; conv: 32,64]" in text
     assert "threads: CPU threads" in text
 
 

@@ -15,6 +15,7 @@ from anomalae.cli.exit_status import INTERRUPTED, WRONG_USAGE
 from anomalae.cli.lines import tell
 from anomalae.errors import AnomalaeError
 from anomalae.text import printable
+from anomalae.threads import of_process
 from anomalae.version import __version__
 
 COMMANDS = (
@@ -89,7 +90,8 @@ class _Lazy(click.Group):
     epilog=EXIT_STATUS,
 )
 @click.version_option(__version__, prog_name="anomalae")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Learn what some handwritten digits look like; tell which other images do not belong.
 
     \b
@@ -97,6 +99,8 @@ def main() -> None:
       anomalae train --normal 0
       anomalae score images/
     """
+    # Before anything imports PyTorch, or its threads would spin while they wait.
+    ctx.with_resource(of_process(None))
     # Names of files may hold what the terminal's encoding lacks.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -15,6 +15,7 @@ from anomalae.cli.exit_status import FLAGGED as FLAGGED
 from anomalae.cli.exit_status import IN_PART as IN_PART
 from anomalae.cli.exit_status import INTERRUPTED as INTERRUPTED
 from anomalae.settings import DEFAULT_ALPHA, DEVICES, POLARITIES, PREPROCESSES
+from anomalae.threads import of_process
 
 if TYPE_CHECKING:
     from anomalae.datasets.load import Dataset
@@ -168,11 +169,22 @@ def _alpha_option(default: float | None, shown: str) -> Callable[[F], F]:
 def machine_options(function: F) -> F:
     """Add `--device` and `--threads`."""
     function = click.option(
-        "--threads", type=click.IntRange(1), help="CPU threads. Default: as many as PyTorch chooses."
+        "--threads",
+        type=click.IntRange(1),
+        callback=_use_threads,
+        help="CPU threads of all that computes. Default: 1 for dense networks without neighbours (more made none "
+        "faster), else as many as PyTorch chooses.",
     )(function)
     return click.option(
         "--device", type=OneOf(DEVICES), default="auto", show_default=True, help="Where to compute."
     )(function)
+
+
+def _use_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    """Let this process and its children compute by so many threads until the command is done."""
+    if not ctx.resilient_parsing:
+        ctx.with_resource(of_process(value))
+    return value
 
 
 def dataset_options(function: F) -> F:

@@ -107,8 +107,6 @@ def make_settings(options: dict[str, Any], **more: Any) -> Settings:
         if name in preset and values[name] != preset[name]:
             asked = f"{flag(name)} {typed(values[name])}"
             console.warn(f"{asked} wins over {typed(preset[name])} of --preset {options['preset']}")
-    if values.get("architecture") == "conv" and preset.pop("hidden", None):
-        console.warn(f"--architecture conv wins over the hidden layers of --preset {options['preset']}")
     score = None if "score" in values else preset.pop("score", None)
     try:
         settings = Settings.of(**{**preset, **values}, **more)

@@ -133,7 +133,7 @@ def listed() -> list[dict[str, Any]]:
     """Return all parts as JSON-able rows: sort, name, line, origin, and error, which is None for one that works.
 
     >>> [row["name"] for row in listed() if row["sort"] == "view"]
-    ['pixels', 'deskewed', 'normalised', 'edges']
+    ['pixels', 'deskewed', 'normalised', 'settled', 'edges']
     """
     rows = []
     for sort, registry in REGISTRIES.items():

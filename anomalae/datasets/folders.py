@@ -36,7 +36,8 @@ def load_folder(
 
     Each page of a picture of several is an image, as for `read_inputs`.
 
-    Raises DataError for another layout, for a class without images and for an image that cannot be read.
+    Raises DataError for another layout, for a class without images, for an image that cannot be read and for one that
+    shows ink but becomes blank.
     """
     divided = [(folder / name).is_dir() for name in ("train", "test")]
     if any(divided) and not all(divided):
@@ -79,7 +80,7 @@ def _read_classes(
         images = []
         for item in read_inputs(list_files([folder / name], passed_over), preprocess, polarity):
             if item.image is None:
-                raise DataError(str(item.error))
+                raise DataError(str(item.error), setting=item.setting)
             images.append(item.image)
         images_by_class[name] = np.stack(images)
     return images_by_class

@@ -47,7 +47,7 @@ def card(detector: Detector) -> str:
         "epochs": f"{settings.epochs}, {text.plural(settings.batch_size or 0, 'image')} a step",
         "threshold": f"{shown} at alpha {DEFAULT_ALPHA:g}",
         "trained": f"{text.moment(detector.created)}, {detector.environment.device}, "
-        f"{text.plural(detector.environment.threads, 'thread')}",
+        f"{text.plural(detector.environment.threads, 'thread')}, arithmetic {detector.environment.arithmetic}",
     }
     return cards.card(
         "Detector, fitted", cards.facts(values), _loss(detector.history, settings.kind.loss_unit)

@@ -25,9 +25,10 @@ from anomalae.images.check import SIDE
 from anomalae.images.sources import Preparation, Shape, gather_images, stream_images
 from anomalae.models.training.state import Epoch, Training
 from anomalae.plugins import SCORES
-from anomalae.runs.environment import Environment, check_threads, choose_device, use_threads
+from anomalae.runs.environment import Environment, choose_device
 from anomalae.runs.record import Data
 from anomalae.settings import DEFAULT_ALPHA, SettingArguments, Settings, takes_settings
+from anomalae.threads import check_threads, in_own_threads, limited
 
 Arrays = dict[str, np.ndarray]
 
@@ -43,7 +44,9 @@ class Detector:
     Scores are float64 (N,), higher = more anomalous.
 
     device: auto, cpu, cuda or mps, with a number as in `cuda:1`, or a `torch.device`.
-    threads: CPU threads of PyTorch, at least 1; None leaves them as they are.
+    threads: CPU threads that it computes by, of PyTorch, OpenMP, BLAS and numba, at least 1. None is one for dense
+        networks alone, which more made no faster, and leaves them as they are for others. After each call they are what
+        they were before.
 
     All other arguments are settings: each is listed below with its range and default (see `anomalae.Settings`).
 
@@ -92,6 +95,12 @@ class Detector:
     def environment(self) -> Environment:
         """The machine it was trained on."""
         return Environment() if self._fitted is None else self._fitted.record.environment
+
+    @property
+    def threads_used(self) -> int | None:
+        """How many threads it computes by; None for as many as PyTorch and the others are set to."""
+        dense_alone = self.settings.architecture == "dense" and not self.settings.neighbours
+        return 1 if self.threads is None and dense_alone else self.threads
 
     @property
     def parts(self) -> dict[str, str]:
@@ -195,18 +204,18 @@ class Detector:
             calibration = gather_images(calibration, "calibration images", _preparation(data))
             if validation is not None:
                 held_out = gather_images(validation, "validation images", _preparation(data))
-        use_threads(self.threads)
-        self._fitted = fitting.fit(
-            self.asked,
-            fitting.Images(train, held_out, calibration),
-            self.device,
-            data=data,
-            folder=folder,
-            resume=resume,
-            on_epoch=on_epoch,
-            on_batch=on_batch,
-            on_scored=on_scored,
-        )
+        with limited(self.threads_used):
+            self._fitted = fitting.fit(
+                self.asked,
+                fitting.Images(train, held_out, calibration),
+                self.device,
+                data=data,
+                folder=folder,
+                resume=resume,
+                on_epoch=on_epoch,
+                on_batch=on_batch,
+                on_scored=on_scored,
+            )
         return self
 
     # --- scores and verdicts ----------------------------------------------------------------------------------
@@ -243,10 +252,11 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
         >>> list(detector.score_all(split.test.images))
-        ['mse', 'relative', 'smooth', 'sap', 'nap']
+        ['worst-place', 'mse', 'relative', 'smooth', 'sap', 'nap']
         """
         return self._scores(images, self.rules)
 
+    @in_own_threads
     def score_members(self, images: Any) -> dict[str, dict[str, np.ndarray]]:
         """Score images by every rule and each member of an ensemble.
 
@@ -260,7 +270,7 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,), neighbours=1).fit(split.train.images)
         >>> list(detector.score_members(split.test.images[:5])["smooth"])
-        ['pixels', 'neighbours']
+        ['settled', 'neighbours']
         """
         ensemble = self._ensemble
         by_member = ensemble.score_members(self._batches(images), self.rules)
@@ -288,6 +298,7 @@ class Detector:
         """Names of the members that are networks, as `score_members` has them."""
         return [member.name for member in self._ensemble.networks]
 
+    @in_own_threads
     def _scores(
         self, images: Any, rules: tuple[str, ...], on_scored: Callable[[int], None] = lambda done: None
     ) -> dict[str, np.ndarray]:
@@ -362,6 +373,7 @@ class Detector:
         conformal.check_alpha(alpha)
         return self.p_values(images, rule) <= alpha
 
+    @in_own_threads
     def reconstruct(self, images: Any) -> np.ndarray:
         """Rebuild images as the first network does.
 
@@ -412,7 +424,7 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
         >>> detector.heatmap_note()
-        'terms of smooth, whose absolute values sum to the score'
+        'terms of worst-place, whose absolute values sum to the score'
         """
         rule, drawn = self.check_rule(rule), self.heatmap_rule(rule)
         several = len(self._ensemble.members) > 1
@@ -426,6 +438,7 @@ class Detector:
             note = str(SCORES[rule].heat_line)
         return f"mean over the members, each by what it usually scores: {note}" if several else note
 
+    @in_own_threads
     def heatmap(self, images: Any, rule: str | None = None) -> np.ndarray:
         """Show where the score comes from, pixel by pixel: the terms of `heatmap_rule`.
 
@@ -481,6 +494,7 @@ class Detector:
 
     # --- the latent space -------------------------------------------------------------------------------------
 
+    @in_own_threads
     def encode(self, images: Any) -> np.ndarray:
         """Return the embeddings that the first network has of images.
 
@@ -492,11 +506,12 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
         >>> detector.encode(split.test.images).shape
-        (539, 64)
+        (539, 16)
         """
         first = self._ensemble.first
         return np.concatenate([first.encode(x).numpy() for x in self._batches(images)])
 
+    @in_own_threads
     def decode(self, codes: Any) -> np.ndarray:
         """Return the images of embeddings, in the first network's view.
 
@@ -518,6 +533,7 @@ class Detector:
         parts = torch.from_numpy(array).split(SCORING_BATCH)
         return np.concatenate([first.decode(part).numpy() for part in parts])
 
+    @in_own_threads
     def generate(self, count: int, seed: int = 0) -> np.ndarray:
         """Make new images: decoded means of draws from the prior.
 
@@ -537,6 +553,7 @@ class Detector:
             raise ConfigError(f"count {count}: must be at least 1")
         return self._ensemble.first.generate(count, seed).numpy()
 
+    @in_own_threads
     def unit_activity(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
         """Tell how much a density uses each of its latent units.
 
@@ -549,7 +566,7 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(model="vae", epochs=1, hidden=(16,), samples=2).fit(split.train.images)
         >>> variance, kl = detector.unit_activity(split.test.images)
-        >>> variance.shape == kl.shape == (64,)
+        >>> variance.shape == kl.shape == (16,)
         True
         """
         return self._ensemble.first.unit_activity(self._batches(images))
@@ -592,13 +609,13 @@ class Detector:
         BundleError, naming file and fault, for a folder that is not whole and sound. See `save` for an example.
         """
         detector = cls(device=device, threads=threads)
-        fitted = saving.read(Path(folder), detector.device)
-        use_threads(threads)
+        with limited(threads):
+            fitted = saving.read(Path(folder), detector.device)
         detector.asked, detector._fitted = fitted.record.settings, fitted
         return detector
 
     def to(self, device: str | torch.device) -> Detector:
-        """Move the networks to a device.
+        """Move the networks, and the neighbours, to a device.
 
         device: auto, cpu, cuda or mps, with a number as in `cuda:1`, or a `torch.device`.
 
@@ -608,8 +625,8 @@ class Detector:
         device(type='cpu')
         """
         self.device = choose_device(device)
-        for member in self._ensemble.networks if self._fitted else ():
-            member.network.to(self.device)
+        for member in self._ensemble.members if self._fitted else ():
+            member.to(self.device)
         return self
 
     # --- inside -----------------------------------------------------------------------------------------------

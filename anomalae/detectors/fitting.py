@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from anomalae.arithmetic import available
 from anomalae.detectors import saving
 from anomalae.detectors.batches import batches, to_tensor
 from anomalae.detectors.ensemble import Ensemble
@@ -72,12 +73,16 @@ def fit(
         datetime.now(UTC).isoformat(timespec="seconds"),
         parts=used_parts(settings, (settings.rule,)),
     )
-    state = Training.start(networks(settings), settings.schedule(n), device)
+    state = Training.start(networks(settings), settings.schedule(n), device, record.environment.arithmetic)
     if folder is not None and resume:
         arrays, lines, before = read_checkpoint(folder)
         _check_same(folder, before, record)
         state.restore(arrays, lines)
-        record = replace(record, created=before.created)
+        if device.type == "cpu":
+            state.arithmetic = available(before.environment.arithmetic)
+        record = replace(
+            record, created=before.created, environment=record_environment(device, state.arithmetic)
+        )
     checkpoints = None if folder is None else Checkpoints(_checkpoint_writer(folder, record))
     # At once, so that even the first epoch can be resumed.
     if checkpoints is not None and not resume:
@@ -123,10 +128,13 @@ def _check_number(asked: Settings, n: int) -> None:
 
 def _finish(state: Training, record: Record, images: Images, on_scored: Callable[[int], None]) -> Fitted:
     """Do what comes after the last epoch: what scores and neighbours learn, standards, calibration scores."""
-    settings, seen = record.settings, to_tensor(images.train)
-    neighbours = Neighbours.fit(seen, settings.neighbours) if settings.neighbours else None
+    settings, arithmetic, neighbours = record.settings, state.arithmetic, None
+    if settings.neighbours:
+        neighbours = Neighbours.fit(
+            to_tensor(images.train), settings.neighbours, distance=settings.distance, arithmetic=arithmetic
+        )
     trained = [learner.network.eval() for learner in state.learners]
-    ensemble = saving.assemble(settings, trained, neighbours)
+    ensemble = saving.assemble(settings, trained, neighbours, arithmetic)
     rules = _learn_scores(ensemble, settings, images)
     if len(ensemble.members) > 1:
         ensemble.standardise_by(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from anomalae import seeds
+from anomalae.arithmetic import PLAIN, in_own_arithmetic
 from anomalae.detectors.batches import agreeing, blocks, noise
 from anomalae.errors import AnomalaeError, ConfigError
 from anomalae.models.base import DensityNetwork, Network
@@ -49,13 +50,24 @@ class Member(Protocol):
         """What the member expects of the images, laid over them: (N, 28, 28) in [0, 1]."""
         ...
 
+    def to(self, device: torch.device) -> Self:
+        """Compute on a device from now on; returns self."""
+        ...
+
 
 class NetworkMember:
-    """One trained network with what its scores have learned."""
+    """One trained network with what its scores have learned, which computes by the arithmetic of its training."""
 
-    def __init__(self, name: str, weight: float, settings: NetworkSettings, network: Network) -> None:
+    def __init__(
+        self,
+        name: str,
+        weight: float,
+        settings: NetworkSettings,
+        network: Network,
+        arithmetic: str = PLAIN,
+    ) -> None:
         self.name, self.weight = name, weight
-        self.settings, self.network = settings, network
+        self.settings, self.network, self.arithmetic = settings, network, arithmetic
         self.view = VIEWS[settings.view]
         self.learned: dict[str, Mapping[str, np.ndarray]] = {}
         # Sizes of block that agree on this machine, by what they were tried with.
@@ -66,10 +78,16 @@ class NetworkMember:
         """Where the network lies."""
         return next(iter(self.network.parameters())).device
 
+    def to(self, device: torch.device) -> Self:
+        """Move the network to a device; returns self."""
+        self.network.to(device)
+        return self
+
     def look(self, images: Tensor) -> Evidence:
         """What the network makes of images, each part found when it is asked for."""
         return Evidence(self.network, self.settings, images.to(self.device), self.view)
 
+    @in_own_arithmetic
     def learn(self, images: Tensor, scores: Iterable[Score]) -> None:
         """Let scores learn from training images, up to LEARNED_FROM of them.
 
@@ -88,6 +106,7 @@ class NetworkMember:
                     _check_learned(learned, score.learned)
                 self.learned[score.name] = learned
 
+    @in_own_arithmetic
     def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         """Scores by these rules, float64 (N,) each, in the network's own view.
 
@@ -105,7 +124,7 @@ class NetworkMember:
     def _sizes(self, rules: Sequence[str]) -> tuple[int, ...]:
         """Return the sizes of block in which an image has the same scores by these rules, on this machine as it is."""
         # PyTorch divides the work by the number of threads.
-        key = (tuple(rules), self.device, torch.get_num_threads())
+        key = (tuple(rules), self.device, torch.get_num_threads(), self.arithmetic)
         if key not in self.block_sizes:
             self.block_sizes[key] = agreeing(
                 lambda images: torch.stack(list(self._score(images, rules).values()), 1), noise(1, 28, 28)
@@ -126,6 +145,7 @@ class NetworkMember:
         parts = [self.score(images, rules) for images in batches]
         return {rule: torch.cat([part[rule] for part in parts]) for rule in rules}
 
+    @in_own_arithmetic
     def terms(self, rule: str, images: Tensor) -> Tensor:
         """The score's signed terms laid over the image, float64 (N, 28, 28).
 
@@ -150,6 +170,7 @@ class NetworkMember:
     def _exceeds(self, rule: str) -> bool:
         return rule == DRAWN and ReconstructionProbability.has_excess_terms(self.network)
 
+    @in_own_arithmetic
     def picture(self, images: Tensor) -> Tensor:
         """What the network rebuilds, laid over the image: (N, 28, 28) in [0, 1]."""
         images = images.to(self.device)
@@ -169,16 +190,19 @@ class NetworkMember:
         density: DensityNetwork = self.network  # type: ignore[assignment]
         return density
 
+    @in_own_arithmetic
     def encode(self, images: Tensor) -> Tensor:
         """Codes (N, latent_dim) of images, on the CPU."""
         with torch.no_grad():
             return self.network.encode(self.look(images).source).cpu()
 
+    @in_own_arithmetic
     def decode(self, codes: Tensor) -> Tensor:
         """Pictures (N, 28, 28) in [0, 1] of codes (N, latent_dim), in the network's own view."""
         with torch.no_grad():
             return self._flat(self.network.decode(codes.to(self.device)))
 
+    @in_own_arithmetic
     def generate(self, count: int, seed: int) -> Tensor:
         """New pictures, (count, 28, 28) in [0, 1]: decoded means of draws from the prior."""
         draws = np.random.default_rng([seed, seeds.PRIOR]).standard_normal((count, self.density.width))
@@ -186,6 +210,7 @@ class NetworkMember:
             parts = torch.from_numpy(draws.astype(np.float32)).split(GENERATED)
             return torch.cat([self._flat(self.density.sample(part.to(self.device))) for part in parts])
 
+    @in_own_arithmetic
     def unit_terms(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior means and KLs in nats of each latent unit, float64 (N, width) each.
 

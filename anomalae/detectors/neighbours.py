@@ -6,43 +6,61 @@ no training image looks like, it does not rebuild, where an autoencoder may.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anomalae.arithmetic import PLAIN, computing, in_own_arithmetic
 from anomalae.detectors.batches import agreeing, blocks, noise
 from anomalae.errors import ConfigError
+from anomalae.models.bent import edge_numbers, figures, floats, terms
 from anomalae.models.blur import blur_matrix
-from anomalae.models.views import SETTLED, View, edges
+from anomalae.models.views import SETTLED, View
 from anomalae.plugins import SCORES
 
 NAME = "neighbours"
-# Times as many as count are compared closely: the ones nearest by the cosine of blurred images.
-CANDIDATES = 4
+
+
+@dataclass(frozen=True)
+class Distance:
+    """One way to make a distance of what two images' pixels differ by.
+
+    blank: what an image without ink scores by it: about what two digits of different classes are apart.
+    candidates: times as many as count are compared closely: the ones nearest by the cosine of what is searched by.
+    weight: what neighbours count for in an ensemble with networks.
+    """
+
+    blank: float
+    candidates: int
+    weight: float
+
+
+DISTANCES = {
+    "sum": Distance(2.0, 4, 1 / 2),
+    "rms": Distance(4.0, 3, 2 / 3),
+    "worst": Distance(9.0, 4, 1 / 2),
+}
 # Standard deviation and reach of that blur, in pixels.
 SEARCH_SIGMA, SEARCH_CUT = 1.0, 3
-# How far a neighbour's edges may move each way, in pixels.
-BEND = 1
-# Side of what moves together, in pixels.
-PATCH = 3
-# Images whose neighbours are searched at once.
-SEARCHED = 1024
-# Pairs of images compared at once: what they need stays in a processor's cache.
-PAIRS = 160
-# The score of an image without ink.
-BLANK = 2.0
+# Images whose neighbours are searched at once, among training images as many at once: so the likeness takes 16 MB.
+SEARCHED, AMONG = 256, 16384
 
 
 class Neighbours:
     """Neighbours keep the training images, and score an image by the nearest `count` of them.
 
-    The distance of two images, brought upright and to a common spread (`anomalae.models.views.settled`), is that of
+    The terms of two images, brought upright and to a common spread (`anomalae.models.views.settled`), are those of
     their Sobel maps, each scaled to length 1: for every pixel the least squared distance of the 3 x 3 patch around it
-    to the other image's patches at most one pixel away, summed over the pixels of both images; 0 to about 4. The score
-    is the mean distance of the `count` nearest.
+    to the other image's patches at most one pixel away, of both images. Their distance is by `sum` the sum of the
+    terms, 0 to about 4; by `rms` 784 times their root mean square, in which large terms count for more; by `worst` that
+    times the root of 784 times the largest mean in a square of 9 x 9. The score is the mean distance of the `count`
+    nearest among the candidates. These are searched by the cosine of blurred images for `sum`, as runs were from the
+    first, and else by how much of the edges faces each way in 7 x 7 places: fewer numbers, and more of the nearest.
 
     This is the image distortion model with local gradients of Keysers, Deselaers, Gollan and Ney, "Deformation models
     for image recognition", IEEE Transactions on Pattern Analysis and Machine Intelligence 29, 2007, made symmetric.
@@ -50,155 +68,212 @@ class Neighbours:
 
     name = NAME
 
-    def __init__(self, kept: np.ndarray, count: int, view: View = SETTLED, weight: float = 0.5) -> None:
+    def __init__(
+        self,
+        kept: np.ndarray,
+        count: int,
+        view: View = SETTLED,
+        distance: str = "sum",
+        arithmetic: str = PLAIN,
+    ) -> None:
         """Take the training images that others are set against.
 
         kept: the settled training images, uint8 (n, 28, 28). ConfigError for none.
         count: how many of the nearest are averaged, at least 1; all where there are fewer.
         view: in which images are compared.
-        weight: what they count for in an ensemble: as much as all networks together.
+        distance: `sum`, `rms` or `worst`. ConfigError for another.
+        arithmetic: of float32 products, by which they are searched for.
         """
-        self.weight = weight
+        self.arithmetic = arithmetic
         if kept.ndim != 3 or kept.shape[1:] != (28, 28) or not len(kept):
             raise ConfigError(f"neighbours: images of shape {kept.shape}: must be (n, 28, 28), n at least 1")
+        if distance not in DISTANCES:
+            raise ConfigError(f"neighbours: distance {distance!r}: must be one of {', '.join(DISTANCES)}")
         self.kept, self.count = kept, min(count, len(kept))
-        self.candidates = min(CANDIDATES * self.count, len(kept))
-        self.view = view
-        # Sizes of block that agree on this machine, by the number of threads.
-        self.block_sizes: dict[int, tuple[int, ...]] = {}
-        images = torch.from_numpy(kept)[:, None].float() / 255
-        self._images, self._blurred, self._maps = images, _blurred(images), _maps(images)
+        self.weight = DISTANCES[distance].weight
+        self.candidates = min(DISTANCES[distance].candidates * self.count, len(kept))
+        self.view, self.distance = view, distance
+        # Sizes of block that agree on this machine, by the device and the number of threads.
+        self.block_sizes: dict[Any, tuple[int, ...]] = {}
+        self._kept = torch.from_numpy(kept)
+        with computing(arithmetic):
+            self._searched = _by_parts(self._kept, lambda part: self._numbers(floats(part)))
 
     @classmethod
-    def fit(cls, images: Tensor, count: int, view: View = SETTLED) -> Neighbours:
+    def fit(
+        cls,
+        images: Tensor,
+        count: int,
+        view: View = SETTLED,
+        distance: str = "sum",
+        arithmetic: str = PLAIN,
+    ) -> Neighbours:
         """Keep training images (N, 1, 28, 28) in [0, 1], as they look in a view."""
-        seen = view.source(images.cpu())[:, 0]
-        return cls((seen * 255).round().byte().numpy(), count, view)
+        with computing(arithmetic):
+            kept = _by_parts(images, lambda part: (view.source(part.cpu())[:, 0] * 255).round().byte())
+        return cls(kept.numpy(), count, view, distance, arithmetic)
 
+    @property
+    def device(self) -> torch.device:
+        """Where images are compared; on the CPU that is compiled."""
+        return self._kept.device
+
+    def to(self, device: torch.device) -> Self:
+        """Compare images on a device; returns self."""
+        # Whole, as the weights of a network: among all of them the nearest are searched.
+        if self.device != device:
+            self._kept, self._searched = self._kept.to(device), self._searched.to(device)
+        return self
+
+    @in_own_arithmetic
     def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         """Return the score, float64 (N,), for each of these rules; beside scores in nats its logarithm."""
-        return _by_rule(self._compare(images)[0], rules)
+        return _by_rule(self._nearest(*self._seen(images))[0], rules)
 
+    @in_own_arithmetic
     def score_training(self, batches: Iterable[Tensor], rules: Sequence[str]) -> dict[str, Tensor]:
-        """Return the scores of the training images kept, each set against the others; of a single one BLANK.
+        """Return the scores of the training images kept, each set against the others; of a single one that of a blank.
 
         An image is no neighbour of its own, so what is kept is compared, and `batches` are not looked at.
         """
         if len(self.kept) == 1:
-            return _by_rule(torch.full((1,), BLANK), rules)
-        places = torch.arange(len(self.kept)).split(SEARCHED)
-        parts = [self._compare_prepared(*self._prepared(self._images[part]), part)[0] for part in places]
+            return _by_rule(torch.full((1,), DISTANCES[self.distance].blank), rules)
+        parts = []
+        for places in torch.arange(len(self.kept), device=self.device).split(SEARCHED):
+            source = floats(self._kept[places])
+            parts.append(self._nearest(source, self._likely(source, places))[0])
         return _by_rule(torch.cat(parts), rules)
 
+    @in_own_arithmetic
     def terms(self, rule: str, images: Tensor) -> Tensor:
         """Return the score's signed terms laid over the image, float64 (N, 28, 28); absolute values sum to the score.
 
         Positive where the image has more ink, blurred, than its neighbours have on average, negative where less.
         """
-        score, where, near = self._compare(images)
-        source = self.view.source(images.cpu())
+        source, likely = self._seen(images)
+        score, near = self._nearest(source, likely)
+        where = self._differing(source, near)
+        if self.distance != "sum":
+            where = where.square()
         blur = blur_matrix(28, SEARCH_SIGMA, SEARCH_CUT).float()
-        more = blur @ (source - self._mean(near)) @ blur.T
-        terms = where * torch.where(more < 0, -1, 1)
+        more = blur @ (source.cpu() - self._mean(near)) @ blur.T
+        terms = where.mean(1, keepdim=True).cpu() * torch.where(more < 0, -1, 1)
         laid = self.view.back(terms.double(), images.cpu().double(), True)
         total = laid.abs().sum((1, 2))
-        return laid * (score.double() / total.where(total > 0, 1))[:, None, None]
+        return laid * (score.cpu().double() / total.where(total > 0, 1))[:, None, None]
 
+    @in_own_arithmetic
     def picture(self, images: Tensor) -> Tensor:
         """Return the mean of the nearest training images, laid over the image: (N, 28, 28) in [0, 1]."""
-        return self.view.back(self._mean(self._compare(images)[2]), images.cpu(), False).clamp(0, 1)
+        mean = self._mean(self._nearest(*self._seen(images))[1])
+        return self.view.back(mean, images.cpu(), False).clamp(0, 1)
 
     def _mean(self, near: Tensor) -> Tensor:
-        return self._images[near].mean(1)
+        return floats(self._kept[near].flatten(0, 1)).unflatten(0, near.shape).mean(1).cpu()
 
-    def _compare(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return scores (N,), their terms (N, 1, 28, 28) in the view, and the indices (N, count) of the neighbours."""
-        parts = [
-            tuple(part[:count] for part in self._prepared(self.view.source(block)))
-            for block, count in blocks(images.cpu(), self._sizes())
-        ]
-        return self._compare_prepared(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images in the view, (N, 1, 28, 28), and the indices of those likely near, (N, candidates)."""
+        parts = []
+        for block, count in blocks(images.cpu(), self._sizes()):
+            source = self.view.source(block.to(self.device))
+            parts.append((source[:count], self._likely(source)[:count]))
+        source, likely = (torch.cat(part) for part in zip(*parts, strict=True))
+        return source, likely
 
     def _sizes(self) -> tuple[int, ...]:
         """Return the sizes of block in which an image is prepared the same, on this machine as it is."""
         # PyTorch divides the work by the number of threads.
-        threads = torch.get_num_threads()
-        if threads not in self.block_sizes:
-            self.block_sizes[threads] = agreeing(
-                lambda images: torch.cat(
-                    [part.flatten(1) for part in self._prepared(self.view.source(images))], 1
-                ),
-                noise(1, 28, 28),
-            )
-        return self.block_sizes[threads]
+        key = (self.device, torch.get_num_threads())
+        if key not in self.block_sizes:
+            # Products of a part that is whole, and of the last.
+            among = self._searched.split(AMONG)
+            tried = among[:1] + among[1:][-1:]
 
-    def _prepared(self, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return images in the view, their Sobel maps, and how like they are to each of the kept images (N, n)."""
-        return source, _maps(source), _blurred(source) @ self._blurred.T
+            def prepared(images: Tensor) -> Tensor:
+                source = self.view.source(images.to(self.device))
+                numbers = self._numbers(source)
+                return torch.cat([source.flatten(1), *(numbers @ part.T for part in tried)], 1)
 
-    def _compare_prepared(
-        self, source: Tensor, maps: Tensor, likeness: Tensor, own_places: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        candidates = self.candidates
-        if own_places is not None:
-            likeness[torch.arange(len(own_places)), own_places] = -torch.inf
-            candidates = min(candidates, len(self.kept) - 1)
-        likely = likeness.topk(candidates, 1).indices
-        parts = zip(*(p.split(max(1, PAIRS // candidates)) for p in (maps, likely)), strict=True)
-        nearest = [self._nearest(part, index) for part, index in parts]
-        score, where, near = (torch.cat(part) for part in zip(*nearest, strict=True))
+            self.block_sizes[key] = agreeing(prepared, noise(1, 28, 28))
+        return self.block_sizes[key]
+
+    def _likely(self, source: Tensor, own_places: Tensor | None = None) -> Tensor:
+        """Return the indices of the images kept that are most like each by what they are searched by.
+
+        source: images in the view, (N, 1, 28, 28).
+        own_places: the index of each among those kept, which is not its own neighbour; None where it is not kept.
+        """
+        numbers, best, places = self._numbers(source), [], []
+        rows = torch.arange(len(source), device=self.device)
+        candidates = self.candidates if own_places is None else min(self.candidates, len(self.kept) - 1)
+        for start, part in zip(range(0, len(self.kept), AMONG), self._searched.split(AMONG), strict=True):
+            likeness = numbers @ part.T
+            if own_places is not None:
+                here = (own_places >= start) & (own_places < start + len(part))
+                likeness[rows[here], own_places[here] - start] = -torch.inf
+            most = likeness.topk(min(candidates, len(part)), 1)
+            best.append(most.values)
+            places.append(most.indices + start)
+        return torch.cat(places, 1).gather(1, torch.cat(best, 1).topk(candidates, 1).indices)
+
+    def _numbers(self, source: Tensor) -> Tensor:
+        """Return that by which images in the view are searched: numbers of length 1, (N, 784) or (N, 196)."""
+        if self.distance == "sum":
+            return _blurred(source)
+        if source.device.type == "cpu":
+            from anomalae.models.compiled import pairs
+
+            return torch.from_numpy(pairs.edge_numbers(source[:, 0].numpy()))
+        return edge_numbers(source)
+
+    def _nearest(self, source: Tensor, likely: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores (N,), and the indices (N, count) of the neighbours, nearest first."""
+        total, squares, worst = self._figures(source, likely)
+        distance = total
+        if self.distance != "sum":
+            distance = 28 * squares.sqrt()
+        if self.distance == "worst":
+            distance = distance * (784 * worst).sqrt()
+        nearest, order = distance.topk(min(self.count, likely.shape[1]), 1, largest=False)
         blank = source.flatten(1).amax(1) <= 0
-        return score.where(~blank, BLANK), where, near
+        return nearest.mean(1).where(~blank, DISTANCES[self.distance].blank), likely.gather(1, order)
 
-    def _nearest(self, maps: Tensor, likely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        n, candidates = likely.shape
-        pairs = maps[:, None].expand(-1, candidates, -1, -1, -1).flatten(0, 1)
-        where = bent(pairs, self._maps[likely.flatten()]).unflatten(0, (n, candidates))
-        distance, order = where.sum((2, 3)).topk(min(self.count, candidates), 1, largest=False)
-        rows = torch.arange(n)[:, None]
-        return distance.mean(1), where[rows, order].mean(1, keepdim=True), likely[rows, order]
+    def _figures(self, source: Tensor, likely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the sum of each pair's terms, that of their squares, and the worst place's mean: (N, c) each."""
+        if self.device.type == "cpu":
+            from anomalae.models.compiled import pairs
+
+            given = source[:, 0].numpy(), self.kept, likely.numpy()
+            total, squares, worst = pairs.figures(*given, worst=self.distance == "worst")
+            return torch.from_numpy(total), torch.from_numpy(squares), torch.from_numpy(worst)
+        return figures(source, self._kept, likely)
+
+    def _differing(self, source: Tensor, near: Tensor) -> Tensor:
+        """Return the terms of pairs, (N, c, 28, 28)."""
+        if self.device.type == "cpu":
+            from anomalae.models.compiled import pairs
+
+            return torch.from_numpy(pairs.terms(source[:, 0].numpy(), self.kept, near.numpy()))
+        return terms(source, self._kept, near)
+
+
+def _by_parts(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return what a function makes of images, SEARCHED at a time: so little more is held at once than what is made."""
+    first = function(images[:SEARCHED])
+    made = first.new_empty((len(images), *first.shape[1:]))
+    for start in range(0, len(images), SEARCHED):
+        made[start : start + SEARCHED] = function(images[start : start + SEARCHED])
+    return made
 
 
 def _by_rule(scores: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
-    scores = scores.double()
+    scores = scores.cpu().double()
     return {
         rule: scores if SCORES[rule].scale == "error" else scores.clamp_min(1e-12).log() for rule in rules
     }
-
-
-def bent(a: Tensor, b: Tensor) -> Tensor:
-    """Return where maps differ though either may bend: terms (P, 28, 28), at least 0.
-
-    a, b: maps (P, C, 28, 28), compared pair by pair.
-
-    At each pixel the least mean squared distance of a's patch there to b's patches at most BEND away, and b's to a's.
-    """
-    margin, rim = BEND, PATCH // 2
-    # Where distances are needed: of b's patches to a's, shifted, on the rim too.
-    side = a.shape[-1] + 2 * margin
-    wide, wider = F.pad(a, (margin + rim,) * 4), F.pad(b, (2 * margin + rim,) * 4)
-    forth = back = a.new_full((), torch.inf)
-    shifts = range(-margin, margin + 1)
-    for down in shifts:
-        for across in shifts:
-            top, left = margin + down, margin + across
-            other = wider[..., top : top + side + 2 * rim, left : left + side + 2 * rim]
-            # At [y, x] that of a's patch there and b's, shifted.
-            distances = F.avg_pool2d((wide - other).square().sum(1), PATCH, 1)
-            forth = torch.minimum(forth, distances[:, margin:-margin, margin:-margin])
-            top, left = margin - down, margin - across
-            back = torch.minimum(back, distances[:, top : top + a.shape[-2], left : left + a.shape[-1]])
-    return forth + back
 
 
 def _blurred(images: Tensor) -> Tensor:
     """Return blurred images of length 1, (N, 784)."""
     blur = blur_matrix(28, SEARCH_SIGMA, SEARCH_CUT).to(images)
     return F.normalize((blur @ images @ blur.T).flatten(1))
-
-
-def _maps(images: Tensor) -> Tensor:
-    """Return Sobel maps of length 1 together, (N, 2, 28, 28)."""
-    four = edges(images)
-    both = four[:, [0, 2]] - four[:, [1, 3]]
-    return F.normalize(both.flatten(1)).unflatten(1, both.shape[1:])

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from anomalae import files, runs
+from anomalae.arithmetic import PLAIN, available
 from anomalae.detectors.ensemble import Ensemble, network_names
 from anomalae.detectors.member import Member, NetworkMember
 from anomalae.detectors.neighbours import Neighbours
@@ -47,17 +48,25 @@ class Fitted:
 
 
 def assemble(
-    settings: Settings, trained: Sequence[Network], neighbours: Neighbours | None = None
+    settings: Settings,
+    trained: Sequence[Network],
+    neighbours: Neighbours | None = None,
+    arithmetic: str = PLAIN,
 ) -> Ensemble:
     """The ensemble of trained networks, and of neighbours where there are some.
 
-    Networks weigh alike; neighbours as much as all networks together.
+    Networks weigh alike; neighbours as much as all networks together, and compare images where the networks are.
     """
-    share = 0.5 if neighbours is not None else 1.0
+    share = 1.0 if neighbours is None else 1 - neighbours.weight
     weight = share / len(trained)
     named = zip(network_names(settings), networks(settings), trained, strict=True)
-    members: list[Member] = [NetworkMember(name, weight, own, network) for name, own, network in named]
-    return Ensemble([*members, *([neighbours] if neighbours is not None else [])])
+    members: list[Member] = [
+        NetworkMember(name, weight, own, network, arithmetic) for name, own, network in named
+    ]
+    ensemble = Ensemble(members)
+    if neighbours is not None:
+        ensemble.members.append(neighbours.to(ensemble.first.device))
+    return ensemble
 
 
 def write(folder: Path, fitted: Fitted) -> None:
@@ -77,8 +86,10 @@ def write(folder: Path, fitted: Fitted) -> None:
 def read(folder: Path, device: torch.device) -> Fitted:
     """Read what `write` left. Raises BundleError, naming file and fault, for a run that is not whole and sound."""
     record = read_record(folder)
+    arithmetic = available(record.environment.arithmetic)
+    networks_read = _read_networks(folder, record, device)
     ensemble = assemble(
-        record.settings, _read_networks(folder, record, device), _read_neighbours(folder, record)
+        record.settings, networks_read, _read_neighbours(folder, record, arithmetic), arithmetic
     )
     rules = _kept_rules(folder, record)
     absent = _absent_scores(record, rules)
@@ -205,14 +216,15 @@ def _is_of(name: str, scores: set[str]) -> bool:
 # --- neighbours.safetensors ---
 
 
-def _read_neighbours(folder: Path, record: Record) -> Neighbours | None:
+def _read_neighbours(folder: Path, record: Record, arithmetic: str) -> Neighbours | None:
     if not record.settings.neighbours:
         return None
     path = folder / runs.NEIGHBOURS
     arrays, _ = files.read_arrays(path, {IMAGES: (record.data.n_train, 28, 28)})
     if arrays[IMAGES].dtype != np.uint8:
         raise BundleError(f"{path}: {IMAGES!r} holds {arrays[IMAGES].dtype}, expected uint8")
-    return Neighbours(arrays[IMAGES], record.settings.neighbours)
+    settings = record.settings
+    return Neighbours(arrays[IMAGES], settings.neighbours, distance=settings.distance, arithmetic=arithmetic)
 
 
 # --- calibration.safetensors ---

@@ -11,6 +11,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from anomalae.arithmetic import chosen
 from anomalae.datasets.splits import split_indices
 from anomalae.detectors import described
 from anomalae.detectors.batches import agreeing, blocks, noise
@@ -19,8 +20,9 @@ from anomalae.evaluation import conformal
 from anomalae.models.tabular import build_for_table, corrupt_rows
 from anomalae.models.training import loop
 from anomalae.models.training.state import Epoch, Learner, Training, history_lines
-from anomalae.runs.environment import choose_device, use_threads
+from anomalae.runs.environment import choose_device
 from anomalae.settings import DEFAULT_ALPHA, Settings
+from anomalae.threads import in_own_threads
 
 NARROWEST, WIDEST = 64, 512  # units of the first hidden layer, where none are asked for
 WIDEST_CODE = 64  # units of the embedding, likewise
@@ -58,7 +60,12 @@ def table_settings(rows: int, features: int, **asked: Any) -> Settings:
             raise ConfigError(f"{name} {value!r}: tables have none; they are for 28x28 images")
     wide = max(NARROWEST, min(WIDEST, 4 * features))
     code = max(1, min(WIDEST_CODE, features // 2, rows // 4))
-    filled: dict[str, Any] = {"hidden": (wide, wide // 2), "latent_dim": code, "passes": 1, "score": "mse"}
+    filled: dict[str, Any] = {
+        "hidden": (wide, wide // 2),
+        "latent_dim": code,
+        "score": "mse",
+        "views": ("pixels",),
+    }
     if asked.get("model") == "vae":
         filled["likelihood"] = "gaussian"
     return Settings.of(**filled | {name: value for name, value in asked.items() if value is not None})
@@ -75,7 +82,7 @@ class TableDetector:
     Scores are computed on the CPU, in double precision; a row's is the same bits alone and among any others.
 
     device: auto, cpu, cuda or mps, where it is trained.
-    threads: CPU threads of PyTorch; None leaves them as they are.
+    threads: CPU threads that it computes by, at least 1; None is one.
     asked: settings by name, see `table_settings`.
 
     Raises ConfigError for a device that is not there; `fit` does for a setting that tables do not have.
@@ -94,6 +101,12 @@ class TableDetector:
     def __repr__(self) -> str:
         return described.table_line(self)
 
+    @property
+    def threads_used(self) -> int | None:
+        """How many threads it computes by."""
+        return 1 if self.threads is None else self.threads
+
+    @in_own_threads
     def fit(self, rows: np.ndarray) -> TableDetector:
         """Train on rows, finite numbers (N, features), N at least 3; returns self.
 
@@ -113,21 +126,21 @@ class TableDetector:
         settings = table_settings(*rows.shape, **self.asked)
         train, validation, calibrating = split_indices(len(rows), settings.seed)
         train = np.sort(np.concatenate([train, validation]))  # nothing here is chosen by a validation loss
-        self.settings = settings.for_images(len(train))
-        use_threads(self.threads)
+        self.settings = settings.for_rows(len(train))
         self._standardise_by(rows[train])
         known = self._standardised(rows[train])
         self.low, self.high = known.min(0), known.max(0)
         network = self.settings.network("pixels")
         model: Any = build_for_table(network, rows.shape[1]).to(self.device)
         learner = Learner.of(network, model, lambda table: (table, table), corrupt_rows)
-        training = Training([learner], self.settings.schedule(len(train)), [])
+        training = Training([learner], self.settings.schedule(len(train)), [], chosen(self.device))
         loop.run(training, torch.from_numpy(known).float(), None)
         self.history = training.history
         self._model = model.cpu().double().eval()
         self._block_sizes = {}
         self._calibration = self.score(rows[calibrating])
 
+    @in_own_threads
     def score(self, rows: np.ndarray) -> np.ndarray:
         """Scores, float64 (N,), at least 0."""
         table = torch.from_numpy(self._standardised(rows))

@@ -22,6 +22,7 @@ from anomalae.experiments.grid import CELLS, SIDES, Grid, cell_name, scored_part
 from anomalae.experiments.summary import summarise
 from anomalae.runs.environment import choose_device, record_environment
 from anomalae.settings import Settings
+from anomalae.threads import limited
 
 SPEC = "benchmark.json"
 
@@ -90,7 +91,7 @@ def run(
     grid: what is trained and scored.
     folder: of the cells and the table.
     device: auto, cpu, cuda or mps.
-    threads: CPU threads of PyTorch; None leaves them as they are.
+    threads: CPU threads, as for `Detector`.
     on_cell: called after each cell with its name, its numbers, and whether it is new.
     on_start: called before a training with its name and its split; returns its `(on_epoch, on_batch)` callbacks.
 
@@ -109,7 +110,8 @@ def run(
             cells.append(cell)
             on_cell(name, cell, new)
     table = summarise(grid, cells, partial(_read_scores, grid, folder))
-    table["environment"] = dataclasses.asdict(record_environment(choose_device(device)))
+    with limited(threads):
+        table["environment"] = dataclasses.asdict(record_environment(choose_device(device)))
     table = _with_baselines(table, folder / "table.json")
     write(table, folder)
     return table

@@ -29,8 +29,8 @@ def flags(asked: Values, usual: Values = {}) -> list[str]:  # noqa: B006 - never
     asked: settings, or a dict of some of them; what is None is not asked for.
     usual: what holds without a word; a dict may lack settings.
 
-    >>> flags({"latent_dim": 16, "views": ("pixels", "edges"), "noise": 0.0}, Settings())
-    ['--latent-dim', '16', '--views', 'pixels,edges', '--noise', '0']
+    >>> flags({"latent_dim": 8, "views": ("pixels", "edges"), "noise": 0.0}, Settings())
+    ['--latent-dim', '8', '--views', 'pixels,edges', '--noise', '0']
     """
     before = _values(usual)
     return [
@@ -151,9 +151,8 @@ def _of_training(settings: Settings, n_train: int) -> list[str]:
 def _of_grid(settings: Settings) -> list[str]:
     """Return words for the settings of a grid, which names a preset where one fits, and no seed."""
     kind = {"model": settings.model, "architecture": settings.architecture}
-    fitting = (name for name in PRESETS if _fits(settings, _preset(name, settings.architecture)))
-    preset = next(fitting, None)
-    explicit = {**kind, **(_preset(preset, settings.architecture) if preset else {})}
+    preset = next((name for name in PRESETS if _fits(settings, PRESETS[name])), None)
+    explicit = {**kind, **(PRESETS[preset] if preset else {})}
     noise = Settings.of(**explicit).noise
     # The default of passes depends on the noise.
     usual = _values(Settings.of(**{**explicit, "noise": settings.noise}))
@@ -162,14 +161,6 @@ def _of_grid(settings: Settings) -> list[str]:
         *flags(kind, Settings()),
         *flags(settings, {**usual, "noise": noise, "seed": settings.seed}),
     ]
-
-
-def _preset(name: str, architecture: str) -> dict[str, Any]:
-    """Return a preset as it is taken: layers of a dense network are not those of another architecture."""
-    values = dict(PRESETS[name])
-    if architecture != "dense":
-        values.pop("hidden", None)
-    return values
 
 
 def _fits(settings: Settings, preset: Mapping[str, Any]) -> bool:

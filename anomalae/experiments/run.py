@@ -31,7 +31,7 @@ class Run:
 
     folder: the run's folder.
     device: auto, cpu, cuda or mps, where its detector computes.
-    threads: CPU threads of PyTorch; None leaves them as they are.
+    threads: CPU threads, as for `Detector`.
     data_dir: where its data set is looked for first; None is where it was found for the training.
     progress: called while files are downloaded.
 

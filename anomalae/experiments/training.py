@@ -88,7 +88,7 @@ def train_and_keep(
     name: of the run, refused if it is taken; None names it by what it is, as in `mnist-0-ae`, and counts up.
     alpha: false-alarm level of the evaluation, above 0 and below 1.
     device: auto, cpu, cuda or mps.
-    threads: CPU threads of PyTorch; None leaves them as they are.
+    threads: CPU threads, as for `Detector`.
     watcher: is called on the way.
 
     Returns the run, with its detector and data set at hand. A training that breaks off leaves its last checkpoint,
@@ -138,7 +138,7 @@ def resume(
     folder: of the unfinished run.
     data_dir: where its data set is looked for first; None is where it was found before.
     alpha, device, watcher: as for `train_and_keep`.
-    threads: CPU threads of PyTorch; None takes as many as the training had.
+    threads: CPU threads; None takes as many as the training had.
     progress: called while files are downloaded.
 
     Returns the run. Raises BundleError for a run that is finished, locked or broken, DataError when its data are gone

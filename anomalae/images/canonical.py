@@ -17,17 +17,8 @@ from scipy import ndimage
 
 from anomalae.errors import ConfigError, ImageError
 from anomalae.images.check import SIDE
-from anomalae.images.ink import (
-    Paper,
-    Strokes,
-    contrast,
-    coordinates,
-    find_paper,
-    find_polarity,
-    find_strokes,
-    frame,
-    reduce,
-)
+from anomalae.images.ink import Strokes, find_strokes, frame, reduce
+from anomalae.images.sheet import Sheet, tones_of
 
 PREPROCESSES = ("auto", "mnist", "resize", "none")
 # The tone of the ink: light ink on a dark ground, dark ink on light paper.
@@ -100,17 +91,6 @@ def check_gray(gray: np.ndarray) -> None:
         raise ImageError(f"pixels are uint8, uint16 or float, not {gray.dtype}")
 
 
-def tones_of(gray: np.ndarray) -> np.ndarray:
-    """Return a grey picture, uint8, uint16 or float in [0, 1], as float32 in [0, 1]."""
-    full = {"uint8": 255, "uint16": 65535}.get(gray.dtype.name, 1)
-    return gray.astype(np.float32) / np.float32(full)
-
-
-def least_tone(gray: np.ndarray) -> float:
-    """Return the tone below which nothing is told apart: 64 of the picture's own levels."""
-    return 64 / (255 if gray.dtype == np.uint8 else 65535)
-
-
 def _levels(gray: np.ndarray) -> np.ndarray:
     """Return the picture as uint8, a copy."""
     return gray.copy() if gray.dtype == np.uint8 else np.rint(tones_of(gray) * 255).astype(np.uint8)
@@ -133,7 +113,7 @@ def _on_black(levels: np.ndarray) -> bool:
 def _resized(gray: np.ndarray, polarity: str) -> np.ndarray:
     """Scale the whole picture, ink light."""
     tones = reduce(tones_of(gray), max(gray.shape) // WORKING_SIDE)
-    if polarity == "dark" or (polarity == "auto" and not _looks_light(tones)):
+    if polarity == "dark" or (polarity == "auto" and not _looks_light(gray)):
         tones = 1 - tones
     height, width = tones.shape
     scale = SIDE / max(height, width)
@@ -145,9 +125,9 @@ def _resized(gray: np.ndarray, polarity: str) -> np.ndarray:
     return np.rint(np.clip(field, 0, 1) * 255).astype(np.uint8)
 
 
-def _looks_light(tones: np.ndarray) -> bool:
-    sheet = find_paper(tones).at(*(coordinates(0, n, n) for n in tones.shape))
-    return find_polarity(tones - sheet, "auto")[0]
+def _looks_light(gray: np.ndarray) -> bool:
+    sheet = Sheet.of(gray, "auto", WORKING_SIDE)
+    return sheet is not None and sheet.light_ink
 
 
 def _fitted(gray: np.ndarray, polarity: str) -> np.ndarray:
@@ -173,56 +153,12 @@ def fit_ink(ink: np.ndarray) -> np.ndarray:
     return _drawn(clean, box, *box.shift_to_middle(clean))
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A sheet is a picture reduced to a working size, and what on it is paper and ink.
-
-    factor: pixels of the picture in one of the sheet, each way.
-    tones, ground: float32 (H, W) in [0, 1], the sheet's and those of its paper there.
-    paper: by which the ground is found at any place.
-    white, least: the brightest tone, and the least by which contrast is measured.
-    light_ink: whether the ink is lighter than the paper.
-    strokes: what is ink.
-    """
-
-    factor: int
-    tones: np.ndarray
-    ground: np.ndarray
-    paper: Paper
-    white: float
-    least: float
-    light_ink: bool
-    strokes: Strokes
-
-    @classmethod
-    def of(cls, gray: np.ndarray, polarity: str, side: int) -> Sheet | None:
-        """Return the sheet of a picture, reduced to at most this side; None where there is no ink."""
-        factor = math.ceil(max(gray.shape) / side)
-        tones = reduce(tones_of(gray), factor)
-        paper = find_paper(tones)
-        ground = paper.at(*(coordinates(0, n, n) for n in tones.shape))
-        least = least_tone(gray)
-        white = max(float(tones.max()), least)
-        light_ink, strokes = find_polarity((tones - ground) / np.float32(white), polarity)
-        if strokes is None:
-            return None
-        return cls(factor, tones, ground, paper, white, least, light_ink, strokes)
-
-    def contrast_in(self, gray: np.ndarray, rows: slice, columns: slice, factor: int) -> np.ndarray:
-        """Return the contrast of ink to paper in a part of the picture, reduced by a factor."""
-        height, width = gray.shape
-        part = reduce(tones_of(gray[rows, columns]), factor)
-        down = coordinates(rows.start, rows.stop, height, factor)
-        across = coordinates(columns.start, columns.stop, width, factor)
-        return contrast(part, self.paper.at(down, across), self.light_ink, self.white, self.least)
-
-
 def _digit(gray: np.ndarray, polarity: str) -> np.ndarray | None:
     """Return the part of the picture that holds the digit, a map of contrast with its side near DIGIT_SIDE at most."""
-    height, width = gray.shape
     sheet = Sheet.of(gray, polarity, WORKING_SIDE)
     if sheet is None:
         return None
+    height, width = sheet.gray.shape
     factor = sheet.factor
     rows, columns = (factor * np.flatnonzero(sheet.strokes.mask.any(axis)) for axis in (1, 0))
     side = max(rows[-1] - rows[0], columns[-1] - columns[0]) + factor
@@ -230,7 +166,7 @@ def _digit(gray: np.ndarray, polarity: str) -> np.ndarray | None:
     top, bottom = max(0, rows[0] - margin), min(height, rows[-1] + factor + margin)
     left, right = max(0, columns[0] - margin), min(width, columns[-1] + factor + margin)
     finer = max(1, side // DIGIT_SIDE)
-    return sheet.contrast_in(gray, slice(top, bottom), slice(left, right), finer)
+    return sheet.contrast_in(slice(top, bottom), slice(left, right), finer)
 
 
 def _extent(mask: np.ndarray) -> tuple[int, int]:

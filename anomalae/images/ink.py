@@ -25,6 +25,8 @@ SMALLEST_PART = 0.03
 WIDE = 0.25
 # A wide part is a shadow if its edges take longer than this, as a share of the picture, to rise.
 SOFT = 0.2
+# Nor is a part a shadow whose edges rise within so many pixels: in a small picture the blur alone takes half of it.
+SHARP = 5.6
 
 # Powers of x and of y in the polynomial of the paper's tone, by their degree.
 POWERS = tuple((power, degree - power) for degree in range(5) for power in range(degree, -1, -1))
@@ -192,9 +194,12 @@ def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray:
     # In a picture as small as a digit nothing can be told to be a speck or a shadow.
     solid = extents > SPECK if side >= 16 else extents > 0
     if side >= 16 and extents.max() >= WIDE * side:
+        length = max(SOFT * side, SHARP)
         places = ndimage.find_objects(labels, count)
         for index in np.flatnonzero(extents >= WIDE * side):
-            solid[index] &= _is_steep(smooth[places[index]], peaks[index + 1], SOFT * side)
+            # A thin line is steep just outside of it.
+            rows, columns = (slice(max(0, s.start - 2), s.stop + 2) for s in places[index])
+            solid[index] &= _is_steep(smooth[rows, columns], peaks[index + 1], length)
     mass = np.bincount(numbers, drawn, count + 1)[1:] * solid
     kept = (mass > 0) & (mass >= SMALLEST_PART * mass.max())
     return np.asarray(np.concatenate([[False], kept])[labels])

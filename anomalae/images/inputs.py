@@ -20,9 +20,9 @@ import numpy as np
 from anomalae.errors import ConfigError, ImageError
 from anomalae.images.arrays import count_npy, count_npz, read_npy, read_npz
 from anomalae.images.canonical import check_choices
-from anomalae.images.canonical import preprocess as to_canonical
 from anomalae.images.check import SIDE
 from anomalae.images.idx import count_idx, is_gzip, is_idx, is_idx_name, read_idx_array, read_idx_rows
+from anomalae.images.lost import LostInkError, check_lost, shows_ink, to_canonical
 from anomalae.images.pictures import FORMATS, count_pages, decode, decode_pages
 from anomalae.images.segment import Bounds, cut_digits, holds_several
 from anomalae.text import count, listed, plural, printable
@@ -48,10 +48,12 @@ class Input:
     several (`file.tif[1]`) and the digit of a page that was cut into them (`page.jpg[3]`, `file.tif[1][3]`); it may
     hold anything that a file name may, so show `text.printable(name)`.
     image: uint8 (28, 28), light ink on black; None where `error` says why, in one printable line with the path.
-    blank: whether the image holds no ink at all.
+    blank: whether the image holds no ink at all, and the picture none either.
     several: whether the picture plainly holds several digits, where that was asked.
     box: left, top, right, bottom of a digit in pixels of its page, which is upright; None for a whole picture.
     file, page: where a digit was cut from: the file, and what the page's name adds to it.
+    lost: whether there is no image because the picture's ink was lost on the way.
+    setting: that the error speaks of, for the command line to name its flag.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Input:
     box: Bounds | None = None
     file: Path | None = None
     page: str = ""
+    lost: bool = False
+    setting: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ def read_inputs(
     """Read everything under the paths, in order, an `Input` an image, a page or, with `segment`, a digit.
 
     paths: files and folders, as for `list_files`. What cannot be read, a folder without images, and a path that
-    does not exist give an `Input` with its error, and so does a page without digits that is to be cut into them.
+    does not exist give an `Input` with its error, and so do a page without digits that is to be cut into them and a
+    picture that shows ink but becomes blank.
     preprocess, polarity: as in `preprocess.preprocess`; ConfigError for unknown ones, at once.
     segment: whether each picture is a page that is cut into its digits; ConfigError with preprocess none or resize.
     glance: whether to look if a picture holds several digits, which takes about as long as reading it.
@@ -242,7 +247,8 @@ def _inputs(files: list[Path], how: Reading) -> Iterator[Input]:
                     several = how.glance and _holds_several(content, how)
                     made = [Input(name, image, blank=not image.any(), several=several)]
             except ImageError as error:
-                yield Input(name, None, f"{printable(name)}: {error}")
+                lost = isinstance(error, LostInkError)
+                yield Input(name, None, f"{printable(name)}: {error}", lost=lost, setting=error.setting)
             else:
                 yield from made
 
@@ -251,10 +257,17 @@ def _digits(name: str, file: Path, page: str, gray: np.ndarray, how: Reading) ->
     """Cut a page into its digits; ImageError where there are none."""
     digits = cut_digits(gray, how.polarity)
     if not digits:
+        check_lost(gray, "mnist", how.polarity, "no digits found on this page")
         raise ImageError("no digits found on this page")
     for number, digit in enumerate(digits):
+        where = f"{name}[{number}]"
+        left, top, right, bottom = digit.box
         blank = not digit.image.any()
-        yield Input(f"{name}[{number}]", digit.image, blank=blank, box=digit.box, file=file, page=page)
+        lost = blank and shows_ink(gray[top:bottom, left:right])
+        error = f"{printable(where)}: it turned blank though it has ink" if lost else None
+        image = None if lost else digit.image
+        blank = blank and not lost
+        yield Input(where, image, error, blank, box=digit.box, file=file, page=page, lost=lost)
 
 
 def _holds_several(gray: np.ndarray, how: Reading) -> bool:

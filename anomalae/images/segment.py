@@ -15,10 +15,11 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from anomalae.errors import ImageError
-from anomalae.images.canonical import DIGIT_SIDE, Sheet, check_gray, fit_ink, preprocess
+from anomalae.images.canonical import DIGIT_SIDE, check_gray, fit_ink, preprocess
 from anomalae.images.check import SIDE
 from anomalae.images.ink import GRAIN, contrast
 from anomalae.images.ruled import find_ruled
+from anomalae.images.sheet import Sheet
 
 # Digits are looked for in a page reduced to this side; whether there are several, to that side.
 PAGE_SIDE, GLANCE_SIDE = 1600, 640
@@ -132,7 +133,7 @@ def cut_digits(gray: np.ndarray, polarity: str = "auto") -> list[Digit]:
     if page is None:
         return []
     boxes = _boxes(page.pieces)
-    return [_cut(gray, page, piece, boxes) for piece in page.pieces]
+    return [_cut(page, piece, boxes) for piece in page.pieces]
 
 
 def holds_several(gray: np.ndarray, polarity: str = "auto") -> bool:
@@ -180,7 +181,7 @@ def holds_several(gray: np.ndarray, polarity: str = "auto") -> bool:
 
 def _find(gray: np.ndarray, polarity: str, side: int) -> _Page | None:
     """Find the digits of a page; None where there is no ink."""
-    sheet = Sheet.of(gray, polarity, side)
+    sheet = Sheet.of(gray, polarity, side, close=False)
     if sheet is None:
         return None
     ink = contrast(sheet.tones, sheet.ground, sheet.light_ink, sheet.white, sheet.least)
@@ -397,7 +398,7 @@ def _slope(x: np.ndarray, y: np.ndarray, height: float) -> float:
     return float(np.median(down[near] / across[near])) if near.any() else 0.0
 
 
-def _cut(gray: np.ndarray, page: _Page, piece: _Piece, boxes: np.ndarray) -> Digit:
+def _cut(page: _Page, piece: _Piece, boxes: np.ndarray) -> Digit:
     """Return a digit of the page, everything beside it left out.
 
     boxes: of all the page's pieces, (n, 4).
@@ -417,20 +418,21 @@ def _cut(gray: np.ndarray, page: _Page, piece: _Piece, boxes: np.ndarray) -> Dig
         if page.pieces[index] is not piece:
             around &= ~_mask_in(page.pieces[index], rows, columns)
     around |= own
-    height, width = gray.shape
+    height, width = page.sheet.gray.shape
     top, bottom = factor * rows.start, min(height, factor * rows.stop)
     left, right = factor * columns.start, min(width, factor * columns.stop)
     finer = max(1, factor * max(piece.height, piece.width) // DIGIT_SIDE)
-    ink = page.sheet.contrast_in(gray, slice(top, bottom), slice(left, right), finer)
+    ink = page.sheet.contrast_in(slice(top, bottom), slice(left, right), finer)
     kept = around[
         np.minimum(np.arange(len(ink)) * finer // factor, len(around) - 1)[:, None],
         np.minimum(np.arange(ink.shape[1]) * finer // factor, around.shape[1] - 1)[None],
     ]
+    (above, below), (before, behind) = page.sheet.room
     box = (
-        factor * piece.columns.start,
-        factor * piece.rows.start,
-        min(width, factor * piece.columns.stop),
-        min(height, factor * piece.rows.stop),
+        max(0, factor * piece.columns.start - before),
+        max(0, factor * piece.rows.start - above),
+        min(width - behind, factor * piece.columns.stop) - before,
+        min(height - below, factor * piece.rows.stop) - above,
     )
     return Digit(box, fit_ink(np.where(kept, ink, 0)))
 

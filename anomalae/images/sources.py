@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from anomalae.errors import ImageError
-from anomalae.images.canonical import preprocess
 from anomalae.images.check import PIXELS, SIDE, as_array, check_images, check_levels
 from anomalae.images.inputs import read_inputs
+from anomalae.images.lost import to_canonical
 from anomalae.images.pictures import gray_levels
 
 # Single images are put together into arrays of so many.
@@ -67,7 +67,8 @@ def stream_images(
     on_prepared: called with the shape, (H, W) or (H, W, C), of each array or PIL image that is brought to canonical
         form.
 
-    Raises ImageError, one line, for whatever is no image, with the path or the index of it, and where there is none.
+    Raises ImageError, one line, for whatever is no image and for a picture that shows ink but becomes blank, with the
+    path or the index of it, and where there is none.
 
     >>> [part.shape for part in stream_images([np.zeros((28, 28)), Image.new("L", (40, 30))])]
     [(1, 28, 28), (1, 28, 28)]
@@ -177,14 +178,14 @@ class _Reader:
         """Read what is at a path, an image after another."""
         for entry in read_inputs([path], self.preparation.preprocess, self.preparation.polarity):
             if entry.image is None:
-                raise ImageError(str(entry.error))
+                raise ImageError(str(entry.error), setting=entry.setting)
             yield entry.image[None]
 
     def _picture(self, image: Image.Image) -> Iterator[np.ndarray]:
         try:
             canonical = self._canonical(gray_levels(image))
         except ImageError as error:
-            raise ImageError(f"{self.what}[{self.done}]: {error}") from None
+            raise ImageError(f"{self.what}[{self.done}]: {error}", setting=error.setting) from None
         bands = len(image.getbands())
         self.on_prepared((image.height, image.width, *([bands] if bands > 1 else [])))
         yield canonical[None]
@@ -223,10 +224,10 @@ class _Reader:
                 picture = gray_levels(Image.fromarray(_rounded(picture)))
             return self._canonical(picture)
         except ImageError as error:
-            raise ImageError(f"{self.what}[{index}]: {error}") from None
+            raise ImageError(f"{self.what}[{index}]: {error}", setting=error.setting) from None
 
     def _canonical(self, gray: np.ndarray) -> np.ndarray:
-        return preprocess(gray, self.preparation.preprocess, self.preparation.polarity)
+        return to_canonical(gray, self.preparation.preprocess, self.preparation.polarity)
 
 
 def _pictures(array: np.ndarray, name: str, lone: bool) -> np.ndarray:

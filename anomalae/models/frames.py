@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from anomalae.arithmetic import is_plain
 
 # Coordinate of the middle of a 28 x 28 image, in pixels.
 MIDDLE = 13.5
@@ -71,6 +75,28 @@ def _shear(slope: Tensor) -> Tensor:
     """Return matrices (N, 2, 2) that move (x, y) to (x + slope y, y)."""
     ones, zeros = torch.ones_like(slope), torch.zeros_like(slope)
     return torch.stack([torch.stack([ones, slope], 1), torch.stack([zeros, ones], 1)], 1)
+
+
+def read(
+    frame: Callable[[Tensor], tuple[Tensor, Tensor]],
+    spread: tuple[float, float] | None,
+    dense: bool,
+    images: Tensor,
+) -> Tensor:
+    """Read images (N, 1, 28, 28) in their frame; compiled where they are plain float32 numbers on the CPU.
+
+    What is compiled has other last bits, so it is not where the arithmetic is plain, as that of runs of before is.
+
+    frame: makes the frame where that is not compiled.
+    spread, dense: say which it is; see `anomalae.models.compiled.frames.read`.
+    """
+    plain = images.dtype == torch.float32 and images.device.type == "cpu" and not images.requires_grad
+    if not plain or images.shape[1:] != (1, 28, 28) or is_plain():
+        return resample(images, *frame(images))
+    from anomalae.models.compiled import frames
+
+    limits = (MIDDLE, LEAST_VARIANCE, STEEPEST, LEAST_SCALE, MOST_SCALE)
+    return torch.from_numpy(frames.read(images[:, 0].numpy(), limits, spread or (0.0, 0.0), dense))[:, None]
 
 
 def resample(images: Tensor, matrix: Tensor, start: Tensor) -> Tensor:

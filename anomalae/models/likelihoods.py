@@ -208,8 +208,8 @@ def _log_bessel_large_order(order: float, x: float) -> float:
 
 
 LIKELIHOODS: dict[str, type[nn.Module]] = {
+    "gaussian": Gaussian,
     "smooth-direction": SmoothDirection,
     "smooth-gaussian": SmoothGaussian,
-    "gaussian": Gaussian,
     "bernoulli": Bernoulli,
 }

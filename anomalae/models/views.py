@@ -15,7 +15,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anomalae.errors import ConfigError
-from anomalae.models.frames import MIDDLE, alike, alike_dense, resample, upright
+from anomalae.models.frames import (
+    DENSE_SPREAD,
+    MIDDLE,
+    SPREAD,
+    alike,
+    alike_dense,
+    read,
+    resample,
+    upright,
+)
 from anomalae.plugins import VIEWS
 
 
@@ -66,6 +75,8 @@ class View:
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the network is shown and what it should make of it; made once where both are the same.
 
+        images: (N, 1, 28, 28) in [0, 1].
+
         Raises PartError for a view of one's own that fails, or makes something of another shape.
         """
         try:
@@ -102,7 +113,7 @@ def deskewed(images: Tensor) -> Tensor:
     The shear is `covariance of x and y / variance of y` of the ink, the slope by which the writing leans; a blank
     image stays blank. LeCun et al., "Gradient-based learning applied to document recognition", 1998, did so too.
     """
-    return resample(images, *upright(images))
+    return read(upright, None, False, images)
 
 
 def normalised(images: Tensor) -> Tensor:
@@ -112,7 +123,7 @@ def normalised(images: Tensor) -> Tensor:
     Nakashima, Sako and Fujisawa, "Handwritten digit recognition: investigation of normalization and feature
     extraction techniques", Pattern Recognition 37, 2004.
     """
-    return resample(images, *alike(images))
+    return read(alike, SPREAD, False, images)
 
 
 def settled(images: Tensor) -> Tensor:
@@ -120,7 +131,7 @@ def settled(images: Tensor) -> Tensor:
 
     A speck beside the digit, or a long thin tail, then neither shifts nor shrinks it.
     """
-    return resample(images, *alike_dense(images))
+    return read(alike_dense, DENSE_SPREAD, True, images)
 
 
 def edges(images: Tensor) -> Tensor:
@@ -145,7 +156,7 @@ def _laid_back(
     return (laid * (before / after.where(after > 0, 1)))[:, 0]
 
 
-# The view in which neighbours are compared; networks learn no more from it than from `normalised`.
+# The view in which neighbours are compared, too.
 SETTLED = View("settled", "normalised by its dense ink", settled, back=partial(_laid_back, alike_dense))
 
 PIXELS = View("pixels", "the image as it is", pixels)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass, field
 from importlib import metadata
-from numbers import Integral
-from typing import Any
 
 import torch
 
+from anomalae.arithmetic import PLAIN, check_arithmetic, chosen
 from anomalae.errors import ConfigError
 from anomalae.settings import DEVICES
 from anomalae.version import __version__
@@ -23,7 +22,9 @@ class Environment:
 
     device: as PyTorch names it.
     processor: its architecture, or the accelerator's name.
-    threads: CPU threads of PyTorch.
+    threads: CPU threads of its training.
+    arithmetic: of float32 products on the CPU, by which a run is scored too; see `anomalae.arithmetic`. What does not
+        say has the plain one, which was the only one once.
     platform: operating system.
     versions: of Python, anomalae and the packages that compute.
     """
@@ -31,8 +32,12 @@ class Environment:
     device: str = "cpu"
     processor: str = ""
     threads: int = 1
+    arithmetic: str = PLAIN
     platform: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_arithmetic(self.arithmetic)
 
 
 def choose_device(name: str | torch.device) -> torch.device:
@@ -68,28 +73,20 @@ def choose_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def check_threads(threads: Any) -> int | None:
-    """Return a number of CPU threads that PyTorch can be set to; None stands for as many as there are set.
+def record_environment(device: torch.device, arithmetic: str | None = None) -> Environment:
+    """Describe this machine as it is now.
 
-    threads: a whole number, at least 1. Raises ConfigError otherwise.
+    device: on which is computed.
+    arithmetic: by which; None is that of a new training on this device.
     """
-    if threads is None:
-        return None
-    if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
-        raise ConfigError(f"threads {threads!r}: must be a whole number, at least 1")
-    return int(threads)
-
-
-def use_threads(threads: int | None) -> None:
-    """Set the number of CPU threads of PyTorch; None leaves it as it is. ConfigError below 1."""
-    number = check_threads(threads)
-    if number is not None:
-        torch.set_num_threads(number)
-
-
-def record_environment(device: torch.device) -> Environment:
-    """Describe this machine as it is now."""
     versions = {"python": platform.python_version(), "anomalae": __version__}
     versions |= {package: metadata.version(package) for package in _PACKAGES}
     processor = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return Environment(device.type, processor, torch.get_num_threads(), platform.system(), versions)
+    return Environment(
+        device.type,
+        processor,
+        torch.get_num_threads(),
+        chosen(device) if arithmetic is None else arithmetic,
+        platform.system(),
+        versions,
+    )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from anomalae import files, runs
+from anomalae.arithmetic import PLAIN
 from anomalae.errors import BundleError, ConfigError
 from anomalae.network_kinds import MODELS, REGISTRIES
 from anomalae.plugins import SCORES, VIEWS, Registry
@@ -18,8 +19,10 @@ from anomalae.runs.environment import Environment
 from anomalae.settings import Settings, strict
 
 # Formats of a run folder. The first is raised when an older anomalae could no longer read a newer run; runs with parts
-# of one's own have the second, as an older anomalae knows of none.
-FORMAT_VERSION, VERSION_WITH_PARTS = 2, 3
+# of one's own have the second, as an older anomalae knows of none; runs of another arithmetic than the plain one the
+# third, as an older anomalae would score them by that.
+FORMAT_VERSION, VERSION_WITH_PARTS, VERSION_WITH_ARITHMETIC = 2, 3, 4
+NEWEST = VERSION_WITH_ARITHMETIC
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,19 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dict; `from_dict` reads it back."""
         values = dataclasses.asdict(self) | {"settings": self.settings.to_dict()}
-        version = max(values.pop("format_version"), VERSION_WITH_PARTS if self.parts else 0)
+        plain = self.environment.arithmetic == PLAIN
+        version = max(
+            values.pop("format_version"),
+            VERSION_WITH_PARTS if self.parts else 0,
+            0 if plain else VERSION_WITH_ARITHMETIC,
+        )
         if not self.parts:
             del values["parts"]
         # Left out where it says nothing, so that an older anomalae reads the run.
         if not self.data.arrays:
             del values["data"]["arrays"]
+        if plain:
+            del values["environment"]["arithmetic"]
         return {"format_version": version, **values}
 
     @classmethod
@@ -98,12 +108,11 @@ class Record:
         version = values.get("format_version", FORMAT_VERSION)
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise BundleError(
-                f"{where}: format version {version!r}: must be a whole number from 1 to {VERSION_WITH_PARTS}"
+                f"{where}: format version {version!r}: must be a whole number from 1 to {NEWEST}"
             )
-        if version > VERSION_WITH_PARTS:
+        if version > NEWEST:
             raise BundleError(
-                f"{where}: format version {version!r} is newer than {VERSION_WITH_PARTS}, the newest this anomalae "
-                "reads"
+                f"{where}: format version {version!r} is newer than {NEWEST}, the newest this anomalae reads"
             )
         _check_types(values, where)
         _check_parts(values, where)

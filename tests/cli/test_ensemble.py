@@ -24,25 +24,21 @@ def test_an_ensemble_is_trained_evaluated_and_shown(three):
 
 
 def test_a_flag_wins_over_a_preset_and_it_is_said():
-    result = ok("train", "--normal", "0", *QUICK, "--preset", "fast", "--members", "2", "--name", "fast")
-    assert "--epochs 2 wins over 10 of --preset fast" in result.stderr
+    words = ["--preset", "textbook", "--views", "normalised", "--members", "2", "--name", "book"]
+    result = ok("train", "--normal", "0", *QUICK, *words)
+    assert "--views normalised wins over pixels of --preset textbook" in result.stderr
     assert "--members" not in [line for line in result.stderr.splitlines() if "wins" in line].__str__()
-    settings = json.loads(ok("runs", "fast", "--json").stdout)["settings"]
-    assert (settings["epochs"], settings["passes"], settings["members"]) == (2, 1, 2)
+    settings = json.loads(ok("runs", "book", "--json").stdout)["settings"]
+    assert (settings["noise"], settings["score"], settings["members"]) == (0, "mse", 2)
 
 
-def test_a_flag_that_leaves_no_room_for_the_score_of_a_preset_wins():
-    result = ok("train", "--normal", "0", *QUICK, "--preset", "fast", "--views", "edges", "--name", "edged")
-    assert "--views edges wins over normalised of --preset fast" in result.stderr
-    assert "has no nap of --preset fast: smooth judges" in result.stderr
-    assert json.loads(ok("runs", "edged", "--json").stdout)["settings"]["score"] == "smooth"
-
-
-def test_the_fast_preset_is_judged_by_nap():
-    ok("train", "--normal", "0", "--dataset", "digits", "--preset", "fast", "--name", "quick", "--quiet")
-    assert parsed("evaluate", "--run", "quick", "--json")["roc_auc"] > 0.95
-    settings = json.loads(ok("runs", "quick", "--json").stdout)["settings"]
-    assert (settings["score"], settings["views"], settings["epochs"]) == ("nap", ["normalised"], 10)
+def test_a_score_wins_over_that_of_a_preset():
+    result = ok(
+        "train", "--normal", "0", *QUICK, "--preset", "textbook", "--score", "smooth", "--name", "other"
+    )
+    assert "--score smooth wins over mse of --preset textbook" in result.stderr
+    settings = json.loads(ok("runs", "other", "--json").stdout)["settings"]
+    assert (settings["score"], settings["views"]) == ("smooth", ["pixels"])
 
 
 def test_an_ensemble_with_neighbours_is_trained_scored_and_reported(images):
@@ -52,7 +48,7 @@ def test_an_ensemble_with_neighbours_is_trained_scored_and_reported(images):
     ok("train", "--normal", "0", "--dataset", "digits", *words)
     np.save("x.npy", images[:3])
     ok("score", "x.npy", "--run", "best", "--heatmaps", "heat", "--format", "json")
-    assert "5 nearest training images" in ok("report", "best", "--output", "page").stdout + open_page("page")
+    assert "8 nearest training images" in ok("report", "best", "--output", "page").stdout + open_page("page")
     assert "neighbours" in ok("runs", "best").stdout
 
 
@@ -68,7 +64,7 @@ def open_page(folder: str) -> str:
         (["--neighbours", "-1"], "-1"),
         (
             ["--views", "pixels,sideways"],
-            "view 'sideways': must be one of pixels, deskewed, normalised, edges",
+            "view 'sideways': must be one of pixels, deskewed, normalised, settled, edges",
         ),
         (["--views", "edges,edges"], "view 'edges': named twice"),
         (["--views", ""], "view ''"),
@@ -122,7 +118,10 @@ def test_hierarchies_train_score_generate_and_load(model, more, scores, images):
         (["--model", "ladder-vae", "--layers", "7"], "7"),
         (["--layers", "2"], "layers 2: only a ladder-vae has one, and model is 'ae'"),
         (["--model", "vae", "--auxiliary-dim", "2"], "only an adgm has one"),
-        (["--views", "edges", "--score", "nap"], "an ae that sees edges has mse, relative, smooth"),
+        (
+            ["--views", "edges", "--score", "nap"],
+            "an ae that sees edges has worst-place, mse, relative, smooth",
+        ),
     ],
 )
 def test_settings_that_do_not_belong_together_are_named(words, said):

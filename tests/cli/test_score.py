@@ -47,7 +47,7 @@ def test_csv_when_piped_equals_the_library(folder, small, images):
     np.testing.assert_array_equal([float(r["p_value"]) for r in found], small.p_values(images[:10]))
     np.testing.assert_array_equal([r["flagged"] == "1" for r in found], small.flags(images[:10]))
     assert result.stderr.splitlines()[-1].startswith("10 images: ")
-    assert "(run small, score smooth)" in result.stderr
+    assert "(run small, score worst-place)" in result.stderr
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "jsonl", "parquet"])
@@ -135,6 +135,45 @@ def test_what_cannot_be_read_has_its_row_and_status_4(folder):
     assert "3 could not be read" in result.stderr
 
 
+@pytest.fixture
+def scans(images: np.ndarray) -> Path:
+    """A folder of three digits, light on dark, and one dark on light."""
+    Path("scans").mkdir()
+    for number, image in enumerate(images[:4]):
+        scan = np.pad(image, 20)
+        Image.fromarray(255 - scan if number == 2 else scan).save(f"scans/{number}.png")
+    return Path("scans")
+
+
+def test_what_turns_blank_though_it_has_ink_has_no_score_and_status_4(scans):
+    result = run("score", "scans", "--polarity", "light")
+    assert result.exit_code == 4
+    found = rows(result.stdout)
+    line = "it turned blank though it has ink, dark on light: give --polarity dark or auto (now light)"
+    assert [row["error"] for row in found] == ["", "", f"{scans / '2.png'}: {line}", ""]
+    assert [row["score"] != "" for row in found] == [True, True, False, True]
+    assert "1 without a score: its ink was lost" in " ".join(result.stderr.split())
+    assert "could not be read" not in result.stderr
+    assert run("score", "scans", "--polarity", "auto").exit_code == 0
+    assert run("score", "scans/2.png", "--polarity", "light").exit_code == 1
+
+
+def test_ink_is_lost_from_arrays_pages_and_standard_input_alike(scans):
+    pictures = [Image.open(scans / f"{number}.png") for number in (0, 2)]
+    np.save("two.npy", np.stack([np.asarray(picture) for picture in pictures]))
+    pictures[0].save("two.tif", save_all=True, append_images=pictures[1:])
+    for name in ("two.npy", "two.tif"):
+        result = run("score", name, "--polarity", "light", "--format", "jsonl")
+        assert result.exit_code == 4
+        good, lost = map(json.loads, result.stdout.splitlines())
+        assert (good["error"], lost["score"]) == (None, None)
+        assert lost["error"].startswith(f"{name}[1]: it turned blank though it has ink, dark on light")
+    for data, exit_code in ((Path("two.tif").read_bytes(), 4), (Path("scans/2.png").read_bytes(), 1)):
+        result = run("score", "-", "--polarity", "light", stdin=data)
+        assert result.exit_code == exit_code
+        assert "it turned blank though it has ink" in result.stdout
+
+
 def test_exit_status(folder):
     Image.fromarray(np.zeros((28, 28), np.uint8)).save("blank.png")
     assert run("score", "blank.png").exit_code == 0
@@ -191,8 +230,9 @@ def test_preprocess_is_inherited_and_can_be_given(images):
 
 def test_heatmaps_of_a_density_score_show_the_reconstructions_terms(digits, images):
     split = digits.one_class(normal=[0], seed=0)
-    detector = Detector(model="vae", hidden=(32,), latent_dim=4, epochs=3, samples=2).fit(split.train.images)
-    detector.save("runs/vae")
+    settings = {"hidden": (32,), "latent_dim": 4, "epochs": 3, "samples": 2, "likelihood": "smooth-direction"}
+    detector = Detector(model="vae", views=("pixels",), **settings)
+    detector.fit(split.train.images).save("runs/vae")
     np.save("x.npy", images[:3])
     ok("score", "x.npy", "--run", "vae", "--heatmaps", "heat", "--quiet")
     for path in Path("heat").iterdir():

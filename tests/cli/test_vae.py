@@ -56,7 +56,7 @@ def test_train_evaluate_and_show(trained: Path):
     for rule in ("iwae", "kl", "reconstruction-probability", "smooth", "mse"):
         assert parsed("evaluate", "--score", rule, "--json")["score"] == rule
     shown = ok("runs", "digits-0-vae").stdout
-    for word in ("smooth-direction", "ELBO", "log-likelihood", "KL", "active latent units", "beta"):
+    for word in ("gaussian", "ELBO", "log-likelihood", "KL", "active latent units", "beta"):
         assert word in shown
     found = parsed("runs", "digits-0-vae", "--json")["validation"]
     assert found["elbo"] == pytest.approx(found["log_likelihood"] - found["kl"])
@@ -176,11 +176,11 @@ def test_plot_traverse_in_every_form(trained: Path):
         (["--likelihood", "gaussian"], "likelihood 'gaussian': only a vae, ladder-vae or adgm has one"),
         (["--beta", "2"], "beta 2.0: only a vae, ladder-vae or adgm has one"),
         (["--samples", "3"], "samples 3: only a vae, ladder-vae or adgm has one"),
-        (["--score", "elbo"], "score 'elbo': an ae has mse, relative, smooth"),
+        (["--score", "elbo"], "score 'elbo': an ae has worst-place, mse, relative, smooth"),
         (["--model", "vae", "--beta", "-1"], "-1.0 is not in the range x>=0"),
         (["--model", "vae", "--samples", "0"], "0 is not in the range 1<=x<=10000"),
         (["--model", "vae", "--likelihood", "poisson"], "'poisson' is not one of"),
-        (["--model", "vae", "--score", "elbo-excess"], "a vae with likelihood smooth-direction has"),
+        (["--model", "vae", "--score", "elbo-excess"], "a vae with likelihood gaussian has"),
     ],
 )
 def test_bad_settings_are_one_line(args, message):

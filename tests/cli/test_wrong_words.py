@@ -61,14 +61,14 @@ def there(small: Detector) -> None:
         (["train", "--resume", "zeroes"], "did you mean 'zeros'?"),
         # Rules.
         (["score", "pictures", "--score", "smoth"], "did you mean 'smooth'?"),
-        (["score", "pictures", "--score", "elbo"], "a run of model ae has mse, "),
+        (["score", "pictures", "--score", "elbo"], "a run of model ae has worst-place, mse, "),
         (["evaluate", "--score", "smoth"], "did you mean 'smooth'?"),
         ([*TRAIN, "--normal", "0", "--score", "smoth"], "did you mean 'smooth'?"),
-        ([*TRAIN, "--normal", "0", "--score", "elbo"], "--score 'elbo': an ae has mse, "),
+        ([*TRAIN, "--normal", "0", "--score", "elbo"], "--score 'elbo': an ae has worst-place, mse, "),
         # Other names.
         ([*TRAIN, "--normal", "0", "--views", "pixels,edgse"], "did you mean 'edges'?"),
         ([*TRAIN, "--normal", "0", "--model", "ladder"], "Did you mean 'ladder-vae'?"),
-        ([*TRAIN, "--normal", "0", "--preset", "fats"], "Did you mean 'fast'?"),
+        ([*TRAIN, "--normal", "0", "--preset", "acurate"], "Did you mean 'accurate'?"),
         ([*TRAIN, "--normal", "0", "--device", "gpu"], "'gpu' is not one of 'auto', 'cpu'"),
         ([*TRAIN, "--normal", "0", "--model", "vae", "--likelihood", "bernouli"], "Did you mean 'bernoulli'?"),
         (["compare", "--baseline", "loff"], "did you mean 'lof'?"),

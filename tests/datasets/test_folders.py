@@ -82,6 +82,23 @@ def test_folder_with_one_class_cannot_be_split(tmp_path: Path) -> None:
         load_dataset(tmp_path).one_class([0])
 
 
+def test_a_picture_of_a_folder_whose_ink_is_lost_is_told(tmp_path: Path) -> None:
+    for number in range(4):
+        draw(tmp_path / "a" / f"{number}.png")
+        draw(tmp_path / "b" / f"{number}.png")
+    bar = np.full((60, 60), 220, np.uint8)
+    bar[15:45, 26:34] = 30
+    Image.fromarray(bar).save(tmp_path / "b" / "scan.png")
+    line = r"b/scan\.png: it turned blank though it has ink, dark on light: give polarity dark or auto \(now light\)"
+    with pytest.raises(DataError, match=line) as caught:
+        load_dataset(tmp_path, polarity="light")
+    assert caught.value.setting == "polarity"
+    assert len(load_dataset(tmp_path).train.images) == 7
+    # Without ink it is a blank image, as it always was.
+    Image.fromarray(np.full((60, 60), 220, np.uint8)).save(tmp_path / "b" / "scan.png")
+    assert len(load_dataset(tmp_path, polarity="light").train.images) == 7
+
+
 def test_folder_with_a_single_image_of_a_class(tmp_path: Path) -> None:
     draw(tmp_path / "rare" / "0.png")
     for number in range(5):

@@ -27,7 +27,7 @@ def test_each_network_has_a_view_and_a_seed_of_its_own():
 
 
 def test_one_member_scores_as_its_network(split, images, three):
-    alone = fitted(split, **SMALL, seed=3)
+    alone = fitted(split, **{**SMALL, "views": ("pixels",)}, seed=3)
     first = three._ensemble.first.score(tensor(images), three.rules)
     for rule in three.rules:
         np.testing.assert_array_equal(first[rule].numpy(), alone.score(images, rule))
@@ -65,7 +65,7 @@ def test_resumed_it_is_bit_for_bit_the_same(tmp_path, split, images, three):
 
 
 def test_heatmaps_of_an_ensemble_lie_over_the_image(images, three):
-    heat = three.heatmap(images)
+    heat = three.heatmap(images, "smooth")
     assert heat.shape == images.shape
     apart = apart_by(three, images, "smooth")
     usual = np.exp(three._ensemble.standards["smooth"][:, 0])
@@ -102,7 +102,7 @@ def test_a_single_view_other_than_pixels_works_throughout(name, split, images):
 def test_members_are_combined_by_name_and_none_may_miss(near, images):
     apart = near.score_members(images)
     turned = {rule: dict(reversed(list(scores.items()))) for rule, scores in apart.items()}
-    np.testing.assert_array_equal(near.combine(turned)["smooth"], near.score(images))
+    np.testing.assert_array_equal(near.combine(turned)["smooth"], near.score(images, "smooth"))
     with pytest.raises(ConfigError, match="must be normalised, edges, neighbours"):
         near.combine({"smooth": {"edges": apart["smooth"]["edges"]}})
 
@@ -112,7 +112,7 @@ def test_members_are_combined_by_name_and_none_may_miss(near, images):
     [
         (
             {"views": ("pixels", "sideways")},
-            "view 'sideways': must be one of pixels, deskewed, normalised, edges",
+            "view 'sideways': must be one of pixels, deskewed, normalised, settled, edges",
         ),
         ({"views": ("edges", "edges")}, "view 'edges': named twice"),
         ({"views": ()}, "at least one"),

@@ -76,7 +76,7 @@ def test_all_scores_of_an_iterator_that_is_read_once(small, images):
     for rule, scores in small.score_all(iter(images)).items():
         np.testing.assert_allclose(scores, expected[rule], rtol=1e-4, atol=1e-6)
     by_member = small.score_members(loader(images))
-    np.testing.assert_allclose(by_member["mse"]["pixels"], expected["mse"], rtol=1e-4)
+    np.testing.assert_allclose(by_member["mse"]["settled"], expected["mse"], rtol=1e-4)
 
 
 def test_one_image_has_one_score(small, images, tmp_path):
@@ -185,6 +185,24 @@ class TestPreprocess:
         scores = resizing.score(tmp_path / "images")
         np.testing.assert_allclose([row.score for row in rows], scores, rtol=1e-6)
         assert len(write_heatmaps(tmp_path / "maps", resizing, inputs)) == 5
+
+    def test_ink_that_is_lost_is_told_with_the_index(self, zeros, large):
+        with pytest.warns(ImageWarning):
+            detector = Detector(**SMALL).fit(
+                np.pad(large, ((0, 0), (9, 9), (9, 9)), constant_values=255),
+                preprocess="mnist",
+                polarity="dark",
+            )
+        scans = np.pad(large[:3], ((0, 0), (9, 9), (9, 9)), constant_values=255)
+        assert detector.score(scans).shape == (3,)
+        scans[1] = 255 - scans[1]
+        with pytest.raises(
+            ImageError, match=r"images\[1\]: it turned blank though it has ink, light on dark"
+        ):
+            detector.score(scans)
+        # A sheet without ink has a score.
+        scans[1] = 255
+        assert np.isfinite(detector.score(scans)).all()
 
     def test_what_is_canonical_already_is_not_prepared_again(self, zeros, tmp_path):
         # The polarity `dark` would turn a canonical image over.

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from anomalae import Detector
-from anomalae.detectors.neighbours import BLANK, Neighbours, bent
+from anomalae.detectors.neighbours import DISTANCES, Neighbours
 from anomalae.errors import ConfigError
+from anomalae.models.bent import bent, terms
 from anomalae.models.views import settled
 from tests.conftest import SMALL
 from tests.detectors.ensembles import NEAR, apart_by, fitted, networks_of, tensor
@@ -57,6 +58,40 @@ def sobel_maps(image: np.ndarray) -> np.ndarray:
     return np.stack([(windows * k).sum((2, 3)) for k in (kernel, kernel.T)])
 
 
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_a_distance_is_made_of_the_terms(split, images, distance):
+    """Candidates are all images here; the terms are torch's."""
+    some, x = tensor(split.train.images[:12]), tensor(images[:5])
+    found = Neighbours.fit(some, 4, distance=distance)
+    likely = torch.arange(12).expand(5, -1)
+    apart = terms(settled(x), torch.from_numpy(found.kept), likely).double().numpy()
+    mean_of_powers = np.sqrt((apart**2).mean((2, 3)))
+    worst = np.lib.stride_tricks.sliding_window_view(apart, (9, 9), (2, 3)).mean((4, 5)).max((2, 3))
+    expected = {"sum": apart.mean((2, 3)), "rms": mean_of_powers, "worst": mean_of_powers * worst**0.5}
+    # Of 784 pixels; the worst place's root, too.
+    scale = 784 ** (1.5 if distance == "worst" else 1)
+    of_nearest = np.sort(expected[distance] * scale, 1)[:, :4].mean(1)
+    np.testing.assert_allclose(found.score(x, ("mse",))["mse"].numpy(), of_nearest, rtol=1e-5)
+    torch.testing.assert_close(found.terms("mse", x).abs().sum((1, 2)), found.score(x, ("mse",))["mse"])
+    assert found.score(torch.zeros(1, 1, 28, 28), ("mse",))["mse"] == DISTANCES[distance].blank
+
+
+def test_a_distance_that_is_none_is_named():
+    with pytest.raises(ConfigError, match=r"distance 'far': must be one of sum, rms, worst"):
+        Neighbours(np.zeros((1, 28, 28), np.uint8), 1, distance="far")
+
+
+def test_among_many_neighbours_are_searched_in_parts(split, images, monkeypatch):
+    """Parts in which images are searched are no more than a matter of memory."""
+    some, x = tensor(split.train.images), tensor(images)
+    whole = Neighbours.fit(some, 3)
+    scores, own = whole.score(x, ("mse",))["mse"], whole.score_training([], ("mse",))["mse"]
+    monkeypatch.setattr("anomalae.detectors.neighbours.AMONG", 7)
+    parts = Neighbours.fit(some, 3)
+    torch.testing.assert_close(parts.score(x, ("mse",))["mse"], scores, rtol=1e-6, atol=0)
+    torch.testing.assert_close(parts.score_training([], ("mse",))["mse"], own, rtol=1e-6, atol=0)
+
+
 def test_an_image_that_was_kept_is_its_own_nearest(split):
     kept = Neighbours.fit(tensor(split.train.images), 1)
     own = kept.score(torch.from_numpy(kept.kept[:, None]) / 255, ("mse",))["mse"]
@@ -69,7 +104,10 @@ def test_none_of_few_training_images_is_its_own_neighbour(split):
     for n in (2, 5, 19):
         kept = Neighbours.fit(tensor(split.train.images[:n]), 5)
         assert kept.score_training([], ("mse",))["mse"].min() > 0.01
-    assert Neighbours.fit(tensor(split.train.images[:1]), 5).score_training([], ("mse",))["mse"] == BLANK
+    assert (
+        Neighbours.fit(tensor(split.train.images[:1]), 5).score_training([], ("mse",))["mse"]
+        == DISTANCES["sum"].blank
+    )
 
 
 def test_a_bend_of_a_pixel_costs_little():
@@ -82,25 +120,28 @@ def test_a_bend_of_a_pixel_costs_little():
 
 def test_a_blank_image_has_no_neighbours(near):
     blank = np.zeros((1, 28, 28), np.uint8)
-    assert near.score_members(blank)["smooth"]["neighbours"] == BLANK
+    assert near.score_members(blank)["smooth"]["neighbours"] == DISTANCES["rms"].blank
     assert near.score(blank) > near.calibration_scores().max()
 
 
-def test_neighbours_count_as_much_as_all_networks(near, images):
+@pytest.mark.parametrize(("distance", "share"), [("rms", 2 / 3), ("sum", 1 / 2)])
+def test_neighbours_count_twice_as_much_as_all_networks_and_as_much_once(split, images, distance, share):
+    near = fitted(split, **NEAR, distance=distance)
     apart = apart_by(near, images, "smooth")
     mean, spread = near._ensemble.standards["smooth"].T
     z = (np.log(apart) - mean[:, None]) / spread[:, None]
-    np.testing.assert_allclose(near.score(images), (z[0] + z[1]) / 4 + z[2] / 2)
+    np.testing.assert_allclose(near.score(images, "smooth"), (z[0] + z[1]) * (1 - share) / 2 + z[2] * share)
     members_ = near.score_members(images)
     assert list(members_["smooth"]) == ["normalised", "edges", "neighbours"]
-    np.testing.assert_array_equal(near.combine(members_)["smooth"], near.score(images))
+    np.testing.assert_array_equal(near.combine(members_)["smooth"], near.score(images, "smooth"))
     np.testing.assert_allclose(near.combine(networks_of(near, members_))["smooth"], (z[0] + z[1]) / 2)
 
 
 def test_the_networks_beside_neighbours_are_those_without(split, near, images):
     alone = fitted(split, **{**NEAR, "neighbours": 0})
     np.testing.assert_array_equal(
-        alone.score(images), near.combine(networks_of(near, near.score_members(images)))["smooth"]
+        alone.score(images, "smooth"),
+        near.combine(networks_of(near, near.score_members(images)))["smooth"],
     )
 
 

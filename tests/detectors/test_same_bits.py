@@ -9,6 +9,7 @@ import torch
 from anomalae import Detector
 from anomalae.detectors.batches import BLOCKS, agreeing, blocks, noise
 from anomalae.detectors.tabular import TableDetector
+from anomalae.threads import limited
 
 NUMBERS = (1, 2, 3, 4, 5, 31, 33, 100)  # images given at once
 
@@ -23,6 +24,7 @@ NUMBERS = (1, 2, 3, 4, 5, 31, 33, 100)  # images given at once
         ({"architecture": "conv"}, 1),
         ({"views": ("normalised",), "hidden": (256, 128), "latent_dim": 32, "score": "nap"}, 1),
         ({"views": ("pixels", "edges", "deskewed"), "neighbours": 5}, 1),
+        ({"views": ("normalised",), "neighbours": 3, "distance": "sum", "score": "smooth"}, 2),
         ({"model": "vae", "samples": 4}, 1),
         ({"model": "vae", "samples": 4, "likelihood": "bernoulli", "architecture": "conv"}, 2),
         ({"model": "ladder-vae", "samples": 2}, 1),
@@ -78,3 +80,14 @@ def test_sizes_and_places_that_give_other_bits_are_not_used():
     by_place = lambda rows: rows.sum(1) + (torch.arange(len(rows)) == last // 2) * 1e-7  # noqa: E731
     assert agreeing(by_place, sample) == BLOCKS[:-1]
     assert agreeing(lambda rows: rows.sum(1) * torch.nan, sample) == BLOCKS[:1]
+
+
+def test_where_the_shares_of_three_threads_meet_few_rows_have_other_bits():
+    """Of few of the images that come to stand there: it is seen all the same."""
+    meeting = torch.zeros(BLOCKS[-1], dtype=torch.bool)
+    meeting[BLOCKS[-1] // 3] = True
+    with limited(3):
+        sizes = agreeing(
+            lambda rows: rows.sum(1) + (meeting[: len(rows)] & (rows[:, 0] > 0.6)) * 1e-6, noise(3)
+        )
+    assert sizes == BLOCKS[:-1]

@@ -11,6 +11,7 @@ import pytest
 
 from anomalae import Detector, files, runs
 from anomalae.errors import BundleError
+from anomalae.runs.record import NEWEST
 
 
 def test_saved_and_loaded_it_scores_the_same(tmp_path, images, three):
@@ -59,7 +60,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), r"no config\.json, so it is unfinished"),
     "config is no object": (lambda f: (f / "config.json").write_text("[]"), r"config\.json: expected an object"),
     "config is no JSON": (lambda f: (f / "config.json").write_text("{"), r"config\.json: not valid JSON"),
-    "newer format": (_edit_config(lambda c: c.update(format_version=4)), r"format version 4 is newer than 3"),
+    "newer format": (
+        _edit_config(lambda c: c.update(format_version=NEWEST + 1)),
+        rf"format version {NEWEST + 1} is newer than {NEWEST}",
+    ),
     "strange format": (_edit_config(lambda c: c.update(format_version="x")), r"format version 'x'"),
     "unknown key": (_edit_config(lambda c: c.update(colour="red")), r"config\.json: unknown key 'colour'"),
     "unknown setting": (
@@ -126,7 +130,9 @@ def test_a_broken_run_folder_is_one_line(small, tmp_path, fault):
 
 def test_missing_keys_take_defaults(small, images, tmp_path):
     small.save(tmp_path / "run")
-    _edit_config(lambda c: [c.pop("environment"), c.pop("created"), c["settings"].pop("noise")])(
+    # What a run is scored by is kept; where it is missing it is the plain one.
+    arithmetic = {"arithmetic": small.environment.arithmetic}
+    _edit_config(lambda c: [c.update(environment=arithmetic), c.pop("created"), c["settings"].pop("noise")])(
         tmp_path / "run"
     )
     assert np.array_equal(Detector.load(tmp_path / "run").score(images), small.score(images))

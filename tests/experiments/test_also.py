@@ -48,26 +48,29 @@ def test_the_numbers_are_those_of_the_same_detector(file: Path, digits: Dataset,
     anomalous = whole.labels != 8
     row = table["rows"][1]["also"]["some"]
     assert (row["n_normal"], row["n_anomalous"]) == ((~anomalous).sum(), anomalous.sum())
-    for rule in ("smooth", "mse"):
+    for rule in ("worst-place", "mse"):
         expected = roc_auc_score(anomalous, detector.score(whole.images, rule))
         assert row["roc_auc"][rule]["values"][1] == pytest.approx(expected, abs=1e-9)
     flags = detector.flags(whole.images, 0.1)
     assert row["false_alarm_rates"][1] == pytest.approx(flags[~anomalous].mean())
     assert row["detection_rate"]["values"][1] == pytest.approx(flags[anomalous].mean())
 
-    over_all = table["also"]["some"]
+    over_all, of_rule = (
+        table["also"]["some"],
+        lambda row: row["also"]["some"]["roc_auc"]["worst-place"]["values"],
+    )
     assert (over_all["dataset"], over_all["n"]) == (str(file.absolute()), len(whole))
     for key, values in (
-        ("mean", [[row["also"]["some"]["roc_auc"]["smooth"]["values"][s] for row in table["rows"]] for s in (0, 1)]),
+        ("mean", [[of_rule(row)[s] for row in table["rows"]] for s in (0, 1)]),
         ("false_alarm_rate", [[row["also"]["some"]["false_alarm_rates"][s] for row in table["rows"]] for s in (0, 1)]),
     ):  # fmt: skip
-        spread = over_all[key]["smooth"] if key == "mean" else over_all[key]
+        spread = over_all[key]["worst-place"] if key == "mean" else over_all[key]
         assert spread["values"] == pytest.approx(np.mean(values, axis=1))
         assert spread["mean"] == pytest.approx(np.mean(values))
     cells = [(label, seed) for seed in (0, 1) for label in (3, 8)]
     scores = [
         files.read_arrays(Path(f"b/cells/normal-{label}_seed-{seed}.safetensors"))[0][
-            f"smooth on {file.absolute()}"
+            f"worst-place on {file.absolute()}"
         ]
         for label, seed in cells
     ]
@@ -75,7 +78,7 @@ def test_the_numbers_are_those_of_the_same_detector(file: Path, digits: Dataset,
     assert over_all["interval"] == list(mean_auc_interval(np.stack(scores), truths, whole.labels))
 
     text = Path("b/table.md").read_text()
-    mean, alarms = over_all["mean"]["smooth"]["mean"], over_all["false_alarm_rate"]["mean"]
+    mean, alarms = over_all["mean"]["worst-place"]["mean"], over_all["false_alarm_rate"]["mean"]
     assert "| ROC-AUC on some | false alarms on some |" in text
     assert f"**{mean:.4f} ± " in text
     assert f"**{100 * alarms:.1f}%** |" in text
@@ -87,8 +90,8 @@ def test_the_numbers_are_those_of_the_same_detector(file: Path, digits: Dataset,
             (line["normal"], line["seed"], line["method"], line["score"]): line
             for line in csv.DictReader(opened)
         }
-    line = lines["8", "1", "anomalae on some", "smooth"]
-    assert float(line["roc_auc"]) == row["roc_auc"]["smooth"]["values"][1]
+    line = lines["8", "1", "anomalae on some", "worst-place"]
+    assert float(line["roc_auc"]) == row["roc_auc"]["worst-place"]["values"][1]
     assert float(line["false_alarm_rate"]) == row["false_alarm_rates"][1]
     assert lines["8", "1", "anomalae on some", "mse"]["false_alarm_rate"] == ""
 
@@ -120,20 +123,20 @@ def test_the_foreign_images_are_prepared_once(file: Path, monkeypatch: pytest.Mo
     from anomalae.images import sources
 
     prepared = []
-    original = sources.preprocess
+    original = sources.to_canonical
 
     def counted(*args: Any) -> np.ndarray:
         prepared.append(1)
         return original(*args)
 
-    monkeypatch.setattr(sources, "preprocess", counted)
+    monkeypatch.setattr(sources, "to_canonical", counted)
     ok(*CALL, "--also", file, "--quiet")
     assert len(prepared) == len(np.load(file)["labels"])
 
 
 def test_members_are_told_apart_on_other_data_too(file: Path):
     found = parsed(*ONE, "--neighbours", "3", "--also", file, "--json", "--quiet")
-    assert list(found["also"]["some"]["members"]) == ["pixels", "neighbours"]
+    assert list(found["also"]["some"]["members"]) == ["settled", "neighbours"]
     values = [row["also"]["some"]["members"]["neighbours"]["mean"] for row in found["rows"]]
     assert found["also"]["some"]["members"]["neighbours"]["mean"] == pytest.approx(np.mean(values))
     assert "| neighbours alone |" in Path("b/table.md").read_text()
@@ -157,7 +160,7 @@ def test_the_report_shows_them(file: Path):
     ok("report", "--benchmark", "b")
     page = Path("b/index.html").read_text()
     assert "ROC-AUC on some" in page
-    assert f"{found['also']['some']['mean']['smooth']['mean']:.4f}" in page
+    assert f"{found['also']['some']['mean']['worst-place']['mean']:.4f}" in page
 
 
 def test_each_class_anomalous_in_turn(file: Path):

@@ -51,15 +51,15 @@ CHANGED: dict[str, list[dict[str, Any]]] = {
     "samples": [{"model": "vae", "samples": 3}],
     "layers": [{**LADDER, "layers": 4}, {**LADDER, "layers": 3, "score": "llr-2"}],
     "auxiliary_dim": [{**ADGM, "auxiliary_dim": 5}],
-    "passes": [{"passes": 1}, {"passes": 3, "model": "vae"}],
+    "passes": [{"passes": 2}, {"passes": 3, "model": "vae"}],
     "views": [{"views": VIEWS.names()}, {"views": ("edges",), "model": "vae"}],
     "members": [{"members": 3}, {"members": 2, "views": ("pixels", "edges"), "neighbours": 4}],
     "neighbours": [{"neighbours": 9}],
+    "distance": [{"distance": "sum"}, {"neighbours": 3, "distance": "sum"}],
     "seed": [{"seed": 5}],
 }  # fmt: skip
 PRESET = [{**values, **more} for values in PRESETS.values() for more in ({}, {"seed": 2}, {"latent_dim": 7})]
-FAST = {name: value for name, value in PRESETS["fast"].items() if name != "hidden"}
-BESIDE_PRESETS = [{**FAST, "architecture": "conv"}, {**PRESETS["fast"], "architecture": "conv"}]
+BESIDE_PRESETS = [{**values, "architecture": "conv"} for values in PRESETS.values()]
 TABLE = [{}, *(row for rows in CHANGED.values() for row in rows), *PRESET, *BESIDE_PRESETS]
 
 ODD = ("a,b", "c d", "it's", 'a "quote"', "-dash", "$HOME", "ä;x")
@@ -149,7 +149,7 @@ def test_a_preset_is_named(digits: Dataset):
     def line(**settings: Any) -> str:
         return benchmark_command(grid_of(digits, settings=Settings.of(**settings)))
 
-    assert line(**PRESETS["fast"]).endswith("--preset fast")
+    assert line(**PRESETS["textbook"]).endswith("--preset textbook")
     assert line(**{**PRESETS["accurate"], "epochs": 3}).endswith("--preset accurate --epochs 3")
     assert "--preset" not in line(views=("normalised",))
 

@@ -15,7 +15,7 @@ NAMES = VIEWS.names()
 
 def test_every_view_is_known_by_its_name():
     assert [VIEWS[name].name for name in NAMES] == list(NAMES)
-    assert NAMES[:4] == ("pixels", "deskewed", "normalised", "edges")
+    assert NAMES[:5] == ("pixels", "deskewed", "normalised", "settled", "edges")
 
 
 def bar(slope: float, x: float = 13.5, y: float = 13.5) -> torch.Tensor:

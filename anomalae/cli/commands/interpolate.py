@@ -74,7 +74,7 @@ def command(
         if len(inputs) != 1:
             raise ImageError(f"{path}: holds {len(inputs)} images, one is needed")
         if inputs[0].image is None:
-            raise ImageError(str(inputs[0].error))
+            raise ImageError(str(inputs[0].error), setting=inputs[0].setting)
         ends.append(inputs[0].image)
     codes = detector.encode(Canonical(np.stack(ends)))
     way = np.linspace(0, 1, steps)[:, None]

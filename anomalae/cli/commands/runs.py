@@ -180,7 +180,7 @@ def _show(description: dict[str, Any], as_json: bool) -> None:
         ]
     environment = description["environment"]
     rows.append(("trained", f"{description['created']}, {description['seconds']:.0f} s, {environment['device']}, "
-                            f"{environment['threads']} threads"))  # fmt: skip
+                            f"{plural(environment['threads'], 'thread')}{_by(environment)}"))  # fmt: skip
     if description.get("parts"):
         rows.append(
             ("parts", ", ".join(f"{part} of {origin}" for part, origin in description["parts"].items()))
@@ -191,6 +191,11 @@ def _show(description: dict[str, Any], as_json: bool) -> None:
     if "resume" in description:
         folder = Path(description["path"]).parent
         tables.say_commands("go on:", [f"{description['resume']}{runs_dir_flag(folder)}"], out)
+
+
+def _by(environment: dict[str, Any]) -> str:
+    arithmetic = environment.get("arithmetic", "plain")
+    return "" if arithmetic == "plain" else f", arithmetic {arithmetic}"
 
 
 def _elbo_parts(means: dict[str, float]) -> str:

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,6 +19,7 @@ from anomalae.cli import options as common
 from anomalae.cli.lines import tell
 from anomalae.cli.progress import counted, counting
 from anomalae.detectors import judged_rows as rows
+from anomalae.errors import ImageError
 from anomalae.text import count, plural
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def command(**options: Any) -> None:
     PATH is an image file, a folder (read with its subfolders), an array (.npy, .npz) or IDX file, or - for standard
     input: such a file itself, or a list of paths, a line each. A picture of several pages (TIFF, GIF, WebP) has a row
     a page. Columns: path, score (higher = more anomalous), p_value, flagged, error; with --segment also box: left,
-    top, right, bottom. A file that cannot be read gets a row with its error; the others are scored all the same.
+    top, right, bottom. A file that cannot be read, and one that turns blank though it has ink, gets a row with its
+    error; the others are scored all the same.
 
     \b
     Example:
@@ -243,7 +245,14 @@ def _read(
         names=sources.names,
     )
     total = None if segment else count_inputs(files)
-    return list(counted(read, "reading", total, quiet=options["quiet"]))
+    return list(map(_with_flag, counted(read, "reading", total, quiet=options["quiet"])))
+
+
+def _with_flag(entry: Input) -> Input:
+    """Name a setting that an error speaks of by its flag."""
+    if entry.error is None or entry.setting is None:
+        return entry
+    return replace(entry, error=console.said(ImageError(entry.error, setting=entry.setting)))
 
 
 def _judge(run: Run, inputs: list[Input], rule: str, options: dict[str, Any]) -> Judged:
@@ -325,7 +334,10 @@ def _summarise(
 
     n, failed, flagged = len(judged.rows), judged.n_failed, judged.n_flagged
     by = f"FDR {options['fdr']:g}" if options["fdr"] else f"alpha {options['alpha']:g}"
-    unread = f", {failed} could not be read" if failed else ""
+    lost = sum(entry.lost for entry in inputs)
+    unread = f", {failed - lost} could not be read" if failed > lost else ""
+    if lost:
+        unread += f", {lost} without a score: {'its' if lost == 1 else 'their'} ink was lost"
     run = f"run {judged.run}, score {judged.score}"
     what = plural(n, "digit" if judged.segmented else "image")
     tell(f"{what}: {flagged} flagged at {by}{unread} ({run})")

@@ -30,6 +30,7 @@ from anomalae.errors import AnomalaeError, BundleError, ConfigError
 from anomalae.experiments.baselines.registry import Baseline, BaselineDetector, check_components
 from anomalae.images.check import PIXELS, check_images
 from anomalae.text import printable
+from anomalae.threads import variables
 
 OK = "ok"
 # Folder of kept results, among the runs.
@@ -197,13 +198,9 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment(threads: int | None) -> dict[str, str]:
-    """Return our own environment; the process finds the modules we find, and uses so many threads."""
+    """Return our own environment; the process finds the modules we find, and computes by so many threads."""
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    more = {"PYTHONPATH": paths}
-    if threads is not None:
-        libraries = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB_MAXIMUM")
-        more |= {f"{library}_NUM_THREADS": str(threads) for library in libraries}
-    return {**os.environ, **more}
+    return {**os.environ, **variables(threads), "PYTHONPATH": paths}
 
 
 def _result(job: dict[str, Any], path: Path, code: int, words: str) -> Trial:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,7 +33,15 @@ def corrupt(
     if strength == 0:
         return images
     n, _, height, width = images.shape
-    coarse = torch.randn(n, 1, COARSE_GRID, COARSE_GRID, generator=source)
-    noise = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False) * coarse_sigma
-    noise += pixel_sigma * torch.randn(n, 1, height, width, generator=source)
-    return images + strength * noise.to(images.device)
+    coarse = torch.randn(n, COARSE_GRID * COARSE_GRID, generator=source)
+    pixels = torch.randn(n, height * width, generator=source)
+    spread = _upsampling(height, width)
+    noise = torch.addmm(pixels, coarse, spread, beta=strength * pixel_sigma, alpha=strength * coarse_sigma)
+    return images + noise.view(n, 1, height, width).to(images.device)
+
+
+@functools.cache
+def _upsampling(height: int, width: int) -> Tensor:
+    """Return U, by which flat coarse fields (N, 49) become fields (N, height * width)."""
+    each = torch.eye(COARSE_GRID * COARSE_GRID).view(-1, 1, COARSE_GRID, COARSE_GRID)
+    return F.interpolate(each, size=(height, width), mode="bilinear", align_corners=False).flatten(1)

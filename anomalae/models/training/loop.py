@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from anomalae import seeds
+from anomalae.arithmetic import computing
 from anomalae.errors import TrainingError
 from anomalae.models.training.schedule import one_cycle, warmth
-from anomalae.models.training.state import Epoch, Learner, Training
-from anomalae.settings import Schedule
+from anomalae.models.training.state import Epoch, Learner, See, Training
 
+SEEN_AT_ONCE = 1024  # images brought into a view
 VALIDATION_BATCH = 1024  # images a forward pass where no gradient is needed
 
 
@@ -38,15 +39,15 @@ def run(
 
     Raises TrainingError when a loss is no longer finite: the epoch that `on_epoch` saw last is the last good one.
     """
-    seen = _Seen(training.learners, images)
-    held_out = None if validation is None else _Seen(training.learners, validation)
+    seen = _Seen(training, images)
+    held_out = None if validation is None else _Seen(training, validation)
     while training.epoch < training.epochs:
         begun, number, losses, validated = time.perf_counter(), training.epoch + 1, [], []
         for place, learner in enumerate(training.learners):
             report = partial(_report, on_batch, place * len(images))
-            losses.append(_train_epoch(learner, training.schedule, *seen.by(learner), number, report))
+            losses.append(_train_epoch(learner, training, *seen.by(learner), number, report))
             if held_out is not None:
-                validated.append(_validation_loss(learner, *held_out.by(learner)))
+                validated.append(_validation_loss(learner, training, *held_out.by(learner)))
                 _check_finite(validated[-1], number, learner)
         mean = sum(validated) / len(validated) if validated else None
         rate = training.learners[0].optimizer.param_groups[0]["lr"]
@@ -60,13 +61,27 @@ def run(
 class _Seen:
     """What the networks see and rebuild of the same images; each view is made once."""
 
-    def __init__(self, learners: list[Learner], images: Tensor) -> None:
-        see = {learner.settings.view: learner.see for learner in learners}
-        self.made = {view: see[view](images) for view in see}
+    def __init__(self, training: Training, images: Tensor) -> None:
+        see = {learner.settings.view: learner.see for learner in training.learners}
+        with computing(training.arithmetic):
+            self.made = {view: _made(see[view], images) for view in see}
 
     def by(self, learner: Learner) -> tuple[Tensor, Tensor]:
         """`(sources, targets)` of a network."""
         return self.made[learner.settings.view]
+
+
+def _made(see: See, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Make sources and targets of images, some at a time: on the way to them a view takes many times their memory."""
+    first = see(images[:SEEN_AT_ONCE])
+    # Where both are the same they stay so.
+    places = (0,) if first[0] is first[1] else (0, 1)
+    made = [first[place].new_empty((len(images), *first[place].shape[1:])) for place in places]
+    for start in range(0, len(images), SEEN_AT_ONCE):
+        some = see(images[start : start + SEEN_AT_ONCE]) if start else first
+        for place in places:
+            made[place][start : start + SEEN_AT_ONCE] = some[place]
+    return made[0], made[-1]
 
 
 def _report(on_batch: Callable[[int, float], None], before: int, done: int, loss: float) -> None:
@@ -75,7 +90,7 @@ def _report(on_batch: Callable[[int, float], None], before: int, done: int, loss
 
 def _train_epoch(
     learner: Learner,
-    schedule: Schedule,
+    training: Training,
     sources: Tensor,
     targets: Tensor,
     number: int,
@@ -83,6 +98,7 @@ def _train_epoch(
 ) -> float:
     """Train one network for one epoch; returns its mean loss."""
     settings, network, optimizer = learner.settings, learner.network, learner.optimizer
+    schedule = training.schedule
     n, batch, device = len(sources), schedule.batch_size, _device(learner)
     steps, total = math.ceil(n / batch), 0.0
     source = seeds.generator(settings.seed, seeds.EPOCH, number)
@@ -92,13 +108,16 @@ def _train_epoch(
         step = (number - 1) * steps + index
         rate, beta = one_cycle(step, steps * schedule.epochs, settings.learning_rate)
         optimizer.param_groups[0].update(lr=rate, betas=(beta, 0.999))
-        corrupted = learner.corrupt(sources[chosen], settings.noise, source).to(device)
+        shown, wanted = (images.index_select(0, chosen) for images in (sources, targets))
         warm = warmth(step, steps, schedule.epochs)
-        loss = network.loss(corrupted, targets[chosen].to(device), source, warm).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        value = loss.item()
+        # A step at a time, so that what is called between two of them finds all as it was.
+        with computing(training.arithmetic, device):
+            corrupted = learner.corrupt(shown, settings.noise, source).to(device)
+            loss = network.loss(corrupted, wanted.to(device), source, warm).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            value = loss.item()
         _check_finite(value, number, learner)
         total += value * len(chosen)
         on_batch(min((index + 1) * batch, n), value)
@@ -106,10 +125,10 @@ def _train_epoch(
     return total / n
 
 
-def _validation_loss(learner: Learner, sources: Tensor, targets: Tensor) -> float:
+def _validation_loss(learner: Learner, training: Training, sources: Tensor, targets: Tensor) -> float:
     settings, device, total = learner.settings, _device(learner), 0.0
     source = seeds.generator(settings.seed, seeds.VALIDATION)
-    with torch.no_grad():
+    with torch.no_grad(), computing(training.arithmetic, device):
         for seen, wanted in zip(
             sources.split(VALIDATION_BATCH), targets.split(VALIDATION_BATCH), strict=True
         ):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anomalae.arithmetic import PLAIN
 from anomalae.errors import BundleError
 from anomalae.models.base import Network, build
 from anomalae.models.training.corruption import corrupt
@@ -66,22 +67,29 @@ class Training:
     """A training in progress, of one network or of several side by side.
 
     The networks of an ensemble are trained epoch by epoch; each is trained as if it were alone.
+
+    arithmetic: of float32 products on the CPU, see `anomalae.arithmetic`.
     """
 
     learners: list[Learner]
     schedule: Schedule
     history: list[Epoch]
+    arithmetic: str = PLAIN
 
     @classmethod
     def start(
-        cls, networks: list[NetworkSettings], schedule: Schedule, device: str | torch.device = "cpu"
+        cls,
+        networks: list[NetworkSettings],
+        schedule: Schedule,
+        device: str | torch.device = "cpu",
+        arithmetic: str = PLAIN,
     ) -> Training:
         """A training of these networks before its first epoch."""
         learners = [
             Learner.of(settings, build(settings).to(device), VIEWS[settings.view].see)
             for settings in networks
         ]
-        return cls(learners, schedule, [])
+        return cls(learners, schedule, [], arithmetic)
 
     @property
     def epoch(self) -> int:

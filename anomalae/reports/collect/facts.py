@@ -104,7 +104,12 @@ def _facts(folder: Path, detector: Detector, alpha: float) -> Facts:
         "calibration": data.n_calibration,
         "test": data.n_test,
     }
-    threads = plural(environment.threads, "thread")
+    machine = (
+        f"{environment.device} ({environment.processor})",
+        plural(environment.threads, "thread"),
+        f"arithmetic {environment.arithmetic}",
+        environment.platform,
+    )
     return Facts(
         commands=(
             train_command(data, detector.settings, environment, alpha=alpha, name=name),
@@ -118,5 +123,5 @@ def _facts(folder: Path, detector: Detector, alpha: float) -> Facts:
         verified=data.verified,
         created=detector.created,
         seconds=sum(line.seconds for line in detector.history),
-        machine=f"{environment.device} ({environment.processor}), {threads}, {environment.platform}",
+        machine=", ".join(machine),
     )

@@ -61,6 +61,18 @@ def test_loss_falls_and_history_has_a_line_an_epoch(images):
     assert state.history[-1].validation_loss is not None
 
 
+@pytest.mark.parametrize("view", ["pixels", "normalised", "edges"])
+def test_what_is_seen_some_at_a_time_trains_the_same(view, images, monkeypatch):
+    """With targets that are what is seen, and with others."""
+    settings = Settings(**{**SETTINGS.to_dict(), "views": (view,)})
+    at_once = trained(settings, images)
+    monkeypatch.setattr(loop, "SEEN_AT_ONCE", 7)
+    parts = trained(settings, images)
+    for one, other in zip(at_once.history, parts.history, strict=True):
+        np.testing.assert_allclose(one.loss, other.loss, rtol=1e-5)
+        np.testing.assert_allclose(one.validation_loss, other.validation_loss, rtol=1e-5)
+
+
 def test_same_seed_same_weights_other_seed_others(images):
     one, two = trained(SETTINGS, images), trained(SETTINGS, images)
     other = trained(Settings(**{**SETTINGS.to_dict(), "seed": 2}), images)
