@@ -1,4 +1,4 @@
-"""How far images and their reconstructions are apart, and where most: what `anomalae.scores.reconstruction.WorstPlace` sums up."""
+"""How far images and reconstructions are apart, and where most: for `anomalae.scores.reconstruction.WorstPlace`."""
 
 from __future__ import annotations
 
