@@ -43,7 +43,6 @@ class Distance:
 DISTANCES = {
     "sum": Distance(2.0, 4, 1 / 2),
     "rms": Distance(4.0, 3, 2 / 3),
-    "worst": Distance(9.0, 4, 1 / 2),
 }
 # Standard deviation and reach of that blur, in pixels.
 SEARCH_SIGMA, SEARCH_CUT = 1.0, 3
@@ -57,10 +56,10 @@ class Neighbours:
     The terms of two images, brought upright and to a common spread (`anomalae.models.views.settled`), are those of
     their Sobel maps, each scaled to length 1: for every pixel the least squared distance of the 3 x 3 patch around it
     to the other image's patches at most one pixel away, of both images. Their distance is by `sum` the sum of the
-    terms, 0 to about 4; by `rms` 784 times their root mean square, in which large terms count for more; by `worst` that
-    times the root of 784 times the largest mean in a square of 9 x 9. The score is the mean distance of the `count`
-    nearest among the candidates. These are searched by the cosine of blurred images for `sum`, as runs were from the
-    first, and else by how much of the edges faces each way in 7 x 7 places: fewer numbers, and more of the nearest.
+    terms, 0 to about 4; by `rms` 784 times their root mean square, in which large terms count for more. The score is
+    the mean distance of the `count` nearest among the candidates. These are searched by the cosine of blurred images
+    for `sum`, as runs were from the first, and else by how much of the edges faces each way in 7 x 7 places: fewer
+    numbers, and more of the nearest.
 
     This is the image distortion model with local gradients of Keysers, Deselaers, Gollan and Ney, "Deformation models
     for image recognition", IEEE Transactions on Pattern Analysis and Machine Intelligence 29, 2007, made symmetric.
@@ -81,7 +80,7 @@ class Neighbours:
         kept: the settled training images, uint8 (n, 28, 28). ConfigError for none.
         count: how many of the nearest are averaged, at least 1; all where there are fewer.
         view: in which images are compared.
-        distance: `sum`, `rms` or `worst`. ConfigError for another.
+        distance: `sum` or `rms`. ConfigError for another.
         arithmetic: of float32 products, by which they are searched for.
         """
         self.arithmetic = arithmetic
@@ -228,24 +227,19 @@ class Neighbours:
 
     def _nearest(self, source: Tensor, likely: Tensor) -> tuple[Tensor, Tensor]:
         """Return scores (N,), and the indices (N, count) of the neighbours, nearest first."""
-        total, squares, worst = self._figures(source, likely)
-        distance = total
-        if self.distance != "sum":
-            distance = 28 * squares.sqrt()
-        if self.distance == "worst":
-            distance = distance * (784 * worst).sqrt()
+        total, squares = self._figures(source, likely)
+        distance = total if self.distance == "sum" else 28 * squares.sqrt()
         nearest, order = distance.topk(min(self.count, likely.shape[1]), 1, largest=False)
         blank = source.flatten(1).amax(1) <= 0
         return nearest.mean(1).where(~blank, DISTANCES[self.distance].blank), likely.gather(1, order)
 
-    def _figures(self, source: Tensor, likely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the sum of each pair's terms, that of their squares, and the worst place's mean: (N, c) each."""
+    def _figures(self, source: Tensor, likely: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum of each pair's terms, and that of their squares: (N, c) each."""
         if self.device.type == "cpu":
             from anomalae.models.compiled import pairs
 
-            given = source[:, 0].numpy(), self.kept, likely.numpy()
-            total, squares, worst = pairs.figures(*given, worst=self.distance == "worst")
-            return torch.from_numpy(total), torch.from_numpy(squares), torch.from_numpy(worst)
+            total, squares = pairs.figures(source[:, 0].numpy(), self.kept, likely.numpy())
+            return torch.from_numpy(total), torch.from_numpy(squares)
         return figures(source, self._kept, likely)
 
     def _differing(self, source: Tensor, near: Tensor) -> Tensor:

@@ -15,14 +15,12 @@ from anomalae.models.views import edges
 BEND = 1
 # Side of what moves together, in pixels.
 PATCH = 3
-# Side of the square whose mean is the worst place.
-PLACE = 9
 # Pairs of images compared at once: on the CPU what they need stays in its cache.
 PAIRS, PAIRS_OF_CPU = 4096, 160
 
 
-def figures(source: Tensor, kept: Tensor, likely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return of each pair's terms the sum, the sum of squares and the largest mean in a square of 9 x 9: (N, c) each.
+def figures(source: Tensor, kept: Tensor, likely: Tensor) -> tuple[Tensor, Tensor]:
+    """Return of each pair's terms the sum and the sum of squares: (N, c) each.
 
     source: images in the view, (N, 1, 28, 28).
     kept: those they are set against, uint8 (n, 28, 28).
@@ -33,10 +31,9 @@ def figures(source: Tensor, kept: Tensor, likely: Tensor) -> tuple[Tensor, Tenso
     parts = []
     for some, indices in zip(source.split(rows), likely.split(rows), strict=True):
         of_pairs = terms(some, kept, indices)
-        places = F.avg_pool2d(of_pairs, PLACE, 1).amax((2, 3))
-        parts.append((of_pairs.sum((2, 3)), of_pairs.square().sum((2, 3)), places))
-    total, squares, worst = (torch.cat(part) for part in zip(*parts, strict=True))
-    return total, squares, worst
+        parts.append((of_pairs.sum((2, 3)), of_pairs.square().sum((2, 3))))
+    total, squares = (torch.cat(part) for part in zip(*parts, strict=True))
+    return total, squares
 
 
 def terms(source: Tensor, kept: Tensor, likely: Tensor) -> Tensor:

@@ -65,19 +65,15 @@ def test_a_distance_is_made_of_the_terms(split, images, distance):
     found = Neighbours.fit(some, 4, distance=distance)
     likely = torch.arange(12).expand(5, -1)
     apart = terms(settled(x), torch.from_numpy(found.kept), likely).double().numpy()
-    mean_of_powers = np.sqrt((apart**2).mean((2, 3)))
-    worst = np.lib.stride_tricks.sliding_window_view(apart, (9, 9), (2, 3)).mean((4, 5)).max((2, 3))
-    expected = {"sum": apart.mean((2, 3)), "rms": mean_of_powers, "worst": mean_of_powers * worst**0.5}
-    # Of 784 pixels; the worst place's root, too.
-    scale = 784 ** (1.5 if distance == "worst" else 1)
-    of_nearest = np.sort(expected[distance] * scale, 1)[:, :4].mean(1)
+    expected = {"sum": apart.mean((2, 3)), "rms": np.sqrt((apart**2).mean((2, 3)))}
+    of_nearest = np.sort(expected[distance] * 784, 1)[:, :4].mean(1)
     np.testing.assert_allclose(found.score(x, ("mse",))["mse"].numpy(), of_nearest, rtol=1e-5)
     torch.testing.assert_close(found.terms("mse", x).abs().sum((1, 2)), found.score(x, ("mse",))["mse"])
     assert found.score(torch.zeros(1, 1, 28, 28), ("mse",))["mse"] == DISTANCES[distance].blank
 
 
 def test_a_distance_that_is_none_is_named():
-    with pytest.raises(ConfigError, match=r"distance 'far': must be one of sum, rms, worst"):
+    with pytest.raises(ConfigError, match=r"distance 'far': must be one of sum, rms"):
         Neighbours(np.zeros((1, 28, 28), np.uint8), 1, distance="far")
 
 

@@ -20,8 +20,6 @@ TWO = np.float32(2)
 # Planes that a thread works in: an image and its two maps, the maps of another, 2 for steps between, 9 for shifts, the
 # terms, and sums.
 PLANES = 18
-# Side of the square whose mean is the worst place.
-PLACE = 9
 
 
 @compiled
@@ -134,43 +132,11 @@ def _sum(terms: np.ndarray, work: np.ndarray) -> tuple[np.floating, np.floating]
 
 
 @compiled
-def _worst(terms: np.ndarray, work: np.ndarray) -> np.floating:
-    """Return the largest mean of the terms in a square of PLACE; work: (4, PLANE)."""
-    t = terms[FIRST : FIRST + AREA]
-    a, b, column = work[0], work[1], work[2]
-    # Sums of 2, 4 and 9 rows.
-    for i in range(27 * WIDTH):
-        a[i] = t[i] + t[i + WIDTH]
-    for i in range(25 * WIDTH):
-        b[i] = a[i] + a[i + 2 * WIDTH]
-    n = (SIDE - PLACE + 1) * WIDTH
-    for i in range(n):
-        column[i] = b[i] + b[i + 4 * WIDTH] + t[i + 8 * WIDTH]
-    # And of columns; what runs over a row's end is not looked at.
-    for i in range(n):
-        a[i] = column[i] + column[i + 1]
-    for i in range(n):
-        b[i] = a[i] + a[i + 2]
-    most = work[3, :WIDTH]
-    most[:] = 0
-    for i in range(n):
-        a[i] = b[i] + b[i + 4] + column[i + 8]
-    for y in range(SIDE - PLACE + 1):
-        row = a[y * WIDTH : (y + 1) * WIDTH]
-        for x in range(WIDTH):
-            most[x] = max(row[x], most[x])
-    largest = np.float32(0)
-    for x in range(LEFT, LEFT + SIDE - PLACE + 1):
-        largest = max(largest, most[x])
-    return largest / np.float32(PLACE * PLACE)
-
-
-@compiled
 def _figures(
     first: int, last: int, planes: np.ndarray, images: np.ndarray, kept: np.ndarray, likely: np.ndarray,
-    worst: bool, figures: np.ndarray,
+    figures: np.ndarray,
 ) -> None:  # fmt: skip
-    """Write the figures of the pairs of rows first to last into (3, N, c)."""
+    """Write the figures of the pairs of rows first to last into (2, N, c)."""
     plane, a, b, work, terms, sums = planes[0], planes[1:3], planes[3:5], planes[5:16], planes[16], planes[17]
     for row in range(first, last):
         _lay(images[row], plane)
@@ -180,8 +146,6 @@ def _figures(
             _map(plane, b, work)
             _differ(a, b, work, terms)
             figures[0, row, column], figures[1, row, column] = _sum(terms, sums)
-            if worst:
-                figures[2, row, column] = _worst(terms, work)
 
 
 @compiled
@@ -234,19 +198,16 @@ def _edges(first: int, last: int, planes: np.ndarray, images: np.ndarray, number
                 numbers[row, i] *= scale
 
 
-def figures(
-    images: np.ndarray, kept: np.ndarray, likely: np.ndarray, worst: bool = True
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return of each pair's terms the sum, the sum of squares and the largest mean in a square of 9 x 9: (N, c) each.
+def figures(images: np.ndarray, kept: np.ndarray, likely: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return of each pair's terms the sum and the sum of squares: (N, c) each.
 
     images: float32 (N, 28, 28).
     kept: those they are set against, uint8 (n, 28, 28).
     likely: the indices of those that each is compared with, int64 (N, c).
-    worst: whether the last figure is wanted; zeros where it is not.
     """
-    written = np.zeros((3, *likely.shape), np.float32)
-    share_rows(_figures, len(images), _planes, suited(images), suited(kept), suited(likely), worst, written)
-    return written[0], written[1], written[2]
+    written = np.zeros((2, *likely.shape), np.float32)
+    share_rows(_figures, len(images), _planes, suited(images), suited(kept), suited(likely), written)
+    return written[0], written[1]
 
 
 def terms(images: np.ndarray, kept: np.ndarray, likely: np.ndarray) -> np.ndarray:
