@@ -74,7 +74,7 @@ def _density(name: str, title: str, maker: str, **own: Any) -> Kind:
 
 
 _OURS = (
-    Kind("ae", "autoencoder", "anomalae.models.autoencoder:make", "worst-place", (20, 800), hidden=True),
+    Kind("ae", "autoencoder", "anomalae.models.autoencoder:make", "bent", (20, 800), hidden=True),
     _density("vae", "variational autoencoder", "anomalae.models.vae:make"),
     _density("ladder-vae", "ladder variational autoencoder", "anomalae.models.ladder:make", layers=2),
     _density("adgm", "auxiliary deep generative model", "anomalae.models.auxiliary:make", auxiliary_dim=32),

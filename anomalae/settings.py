@@ -200,7 +200,7 @@ class Settings:
     )
     score: str | None = setting(
         None,
-        "Rule that judges images, as in worst-place, mse, smooth or elbo.",
+        "Rule that judges images, as in bent, mse, smooth or elbo.",
         Rule(),
         f"ae {MODELS['ae'].score}, the others {MODELS['vae'].score}",
     )

@@ -93,7 +93,7 @@ def test_a_detector_in_one_line(small, split):
     assert repr(Detector(model="vae", views=("normalised",), neighbours=5)) == (
         "<Detector dense vae of normalised + 5 neighbours, score elbo, not fitted>"
     )
-    assert repr(small) == "<Detector dense ae, score worst-place, fitted on 79 images>"
+    assert repr(small) == "<Detector dense ae, score bent, fitted on 79 images>"
 
 
 def test_a_detector_of_tables_in_one_line():
@@ -173,7 +173,7 @@ def test_a_detector_shows_settings_data_threshold_and_the_course_of_its_training
     read = Read(page)
     for words in (
         "dense ae (autoencoder)",
-        "worst-place",
+        "bent",
         "arrays",
         "79 training, 6 validation, 40 calibration",
         f"{small.threshold():.5g} at alpha 0.05",

@@ -98,7 +98,7 @@ def test_a_kind_that_makes_no_network_is_named(made):
 
 def test_a_kind_judges_by_a_score_it_has():
     register_model(Kind("mine", "autoencoder", MODELS["ae"].maker, score="sap"))
-    with pytest.raises(ConfigError, match="score 'sap': a mine has worst-place"):
+    with pytest.raises(ConfigError, match="score 'sap': a mine has bent, worst-place"):
         Settings(model="mine")
 
 

@@ -67,7 +67,7 @@ def test_of_takes_none_as_not_given_and_the_architectures_defaults():
         ("seed", -1, "seed -1: must be from 0"),
         ("model", "gan", "model 'gan': must be one of ae, vae"),
         ("architecture", "rnn", "must be one of dense, conv"),
-        ("score", "elbo", "score 'elbo': an ae has worst-place"),
+        ("score", "elbo", "score 'elbo': an ae has bent, worst-place"),
         ("hidden", (0,), "hidden 0: must be from 1 to 16384"),
         ("hidden", (16385,), "hidden 16385: must be from 1 to 16384"),
         ("members", 101, "members 101: must be from 1 to 100"),
@@ -228,5 +228,5 @@ def test_every_setting_is_a_key_of_a_toml_file(command, dashed):
 
 
 def test_an_empty_score_is_none():
-    with pytest.raises(ConfigError, match="score '': an ae has worst-place"):
+    with pytest.raises(ConfigError, match="score '': an ae has bent, worst-place"):
         Settings(score="")

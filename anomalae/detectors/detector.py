@@ -252,7 +252,7 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
         >>> list(detector.score_all(split.test.images))
-        ['worst-place', 'mse', 'relative', 'smooth', 'sap', 'nap']
+        ['bent', 'worst-place', 'mse', 'relative', 'smooth', 'sap', 'nap']
         """
         return self._scores(images, self.rules)
 
@@ -424,7 +424,7 @@ class Detector:
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
         >>> detector.heatmap_note()
-        'terms of worst-place, whose absolute values sum to the score'
+        'terms of bent, whose absolute values sum to the score'
         """
         rule, drawn = self.check_rule(rule), self.heatmap_rule(rule)
         several = len(self._ensemble.members) > 1

@@ -120,7 +120,7 @@ def test_hierarchies_train_score_generate_and_load(model, more, scores, images):
         (["--model", "vae", "--auxiliary-dim", "2"], "only an adgm has one"),
         (
             ["--views", "edges", "--score", "nap"],
-            "an ae that sees edges has worst-place, mse, relative, smooth",
+            "an ae that sees edges has bent, worst-place, mse, relative, smooth",
         ),
     ],
 )

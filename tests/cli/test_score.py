@@ -47,7 +47,7 @@ def test_csv_when_piped_equals_the_library(folder, small, images):
     np.testing.assert_array_equal([float(r["p_value"]) for r in found], small.p_values(images[:10]))
     np.testing.assert_array_equal([r["flagged"] == "1" for r in found], small.flags(images[:10]))
     assert result.stderr.splitlines()[-1].startswith("10 images: ")
-    assert "(run small, score worst-place)" in result.stderr
+    assert "(run small, score bent)" in result.stderr
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "jsonl", "parquet"])

@@ -176,7 +176,7 @@ def test_plot_traverse_in_every_form(trained: Path):
         (["--likelihood", "gaussian"], "likelihood 'gaussian': only a vae, ladder-vae or adgm has one"),
         (["--beta", "2"], "beta 2.0: only a vae, ladder-vae or adgm has one"),
         (["--samples", "3"], "samples 3: only a vae, ladder-vae or adgm has one"),
-        (["--score", "elbo"], "score 'elbo': an ae has worst-place, mse, relative, smooth"),
+        (["--score", "elbo"], "score 'elbo': an ae has bent, worst-place, mse, relative, smooth"),
         (["--model", "vae", "--beta", "-1"], "-1.0 is not in the range x>=0"),
         (["--model", "vae", "--samples", "0"], "0 is not in the range 1<=x<=10000"),
         (["--model", "vae", "--likelihood", "poisson"], "'poisson' is not one of"),

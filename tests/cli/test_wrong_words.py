@@ -61,10 +61,10 @@ def there(small: Detector) -> None:
         (["train", "--resume", "zeroes"], "did you mean 'zeros'?"),
         # Rules.
         (["score", "pictures", "--score", "smoth"], "did you mean 'smooth'?"),
-        (["score", "pictures", "--score", "elbo"], "a run of model ae has worst-place, mse, "),
+        (["score", "pictures", "--score", "elbo"], "a run of model ae has bent, worst-place, mse, "),
         (["evaluate", "--score", "smoth"], "did you mean 'smooth'?"),
         ([*TRAIN, "--normal", "0", "--score", "smoth"], "did you mean 'smooth'?"),
-        ([*TRAIN, "--normal", "0", "--score", "elbo"], "--score 'elbo': an ae has worst-place, mse, "),
+        ([*TRAIN, "--normal", "0", "--score", "elbo"], "--score 'elbo': an ae has bent, worst-place, mse, "),
         # Other names.
         ([*TRAIN, "--normal", "0", "--views", "pixels,edgse"], "did you mean 'edges'?"),
         ([*TRAIN, "--normal", "0", "--model", "ladder"], "Did you mean 'ladder-vae'?"),

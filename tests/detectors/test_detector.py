@@ -162,7 +162,7 @@ def test_passes_rebuild_the_reconstruction(digits, images):
 
 def test_unknown_rules_alphas_and_settings_are_refused(small, images):
     with pytest.raises(
-        ConfigError, match="score 'elbo': a run of model ae has worst-place, mse, relative, smooth"
+        ConfigError, match="score 'elbo': a run of model ae has bent, worst-place, mse, relative, smooth"
     ):
         small.score(images, "elbo")
     for alpha in (0, 1, 1.5, float("nan")):

@@ -32,7 +32,7 @@ def test_rows_are_what_the_detector_says(small: Detector, inputs: list[Input], i
     np.testing.assert_array_equal([row.p_value for row in there], small.p_values(images[:9]))
     np.testing.assert_array_equal([row.flagged for row in there], small.flags(images[:9], 0.2))
     assert judged.rows[4] == rows.Row("gone.png", None, None, None, "gone.png: no such file")
-    assert (judged.run, judged.score, judged.alpha, judged.fdr) == ("a", "worst-place", 0.2, None)
+    assert (judged.run, judged.score, judged.alpha, judged.fdr) == ("a", "bent", 0.2, None)
     assert judged.threshold == small.threshold(0.2)
     assert (judged.n_failed, judged.n_flagged) == (1, int(small.flags(images[:9], 0.2).sum()))
 

@@ -61,7 +61,7 @@ def test_the_tests_are_paired_and_corrected_together(compared, digits):
     for normal in (0, 8):
         split = digits.one_class(normal=[normal], seed=0)
         ours = files.read_arrays(compared["place"] / "cells" / f"normal-{normal}_seed-0.safetensors")[0][
-            "worst-place"
+            "bent"
         ]
         train = np.concatenate([split.train.images, split.validation.images])
         for label in ("knn", "iforest"):
@@ -92,9 +92,7 @@ def test_each_class_anomalous_in_turn(digits):
     arrays, _ = files.read_arrays(
         Path("reports/benchmark-digits-ae-anomalous/cells/anomalous-1_seed-0.safetensors")
     )
-    assert row["roc_auc"]["worst-place"]["mean"] == pytest.approx(
-        roc_auc_score(labels == 1, arrays["worst-place"])
-    )
+    assert row["roc_auc"]["bent"]["mean"] == pytest.approx(roc_auc_score(labels == 1, arrays["bent"]))
     assert "--anomalous 1,9" in found["command"]
 
 
@@ -106,10 +104,10 @@ def test_what_each_member_gives_stands_below_the_table(digits):
     arrays, _ = files.read_arrays(folder / "cells/normal-8_seed-1.safetensors")
     for name in found["members"]:
         value = found["rows"][0]["members"][name]["values"][1]
-        expected = roc_auc_score(digits.test.labels != 8, arrays[f"worst-place of {name}"])
+        expected = roc_auc_score(digits.test.labels != 8, arrays[f"bent of {name}"])
         assert value == pytest.approx(expected, abs=1e-12)
     assert "of each member alone" in (folder / "table.md").read_text()
-    assert '8,1,"anomalae, edges alone",worst-place,' in (folder / "table.csv").read_text()
+    assert '8,1,"anomalae, edges alone",bent,' in (folder / "table.csv").read_text()
 
 
 def test_a_failed_baseline_is_said_and_the_others_stand():

@@ -458,11 +458,11 @@ def test_benchmark():
     table = json.loads(Path("b/table.json").read_text())
     done = parsed("report", "--benchmark", "b", "--json")
     assert done["report"] == "b/index.html"
-    assert done["roc_auc"] == table["mean"]["worst-place"]["mean"]
+    assert done["roc_auc"] == table["mean"]["bent"]["mean"]
     cell = json.loads(next(Path("b/cells").glob("normal-0*.json")).read_text())
     matrix = json.loads(Path("b/metrics.json").read_text())["matrix"]
     at = matrix["columns"].index("7")
-    assert matrix["rows"]["0"][at] == cell["scores"]["worst-place"]["per_class"]["7"]["roc_auc"]
+    assert matrix["rows"]["0"][at] == cell["scores"]["bent"]["per_class"]["7"]["roc_auc"]
     assert matrix["rows"]["0"][matrix["columns"].index("0")] is None
     assert f"{matrix['rows']['0'][at]:.3f}" in Page(Path("b/index.html")).text
 

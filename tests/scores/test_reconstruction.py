@@ -23,7 +23,7 @@ def pairs() -> tuple[np.ndarray, np.ndarray]:
     return rng.random((4, SIDE, SIDE)), rng.random((4, SIDE, SIDE))
 
 
-RULES = ("mse", "relative", "smooth")
+RULES = ("bent", "worst-place", "mse", "relative", "smooth")
 
 
 def seen(x: torch.Tensor, y: torch.Tensor) -> Evidence:
@@ -57,16 +57,16 @@ def loop_relative(x: np.ndarray, y: np.ndarray) -> float:
     return loop_mse(x, y) * SIDE * SIDE / max(energy, 1.0)
 
 
-def loop_blur(x: np.ndarray) -> np.ndarray:
-    weight = [math.exp(-(d**2) / (2 * 1.5**2)) for d in range(-5, 6)]
+def loop_blur(x: np.ndarray, sigma: float = 1.5, cut: int = 5) -> np.ndarray:
+    weight = [math.exp(-(d**2) / (2 * sigma**2)) for d in range(-cut, cut + 1)]
     weight = [w / sum(weight) for w in weight]
     out = np.zeros_like(x)
     for i in range(SIDE):
         for j in range(SIDE):
-            for di in range(-5, 6):
-                for dj in range(-5, 6):
+            for di in range(-cut, cut + 1):
+                for dj in range(-cut, cut + 1):
                     if 0 <= i + di < SIDE and 0 <= j + dj < SIDE:
-                        out[i, j] += weight[di + 5] * weight[dj + 5] * x[i + di, j + dj]
+                        out[i, j] += weight[di + cut] * weight[dj + cut] * x[i + di, j + dj]
     return out
 
 
@@ -75,14 +75,95 @@ def loop_smooth(x: np.ndarray, y: np.ndarray) -> float:
     return 1 - float((a * b).sum() / math.sqrt((a * a).sum() * (b * b).sum()))
 
 
+def loop_worst_place(x: np.ndarray, y: np.ndarray) -> float:
+    squares = loop_blur(x - y, 0.7, 3) ** 2
+    places = [squares[i : i + 11, j : j + 11].mean() for i in range(SIDE - 10) for j in range(SIDE - 10)]
+    energy = max((loop_blur(y, 0.7, 3) ** 2).sum(), 1.0)
+    return float(squares.sum() * math.sqrt(max(places)) / energy**0.75)
+
+
+def loop_edges(x: np.ndarray) -> np.ndarray:
+    """Sobel maps of length 1 together, (2, 28, 28)."""
+    out = np.zeros((2, SIDE, SIDE))
+    for i in range(SIDE):
+        for j in range(SIDE):
+            for step, weight in ((-1, 1), (0, 2), (1, 1)):
+                for side in (-1, 1):
+                    for way, (a, b) in enumerate(((i + step, j + side), (i + side, j + step))):
+                        if 0 <= a < SIDE and 0 <= b < SIDE:
+                            out[way, i, j] += side * weight * x[a, b]
+    return out / math.sqrt((out**2).sum())
+
+
+def loop_bent(x: np.ndarray, y: np.ndarray) -> float:
+    far = 4
+    a, b = (np.pad(loop_edges(z), ((0, 0), (far, far), (far, far))) for z in (x, y))
+
+    def patch(z: np.ndarray, i: int, j: int) -> np.ndarray:
+        return z[:, far + i - 1 : far + i + 2, far + j - 1 : far + j + 2]
+
+    shifts = [(di, dj) for di in (-1, 0, 1) for dj in (-1, 0, 1)]
+    apart = 0.0
+    for p, q in ((a, b), (b, a)):
+        for i in range(SIDE):
+            for j in range(SIDE):
+                apart += (
+                    min(((patch(p, i, j) - patch(q, i + di, j + dj)) ** 2).sum() for di, dj in shifts) / 9
+                )
+    return loop_mse(x, y) * apart**2
+
+
 @pytest.mark.parametrize(
-    ("rule", "loop"), [("mse", loop_mse), ("relative", loop_relative), ("smooth", loop_smooth)]
+    ("rule", "loop", "rtol"),
+    [
+        ("mse", loop_mse, 1e-9),
+        ("relative", loop_relative, 1e-9),
+        ("smooth", loop_smooth, 1e-9),
+        # By numbers of 32 bits.
+        ("bent", loop_bent, 1e-5),
+        ("worst-place", loop_worst_place, 1e-5),
+    ],
 )
-def test_rule_equals_a_loop(rule, loop, pairs):
+def test_rule_equals_a_loop(rule, loop, rtol, pairs):
     x, y = (p.astype(np.float32).astype(np.float64) for p in pairs)
     found = score(rule, tensor(x), tensor(y))
     assert found.dtype == torch.float64
-    np.testing.assert_allclose(found.numpy(), [loop(a, b) for a, b in zip(x, y, strict=True)], rtol=1e-9)
+    np.testing.assert_allclose(found.numpy(), [loop(a, b) for a, b in zip(x, y, strict=True)], rtol=rtol)
+
+
+@pytest.mark.parametrize("rule", ["mse", "bent", "worst-place"])
+def test_rules_of_several_maps(rule, pairs):
+    """Errors are means over all maps, what is bent is summed."""
+    x, y = (tensor(p)[:2].transpose(0, 1) for p in pairs)
+    alone = score(rule, x[:, :1], y[:, :1]), score(rule, x[:, 1:], y[:, 1:])
+    both = score(rule, x, y)
+    assert both.shape == (1,)
+    if rule == "mse":
+        torch.testing.assert_close(both, (alone[0] + alone[1]) / 2)
+    if rule == "bent":
+        errors = [score("mse", x[:, i : i + 1], y[:, i : i + 1]) for i in (0, 1)]
+        apart = sum(torch.sqrt(s / e) for s, e in zip(alone, errors, strict=True))
+        torch.testing.assert_close(both, (errors[0] + errors[1]) / 2 * apart**2)
+    terms = terms_of(rule, x, y)
+    assert terms.shape == x.shape
+    torch.testing.assert_close(terms.abs().sum((1, 2, 3)), both)
+
+
+def test_bent_forgives_a_step_aside_and_not_a_stroke_too_many():
+    stroke = torch.zeros(1, 1, SIDE, SIDE)
+    stroke[..., 5:23, 13:15] = 1
+    aside, more = torch.roll(stroke, 1, 3), stroke.clone()
+    more[..., 13:15, 13:22] = 1
+    # The step aside is the larger error.
+    assert score("mse", aside, stroke) > score("mse", more, stroke)
+    assert score("bent", aside, stroke) < 1e-9 < 1e-3 < score("bent", more, stroke)
+
+
+def test_bent_does_not_mind_who_is_the_image(pairs):
+    x, y = map(tensor, pairs)
+    torch.testing.assert_close(score("bent", x, y), score("bent", y, x), rtol=1e-5, atol=0)
+    one_by_one = torch.cat([score("bent", x[i : i + 1], y[i : i + 1]) for i in range(len(x))])
+    assert torch.equal(one_by_one, score("bent", x, y))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -113,6 +194,10 @@ def test_blank_images():
         assert score("smooth", x, y).item() == pytest.approx(1.0)
     assert score("relative", blank, ink).item() == pytest.approx(0.25 * SIDE * SIDE)
     assert score("mse", blank, blank).item() == 0
+    for rule in ("bent", "worst-place"):
+        assert score(rule, blank, blank).item() == 0
+        assert score(rule, blank, ink).item() > 0
+        assert score(rule, ink, blank).item() > 0
 
 
 def test_smooth_does_not_mind_brightness_nor_a_little_cancellation(pairs):

@@ -210,6 +210,17 @@ def figures(images: np.ndarray, kept: np.ndarray, likely: np.ndarray) -> tuple[n
     return written[0], written[1]
 
 
+def matched_terms(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return where each image differs from the other in its row, float32 (N, 28, 28), at least 0.
+
+    images, others: float32 (N, 28, 28); their brightness does not matter.
+    """
+    own = np.arange(len(images), dtype=np.int64)[:, None]
+    laid = np.zeros((len(images), 1, SIDE, SIDE), np.float32)
+    share_rows(_terms, len(images), _planes, suited(images), suited(others), own, laid)
+    return laid[:, 0]
+
+
 def terms(images: np.ndarray, kept: np.ndarray, likely: np.ndarray) -> np.ndarray:
     """Return where the images of each pair differ, float32 (N, c, 28, 28), at least 0; arguments as of `figures`."""
     laid = np.zeros((*likely.shape, SIDE, SIDE), np.float32)
