@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 LOG := .venv/install.log
 
-.PHONY: demo test bench lint types layers docs build wheel clean
+.PHONY: demo test test-slow bench lint types layers docs build wheel clean
 
 demo:
 	@echo '1/5 packages in .venv'
@@ -13,7 +13,11 @@ demo:
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
 test: lint types layers
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
+
+# All quick studies and whatever else takes long: more than half an hour.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 # Minutes, on a machine with nothing else to do; reports/speed/ keeps the figures.
 bench: $(READY)

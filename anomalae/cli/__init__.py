@@ -26,6 +26,7 @@ COMMANDS = (
     "report",
     "runs",
     "benchmark",
+    "study",
     "generate",
     "interpolate",
     "plot",

@@ -14,14 +14,20 @@ from anomalae.cli.console import nearest, said, warn
 from anomalae.cli.exit_status import FLAGGED as FLAGGED
 from anomalae.cli.exit_status import IN_PART as IN_PART
 from anomalae.cli.exit_status import INTERRUPTED as INTERRUPTED
-from anomalae.settings import DEFAULT_ALPHA, DEVICES, POLARITIES, PREPROCESSES
+from anomalae.errors import ConfigError
+from anomalae.settings import DEFAULT_ALPHA, DESCRIPTIONS, DEVICES, POLARITIES, PREPROCESSES
+from anomalae.text import shortened
 from anomalae.threads import of_process
 
 if TYPE_CHECKING:
     from anomalae.datasets.load import Dataset
     from anomalae.experiments.baselines.registry import Baseline
+    from anomalae.experiments.executors import Executor
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# More make no better estimate of a mean, and days of work.
+MOST_SEEDS = 100
 
 
 class OneOf(click.Choice):
@@ -267,3 +273,62 @@ def check_suffix(path: Path, *allowed: str) -> None:
     """Raise a usage error for an --output whose suffix is not one of these."""
     if path.suffix.lower() not in allowed:
         raise click.UsageError(f"--output {path}: the suffix must be one of {', '.join(allowed)}")
+
+
+def seed_list(text: str) -> tuple[int, ...]:
+    """Return the seeds that `--seeds` names, as in 0,1,2; a usage error for anything else."""
+    try:
+        seeds = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise click.UsageError(
+            f"--seeds {shortened(text)!r}: expected whole numbers with commas, as in 0,1,2"
+        ) from None
+    if len(seeds) > MOST_SEEDS:
+        raise click.UsageError(f"--seeds: {len(seeds)} seeds, at most {MOST_SEEDS} are taken")
+    if len(set(seeds)) < len(seeds):
+        raise click.UsageError(f"--seeds {text}: none may be named twice")
+    for seed in seeds:
+        try:
+            DESCRIPTIONS["seed"].range.check("seed", seed)
+        except ConfigError as error:
+            raise click.UsageError(f"--seeds: {error}") from None
+    return seeds
+
+
+def executor_options(jobs: str) -> Callable[[F], F]:
+    """Return a decorator that adds `--jobs`, `--backend` and `--scheduler`.
+
+    jobs: what holds where `--jobs` is not given, in words.
+    """
+
+    def add(function: F) -> F:
+        function = click.option(
+            "--scheduler", metavar="ADDRESS", help="Of a Dask scheduler, as in tcp://HOST:8786."
+        )(function)
+        function = click.option(
+            "--backend",
+            type=OneOf(["joblib", "dask"]),
+            help="Who does the cells: processes of this machine, or a Dask cluster (pip install 'anomalae[dask]').  "
+            "[default: joblib]",
+        )(function)
+        return click.option(
+            "--jobs", type=click.IntRange(1, 1024), help=f"Processes that work at once.  [default: {jobs}]"
+        )(function)
+
+    return add
+
+
+def make_executor(options: dict[str, Any], jobs: int) -> Executor:
+    """Return the executor of the options which `executor_options` adds.
+
+    options: of the command.
+    jobs: how many where none are named.
+    """
+    from anomalae.experiments.executors import make_executor
+
+    scheduler = options["scheduler"]
+    backend = options["backend"] or ("joblib" if scheduler is None else "dask")
+    try:
+        return make_executor(options["jobs"] or jobs, backend, scheduler)
+    except ConfigError as error:
+        raise click.UsageError(said(error)) from None

@@ -14,6 +14,7 @@ from anomalae.cli.lines import tell
 from anomalae.text import duration
 
 if TYPE_CHECKING:
+    from anomalae.experiments.kept_cells import Progress as Cells
     from anomalae.models.training.state import Epoch, Training
 
 T = TypeVar("T")
@@ -194,6 +195,55 @@ def counted(items: Iterable[T], what: str, total: int | None, *, quiet: bool = F
         for n, item in enumerate(items, 1):
             yield item
             done(n)
+
+
+@contextlib.contextmanager
+def studying(name: str, *, quiet: bool = False) -> Iterator[Callable[[Cells], None]]:
+    """Yield `change(progress)`: call it as cells begin and end. Piped, a plain line at most every five seconds."""
+    if quiet:
+        yield lambda progress: None
+    elif sys.stderr.isatty():
+        from rich.progress import Progress, TextColumn
+
+        console = _err()
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            _bar(console),
+            TextColumn("{task.fields[said]}"),
+        )
+        with Progress(*columns, console=console, transient=True) as shown:
+            task = shown.add_task(name, total=None, said="")
+            yield lambda progress: shown.update(
+                task,
+                total=progress.total,
+                completed=progress.total - progress.left,
+                said=cells_line(progress),
+            )
+    else:
+        yield _plain_cells(name)
+
+
+def _plain_cells(name: str) -> Callable[[Cells], None]:
+    told = 0.0
+
+    def change(progress: Cells) -> None:
+        nonlocal told
+        if progress.last is not None and (time.monotonic() - told >= 5 or not progress.left):
+            told = time.monotonic()
+            click.echo(f"{name}: {cells_line(progress)}", err=True)
+
+    return change
+
+
+def cells_line(progress: Cells) -> str:
+    """Return how far a grid is, in words."""
+    parts = [f"{progress.kept + progress.done} of {progress.total} cells done"]
+    parts += [f"{progress.kept} kept"] if progress.kept else []
+    parts += [f"{progress.running} running"] if progress.running else []
+    parts += [f"{progress.failed} failed"] if progress.failed else []
+    if progress.seconds_left is not None and progress.left:
+        parts.append(f"{_clock(progress.seconds_left)} left")
+    return ", ".join(parts)
 
 
 def _clock(seconds: float) -> str:

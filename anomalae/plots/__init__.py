@@ -22,19 +22,24 @@ from anomalae.plots.pictures import (
     strip,
     walk,
 )
+from anomalae.plots.series import Series, bars, film, lines, spreads
 from anomalae.plots.spaces import latent, principal_plane
 from anomalae.plots.style import save, svg
 from anomalae.plots.tables import classes, matrix
 
 __all__ = [
+    "Series",
+    "bars",
     "calibration",
     "classes",
+    "film",
     "gray",
     "heat",
     "heat_scale",
     "heat_strip",
     "history",
     "latent",
+    "lines",
     "matrix",
     "pr",
     "principal_plane",
@@ -43,6 +48,7 @@ __all__ = [
     "samples",
     "save",
     "scores",
+    "spreads",
     "strip",
     "svg",
     "walk",

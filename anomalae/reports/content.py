@@ -254,3 +254,34 @@ class BenchmarkReport:
     columns: tuple[str, ...] = ()
     baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class StudyReport:
+    """A study: a question, the answer that its table gives, figures, and how it was measured.
+
+    name: of the study.
+    answer: sentences, the shortest answer first.
+    columns: of the table as people see it: (key, title, digits after the point or None).
+    rows: of the table, JSON-able; they may have more keys than columns.
+    drawings: (name, title, caption, figure, wide).
+    method: sentences.
+    quick: whether it was made of small networks and few values.
+    cells: number of trainings, and the seconds they took together.
+    facts: what is needed to measure it again, in words, by name.
+    missing: lines: which cells failed, and why.
+    """
+
+    name: str
+    question: str
+    about: str
+    answer: tuple[str, ...]
+    columns: tuple[tuple[str, str, int | None], ...]
+    rows: tuple[Mapping[str, Any], ...]
+    drawings: tuple[tuple[str, str, str, Any, bool], ...]
+    method: tuple[str, ...]
+    quick: bool
+    command: str
+    cells: tuple[int, float]
+    facts: Mapping[str, str]
+    missing: tuple[str, ...] = ()

@@ -15,18 +15,12 @@ from anomalae.cli.lines import tell
 from anomalae.cli.progress import TrainingDisplay
 from anomalae.cli.setting_options import config_option, make_settings, settings_options
 from anomalae.cli.tables import Column
-from anomalae.errors import ConfigError
-from anomalae.settings import DESCRIPTIONS
-from anomalae.text import number, printable, shortened
+from anomalae.text import number, printable
 
 if TYPE_CHECKING:
     from anomalae.experiments.baselines.registry import Baseline
     from anomalae.experiments.baselines.trials import Trial
     from anomalae.experiments.grid import Grid
-
-
-# More make no better estimate of a mean, and days of work.
-MOST_SEEDS = 100
 
 
 @click.command("benchmark")
@@ -118,7 +112,7 @@ def command(**options: Any) -> None:
     every_class = list(options[side] or ["each"]) == ["each"]
     short = dataset.short_name
     classes = dataset.classes if every_class else parse_classes(options[side], dataset.classes, short)
-    seeds = _seeds(options["seeds"])
+    seeds = common.seed_list(options["seeds"])
     grid = Grid(dataset, classes, seeds, settings, options["part"], options["alpha"], side, also)
     which = "" if side == "normal" else "-anomalous"
     which += f"-{options['preset']}" if options["preset"] else ""
@@ -236,22 +230,3 @@ def _baselines(
     table = benchmark_baselines.add(table, grid, folder, columns, **limits)
     benchmark.write(table, folder)
     return table
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    try:
-        seeds = tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise click.UsageError(
-            f"--seeds {shortened(text)!r}: expected whole numbers with commas, as in 0,1,2"
-        ) from None
-    if len(seeds) > MOST_SEEDS:
-        raise click.UsageError(f"--seeds: {len(seeds)} seeds, at most {MOST_SEEDS} are taken")
-    if len(set(seeds)) < len(seeds):
-        raise click.UsageError(f"--seeds {text}: none may be named twice")
-    for seed in seeds:
-        try:
-            DESCRIPTIONS["seed"].range.check("seed", seed)
-        except ConfigError as error:
-            raise click.UsageError(f"--seeds: {error}") from None
-    return seeds

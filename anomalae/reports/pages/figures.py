@@ -17,6 +17,7 @@ from anomalae.reports.content import (
     Picture,
     RunReport,
     ScoredReport,
+    StudyReport,
     Trained,
 )
 from anomalae.reports.pages import words
@@ -133,6 +134,18 @@ def of_benchmark(report: BenchmarkReport) -> dict[str, Drawn]:
     alt = f"ROC-AUC of each normal class against each anomalous class; the lowest is {np.nanmin(values):.4f}."
     draw = lambda: plots.matrix(values, rows, report.columns)  # noqa: E731
     return dict(_draw([("matrix", "ROC-AUC, mean over seeds", alt, draw)]))
+
+
+def of_study(report: StudyReport) -> dict[str, Drawn]:
+    """Take the figures of a study, which are drawn already."""
+    drawn = {}
+    for name, title, caption, figure, wide in report.drawings:
+        if not wide and NARROW < figure.get_figwidth() < WIDE:
+            _narrow(figure)
+        svg = paint(plots.svg(figure, name))
+        svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title {name}-alt" ', 1)
+        drawn[name] = Drawn(name, title, caption, figure, svg, wide=wide)
+    return drawn
 
 
 def best(baselines: Mapping[str, Evaluation]) -> dict[str, Evaluation]:

@@ -1,0 +1,325 @@
+"""`anomalae study`: questions answered by experiment, and grids of one's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from anomalae.cli import console, tables
+from anomalae.cli import options as common
+from anomalae.cli.console import nearest, said
+from anomalae.cli.lines import tell
+from anomalae.cli.progress import cells_line, studying
+from anomalae.cli.setting_options import SETTINGS, flag, make_settings, settings_options
+from anomalae.cli.tables import Column
+from anomalae.errors import ConfigError
+from anomalae.text import duration, plural, printable, typed
+
+if TYPE_CHECKING:
+    from anomalae.datasets.load import Dataset
+    from anomalae.experiments.executors import Executor
+    from anomalae.experiments.studies.base import Study
+    from anomalae.reports.content import StudyReport
+
+ALL, OWN = "all", "grid"
+
+
+def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from anomalae.experiments.studies import QUESTIONS
+
+    return [CompletionItem(name) for name in (*QUESTIONS, ALL) if name.startswith(incomplete)]
+
+
+@click.command("study")
+@click.argument("name", required=False, shell_complete=_names)
+@click.option("--list", "as_list", is_flag=True, help="Name the studies and their questions.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Small networks and few values, on the bundled digits unless --dataset says otherwise: under two minutes.",
+)
+@click.option(
+    "--grid",
+    "axes",
+    multiple=True,
+    metavar="AXIS=V,V",
+    help="A study of your own: values of a setting, or of normal, seed or baseline; repeatable, every combination is "
+    "a cell. Values that hold commas are separated by semicolons, as in 'views=pixels;normalised,edges'.",
+)
+@click.option(
+    "--normal",
+    multiple=True,
+    metavar="each|CLASSES",
+    help="With --grid: classes that are normal in turn.  [default: each]",
+)
+@click.option("--seeds", metavar="SEEDS", help="With --grid: seeds, as in 0,1,2.  [default: 0]")
+@click.option("--dry-run", is_flag=True, help="Print the cells and what they would take, and do nothing.")
+@common.dataset_options
+@settings_options
+@common.executor_options("the number of cores")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the page, tables, figures and cells.  [default: reports/studies/NAME]",
+)
+@common.json_option
+@common.quiet_option
+def command(**options: Any) -> None:
+    """Answer a question by experiment: train a grid of networks, and write a page with figures, a table and words.
+
+    NAME is a study, see --list, or `all`. Each cell of the grid is kept as soon as it is done; called again, a study
+    goes on where it was. A cell has one thread, and gives the same bits by any --jobs or --backend. Settings can be
+    given with --grid, and hold for all its cells.
+
+    \b
+    Example:
+      anomalae study --list
+      anomalae study one-dimension --quick
+      anomalae study all --quick
+      anomalae study --grid latent-dim=1,2,4 --grid noise=0,1 --normal 0,8
+    """
+    common.end_on_signals()
+    if options["as_list"]:
+        _print_list(options)
+        return
+    studies, dataset, command_words = _asked(options)
+    base = Path("reports") / "studies"
+    folders = [options["output"] or base / study.name for study in studies]
+    if options["name"] == ALL:
+        base = options["output"] or base
+        folders = [base / study.name for study in studies]
+    if options["dry_run"]:
+        _dry_run(studies, dataset, folders, options)
+        return
+    executor = common.make_executor(options, os.cpu_count() or 1)
+    reports = [
+        _made(
+            study,
+            dataset,
+            folder,
+            executor,
+            f"{command_words} {study.name}" if study.name != OWN else command_words,
+            options,
+        )
+        for study, folder in zip(studies, folders, strict=True)
+    ]
+    index = None
+    if options["name"] == ALL:
+        from anomalae.reports.pages.studies import write_index
+
+        index = write_index(base)
+    if options["as_json"]:
+        documents = [json.loads((folder / "table.json").read_text(encoding="utf-8")) for folder in folders]
+        click.echo(json.dumps(documents if options["name"] == ALL else documents[0]))
+    elif not options["quiet"]:
+        for report, folder in zip(reports, folders, strict=True):
+            _print(report, folder)
+        if index is not None:
+            tell(f"index: {index}")
+    if any(report.missing for report in reports):
+        raise SystemExit(common.IN_PART)
+
+
+def _print_list(options: dict[str, Any]) -> None:
+    from anomalae.experiments.studies import QUESTIONS
+
+    if options["as_json"]:
+        click.echo(json.dumps([{"name": name, "question": question} for name, question in QUESTIONS.items()]))
+        return
+    columns = [Column("study", "name"), Column("question", "words")]
+    tables.print_table(columns, list(QUESTIONS.items()), console.out_console())
+
+
+def _asked(options: dict[str, Any]) -> tuple[list[Study], Dataset, str]:
+    """Return the studies that are asked for, their data, and the command but for the study's name."""
+    from anomalae.experiments.studies import QUESTIONS, load_study
+
+    name, own = options["name"], bool(options["axes"])
+    if own == bool(name):
+        what = "a study's name, or --grid" if not name else "a study's name or --grid, not both"
+        raise click.UsageError(f"expected {what}; the studies are {', '.join(QUESTIONS)}, {ALL}")
+    given = [flag(key) for key in SETTINGS if options[key] is not None]
+    given += [option for option in ("--preset", "--normal", "--seeds") if options[option[2:]]]
+    if given and not own:
+        raise click.UsageError(f"{given[0]}: only with --grid; a study's settings are its own")
+    if not own and name != ALL and name not in QUESTIONS:
+        near = nearest(name, (*QUESTIONS, ALL))
+        hint = f" Did you mean {near!r}?" if near else ""
+        raise click.UsageError(
+            f"no study {printable(name)!r}; there are {', '.join(QUESTIONS)}, {ALL}.{hint}"
+        )
+    axes = _axes(options) if own else {}
+    if options["quick"] and options["dataset"] is None:
+        options["dataset"] = "digits"
+    dataset = common.load(options)
+    words = ["anomalae", "study"]
+    if options["quick"]:
+        words.append("--quick")
+    if not options["quick"] or dataset.name != "digits":
+        words += ["--dataset", dataset.name]
+    if own:
+        studies = [_own_study(options, axes, dataset)]
+        words += [word for axis in options["axes"] for word in ("--grid", axis)]
+        words += [word for chosen in options["normal"] for word in ("--normal", chosen)]
+        words += ["--seeds", options["seeds"]] if options["seeds"] else []
+        words += ["--preset", options["preset"]] if options["preset"] else []
+        words += [
+            word for key in SETTINGS if options[key] is not None for word in (flag(key), typed(options[key]))
+        ]
+    else:
+        studies = [load_study(each) for each in (QUESTIONS if name == ALL else (name,))]
+    return studies, dataset, shlex.join(words)
+
+
+def _axes(options: dict[str, Any]) -> dict[str, list[Any]]:
+    from anomalae.experiments.studies.own_grid import parse_axis
+
+    axes: dict[str, list[Any]] = {}
+    for axis in options["axes"]:
+        try:
+            key, values = parse_axis(axis)
+        except ConfigError as error:
+            raise click.UsageError(said(error)) from None
+        if key in axes:
+            raise click.UsageError(f"--grid {axis}: named twice")
+        axes[key] = values
+    return axes
+
+
+def _own_study(options: dict[str, Any], axes: dict[str, list[Any]], dataset: Dataset) -> Study:
+    from anomalae.datasets.load import parse_classes
+    from anomalae.experiments.studies.own_grid import own_study
+
+    for key, option in (("normal", "normal"), ("seed", "seeds")):
+        if key in axes and options[option]:
+            raise click.UsageError(f"--grid {key}: exclude --{option}")
+    if "normal" in axes:
+        normal = [parse_classes(words, dataset.classes, dataset.short_name) for words in axes["normal"]]
+    elif list(options["normal"] or ["each"]) == ["each"]:
+        normal = [(name,) for name in dataset.classes]
+    else:
+        normal = [(name,) for name in parse_classes(options["normal"], dataset.classes, dataset.short_name)]
+    seeds = axes.get("seed") or common.seed_list(options["seeds"] or "0")
+    # Warns of what wins over a preset, and refuses what cannot be.
+    make_settings(options)
+    from anomalae.settings import PRESETS
+
+    fixed = {
+        **dict(PRESETS.get(options["preset"], {})),
+        **{key: options[key] for key in SETTINGS if options[key] is not None},
+    }
+    if options["quick"]:
+        fixed = {"hidden": (64,), "epochs": 15, **fixed}
+    try:
+        return own_study(axes, fixed, normal, seeds)
+    except ConfigError as error:
+        raise click.UsageError(said(error)) from None
+
+
+def _dry_run(
+    studies: Sequence[Study], dataset: Dataset, folders: Sequence[Path], options: dict[str, Any]
+) -> None:
+    """Print each study's cells, and an estimate."""
+    from anomalae.experiments.kept_cells import Shelf
+    from anomalae.experiments.studies.base import Scope
+
+    scope = Scope(dataset, options["quick"])
+    documents: list[dict[str, Any]] = []
+    for study, folder in zip(studies, folders, strict=True):
+        cells, shelf = study.cells(scope), Shelf(folder / "cells")
+        missing, seconds = shelf.estimate(cells)
+        documents.append(
+            {
+                "study": study.name,
+                "cells": [{"key": cell.key, **cell.spec["arguments"]} for cell in cells],
+                "kept": len(cells) - missing,
+                "seconds": seconds,
+            }
+        )
+    if options["as_json"]:
+        click.echo(json.dumps(documents))
+        return
+    for document in documents:
+        for cell in document["cells"]:
+            plain = {k: v for k, v in cell.items() if k not in ("settings",) and v not in (None, {})}
+            shown = ", ".join(
+                f"{key} {typed(tuple(v) if isinstance(v, list) else v)}" for key, v in plain.items()
+            )
+            click.echo(f"{document['study']}: {printable(shown)}")
+        left = len(document["cells"]) - document["kept"]
+        time = (
+            "unknown, none was ever done here"
+            if document["seconds"] is None
+            else duration(document["seconds"])
+        )
+        click.echo(
+            f"{document['study']}: {plural(left, 'cell')} to do, {document['kept']} kept; work left: {time}"
+        )
+
+
+def _made(
+    study: Study, dataset: Dataset, folder: Path, executor: Executor, words: str, options: dict[str, Any]
+) -> StudyReport:
+    """Do a study's cells, and write its page."""
+    from anomalae.experiments.kept_cells import Progress, Shelf, do_all
+    from anomalae.experiments.studies.base import Scope
+    from anomalae.reports.collect.studies import study_report
+    from anomalae.reports.pages.folder import PAGE, claim
+    from anomalae.reports.pages.studies import write_study
+
+    scope = Scope(dataset, options["quick"])
+    cells, shelf = study.cells(scope), Shelf(folder / "cells")
+    if not cells:
+        raise click.UsageError(f"study {study.name}: no cell is left on {dataset.short_name}")
+    # Before hours of work, and not after them.
+    claim(folder, [PAGE, "table.json"])
+    others = shelf.of_other_data(cells)
+    if others and not options["quiet"]:
+        tell(
+            f"{plural(others, 'cell')} in {shelf.folder} of other data: left as they are, made anew for these"
+        )
+    latest: list[Progress] = []
+    try:
+        with studying(study.name, quiet=options["quiet"]) as show:
+
+            def change(progress: Progress) -> None:
+                latest[:] = [progress]
+                show(progress)
+
+            outcomes = do_all(cells, shelf, executor, change)
+    except KeyboardInterrupt:
+        at = cells_line(latest[0]) if latest else "none done"
+        tell(f"Interrupted with {at}; the same command goes on.")
+        raise SystemExit(common.INTERRUPTED) from None
+    report = study_report(study, scope, outcomes, words)
+    write_study(report, folder)
+    return report
+
+
+def _print(report: StudyReport, folder: Path) -> None:
+    """Print question, answer and table, as Markdown where they are piped."""
+    from anomalae.reports.pages import studies as pages
+
+    if not sys.stdout.isatty():
+        click.echo(pages.markdown(report))
+    else:
+        out = console.out_console()
+        tables.say(report.question, out, style="bold")
+        for sentence in report.answer:
+            tables.say(sentence, out)
+        columns = [Column(title, "number", rank=place) for place, (_, title, _) in enumerate(report.columns)]
+        lines = [
+            [pages.cell(row.get(key), digits) for key, _, digits in report.columns] for row in report.rows
+        ]
+        tables.print_table(columns, lines, out, elsewhere="table.md has them")
+        for line in report.missing:
+            tables.say(f"failed: {line}", out, style="yellow")
+    tell(f"report: {folder / 'index.html'}")

@@ -1,0 +1,228 @@
+"""Cells: independent pieces of a grid's work, each known by the hash of all that decides its numbers."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import anomalae
+from anomalae.datasets.load import DATASETS, Dataset, is_there, load_dataset
+from anomalae.errors import DataError
+from anomalae.threads import limited
+from anomalae.version import __version__
+
+# Hexadecimal digits of a key.
+KEY = 20
+# Where a training's numbers are made.
+COMPUTING_ROOMS = ("models", "scores")
+COMPUTING_FILES = (
+    *("settings", "network_kinds", "seeds", "arithmetic", "datasets/splits", "evaluation/metrics"),
+    *(
+        "detectors/fitting",
+        "detectors/ensemble",
+        "detectors/member",
+        "detectors/neighbours",
+        "detectors/batches",
+    ),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a cell gives.
+
+    numbers: JSON-able, by name.
+    arrays: by name; kept beside the numbers.
+    """
+
+    numbers: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where a data set comes from, so that another process can load it.
+
+    name: of a data set, or the absolute path of a folder or file.
+    root: folder of its files.
+    preprocess, polarity: how its pictures were read.
+    hashes: SHA-256 of each part.
+    held: the data set itself where it can be loaded from nowhere.
+    """
+
+    name: str
+    root: str | None
+    preprocess: str
+    polarity: str
+    hashes: Mapping[str, str]
+    held: Dataset | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Source:
+        """Return where a data set comes from."""
+        provenance = dataset.provenance
+        held = None if dataset.name in DATASETS or is_there(dataset.name) else dataset
+        source = cls(
+            dataset.name,
+            provenance.get("root"),
+            provenance.get("preprocess", "auto"),
+            provenance.get("polarity", "auto"),
+            provenance["sha256"],
+            held,
+        )
+        _loaded[source.identity] = dataset
+        return source
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What two sources of the same data have in common."""
+        return (self.name, self.preprocess, self.polarity, *self.hashes.values())
+
+    def load(self) -> Dataset:
+        """Return the data set, loaded once a process. DataError where it is gone, or another than it was."""
+        if self.identity not in _loaded:
+            _loaded.clear()
+            _loaded[self.identity] = self.held or self._load()
+        return _loaded[self.identity]
+
+    def _load(self) -> Dataset:
+        dataset = load_dataset(
+            self.name,
+            self.root,
+            download=False,
+            preprocess=self.preprocess,
+            polarity=self.polarity,
+            warn=lambda message: None,
+        )
+        if dataset.provenance["sha256"] != dict(self.hashes):
+            raise DataError(f"data set {self.name}: has changed since the grid was made")
+        return dataset
+
+
+# The data set that was used last, by its identity: a grid has one, seldom two.
+_loaded: dict[tuple[str, ...], Dataset] = {}
+
+Work = Callable[[Dataset, Mapping[str, Any]], Result]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One piece of work, independent of all others, that can be done in any process.
+
+    work: a function of a module, called with the data set and the arguments. Its numbers must depend on these alone.
+    arguments: JSON-able: settings, classes, seed.
+    source: of the data set.
+    threads: by which it computes, pinned so that its bits do not hang on where it is done.
+    """
+
+    work: Work
+    arguments: Mapping[str, Any]
+    source: Source
+    threads: int = 1
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """All that decides the numbers, JSON-able."""
+        return {
+            "work": f"{self.work.__module__}:{self.work.__qualname__}",
+            "revision": revision(self.work),
+            "version": __version__,
+            "data": dict(self.source.hashes),
+            "threads": self.threads,
+            "arguments": json.loads(json.dumps(self.arguments)),
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """The hash by which the cell is kept."""
+        return hashlib.sha256(json.dumps(self.spec, sort_keys=True).encode()).hexdigest()[:KEY]
+
+    def do(self) -> Result:
+        """Do the work, by the pinned number of threads."""
+        with limited(self.threads):
+            return self.work(self.source.load(), self.arguments)
+
+
+def revision(work: Work) -> str:
+    """Return the revision of what computes: a hash of the code of the work's module and of all that trains and scores.
+
+    Comments, docstrings and layout do not change it.
+    """
+    return hashlib.sha256(f"{_code_of(sys.modules[work.__module__])} {_computing()}".encode()).hexdigest()[
+        :KEY
+    ]
+
+
+@functools.cache
+def _computing() -> str:
+    """A hash of the code in which numbers are made."""
+    package = Path(anomalae.__file__).parent
+    found = [package / f"{name}.py" for name in COMPUTING_FILES]
+    found += [path for name in COMPUTING_ROOMS for path in sorted((package / name).rglob("*.py"))]
+    codes = "".join(_code(path.read_text(encoding="utf-8")) for path in found)
+    return hashlib.sha256(codes.encode()).hexdigest()
+
+
+@functools.cache
+def _code_of(module: ModuleType) -> str:
+    return _code(inspect.getsource(module))
+
+
+def _code(source: str) -> str:
+    """Return code without comments, docstrings and layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and _is_text(node.body[:1]):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def _is_text(body: list[ast.stmt]) -> bool:
+    return any(
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        for node in body
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """How a cell's work ended, wherever it was done.
+
+    index: of the cell among those handed out.
+    result: None where it failed.
+    problem: a line that says why it failed.
+    died: whether the process ended, so that it may have been another cell's fault.
+    seconds: wall clock.
+    """
+
+    index: int
+    result: Result | None = None
+    problem: str = ""
+    died: bool = False
+    seconds: float = 0.0
+
+
+def attempt(index: int, cell: Cell) -> Done:
+    """Do a cell's work; whatever is raised becomes a line. Called in the process that works."""
+    begun = time.perf_counter()
+    try:
+        result = cell.do()
+    except Exception as error:
+        problem = " ".join(str(error).split()) or "no message"
+        return Done(index, problem=f"{type(error).__name__}: {problem}", seconds=time.perf_counter() - begun)
+    return Done(index, result, seconds=time.perf_counter() - begun)

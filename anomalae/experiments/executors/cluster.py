@@ -1,0 +1,86 @@
+"""Cells done by the workers of a Dask cluster, wherever they are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from anomalae.errors import ConfigError
+from anomalae.experiments.cells import Cell, Done, attempt
+
+# Seconds that a scheduler may take to answer.
+PATIENCE = 10
+
+
+class Cluster:
+    """Does cells on a Dask cluster, whose workers need anomalae, and the data where this machine has them.
+
+    scheduler: its address.
+
+    Raises ConfigError where Dask is not installed, and where no scheduler answers.
+    """
+
+    def __init__(self, scheduler: str) -> None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise ConfigError(
+                "backend dask: is not installed; pip install 'anomalae[dask]'", setting="backend"
+            ) from None
+        try:
+            self._client: Any = Client(scheduler, timeout=PATIENCE, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            why = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ConfigError(
+                f"scheduler {scheduler}: does not answer within {PATIENCE} s ({why})", setting="scheduler"
+            ) from None
+        self.scheduler = scheduler
+
+    @property
+    def jobs(self) -> int:
+        """Number of cells that the workers do at once, at least 1."""
+        return max(1, sum(self._client.nthreads().values()))
+
+    def run(self, cells: Sequence[Cell], on_begin: Callable[[int], None]) -> Iterator[Done]:
+        """Do all cells. Dask gives those of a worker that dies to another, until it holds the cell to be at fault."""
+        from distributed import as_completed
+
+        futures = {}
+        for index, cell in enumerate(cells):
+            # Not pure: a cell that failed is done again, not remembered.
+            futures[
+                self._client.submit(attempt, index, cell, pure=False, key=f"{cell.key}-{index}-{id(self)}")
+            ] = index
+        begun: set[int] = set()
+
+        def begin(most: int) -> None:
+            for index in range(len(cells)):
+                if len(begun) >= most:
+                    return
+                if index not in begun:
+                    begun.add(index)
+                    on_begin(index)
+
+        try:
+            begin(self.jobs)
+            for finished, future in enumerate(as_completed(futures), 1):
+                index = futures[future]
+                if index not in begun:
+                    begun.add(index)
+                    on_begin(index)
+                if future.status == "finished":
+                    yield future.result()
+                else:
+                    error = future.exception()
+                    what = " ".join(str(error).split())[:300]
+                    died = type(error).__name__ == "KilledWorker"
+                    yield Done(index, problem="its workers died" if died else what, died=died)
+                begin(finished + self.jobs)
+        finally:
+            with contextlib.suppress(Exception):
+                self._client.cancel(list(futures))
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._client.close()

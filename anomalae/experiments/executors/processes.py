@@ -1,0 +1,83 @@
+"""Cells done in processes of this machine, by joblib."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from anomalae.experiments.cells import Cell, Done, attempt
+from anomalae.threads import variables
+
+
+class Processes:
+    """Does cells in so many processes at once.
+
+    jobs: at least 2.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+
+    def run(self, cells: Sequence[Cell], on_begin: Callable[[int], None]) -> Iterator[Done]:
+        """Do all cells. When a process dies, those under way are said to have died, and the rest go on in new ones."""
+        left = list(range(len(cells)))
+        while left:
+            under_way: set[int] = set()
+            try:
+                for done in self._some(cells, left, under_way, on_begin):
+                    under_way.discard(done.index)
+                    yield done
+                return
+            except _broken():
+                # Whose fault it was nobody knows: `anomalae.experiments.kept_cells` does each again, alone.
+                for index in sorted(under_way):
+                    yield Done(index, problem="its process died", died=True)
+            finally:
+                _end_processes()
+
+    def _some(
+        self, cells: Sequence[Cell], left: list[int], under_way: set[int], on_begin: Callable[[int], None]
+    ) -> Iterator[Done]:
+        """Do the cells that are left, taking each from the list as it is handed out."""
+        import joblib
+
+        def handed_out() -> Iterator[Any]:
+            while left:
+                index = left.pop(0)
+                under_way.add(index)
+                on_begin(index)
+                yield joblib.delayed(attempt)(index, cells[index])
+
+        # Children read how many threads to start, and that they sleep, when they load their libraries.
+        told = variables(max(1, min(cell.threads for cell in cells)))
+        before = {name: os.environ.get(name) for name in told}
+        os.environ.update(told)
+        try:
+            with warnings.catch_warnings():
+                # That it stops a process which grew is nothing to warn of.
+                warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+                parallel = joblib.Parallel(
+                    n_jobs=self.jobs, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered"
+                )
+                yield from parallel(handed_out())
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def _broken() -> type[BaseException]:
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    return BrokenProcessPool
+
+
+def _end_processes() -> None:
+    """End the processes at once: idle ones would stay for minutes, and hold a data set each."""
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)

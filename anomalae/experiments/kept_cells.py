@@ -1,0 +1,220 @@
+"""Cells done once and kept: each is written as soon as it is done, and a grid that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from anomalae import files
+from anomalae.errors import BundleError
+from anomalae.experiments.cells import Cell, Done, Result
+from anomalae.experiments.executors import Executor
+
+NUMBERS, ARRAYS = ".json", ".safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of a cell.
+
+    result: None where it failed, twice.
+    problem: a line that says why.
+    kept: whether it was there already.
+    seconds: that it took, by the wall clock, when it was done.
+    """
+
+    cell: Cell
+    result: Result | None
+    problem: str = ""
+    kept: bool = False
+    seconds: float = 0.0
+
+
+@dataclass
+class Progress:
+    """How far a grid is.
+
+    total: number of cells.
+    kept: of those that were there already.
+    done, failed: of those that were done now, and of those that failed for good.
+    running: under way, as far as that is known.
+    seconds_left: estimated; None before the first cell is done.
+    last: the outcome that this is told for; None where a cell begins.
+    """
+
+    total: int
+    kept: int = 0
+    done: int = 0
+    failed: int = 0
+    running: int = 0
+    seconds_left: float | None = None
+    last: Outcome | None = None
+
+    @property
+    def left(self) -> int:
+        """Cells that are not done."""
+        return self.total - self.kept - self.done - self.failed
+
+
+@dataclass
+class Shelf:
+    """The folder in which cells are kept, by their keys.
+
+    folder: made when the first is written.
+    """
+
+    folder: Path
+    _kept: dict[str, dict[str, Any]] | None = field(default=None, repr=False)
+
+    @property
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """What is written of each cell that is there, by its key. A file that cannot be read counts as not there."""
+        if self._kept is None:
+            self._kept = {}
+            for path in sorted(self.folder.glob(f"*{NUMBERS}")):
+                try:
+                    written = files.read_json(path)
+                except BundleError:
+                    continue
+                if isinstance(written, dict) and {"spec", "numbers", "arrays", "seconds"} <= written.keys():
+                    self._kept[path.stem] = written
+        return self._kept
+
+    def take(self, cell: Cell) -> Outcome | None:
+        """Return what is kept of a cell; None where it is not there, whole and sound."""
+        written = self.kept.get(cell.key)
+        if written is None or written["spec"] != cell.spec:
+            return None
+        arrays: dict[str, np.ndarray] = {}
+        if written["arrays"]:
+            try:
+                arrays = files.read_arrays(self.folder / f"{cell.key}{ARRAYS}")[0]
+            except BundleError:
+                return None
+            if sorted(arrays) != sorted(written["arrays"]):
+                return None
+        return Outcome(cell, Result(written["numbers"], arrays), kept=True, seconds=written["seconds"])
+
+    def put(self, cell: Cell, done: Done) -> None:
+        """Write a cell's result, arrays first: a cell is there when its numbers are. BundleError where it cannot."""
+        if done.result is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BundleError(f"{self.folder}: cannot be written: {error.strerror}") from None
+        arrays = dict(done.result.arrays)
+        if arrays:
+            files.write_arrays(self.folder / f"{cell.key}{ARRAYS}", arrays)
+        written = {
+            "spec": cell.spec,
+            "numbers": dict(done.result.numbers),
+            "arrays": sorted(arrays),
+            "seconds": round(done.seconds, 3),
+        }
+        files.write_json(self.folder / f"{cell.key}{NUMBERS}", written)
+        self.kept[cell.key] = written
+
+    def of_other_data(self, cells: Sequence[Cell]) -> int:
+        """Return how many kept cells are these but for their data, which have changed; they stay where they are."""
+        wanted = {_but_for_data(cell.spec) for cell in cells}
+        now = {str(cell.spec["data"]) for cell in cells}
+        others = (written["spec"] for written in self.kept.values())
+        return sum(str(spec.get("data")) not in now and _but_for_data(spec) in wanted for spec in others)
+
+    def estimate(self, cells: Sequence[Cell]) -> tuple[int, float | None]:
+        """Return how many of these are not there, and the seconds they would take one after another.
+
+        A cell is taken to need as long as the median of those kept of the same work with most of its arguments; None
+        where no cell of its work was ever done here.
+        """
+        missing = [cell for cell in cells if self.take(cell) is None]
+        total = 0.0
+        for cell in missing:
+            alike = [
+                (_shared(written["spec"]["arguments"], cell.spec["arguments"]), written["seconds"])
+                for written in self.kept.values()
+                if written["spec"].get("work") == cell.spec["work"]
+            ]
+            if not alike:
+                return len(missing), None
+            most = max(shared for shared, _ in alike)
+            total += median(seconds for shared, seconds in alike if shared == most)
+        return len(missing), total
+
+
+def _but_for_data(spec: dict[str, Any]) -> str:
+    return str(
+        {key: value for key, value in sorted(spec.items()) if key not in ("data", "revision", "version")}
+    )
+
+
+def _shared(some: Any, others: Any) -> int:
+    """Return how many values two JSON-able things have in common."""
+    if isinstance(some, dict) and isinstance(others, dict):
+        return sum(_shared(some[key], others[key]) for key in some if key in others)
+    return int(some == others)
+
+
+def do_all(
+    cells: Sequence[Cell],
+    shelf: Shelf,
+    executor: Executor,
+    on_change: Callable[[Progress], None] = lambda progress: None,
+) -> list[Outcome]:
+    """Do the cells that are not kept yet, and keep each as soon as it is done.
+
+    A cell that fails is done once more, at the end, alone; one that fails again is a row with its problem, and is done
+    again when the grid is.
+
+    cells: none twice.
+    on_change: called when a cell begins or ends, always with the same object.
+
+    Returns the outcomes in the order of the cells. Raises BundleError where nothing can be written.
+    """
+    outcomes: dict[str, Outcome] = {}
+    progress = Progress(len({cell.key for cell in cells}))
+    begun_at = time.monotonic()
+
+    def tell(outcome: Outcome | None) -> None:
+        progress.last = outcome
+        if progress.done:
+            progress.seconds_left = (time.monotonic() - begun_at) / progress.done * progress.left
+        on_change(progress)
+
+    for cell in cells:
+        there = None if cell.key in outcomes else shelf.take(cell)
+        if there is not None:
+            outcomes[cell.key] = there
+            progress.kept += 1
+            tell(there)
+
+    def begin(index: int) -> None:
+        progress.running += 1
+        tell(None)
+
+    def some(waiting: Sequence[Cell], last_time: bool) -> list[Cell]:
+        failed = []
+        for done in executor.run(waiting, begin):
+            cell = waiting[done.index]
+            progress.running -= 1
+            if done.result is None and not last_time:
+                failed.append(cell)
+                continue
+            shelf.put(cell, done)
+            outcomes[cell.key] = Outcome(cell, done.result, done.problem, seconds=done.seconds)
+            progress.done += done.result is not None
+            progress.failed += done.result is None
+            tell(outcomes[cell.key])
+        return failed
+
+    waiting = list({cell.key: cell for cell in cells if cell.key not in outcomes}.values())
+    for cell in some(waiting, False) if waiting else ():
+        some([cell], True)
+    return [outcomes[cell.key] for cell in cells]

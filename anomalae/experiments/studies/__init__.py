@@ -1,0 +1,30 @@
+"""Studies: questions answered by experiment. Each is a grid of independent trainings, a table, figures, and words.
+
+The questions are those of a lecture note on autoencoders. A study's module is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from anomalae.errors import ConfigError
+from anomalae.experiments.studies.base import Study
+
+# The question of each, by name; its module holds STUDY.
+QUESTIONS = {
+    "latent-dim": "How wide should the embedding be, and what does a wrong width cost?",
+}
+
+
+def load_study(name: str) -> Study:
+    """Return a study by its name. ConfigError for another one, with those there are.
+
+    >>> load_study("latent-dim").question
+    'How wide should the embedding be, and what does a wrong width cost?'
+    """
+    if name not in QUESTIONS:
+        raise ConfigError(
+            f"study {name!r}: must be one of {', '.join(QUESTIONS)}", unknown=name, known=QUESTIONS
+        )
+    study: Study = import_module(f"{__name__}.{name.replace('-', '_')}").STUDY
+    return study

@@ -1,0 +1,239 @@
+"""A grid of one's own: any settings, data sets, classes, seeds and baselines, every combination a cell."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from anomalae import plots, text
+from anomalae.datasets.dataset import Dataset
+from anomalae.errors import ConfigError
+from anomalae.experiments.baselines.registry import BaselineDetector, choose
+from anomalae.experiments.cells import Cell, Result
+from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.trained import judge, problem, seconds, squared_error
+from anomalae.ranges import Real, Views, Whole, Widths
+from anomalae.settings import DESCRIPTIONS, Settings
+
+NAME = "grid"
+# Axes that are no settings.
+CLASSES, SEED, BASELINE = "normal", "seed", "baseline"
+# Far more than anybody waits for.
+MOST_CELLS = 100_000
+
+Axes = Mapping[str, Sequence[Any]]
+
+
+def parse_axis(axis: str) -> tuple[str, list[Any]]:
+    """Return name and values of an axis as it is typed: `latent-dim=1,2,4`, `views=pixels;normalised,edges`.
+
+    Values are separated by commas, those that hold commas themselves (`views`, `hidden`, `normal`) by semicolons.
+    Besides settings there are `normal` (classes), `seed` and `baseline` (detectors of PyOD).
+
+    Raises ConfigError, before anything runs, for an unknown name, a value out of its range, and none at all.
+
+    >>> parse_axis("latent-dim=1,2")
+    ('latent_dim', [1, 2])
+    """
+    name, equals, typed = axis.partition("=")
+    name = name.strip().replace("-", "_")
+    known = (*DESCRIPTIONS, CLASSES, BASELINE)
+    if name not in known:
+        raise ConfigError(
+            f"grid {name.replace('_', '-')!r}: must be one of {', '.join(k.replace('_', '-') for k in known)}",
+            setting="grid", unknown=name.replace("_", "-"), known=[k.replace("_", "-") for k in known],
+        )  # fmt: skip
+    limits = DESCRIPTIONS[name].range if name in DESCRIPTIONS else None
+    several = isinstance(limits, (Views, Widths)) or name == CLASSES
+    words = [word.strip() for word in typed.split(";" if several or ";" in typed else ",")]
+    if not equals or not all(words):
+        raise ConfigError(
+            f"grid {axis!r}: must be a name, = and values, as in latent-dim=1,2,4", setting="grid"
+        )
+    if name == BASELINE:
+        values: list[Any] = [baseline.label for baseline in choose(words)]
+    else:
+        values = [_value(name, limits, word) for word in words]
+    if len({str(value) for value in values}) < len(values):
+        raise ConfigError(f"grid {axis!r}: a value is named twice", setting="grid")
+    return name, values
+
+
+def _value(name: str, limits: Any, word: str) -> Any:
+    """Return one value of an axis, checked."""
+    shown = name.replace("_", "-")
+    try:
+        if isinstance(limits, Whole):
+            return limits.check(name, int(word))
+        if isinstance(limits, Real):
+            return limits.check(name, float(word))
+        if isinstance(limits, Widths):
+            return limits.check(name, tuple(int(width) for width in word.split(",")))
+    except ConfigError:
+        raise
+    except ValueError:
+        raise ConfigError(f"grid {shown}={word}: must be {limits}", setting="grid") from None
+    if isinstance(limits, Views):
+        return limits.check(name, tuple(view.strip() for view in word.split(",")))
+    return word if limits is None else limits.check(name, word)
+
+
+def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
+    """Train one detector, or fit one of PyOD's, and judge it on development images."""
+    task = problem(dataset, arguments)
+    if arguments.get(BASELINE):
+        fitted = BaselineDetector(arguments[BASELINE], arguments[SEED]).fit(
+            np.concatenate([task.train, task.held_out])
+        )
+        return Result(judge(fitted.score(task.judged.images), task.is_anomaly))
+    detector = task.fit(arguments["settings"])
+    numbers = {
+        **judge(detector.score(task.judged.images), task.is_anomaly),
+        "rule": detector.settings.rule,
+        "mse_train": squared_error(detector, task.train[:5000]),
+        "mse_held_out": squared_error(detector, task.held_out),
+        "active_units": detector.validation.get("active_units"),
+        "seconds": seconds(detector),
+    }
+    return Result(numbers)
+
+
+def own_study(
+    axes: Axes,
+    fixed: Mapping[str, Any],
+    normal: Sequence[Sequence[int | str]],
+    seeds: Sequence[int],
+    name: str = NAME,
+) -> Study:
+    """Return a study of every combination of values.
+
+    axes: values by setting, and of `baseline`.
+    fixed: settings that are the same for all.
+    normal: normal classes of each problem.
+    seeds: of splits and trainings.
+    name: of the study.
+
+    Raises ConfigError for a combination that cannot be, as a likelihood of an autoencoder, and for too many.
+    """
+    own = {key: values for key, values in axes.items() if key not in (CLASSES, SEED, BASELINE)}
+    combinations = [dict(zip(own, values, strict=True)) for values in itertools.product(*own.values())]
+    baselines = list(axes.get(BASELINE, ()))
+    total = (len(combinations) + len(baselines)) * len(normal) * len(seeds)
+    if total > MOST_CELLS:
+        raise ConfigError(
+            f"grid: has {text.count(total)} cells, at most {text.count(MOST_CELLS)} are taken", setting="grid"
+        )
+    settings = [Settings.of(**{**fixed, **chosen}) for chosen in combinations]
+    shown = [key for key, values in own.items() if len(values) > 1] or list(own)
+
+    def cells(scope: Scope) -> list[Cell]:
+        made = []
+        for seed in seeds:
+            for classes in normal:
+                shared = {CLASSES: list(classes), SEED: seed}
+                for chosen, asked in zip(combinations, settings, strict=True):
+                    values = {key: value for key, value in asked.to_dict().items() if key != "seed"}
+                    own_values = {
+                        key: text.typed(value) if isinstance(value, tuple) else value
+                        for key, value in chosen.items()
+                    }
+                    made.append(scope.cell(measure, **shared, settings=values, axes=own_values))
+                made += [scope.cell(measure, **shared, baseline=baseline, axes={}) for baseline in baselines]
+        return made
+
+    def rows(outcomes: Sequence[Outcome]) -> list[Row]:
+        groups: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+        for asked, numbers in finished(outcomes):
+            groups.setdefault(str((asked["axes"], asked.get(BASELINE))), []).append((asked, numbers))
+        made = []
+        for some in groups.values():
+            asked = some[0][0]
+            row: Row = {**asked["axes"], "trainings": len(some)}
+            if baselines:
+                row[BASELINE] = asked.get(BASELINE)
+            aucs = [numbers["roc_auc"] for _, numbers in some]
+            row |= {"roc_auc": mean(aucs), "roc_auc_sd": deviation(aucs), "roc_auc_least": min(aucs)}
+            for key in ("mse_train", "mse_held_out", "active_units", "seconds"):
+                row[key] = mean([numbers.get(key) for _, numbers in some])
+            made.append(row)
+        return made
+
+    columns = (
+        *(Column(key, key.replace("_", "-")) for key in shown),
+        *((Column(BASELINE, "baseline"),) if baselines else ()),
+        Column("trainings", "trainings"),
+        Column("roc_auc", "ROC-AUC", 4),
+        Column("roc_auc_sd", "±", 4),
+        Column("roc_auc_least", "least", 4),
+        Column("mse_train", "MSE, training images", 5),
+        Column("mse_held_out", "MSE, held-out", 5),
+        Column("active_units", "active units", 1),
+        Column("seconds", "seconds", 1),
+    )
+
+    def answer(table: Sequence[Row]) -> tuple[str, ...]:
+        best = max(table, key=lambda row: row["roc_auc"])
+        worst = min(table, key=lambda row: row["roc_auc"])
+        return (
+            f"The highest mean ROC-AUC, {best['roc_auc']:.4f}, has {_named(best, shown)}; "
+            f"the lowest, {worst['roc_auc']:.4f}, {_named(worst, shown)}.",
+        )
+
+    def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:
+        numeric = [key for key in shown if all(isinstance(row.get(key), (int, float)) for row in table)]
+        if not numeric:
+            values = {_named(row, shown): {"ROC-AUC": row["roc_auc"]} for row in table}
+            figure = plots.bars(values, y="ROC-AUC")
+            return (Drawing("roc-auc", "ROC-AUC", "Mean over classes and seeds.", figure),)
+        along, rest = numeric[0], [key for key in shown if key != numeric[0]]
+        lines: dict[str, list[Row]] = {}
+        for row in sorted(table, key=lambda row: row[along]):
+            lines.setdefault(_named(row, rest) if rest else "mean", []).append(row)
+        series = {
+            line: plots.Series([row[along] for row in some], [row["roc_auc"] for row in some])
+            for line, some in lines.items()
+        }
+        every = [row[along] for row in table]
+        wide = min(every) > 0 and max(every) / min(every) > 8
+        figure = plots.lines(series, x=along.replace("_", "-"), y="ROC-AUC", log_x=wide)
+        return (
+            Drawing(
+                "roc-auc",
+                f"ROC-AUC against {along.replace('_', '-')}",
+                "Mean over classes and seeds.",
+                figure,
+            ),
+        )
+
+    def method(scope: Scope) -> tuple[str, ...]:
+        return (
+            f"Normal in turn: {'; '.join(text.listed(classes) for classes in normal)}. Seeds: {text.listed(seeds)}. "
+            "Judged on development images: held-out normals against up to 10,000 training images of the other classes.",
+        )
+
+    axes_named = text.listed([key.replace("_", "-") for key in axes])
+    return Study(
+        name,
+        f"What do {axes_named} change?",
+        "A grid of one's own: every combination of the values is trained for each class and seed.",
+        cells,
+        rows,
+        columns,
+        answer,
+        drawings,
+        method,
+    )
+
+
+def _named(row: Row, keys: Sequence[str]) -> str:
+    """A row in a few words: what its axes are."""
+    if row.get(BASELINE):
+        return str(row[BASELINE])
+    return (
+        ", ".join(f"{key.replace('_', '-')} {row[key]}" for key in keys if row.get(key) is not None)
+        or "the defaults"
+    )

@@ -1,0 +1,63 @@
+"""A study's outcomes, put together for its page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from anomalae import text
+from anomalae.reports.content import StudyReport
+from anomalae.runs.environment import record_environment
+
+if TYPE_CHECKING:
+    from anomalae.experiments.kept_cells import Outcome
+    from anomalae.experiments.studies.base import Scope, Study
+
+
+def study_report(study: Study, scope: Scope, outcomes: Sequence[Outcome], command: str) -> StudyReport:
+    """Return all that a study's page holds.
+
+    outcomes: of all cells of the scope.
+    command: that makes it again.
+    """
+    rows = study.rows(outcomes)
+    failed = [outcome for outcome in outcomes if outcome.result is None]
+    machine = record_environment(torch.device("cpu"))
+    facts = {
+        "data": f"{scope.dataset.name}: {text.count(len(scope.dataset.train))} training images",
+        "cells": f"{text.count(len(outcomes))}, one thread each",
+        "arithmetic": machine.arithmetic,
+        "processor": machine.processor,
+        "versions": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
+        **{f"{part} part": value for part, value in scope.source.hashes.items()},
+    }
+    return StudyReport(
+        study.name,
+        study.question,
+        study.about,
+        study.answer(rows) if rows else (),
+        tuple((column.key, column.title, column.digits) for column in study.columns),
+        tuple(rows),
+        tuple(
+            (drawing.name, drawing.title, drawing.caption, drawing.figure, drawing.wide)
+            for drawing in (study.drawings(rows, outcomes) if rows else ())
+        ),
+        study.method(scope),
+        scope.quick,
+        command,
+        (len(outcomes), sum(outcome.seconds for outcome in outcomes)),
+        facts,
+        tuple(f"{_asked(outcome)}: {outcome.problem}" for outcome in failed),
+    )
+
+
+def _asked(outcome: Outcome) -> str:
+    """What a cell was asked for, in a few words."""
+    plain = {
+        name: value
+        for name, value in outcome.cell.arguments.items()
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    }
+    return text.shortened(", ".join(f"{name} {value}" for name, value in plain.items()))

@@ -1,0 +1,138 @@
+"""Studies as pages: one of each, and an index of all that a folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anomalae import files, plots, text
+from anomalae.errors import BundleError
+from anomalae.reports.content import StudyReport
+from anomalae.reports.pages import figures, page
+from anomalae.reports.pages.folder import PAGE, claim
+
+TABLE = "table"
+
+
+def write_study(report: StudyReport, folder: Path) -> list[Path]:
+    """Write a study's page, its table as Markdown, CSV and JSON, and its figures as PNG and SVG.
+
+    Returns the files, the page first. BundleError where that cannot be done.
+    """
+    claim(folder, [PAGE, f"{TABLE}.json"])
+    drawn = figures.of_study(report)
+    content = {
+        "report": report,
+        "drawn": drawn,
+        "lines": [[cell(row.get(key), digits) for key, _, digits in report.columns] for row in report.rows],
+        "numeric": [_is_numeric(report, key) for key, _, _ in report.columns],
+        "sections": [
+            *([("answer", "Answer")] if report.answer else []),
+            *([("figures", "Figures")] if drawn else []),
+            *([("table", "Table")] if report.rows else []),
+            ("method", "Method"),
+        ],
+    }
+    files.write_bytes(folder / PAGE, page.fill("study", content, None).encode("utf-8", "backslashreplace"))
+    document = {
+        "study": report.name,
+        "question": report.question,
+        "answer": list(report.answer),
+        "quick": report.quick,
+        "command": report.command,
+        "rows": [dict(row) for row in report.rows],
+        "method": list(report.method),
+        "facts": dict(report.facts),
+        "missing": list(report.missing),
+    }
+    files.write_json(folder / f"{TABLE}.json", document)
+    files.write_bytes(folder / f"{TABLE}.csv", csv_table(report).encode("utf-8", "backslashreplace"))
+    files.write_bytes(folder / f"{TABLE}.md", markdown(report).encode("utf-8", "backslashreplace"))
+    names = [PAGE, f"{TABLE}.json", f"{TABLE}.csv", f"{TABLE}.md"]
+    for name, drawing in drawn.items():
+        for suffix in (".svg", ".png"):
+            plots.save(drawing.figure, folder / f"{name}{suffix}")
+            names.append(f"{name}{suffix}")
+    return [folder / name for name in names]
+
+
+def write_index(folder: Path) -> Path | None:
+    """Write the page that lists all studies in a folder; returns it, or None where there is none.
+
+    folder: holds a folder a study, each with its `table.json`.
+    """
+    entries = []
+    for path in sorted(folder.glob(f"*/{TABLE}.json")):
+        try:
+            document = files.read_json(path)
+        except BundleError:
+            continue
+        if (
+            isinstance(document, dict)
+            and {"study", "question", "answer", "command", "quick"} <= document.keys()
+        ):
+            entries.append({**document, "place": path.parent.name})
+    if not entries:
+        return None
+    claim(folder, [PAGE])
+    content = {"entries": entries, "sections": [(entry["place"], entry["study"]) for entry in entries]}
+    files.write_bytes(folder / PAGE, page.fill("studies", content, None).encode("utf-8", "backslashreplace"))
+    return folder / PAGE
+
+
+def markdown(report: StudyReport) -> str:
+    """Return question, answer and table as Markdown."""
+    head = [title for _, title, _ in report.columns]
+    lines = [
+        "| " + " | ".join(map(text.table_cell, head)) + " |",
+        "|" + "|".join("--:" if _is_numeric(report, key) else "---" for key, _, _ in report.columns) + "|",
+    ]
+    for row in report.rows:
+        cells = [text.table_cell(cell(row.get(key), digits)) for key, _, digits in report.columns]
+        lines.append("| " + " | ".join(cells) + " |")
+    answer = "".join(f"- {sentence}\n" for sentence in report.answer)
+    missing = "".join(f"- failed: {text.table_cell(line)}\n" for line in report.missing)
+    versions = report.facts.get("versions", "")
+    return (
+        f"# {report.question}\n\n{answer}\n" + "\n".join(lines) + "\n\n" + " ".join(report.method) + "\n\n"
+        f"Measure it again: `{report.command}`\n\n"
+        + (f"{missing}\n" if missing else "")
+        + f"Versions: {versions}.\n"
+    )
+
+
+def csv_table(report: StudyReport) -> str:
+    """Return the rows as CSV, all keys, numbers as they are."""
+    keys = list(dict.fromkeys(key for row in report.rows for key in row))
+    writer = files.CsvText()
+    writer.writerow(keys)
+    for row in report.rows:
+        writer.writerow(["" if row.get(key) is None else _plain(row[key]) for key in keys])
+    return writer.text()
+
+
+def cell(value: Any, digits: int | None) -> str:
+    """Return a value of a table as people read it; nothing for None.
+
+    >>> cell(0.98765, 3), cell(None, 3), cell(12, None)
+    ('0.988', '', '12')
+    """
+    if value is None:
+        return ""
+    if digits is not None and isinstance(value, (int, float)):
+        return f"{value:.{digits}f}"
+    if isinstance(value, float):
+        return text.short(value, 4)
+    if isinstance(value, (list, tuple)):
+        return text.listed(value)
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _is_numeric(report: StudyReport, key: str) -> bool:
+    values: Sequence[Any] = [row.get(key) for row in report.rows]
+    return all(value is None or isinstance(value, (int, float)) for value in values)
