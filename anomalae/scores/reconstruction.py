@@ -130,7 +130,12 @@ class BentError(PixelScore):
 
     def score(self, seen: Evidence, learned: Arrays) -> Tensor:
         """Scores, float64 (N,), at least 0."""
-        return _error(seen).square().flatten(1).mean(1) * _bent(seen).flatten(1).sum(1).square()
+        from anomalae.models.compiled import pairs
+
+        x, y = (part.detach().cpu().float() for part in (seen.target, seen.rebuilt))
+        figures = pairs.matched(x.flatten(0, 1).numpy(), y.flatten(0, 1).numpy())
+        errors, apart = (torch.from_numpy(figure).unflatten(0, x.shape[:2]).sum(1) for figure in figures)
+        return errors / x[0].numel() * apart.square()
 
 
 class WorstPlace(PixelScore):

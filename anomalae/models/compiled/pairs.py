@@ -168,6 +168,31 @@ def _terms(
 
 
 @compiled
+def _matched(
+    first: int, last: int, planes: np.ndarray, images: np.ndarray, others: np.ndarray, figures: np.ndarray
+) -> None:
+    """Write squared error and sum of terms of each image and the other in its row, rows first to last, into (2, N)."""
+    plane, other, a, b = planes[0], planes[17], planes[1:3], planes[3:5]
+    work, terms, sums = planes[5:16], planes[16], planes[5]
+    for row in range(first, last):
+        _lay(images[row], plane)
+        _lay(others[row], other)
+        sums[:WIDTH] = 0
+        for y in range(SIDE):
+            start = FIRST + y * WIDTH
+            p, q = plane[start : start + WIDTH], other[start : start + WIDTH]
+            for x in range(WIDTH):
+                e = p[x] - q[x]
+                sums[x] += e * e
+        for x in range(WIDTH):
+            figures[0, row] += sums[x]
+        _map(plane, a, work)
+        _map(other, b, work)
+        _differ(a, b, work, terms)
+        figures[1, row] = _sum(terms, sums)[0]
+
+
+@compiled
 def _edges(first: int, last: int, planes: np.ndarray, images: np.ndarray, numbers: np.ndarray) -> None:
     """Write the numbers of rows first to last by which they are searched, (N, 196)."""
     plane, maps, work, sums = planes[0], planes[1:3], planes[3:5], planes[5]
@@ -207,6 +232,16 @@ def figures(images: np.ndarray, kept: np.ndarray, likely: np.ndarray) -> tuple[n
     """
     written = np.zeros((2, *likely.shape), np.float32)
     share_rows(_figures, len(images), _planes, suited(images), suited(kept), suited(likely), written)
+    return written[0], written[1]
+
+
+def matched(images: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return of each image and the other in its row the squared error and the sum of their terms: float64 (N,) each.
+
+    images, others: float32 (N, 28, 28).
+    """
+    written = np.zeros((2, len(images)), np.float64)
+    share_rows(_matched, len(images), _planes, suited(images), suited(others), written)
     return written[0], written[1]
 
 
