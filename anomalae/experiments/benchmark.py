@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from sklearn.metrics import roc_auc_score
 from anomalae import files
 from anomalae.datasets.dataset import Dataset, OneClassSplit, Part
 from anomalae.detectors.detector import Detector
-from anomalae.errors import BundleError, ConfigError, DataError
+from anomalae.errors import BundleError, ConfigError, DataError, TrainingError
 from anomalae.experiments import benchmark_tables as tables
 from anomalae.experiments import run as experiment
+from anomalae.experiments.cells import Result, Source
 from anomalae.experiments.command_lines import with_baselines_of
+from anomalae.experiments.executors import Executor, run_twice
 from anomalae.experiments.grid import CELLS, SIDES, Grid, cell_name, scored_part
 from anomalae.experiments.summary import summarise
 from anomalae.runs.environment import choose_device, record_environment
@@ -80,35 +84,43 @@ def run(
     *,
     device: str = "auto",
     threads: int | None = None,
+    executor: Executor | None = None,
     on_cell: Callable[[str, dict[str, Any], bool], None] = lambda name, cell, new: None,
     on_start: Callable[[str, OneClassSplit], tuple[Callable, Callable]] | None = None,
 ) -> dict[str, Any]:
     """Train and evaluate every cell that is not there yet; write and return the table (`table.json`).
 
-    Cells are run one after another, seed by seed. As no weights are kept, a cell that has no scores of one of
-    `grid.also`, or has those of other content, is trained again.
+    Cells are run seed by seed, one after another where there is no executor. As no weights are kept, a cell that has
+    no scores of one of `grid.also`, or has those of other content, is trained again.
 
     grid: what is trained and scored.
     folder: of the cells and the table.
     device: auto, cpu, cuda or mps.
-    threads: CPU threads, as for `Detector`.
+    threads: CPU threads, as for `Detector`; several processes share the cores where none are named.
+    executor: where the cells are done, see `anomalae.experiments.executors`; None is this process.
     on_cell: called after each cell with its name, its numbers, and whether it is new.
-    on_start: called before a training with its name and its split; returns its `(on_epoch, on_batch)` callbacks.
+    on_start: called before a training in this process with its name and its split; returns its
+        `(on_epoch, on_batch)` callbacks.
 
-    Raises DataError where a class has no test images, ConfigError where the folder holds another grid.
+    Raises DataError where a class has no test images, ConfigError where the folder holds another grid, TrainingError,
+    once all others are done, where a cell failed twice by an executor.
     """
     prepare(grid, folder)
-    cells = []
-    for seed in grid.seeds:
-        for chosen in grid.classes:
-            name = cell_name(grid, chosen, seed)
-            path = folder / CELLS / f"{name}.json"
-            new = not _is_done(grid, path)
-            if new:
-                _run_cell(grid, chosen, seed, folder / CELLS / name, device, threads, on_start)
-            cell = files.read_json(path)
-            cells.append(cell)
-            on_cell(name, cell, new)
+    places = {cell_name(grid, chosen, seed): (chosen, seed) for seed in grid.seeds for chosen in grid.classes}
+    missing = [name for name in places if not _is_done(grid, folder / CELLS / f"{name}.json")]
+    if executor is not None and executor.jobs > 1:
+        for name in (name for name in places if name not in missing):
+            on_cell(name, files.read_json(folder / CELLS / f"{name}.json"), False)
+        _run_elsewhere(
+            grid, folder, {name: places[name] for name in missing}, executor, device, threads, on_cell
+        )
+    else:
+        for name, (chosen, seed) in places.items():
+            if name in missing:
+                callbacks = on_start(name, grid.split(chosen, seed)) if on_start else None
+                _keep(folder / CELLS / name, measure(grid, chosen, seed, device, threads, callbacks))
+            on_cell(name, files.read_json(folder / CELLS / f"{name}.json"), name in missing)
+    cells = [files.read_json(folder / CELLS / f"{name}.json") for name in places]
     table = summarise(grid, cells, partial(_read_scores, grid, folder))
     with limited(threads):
         table["environment"] = dataclasses.asdict(record_environment(choose_device(device)))
@@ -145,26 +157,87 @@ def _with_baselines(table: dict[str, Any], path: Path) -> dict[str, Any]:
     return {**table, **kept, "command": with_baselines_of(before["command"], table["command"])}
 
 
-def _run_cell(
+@dataclass(frozen=True, eq=False)
+class CellTask:
+    """A cell of a benchmark, to be done in any process.
+
+    source, also: of the data sets.
+    grid: all else that decides its numbers, as arguments of `Grid`.
+    chosen, seed: which cell it is.
+    device, threads: as for `Detector`.
+    """
+
+    source: Source
+    also: tuple[Source, ...]
+    grid: Mapping[str, Any]
+    chosen: int | str
+    seed: int
+    device: str
+    threads: int | None
+
+    def do(self) -> Result:
+        """Train and judge."""
+        also = tuple(source.load() for source in self.also)
+        grid = Grid(self.source.load(), (self.chosen,), (self.seed,), also=also, **self.grid)
+        return measure(grid, self.chosen, self.seed, self.device, self.threads)
+
+
+def _run_elsewhere(
+    grid: Grid,
+    folder: Path,
+    places: Mapping[str, tuple[int | str, int]],
+    executor: Executor,
+    device: str,
+    threads: int | None,
+    on_cell: Callable[[str, dict[str, Any], bool], None],
+) -> None:
+    """Do the cells that are missing by an executor, and keep each as it is done."""
+    source, also = Source.of(grid.dataset), tuple(map(Source.of, grid.also))
+    rest = {"settings": grid.settings, "part": grid.part, "alpha": grid.alpha, "side": grid.side}
+    alone = grid.settings.architecture == "dense" and not grid.settings.neighbours
+    if threads is None and not alone:
+        threads = max(1, (os.cpu_count() or 1) // executor.jobs)
+    tasks = [CellTask(source, also, rest, chosen, seed, device, threads) for chosen, seed in places.values()]
+    names, problems = list(places), []
+    for done in run_twice(executor, tasks, lambda index: None, lambda index: None) if tasks else ():
+        name = names[done.index]
+        if done.result is None:
+            problems.append(f"{name}: {done.problem}")
+            continue
+        _keep(folder / CELLS / name, done.result)
+        on_cell(name, files.read_json(folder / CELLS / f"{name}.json"), True)
+    if problems:
+        raise TrainingError(f"{folder}: {len(problems)} of {len(tasks)} cells failed, {problems[0]}")
+
+
+def measure(
     grid: Grid,
     chosen: int | str,
     seed: int,
-    base: Path,
-    device: str,
-    threads: int | None,
-    on_start: Callable[[str, OneClassSplit], tuple[Callable, Callable]] | None,
-) -> None:
+    device: str = "auto",
+    threads: int | None = None,
+    callbacks: tuple[Callable, Callable] | None = None,
+) -> Result:
+    """Train the detector of one cell, and judge it.
+
+    grid: its settings and data.
+    chosen, seed: the cell.
+    device, threads: as for `Detector`.
+    callbacks: `on_epoch` and `on_batch` of `Detector.fit`.
+
+    Returns the cell's numbers, and its scores by rule.
+    """
     split = grid.split(chosen, seed)
     settings = dataclasses.replace(grid.settings, seed=seed)
-    callbacks = on_start(base.name, split) if on_start else (lambda state: None, lambda done, loss: None)
+    on_epoch, on_batch = callbacks or (lambda state: None, lambda done, loss: None)
     detector = Detector(device=device, threads=threads, **settings.to_dict())
     detector.fit(
         split.train.images,
         split.validation.images,
         split.calibration.images,
         data=experiment.describe(grid.dataset, split),
-        on_epoch=callbacks[0],
-        on_batch=callbacks[1],
+        on_epoch=on_epoch,
+        on_batch=on_batch,
     )
     part = scored_part(grid, split)
     arrays, numbers = _judged(detector, part, grid.alpha)
@@ -173,7 +246,6 @@ def _run_cell(
         arrays_of_other, numbers_of_other = _judged(detector, other.whole, grid.alpha)
         arrays |= {f"{name} on {other.name}": scores for name, scores in arrays_of_other.items()}
         also[other.name] = {"sha256": other.provenance["sha256"], **numbers_of_other}
-    files.write_arrays(base.with_suffix(".safetensors"), arrays)
     last = detector.history[-1]
     cell = {
         grid.side: chosen,
@@ -185,8 +257,13 @@ def _run_cell(
         "validation_loss": last.validation_loss,
         **numbers,
     }
-    # This file is written last: a cell without it is done again.
-    files.write_json(base.with_suffix(".json"), cell | ({"also": also} if also else {}))
+    return Result(cell | ({"also": also} if also else {}), arrays)
+
+
+def _keep(base: Path, result: Result) -> None:
+    """Write a cell: its numbers last, for a cell without them is done again."""
+    files.write_arrays(base.with_suffix(".safetensors"), dict(result.arrays))
+    files.write_json(base.with_suffix(".json"), dict(result.numbers))
 
 
 def _judged(detector: Detector, part: Part, alpha: float) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -94,7 +94,8 @@ class Source:
     def load(self) -> Dataset:
         """Return the data set, loaded once a process. DataError where it is gone, or another than it was."""
         if self.identity not in _loaded:
-            _loaded.clear()
+            while len(_loaded) >= MOST_LOADED:
+                del _loaded[next(iter(_loaded))]
             _loaded[self.identity] = self.held or self._load()
         return _loaded[self.identity]
 
@@ -112,10 +113,24 @@ class Source:
         return dataset
 
 
-# The data set that was used last, by its identity: a grid has one, seldom two.
+# Data sets that were used last, by their identity: a grid has one, seldom two.
 _loaded: dict[tuple[str, ...], Dataset] = {}
+MOST_LOADED = 4
 
 Work = Callable[[Dataset, Mapping[str, Any]], Result]
+
+
+class Task(Protocol):
+    """A piece of work that can be pickled and done in any process."""
+
+    @property
+    def threads(self) -> int | None:
+        """By how many threads it computes; None leaves them as they are."""
+        ...
+
+    def do(self) -> Result:
+        """Do the work."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,12 +216,12 @@ def _is_text(body: list[ast.stmt]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Done:
-    """How a cell's work ended, wherever it was done.
+    """How a task ended, wherever it was done.
 
-    index: of the cell among those handed out.
+    index: of the task among those handed out.
     result: None where it failed.
     problem: a line that says why it failed.
-    died: whether the process ended, so that it may have been another cell's fault.
+    died: whether the process ended, so that it may have been another task's fault.
     seconds: wall clock.
     """
 
@@ -217,11 +232,11 @@ class Done:
     seconds: float = 0.0
 
 
-def attempt(index: int, cell: Cell) -> Done:
-    """Do a cell's work; whatever is raised becomes a line. Called in the process that works."""
+def attempt(index: int, task: Task) -> Done:
+    """Do a task; whatever is raised becomes a line. Called in the process that works."""
     begun = time.perf_counter()
     try:
-        result = cell.do()
+        result = task.do()
     except Exception as error:
         problem = " ".join(str(error).split()) or "no message"
         return Done(index, problem=f"{type(error).__name__}: {problem}", seconds=time.perf_counter() - begun)

@@ -14,7 +14,7 @@ import numpy as np
 from anomalae import files
 from anomalae.errors import BundleError
 from anomalae.experiments.cells import Cell, Done, Result
-from anomalae.experiments.executors import Executor
+from anomalae.experiments.executors import Executor, run_twice
 
 NUMBERS, ARRAYS = ".json", ".safetensors"
 
@@ -199,22 +199,16 @@ def do_all(
         progress.running += 1
         tell(None)
 
-    def some(waiting: Sequence[Cell], last_time: bool) -> list[Cell]:
-        failed = []
-        for done in executor.run(waiting, begin):
-            cell = waiting[done.index]
-            progress.running -= 1
-            if done.result is None and not last_time:
-                failed.append(cell)
-                continue
-            shelf.put(cell, done)
-            outcomes[cell.key] = Outcome(cell, done.result, done.problem, seconds=done.seconds)
-            progress.done += done.result is not None
-            progress.failed += done.result is None
-            tell(outcomes[cell.key])
-        return failed
+    def failed(index: int) -> None:
+        progress.running -= 1
 
     waiting = list({cell.key: cell for cell in cells if cell.key not in outcomes}.values())
-    for cell in some(waiting, False) if waiting else ():
-        some([cell], True)
+    for done in run_twice(executor, waiting, begin, failed) if waiting else ():
+        cell = waiting[done.index]
+        progress.running -= 1
+        shelf.put(cell, done)
+        outcomes[cell.key] = Outcome(cell, done.result, done.problem, seconds=done.seconds)
+        progress.done += done.result is not None
+        progress.failed += done.result is None
+        tell(outcomes[cell.key])
     return [outcomes[cell.key] for cell in cells]

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 @common.dataset_options
 @settings_options
 @common.machine_options
+@common.executor_options("1; a cell has one thread unless it has neighbours or --threads")
 @common.alpha_option
 @click.option(
     "--output",
@@ -89,7 +90,7 @@ def command(**options: Any) -> None:
 
     \b
     Example:
-      anomalae benchmark --normal each --seeds 0,1,2
+      anomalae benchmark --normal each --seeds 0,1,2 --jobs 2
       anomalae benchmark --normal each --part development --also others.npz
       anomalae benchmark --normal each --baseline lof,knn,pca
       anomalae benchmark --normal 2,8 --part development --latent-dim 16 --output reports/latent-16
@@ -118,6 +119,7 @@ def command(**options: Any) -> None:
     which += f"-{options['preset']}" if options["preset"] else ""
     folder = options["output"] or Path("reports") / f"benchmark-{short}-{settings.model}{which}"
     total, quiet = len(classes) * len(seeds), options["quiet"]
+    executor = common.make_executor(options, 1)
     done: list[str] = []
     displays: list[TrainingDisplay] = []
 
@@ -154,6 +156,7 @@ def command(**options: Any) -> None:
             folder,
             device=options["device"],
             threads=options["threads"],
+            executor=executor,
             on_cell=on_cell,
             on_start=on_start,
         )

@@ -1,16 +1,17 @@
-"""Where cells are done: here, in processes of this machine (joblib), or on a Dask cluster. No scheduler of our own.
+"""Where tasks are done: here, in processes of this machine (joblib), or on a Dask cluster. No scheduler of our own.
 
-An executor's `run` is given cells, yields a `Done` a cell in any order, and calls `on_begin` when it hands one out.
+An executor's `run` is given tasks, yields a `Done` for each in any order, and calls `on_begin` when it hands one out.
 Closed early, it ends what it has begun.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from anomalae.errors import ConfigError
-from anomalae.experiments.cells import Cell, Done
+from anomalae.experiments.cells import Done, Task
 from anomalae.ranges import Whole
 
 BACKENDS = ("joblib", "dask")
@@ -18,16 +19,39 @@ MOST_JOBS = 1024
 
 
 class Executor(Protocol):
-    """Does cells somewhere."""
+    """Does tasks somewhere."""
 
     @property
     def jobs(self) -> int:
-        """How many cells are done at once."""
+        """How many tasks are done at once."""
         ...
 
-    def run(self, cells: Sequence[Cell], on_begin: Callable[[int], None]) -> Iterator[Done]:
-        """Do all cells; a cell whose process dies is said to have `died`."""
+    def run(self, tasks: Sequence[Task], on_begin: Callable[[int], None]) -> Iterator[Done]:
+        """Do all tasks; one whose process dies is said to have `died`."""
         ...
+
+
+def run_twice(
+    executor: Executor,
+    tasks: Sequence[Task],
+    on_begin: Callable[[int], None],
+    on_failed: Callable[[int], None],
+) -> Iterator[Done]:
+    """Do all tasks, and yield how each ended: one that fails is done once more, after the others, alone.
+
+    on_begin: called with the index of a task that is handed out.
+    on_failed: called with that of one that failed, and will be done again.
+    """
+    again = []
+    for done in executor.run(tasks, on_begin):
+        if done.result is None:
+            again.append(done.index)
+            on_failed(done.index)
+        else:
+            yield done
+    for index in again:
+        for done in executor.run([tasks[index]], lambda _, index=index: on_begin(index)):  # type: ignore[misc]
+            yield replace(done, index=index)
 
 
 def make_executor(jobs: int = 1, backend: str = "joblib", scheduler: str | None = None) -> Executor:

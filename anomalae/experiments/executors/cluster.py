@@ -1,4 +1,4 @@
-"""Cells done by the workers of a Dask cluster, wherever they are."""
+"""Tasks done by the workers of a Dask cluster, wherever they are."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from anomalae.errors import ConfigError
-from anomalae.experiments.cells import Cell, Done, attempt
+from anomalae.experiments.cells import Done, Task, attempt
 
 # Seconds that a scheduler may take to answer.
 PATIENCE = 10
 
 
 class Cluster:
-    """Does cells on a Dask cluster, whose workers need anomalae, and the data where this machine has them.
+    """Does tasks on a Dask cluster, whose workers need anomalae, and the data where this machine has them.
 
     scheduler: its address.
 
@@ -39,23 +39,21 @@ class Cluster:
 
     @property
     def jobs(self) -> int:
-        """Number of cells that the workers do at once, at least 1."""
+        """Number of tasks that the workers do at once, at least 1."""
         return max(1, sum(self._client.nthreads().values()))
 
-    def run(self, cells: Sequence[Cell], on_begin: Callable[[int], None]) -> Iterator[Done]:
-        """Do all cells. Dask gives those of a worker that dies to another, until it holds the cell to be at fault."""
+    def run(self, tasks: Sequence[Task], on_begin: Callable[[int], None]) -> Iterator[Done]:
+        """Do all tasks. Dask gives those of a worker that dies to another, until it holds the task to be at fault."""
         from distributed import as_completed
 
         futures = {}
-        for index, cell in enumerate(cells):
-            # Not pure: a cell that failed is done again, not remembered.
-            futures[
-                self._client.submit(attempt, index, cell, pure=False, key=f"{cell.key}-{index}-{id(self)}")
-            ] = index
+        for index, task in enumerate(tasks):
+            # Not pure: one that failed is done again, not remembered.
+            futures[self._client.submit(attempt, index, task, pure=False)] = index
         begun: set[int] = set()
 
         def begin(most: int) -> None:
-            for index in range(len(cells)):
+            for index in range(len(tasks)):
                 if len(begun) >= most:
                     return
                 if index not in begun:
@@ -64,7 +62,7 @@ class Cluster:
 
         try:
             begin(self.jobs)
-            for finished, future in enumerate(as_completed(futures), 1):
+            for finished, future in enumerate(as_completed(futures, loop=self._client.loop), 1):
                 index = futures[future]
                 if index not in begun:
                     begun.add(index)

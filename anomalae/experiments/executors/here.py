@@ -1,19 +1,19 @@
-"""Cells done one after another in this process."""
+"""Tasks done one after another in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from anomalae.experiments.cells import Cell, Done, attempt
+from anomalae.experiments.cells import Done, Task, attempt
 
 
 class Here:
-    """Does cells in this process."""
+    """Does tasks in this process."""
 
     jobs = 1
 
-    def run(self, cells: Sequence[Cell], on_begin: Callable[[int], None]) -> Iterator[Done]:
-        """Do the cells in their order."""
-        for index, cell in enumerate(cells):
+    def run(self, tasks: Sequence[Task], on_begin: Callable[[int], None]) -> Iterator[Done]:
+        """Do the tasks in their order."""
+        for index, task in enumerate(tasks):
             on_begin(index)
-            yield attempt(index, cell)
+            yield attempt(index, task)

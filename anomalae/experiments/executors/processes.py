@@ -1,4 +1,4 @@
-"""Cells done in processes of this machine, by joblib."""
+"""Tasks done in processes of this machine, by joblib."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from anomalae.experiments.cells import Cell, Done, attempt
+from anomalae.experiments.cells import Done, Task, attempt
 from anomalae.threads import variables
 
 
 class Processes:
-    """Does cells in so many processes at once.
+    """Does tasks in so many processes at once.
 
     jobs: at least 2.
     """
@@ -20,27 +20,27 @@ class Processes:
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
 
-    def run(self, cells: Sequence[Cell], on_begin: Callable[[int], None]) -> Iterator[Done]:
-        """Do all cells. When a process dies, those under way are said to have died, and the rest go on in new ones."""
-        left = list(range(len(cells)))
+    def run(self, tasks: Sequence[Task], on_begin: Callable[[int], None]) -> Iterator[Done]:
+        """Do all tasks. When a process dies, those under way are said to have died, and the rest go on in new ones."""
+        left = list(range(len(tasks)))
         while left:
             under_way: set[int] = set()
             try:
-                for done in self._some(cells, left, under_way, on_begin):
+                for done in self._some(tasks, left, under_way, on_begin):
                     under_way.discard(done.index)
                     yield done
                 return
             except _broken():
-                # Whose fault it was nobody knows: `anomalae.experiments.kept_cells` does each again, alone.
+                # Whose fault it was nobody knows: `run_twice` does each again, alone.
                 for index in sorted(under_way):
                     yield Done(index, problem="its process died", died=True)
             finally:
                 _end_processes()
 
     def _some(
-        self, cells: Sequence[Cell], left: list[int], under_way: set[int], on_begin: Callable[[int], None]
+        self, tasks: Sequence[Task], left: list[int], under_way: set[int], on_begin: Callable[[int], None]
     ) -> Iterator[Done]:
-        """Do the cells that are left, taking each from the list as it is handed out."""
+        """Do the tasks that are left, taking each from the list as it is handed out."""
         import joblib
 
         def handed_out() -> Iterator[Any]:
@@ -48,10 +48,10 @@ class Processes:
                 index = left.pop(0)
                 under_way.add(index)
                 on_begin(index)
-                yield joblib.delayed(attempt)(index, cells[index])
+                yield joblib.delayed(attempt)(index, tasks[index])
 
         # Children read how many threads to start, and that they sleep, when they load their libraries.
-        told = variables(max(1, min(cell.threads for cell in cells)))
+        told = variables(_common([task.threads for task in tasks]))
         before = {name: os.environ.get(name) for name in told}
         os.environ.update(told)
         try:
@@ -68,6 +68,11 @@ class Processes:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def _common(threads: list[int | None]) -> int | None:
+    """Return the number of threads that all agree on; None where they do not, and each sets its own."""
+    return threads[0] if len(set(threads)) == 1 else None
 
 
 def _broken() -> type[BaseException]:

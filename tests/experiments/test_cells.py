@@ -1,0 +1,264 @@
+"""Cells: known by all that decides their numbers, done once, kept at once, the same bits wherever they are done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from anomalae import load_dataset
+from anomalae.datasets.dataset import Part, make_dataset
+from anomalae.errors import BundleError, ConfigError, DataError
+from anomalae.experiments import cells as module
+from anomalae.experiments.cells import Cell, Result, Source, attempt, revision
+from anomalae.experiments.executors import make_executor
+from anomalae.experiments.executors.here import Here
+from anomalae.experiments.kept_cells import Shelf, do_all
+from tests.experiments import working
+
+
+@pytest.fixture(scope="module")
+def source():
+    return Source.of(load_dataset("digits"))
+
+
+def counting(source, tmp_path, normal=0, **more):
+    return Cell(working.count, {"normal": normal, "log": str(tmp_path / "log"), **more}, source)
+
+
+def test_a_key_is_of_all_that_decides_the_numbers(source, tmp_path):
+    cell = Cell(working.train, {"normal": [0], "seed": 0}, source)
+    others = [
+        Cell(working.count, {"normal": [0], "seed": 0}, source),
+        Cell(working.train, {"normal": [0], "seed": 1}, source),
+        Cell(working.train, {"normal": [0], "seed": 0}, source, threads=2),
+        Cell(working.train, {"normal": [0], "seed": 0}, replace(source, hashes={"train": "a", "test": "b"})),
+    ]
+    assert len({cell.key, *(other.key for other in others)}) == 5
+    assert cell.key == Cell(working.train, {"seed": 0, "normal": (0,)}, source).key
+    assert cell.key == Cell(working.train, {"normal": [0], "seed": 0}, replace(source, root="elsewhere")).key
+
+
+def test_a_revision_follows_the_code_and_not_its_comments(monkeypatch):
+    code = 'def f():\n    """Old."""\n    return 1  # why\n'
+    same = 'def f():\n\n    """New, in other words."""\n    return (1)\n'
+    assert module._code(code) == module._code(same) != module._code(code.replace("1", "2"))
+    before = revision(working.train)
+    monkeypatch.setattr(module, "_computing", lambda: "changed")
+    assert revision(working.train) != before
+
+
+def test_what_trains_and_scores_is_part_of_the_revision():
+    package = module.Path(module.anomalae.__file__).parent
+    for name in module.COMPUTING_FILES:
+        assert (package / f"{name}.py").is_file(), name
+    for name in module.COMPUTING_ROOMS:
+        assert (package / name / "__init__.py").is_file(), name
+
+
+def test_a_cell_is_done_once_and_kept_at_once(source, tmp_path):
+    cells = [counting(source, tmp_path, normal) for normal in (0, 1)]
+    shelf = Shelf(tmp_path / "cells")
+    there = []
+    outcomes = do_all(
+        cells,
+        shelf,
+        Here(),
+        lambda p: there.append((p.done, p.running, len(list(shelf.folder.glob("*.json"))))),
+    )
+    assert [outcome.result.numbers["n"] for outcome in outcomes] == [125, 127]
+    # Begun, done and kept, begun, done and kept.
+    assert there == [(0, 1, 0), (1, 0, 1), (1, 1, 1), (2, 0, 2)]
+    again = do_all(cells, Shelf(tmp_path / "cells"), Here())
+    assert all(outcome.kept for outcome in again)
+    np.testing.assert_array_equal(again[0].result.arrays["n"], np.ones(2))
+    assert (tmp_path / "log").read_text() == "0\n1\n"
+
+
+def test_a_grid_that_is_killed_keeps_what_was_done(tmp_path):
+    code = f"""
+from anomalae import load_dataset
+from anomalae.experiments.cells import Cell, Source
+from anomalae.experiments.executors.here import Here
+from anomalae.experiments.kept_cells import Shelf, do_all
+from pathlib import Path
+from tests.experiments import working
+source = Source.of(load_dataset("digits"))
+cells = [Cell(working.die, {{"normal": n}}, source) for n in (0, 1, 2)]
+do_all(cells, Shelf(Path({str(tmp_path)!r})), Here())
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    assert len(list(tmp_path.glob("*.json"))) == 1
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_is_torn_or_of_another_cell_is_done_again(source, tmp_path):
+    cells, shelf = [counting(source, tmp_path, n) for n in (0, 1, 2, 3)], Shelf(tmp_path / "cells")
+    do_all(cells, shelf, Here())
+    numbers = [shelf.folder / f"{cell.key}.json" for cell in cells]
+    numbers[0].write_text(numbers[0].read_text()[:40])
+    numbers[1].with_suffix(".safetensors").unlink()
+    written = json.loads(numbers[2].read_text())
+    numbers[2].write_text(json.dumps({**written, "spec": {**written["spec"], "threads": 7}}))
+    again = do_all(cells, Shelf(shelf.folder), Here())
+    assert [outcome.kept for outcome in again] == [False, False, False, True]
+    assert [outcome.result.numbers["n"] for outcome in again] == [125, 127, 124, 128]
+
+
+def test_a_cell_that_fails_is_tried_once_more_then_a_row_says_why(source, tmp_path):
+    once, twice = (counting(source, tmp_path, n, fails=n) for n in (1, 2))
+    outcomes = do_all([twice, once], Shelf(tmp_path / "cells"), Here())
+    assert outcomes[1].result is not None
+    assert outcomes[0].result is None
+    assert outcomes[0].problem == "ValueError: not yet and on another line"
+    assert not outcomes[0].kept
+    assert (tmp_path / "log").read_text().split() == ["2", "1", "2", "1"]
+    # Nothing is kept of it, so it is tried again.
+    assert do_all([twice], Shelf(tmp_path / "cells"), Here())[0].result is not None
+
+
+def test_progress_adds_up(source, tmp_path):
+    cells = [counting(source, tmp_path, n, fails=2 * (n == 2)) for n in (0, 1, 2)]
+    do_all(cells[:1], Shelf(tmp_path / "cells"), Here())
+    told = []
+    do_all(cells, Shelf(tmp_path / "cells"), Here(), lambda p: told.append(replace(p)))
+    assert (told[0].kept, told[0].left, told[0].seconds_left) == (1, 2, None)
+    assert (told[-1].done, told[-1].failed, told[-1].left, told[-1].running) == (1, 1, 0, 0)
+    assert told[-1].seconds_left == 0
+    assert told[2].seconds_left > 0
+
+
+def test_cells_of_other_data_stay_and_are_counted(source, tmp_path):
+    cell = counting(source, tmp_path)
+    dataset = load_dataset("digits")
+    fewer = Part(dataset.train.images[:-1], dataset.train.labels[:-1])
+    changed = make_dataset("changed", fewer, dataset.test, dataset.classes, None, False)
+    other = Cell(cell.work, cell.arguments, Source.of(changed))
+    shelf = Shelf(tmp_path / "cells")
+    do_all([cell], shelf, Here())
+    assert (shelf.of_other_data([cell]), shelf.of_other_data([other])) == (0, 1)
+    assert not do_all([other], shelf, Here())[0].kept
+    assert len(list(shelf.folder.glob("*.json"))) == 2
+
+
+def test_an_estimate_is_made_of_the_most_alike(source, tmp_path):
+    shelf = Shelf(tmp_path / "cells")
+    small, large = (counting(source, tmp_path, 0, width=width) for width in (1, 9))
+    assert shelf.estimate([small]) == (1, None)
+    do_all([small, large], shelf, Here())
+    for cell, seconds in ((small, 2.0), (large, 30.0)):
+        path = shelf.folder / f"{cell.key}.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "seconds": seconds}))
+    shelf = Shelf(shelf.folder)
+    wanted = [counting(source, tmp_path, 1, width=width) for width in (1, 9)]
+    assert shelf.estimate([small, *wanted]) == (2, 32.0)
+
+
+def test_nothing_can_be_written(source, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BundleError, match="cannot be written"):
+        do_all([counting(source, tmp_path)], Shelf(tmp_path / "file" / "cells"), Here())
+
+
+def test_data_that_changed_meanwhile_are_refused(source):
+    other = replace(source, hashes={"train": "a", "test": "b"})
+    with pytest.raises(DataError, match="has changed since the grid was made"):
+        other.load()
+    done = attempt(0, Cell(working.train, {"normal": [0], "seed": 0}, other))
+    assert done.problem.startswith("DataError: data set digits: has changed")
+
+
+def test_a_data_set_of_arrays_is_sent_along():
+    dataset = load_dataset("digits")
+    made = make_dataset("made", dataset.train, dataset.test, dataset.classes, None, False)
+    assert Source.of(made).held is made
+    assert Source.of(dataset).held is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ((0,), "jobs 0: must be from 1 to 1024"),
+        ((2, "slurm"), "backend 'slurm': must be one of joblib, dask"),
+        ((1, "dask"), "backend dask: needs a scheduler's address"),
+        ((1, "joblib", "tcp://x:1"), "scheduler: needs backend dask"),
+    ],
+)
+def test_an_executor_that_cannot_be(asked, message):
+    with pytest.raises(ConfigError, match=message):
+        make_executor(*asked)
+
+
+def test_a_dying_process_costs_its_own_cell_alone(source, tmp_path):
+    cells = [Cell(working.die, {"normal": n}, source) for n in (0, 1, 2)]
+    outcomes = do_all(cells, Shelf(tmp_path / "cells"), make_executor(2))
+    assert [outcome.result and outcome.result.numbers["n"] for outcome in outcomes] == [0, None, 2]
+    assert outcomes[1].problem == "its process died"
+
+
+def trainings(source, tmp_path, name):
+    """Cells the second of which kills its first process, unless it has died before."""
+    return [
+        Cell(
+            working.train,
+            {"normal": [n], "seed": 0, "width": 2 + n, "dies": str(tmp_path / name) if n == 1 else None},
+            source,
+        )
+        for n in range(3)
+    ]
+
+
+@pytest.fixture
+def by_this_process(source, tmp_path):
+    (tmp_path / "dead").touch()
+    return do_all(trainings(source, tmp_path, "dead"), Shelf(tmp_path / "here"), Here())
+
+
+def assert_same(outcomes, expected):
+    for outcome, other in zip(outcomes, expected, strict=True):
+        assert outcome.result is not None, outcome.problem
+        assert outcome.result.numbers == other.result.numbers
+        assert outcome.result.numbers["threads"] == 1
+        np.testing.assert_array_equal(outcome.result.arrays["scores"], other.result.arrays["scores"])
+
+
+def test_joblib_gives_the_same_bits_though_a_worker_dies(source, tmp_path, by_this_process):
+    cells = trainings(source, tmp_path, "dead-of-joblib")
+    assert_same(do_all(cells[::-1], Shelf(tmp_path / "joblib"), make_executor(2))[::-1], by_this_process)
+    assert (tmp_path / "dead-of-joblib").exists()
+
+
+def test_dask_gives_the_same_bits_though_a_worker_dies(source, tmp_path, by_this_process):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address=None,
+        silence_logs=60,
+        local_directory=str(tmp_path),
+    ) as cluster:
+        executor = make_executor(1, "dask", cluster.scheduler_address)
+        try:
+            assert executor.jobs == 2
+            cells = trainings(source, tmp_path, "dead-of-dask")
+            assert_same(do_all(cells, Shelf(tmp_path / "dask"), executor), by_this_process)
+            assert (tmp_path / "dead-of-dask").exists()
+        finally:
+            executor.close()
+
+
+def test_a_scheduler_that_does_not_answer(monkeypatch):
+    pytest.importorskip("distributed")
+    from anomalae.experiments.executors import cluster
+
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    with pytest.raises(ConfigError, match=r"scheduler tcp://127.0.0.1:9: does not answer within 1 s"):
+        make_executor(1, "dask", "tcp://127.0.0.1:9")
+
+
+def test_a_result_needs_no_arrays():
+    assert Result({"n": 1}).arrays == {}
