@@ -107,6 +107,16 @@ def setting(value: object, separator: str = ", ") -> str:
     return listed(value, separator) if isinstance(value, (list, tuple)) else str(value)
 
 
+def sentence(parts: Sequence[str]) -> str:
+    """Join parts of a sentence by commas, the last one by "and".
+
+    >>> sentence(["one"]), sentence(["one", "two", "three"])
+    ('one', 'one, two and three')
+    """
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def table_cell(name: object) -> str:
     """Return a name fit for a cell of a Markdown table: on one line, its bars escaped."""
     return " ".join(str(name).split()).replace("|", "\\|")

@@ -14,6 +14,7 @@ from anomalae.plots.pictures import gray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Colours, marker and dash pattern of the lines of a figure, in order; after the last comes the first.
@@ -46,6 +47,17 @@ def look(place: int) -> dict[str, Any]:
 
 def _floats(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _plain_log(axis: Axis, limits: tuple[float, float]) -> None:
+    """Write the ticks of a logarithmic axis as plain numbers, more of them where it spans little."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    span = limits[1] / limits[0] if limits[0] > 0 else 1e9
+    subs = (1,) if span > 300 else (1, 2, 5) if span > 6 else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=14))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:.3g}")
 
 
 @style.figure
@@ -95,6 +107,7 @@ def lines(
         style.log_axis(axes.xaxis, float(at.max() / at.min()))
     if log_y:
         axes.set_yscale("log")
+        _plain_log(axes.yaxis, axes.get_ylim())
     axes.set(xlabel=x, ylabel=y, title=title)
     if ax is not None:
         style.fit(axes)
@@ -146,6 +159,7 @@ def bars(
     axes.grid(axis="y", visible=False)
     if log_y:
         axes.set_xscale("log")
+        _plain_log(axes.xaxis, axes.get_xlim())
     axes.set(xlabel=y, title=title)
     if ax is not None:
         style.fit(axes)

@@ -39,6 +39,7 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
         "roc_auc_mse": judge(by_rule["mse"], task.is_anomaly)["roc_auc"],
         "mse_train": squared_error(detector, task.train[:5000]),
         "mse_held_out": squared_error(detector, task.held_out),
+        "mse_anomalies": squared_error(detector, task.judged.images[task.is_anomaly][:2000]),
         "held_out_score": float(detector.score(task.held_out, arguments["rule"]).mean()),
         "active_units": detector.validation.get("active_units"),
         "seconds": seconds(detector),
@@ -77,6 +78,20 @@ def cells(scope: Scope) -> list[Cell]:
     return made
 
 
+MEANS = (
+    *(
+        "roc_auc",
+        "roc_auc_mse",
+        "mse_train",
+        "mse_held_out",
+        "mse_anomalies",
+        "held_out_score",
+        "active_units",
+    ),
+    "seconds",
+)
+
+
 def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     """A row a model, problem and width: means over classes and seeds."""
     groups: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
@@ -106,8 +121,9 @@ COLUMNS = (
     Column("normal_classes", "normal classes"),
     Column("model", "model"),
     Column("width", "width"),
-    Column("mse_train", "MSE, training images", 5),
-    Column("mse_held_out", "MSE, held-out", 5),
+    Column("mse_train", "MSE: training", 5),
+    Column("mse_held_out", "held-out", 5),
+    Column("mse_anomalies", "anomalies", 5),
     Column("roc_auc", "ROC-AUC", 4),
     Column("roc_auc_low", "from", 4),
     Column("roc_auc_high", "to", 4),
@@ -118,45 +134,65 @@ COLUMNS = (
 
 def answer(table: Sequence[Row]) -> tuple[str, ...]:
     """Say where each model is best, what a wrong width costs, and what a rule without anomalies finds."""
+    usable = [row for row in table if row["roc_auc"] is not None]
     said = []
-    for kind in dict.fromkeys(row["normal_classes"] for row in table):
-        classes = "one class" if kind == "one" else "nine classes"
-        for model in dict.fromkeys(row["model"] for row in table if row["normal_classes"] == kind):
-            of_model = [
-                row
-                for row in table
-                if (row["normal_classes"], row["model"]) == (kind, model) and row["roc_auc"] is not None
-            ]
-            if not of_model:
-                continue
-            best = max(of_model, key=lambda row: row["roc_auc"])
-            worst = min(of_model, key=lambda row: row["roc_auc"])
-            widest = max(of_model, key=lambda row: row["width"])
-            as_good = [row["width"] for row in of_model if row["roc_auc"] >= best["roc_auc"] - EQUAL]
-            line = (
-                f"{classes} normal, {model}: best at a width of {best['width']} (ROC-AUC {best['roc_auc']:.4f}"
-                f"{_as_good(as_good, best['width'])}), worst at {worst['width']} ({worst['roc_auc']:.4f})"
-            )
-            lost = best["roc_auc"] - widest["roc_auc"]
-            line += (
-                f"; the widest, {widest['width']}, loses {lost:.4f}."
-                if lost > EQUAL
-                else f"; the widest, {widest['width']}, loses nothing to speak of."
-            )
-            said.append(line[0].upper() + line[1:])
-            chosen = min(of_model, key=lambda row: row["held_out_score"])
-            missed = best["roc_auc"] - chosen["roc_auc"]
-            verdict = "finds it" if missed <= EQUAL else f"misses it by {missed:.4f}"
-            said.append(
-                f"Choosing the width by the least mean score of held-out normals takes {chosen['width']}, which "
-                f"{verdict}."
-            )
+    for kind in dict.fromkeys(row["normal_classes"] for row in usable):
+        of_kind: dict[str, list[Row]] = {}
+        for row in usable:
+            if row["normal_classes"] == kind:
+                of_kind.setdefault(row["model"], []).append(row)
+        classes = "With one class normal" if kind == "one" else "With all classes but one normal"
+        bests = {model: max(some, key=_roc_auc) for model, some in of_kind.items()}
+        named = [
+            f"{best['width']} for the {model} (ROC-AUC {best['roc_auc']:.4f})"
+            for model, best in bests.items()
+        ]
+        said.append(f"{classes} the best width is {text.sentence(named)}.")
+        costs = [_cost(model, some, bests[model]) for model, some in of_kind.items()]
+        said.append(f"{classes} a wrong width costs up to {text.sentence(costs)}.")
+        plain, denoising = (of_kind.get(model) for model in ("plain AE", "denoising AE"))
+        if plain and denoising:
+            said.append(_why(classes, plain, denoising))
+        chosen = [_chosen(model, some, bests[model]) for model, some in of_kind.items()]
+        said.append(
+            f"{classes} the width of the least mean score of held-out normals is {text.sentence(chosen)}."
+        )
     return tuple(said)
 
 
-def _as_good(widths: Sequence[int], best: int) -> str:
-    others = [str(width) for width in widths if width != best]
-    return f"; within {EQUAL} of it {text.listed(others)}" if others else ""
+def _roc_auc(row: Row) -> float:
+    return float(row["roc_auc"])
+
+
+def _cost(model: str, some: Sequence[Row], best: Row) -> str:
+    """What the worst width costs, and the widest."""
+    worst, widest = min(some, key=_roc_auc), max(some, key=lambda row: row["width"])
+    lost, lost_at_most = best["roc_auc"] - widest["roc_auc"], best["roc_auc"] - worst["roc_auc"]
+    words = f"{lost_at_most:.4f} of ROC-AUC for the {model} (at a width of {worst['width']}"
+    return (
+        f"{words}; the widest, {widest['width']}, {f'costs {lost:.4f}' if lost > EQUAL else 'costs nothing'})"
+    )
+
+
+def _why(classes: str, plain: Sequence[Row], denoising: Sequence[Row]) -> str:
+    """Whether the widest network has learned to copy: how much better it rebuilds normals than anomalies."""
+    ratios = []
+    for some in (plain, denoising):
+        widest = max(some, key=lambda row: row["width"])
+        ratios.append(widest["mse_anomalies"] / widest["mse_held_out"])
+    copies = "copies more of what it was not trained on" if ratios[0] < ratios[1] else "copies no more"
+    return (
+        f"{classes} the widest plain AE rebuilds anomalies with {ratios[0]:.1f} times the error of held-out normals, "
+        f"the widest denoising AE with {ratios[1]:.1f} times: the plain one {copies}."
+    )
+
+
+def _chosen(model: str, some: Sequence[Row], best: Row) -> str:
+    """What choosing by held-out normals takes, and what that loses."""
+    chosen = min(some, key=lambda row: row["held_out_score"])
+    missed = best["roc_auc"] - chosen["roc_auc"]
+    verdict = "as good as the best" if missed <= EQUAL else f"{missed:.4f} below the best"
+    return f"{chosen['width']} for the {model}, {verdict}"
 
 
 def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:

@@ -1,0 +1,186 @@
+"""`anomalae study` as a user meets it: lists, grids of one's own, pages, wrong words, and what is left of a broken one."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from anomalae.cli import main
+from anomalae.experiments.studies import QUESTIONS, load_study
+
+SMALL = ["--hidden", "16", "--epochs", "1", "--dataset", "digits", "--jobs", "1"]
+GRID = ["study", "--grid", "latent-dim=1,4", "--grid", "noise=0,1", "--normal", "0,1", *SMALL]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words, code=0):
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exit_code == code, result.output
+        assert "Traceback" not in result.output
+        return result
+
+    return call
+
+
+def test_studies_are_listed_with_their_questions(run):
+    listed = json.loads(run("study", "--list", "--json").stdout)
+    assert [entry["name"] for entry in listed] == list(QUESTIONS)
+    assert all(entry["question"].endswith("?") for entry in listed)
+    shown = run("study", "--list").stdout
+    assert all(name in shown for name in QUESTIONS)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_study_is_what_the_list_says(name):
+    study = load_study(name)
+    assert (study.name, study.question) == (name, QUESTIONS[name])
+
+
+def test_a_grid_of_one_s_own_leaves_a_page_and_tables(run, tmp_path):
+    result = run(*GRID)
+    assert "What do latent-dim, noise change?" in result.stdout
+    assert "The highest mean ROC-AUC" in result.stdout
+    assert "8 of 8 cells done" in result.stderr
+    folder = tmp_path / "reports" / "studies" / "grid"
+    with (folder / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["latent_dim"], row["noise"], row["trainings"]) for row in rows] == [
+        ("1", "0.0", "2"),
+        ("1", "1.0", "2"),
+        ("4", "0.0", "2"),
+        ("4", "1.0", "2"),
+    ]
+    document = json.loads((folder / "table.json").read_text())
+    assert [row["roc_auc"] for row in document["rows"]] == [float(row["roc_auc"]) for row in rows]
+    assert document["command"] in (folder / "index.html").read_text().replace("&#39;", "'")
+    for suffix in ("png", "svg"):
+        assert (folder / f"roc-auc.{suffix}").stat().st_size > 1000
+    again = run(*GRID, "--json")
+    assert json.loads(again.stdout) == document
+    assert "8 kept" in again.stderr
+
+
+def test_a_dry_run_prints_cells_and_an_estimate(run, tmp_path):
+    result = run(*GRID, "--dry-run")
+    assert "grid: 8 cells to do, 0 kept; work left: unknown, none was ever done here" in result.stdout
+    assert not (tmp_path / "reports").exists()
+    run("study", "--grid", "latent-dim=1,4", "--grid", "noise=0", "--normal", "0", *SMALL, "--quiet")
+    documents = json.loads(run(*GRID, "--dry-run", "--json").stdout)
+    assert (documents[0]["kept"], len(documents[0]["cells"])) == (2, 8)
+    assert documents[0]["seconds"] > 0
+
+
+def test_values_of_several_and_baselines(run, tmp_path):
+    run(
+        "study",
+        "--grid",
+        "views=pixels;normalised,edges",
+        "--grid",
+        "baseline=knn",
+        "--normal",
+        "0",
+        *SMALL,
+        "--json",
+    )
+    rows = json.loads((tmp_path / "reports/studies/grid/table.json").read_text())["rows"]
+    assert [(row.get("views"), row["baseline"]) for row in rows] == [
+        ("pixels", None),
+        ("normalised,edges", None),
+        (None, "knn"),
+    ]
+    assert all(0 <= row["roc_auc"] <= 1 for row in rows)
+
+
+def test_classes_and_seeds_are_axes_too(run):
+    words = ["study", "--grid", "normal=0;1,2", "--grid", "seed=0,1", "--grid", "latent-dim=4", *SMALL]
+    cells = json.loads(run(*words, "--dry-run", "--json").stdout)[0]["cells"]
+    assert [(cell["normal"], cell["seed"]) for cell in cells] == [
+        ([0], 0),
+        ([1, 2], 0),
+        ([0], 1),
+        ([1, 2], 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["study"], "expected a study's name, or --grid; the studies are latent-dim"),
+        (["study", "latent-dmi"], "Did you mean 'latent-dim'?"),
+        (["study", "latent-dim", "--grid", "noise=0"], "a study's name or --grid, not both"),
+        (["study", "latent-dim", "--latent-dim", "3"], "--latent-dim: only with --grid"),
+        (["study", "--grid", "latnet-dim=1"], "'latnet-dim': must be one of"),
+        (["study", "--grid", "latent-dim=0,4"], "--latent-dim 0: must be from 1 to 784"),
+        (["study", "--grid", "latent-dim=a"], "latent-dim=a: must be whole number from 1 to 784"),
+        (["study", "--grid", "noise=nan"], "noise nan: must be a finite number"),
+        (["study", "--grid", "latent-dim="], "must be a name, = and values"),
+        (["study", "--grid", "latent-dim"], "must be a name, = and values"),
+        (["study", "--grid", "latent-dim=1,1"], "a value is named twice"),
+        (["study", "--grid", "latent-dim=1", "--grid", "latent-dim=2"], "named twice"),
+        (["study", "--grid", "views=pixel"], "view 'pixel': must be one of"),
+        (["study", "--grid", "beta=1,2"], "only a vae, ladder-vae or adgm has one"),
+        (["study", "--grid", "baseline=nobody"], "nobody"),
+        (["study", "--grid", "noise=0", "--normal", "11"], "class 11"),
+        (["study", "--grid", "noise=0", "--seeds", "a"], "--seeds 'a'"),
+        (
+            ["study", "latent-dim", "--scheduler", "tcp://127.0.0.1:9", "--backend", "joblib"],
+            "needs backend dask",
+        ),
+        (["study", "latent-dim", "--jobs", "0"], "--jobs"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_runs(run, tmp_path, words, said):
+    result = run(*words, *(["--dataset", "digits"] if "--dataset" not in words else []), code=2)
+    assert said in " ".join(result.output.split())
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(run, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "index.html").write_text("mine")
+    result = run(*GRID, "--output", "other", code=1)
+    assert "exists already" in result.output
+    assert (tmp_path / "other" / "index.html").read_text() == "mine"
+
+
+def test_interrupted_it_says_how_to_go_on_and_loses_nothing(tmp_path):
+    words = ["study", "--grid", f"latent-dim={','.join(map(str, range(1, 60)))}", "--normal", "0", *SMALL]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "anomalae", *words],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    cells = tmp_path / "reports" / "studies" / "grid" / "cells"
+    until = time.monotonic() + 100
+    while len(list(cells.glob("*.json"))) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == 130, said
+    assert "the same command goes on" in said
+    assert "Traceback" not in said
+    kept = len(list(cells.glob("*.json")))
+    assert 2 <= kept < 59
+    assert f"{kept} of 59 cells done" in said
+
+
+def test_a_cell_that_fails_is_a_line_and_exit_status_4(run, tmp_path):
+    # One image a step at such a rate: the loss is soon no number.
+    result = run(
+        "study", "--grid", "learning-rate=0.001,1e30", "--normal", "0", *SMALL, "--views", "pixels", code=4
+    )
+    assert "failed: " in result.stdout
+    assert "TrainingError" in result.stdout
+    document = json.loads((tmp_path / "reports/studies/grid/table.json").read_text())
+    assert (len(document["rows"]), len(document["missing"])) == (1, 1)
