@@ -13,6 +13,7 @@ from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.lines import tell, tell_command
 from anomalae.cli.progress import TrainingDisplay, counting
+from anomalae.errors import ConfigError
 from anomalae.runs import is_finished, is_unfinished
 from anomalae.text import listed
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from anomalae.datasets.load import Dataset, OneClassSplit
     from anomalae.detectors.detector import Detector
     from anomalae.experiments.run import Run
+    from anomalae.experiments.training import Watcher
     from anomalae.models.training.state import Training
     from anomalae.settings import Settings
 
@@ -96,6 +98,10 @@ class TrainingShown:
             self._count = self._open.enter_context(shown)
         self._count(done)
 
+    def on_done(self, run: Run) -> None:
+        """End the progress of the evaluation."""
+        self._open.close()
+
     def warn(self, message: str) -> None:
         """Print a warning."""
         console.warn(message)
@@ -150,6 +156,7 @@ def train_new(
 
     # Refused before a data set is looked for, which may take a download.
     choose_device(options["device"])
+    check_logs(options)
     if options["name"] is not None:
         runs.check_free(options["runs_dir"], options["name"])
     dataset = common.load(options)
@@ -160,7 +167,7 @@ def train_new(
         if error.unknown is not None:
             raise
         raise click.UsageError(console.said(error)) from None
-    with training_shown(options, check) as shown:
+    with training_shown(options, check) as shown, logged(options, shown) as watcher:
         return train_and_keep(
             dataset,
             settings,
@@ -170,8 +177,35 @@ def train_new(
             alpha=alpha,
             device=options["device"],
             threads=options["threads"],
-            watcher=shown,
+            watcher=watcher,
         )
+
+
+def check_logs(options: dict[str, Any]) -> None:
+    """Raise a usage error for a log that cannot be written here."""
+    for name in options.get("logs") or ():
+        from anomalae.experiments.logs import check_log
+
+        try:
+            check_log(name)
+        except ConfigError as error:
+            raise click.UsageError(console.said(error)) from None
+
+
+@contextlib.contextmanager
+def logged(options: dict[str, Any], shown: Watcher) -> Iterator[Watcher]:
+    """Return a watcher that shows a training, and logs it as `--log` asks; logs are closed when it breaks off."""
+    names = options.get("logs") or ()
+    if not names:
+        yield shown
+        return
+    from anomalae.experiments.logs import Log, Several
+
+    with contextlib.ExitStack() as stack:
+        logs = [Log(name) for name in dict.fromkeys(names)]
+        for log in logs:
+            stack.callback(log.close)
+        yield Several([shown, *logs])
 
 
 def runs_dir_flag(runs_dir: Path) -> str:

@@ -172,7 +172,8 @@ class Cell:
 
 
 def revision(work: Work) -> str:
-    """Return the revision of what computes: a hash of the code of the work's module and of all that trains and scores.
+    """Return the revision of what computes: a hash of the code of the work's module, of those beside it which it
+    imports, and of all that trains and scores.
 
     Comments, docstrings and layout do not change it.
     """
@@ -193,7 +194,14 @@ def _computing() -> str:
 
 @functools.cache
 def _code_of(module: ModuleType) -> str:
-    return _code(inspect.getsource(module))
+    """A module's code, and that of the modules beside it which it imports."""
+    source, package = inspect.getsource(module), module.__name__.rpartition(".")[0]
+    beside = [
+        node.module
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{package}.")
+    ]
+    return "".join([_code(source), *(_code_of(sys.modules[name]) for name in sorted(set(beside)))])
 
 
 def _code(source: str) -> str:

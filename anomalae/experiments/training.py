@@ -56,6 +56,10 @@ class Watcher(Protocol):
         """Take note that `done` images of the test part are scored."""
         return
 
+    def on_done(self, run: Run) -> None:
+        """Take note that the run is evaluated, and all is over."""
+        return
+
     def warn(self, message: str) -> None:
         """Pass on a warning, one line."""
         return
@@ -211,4 +215,5 @@ def _train(
     run = Run(folder, device=device, threads=threads)
     run.hold(detector, dataset)
     run.evaluate(alpha, keep=True, on_scored=watcher.on_tested)
+    watcher.on_done(run)
     return run

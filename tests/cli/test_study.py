@@ -1,4 +1,4 @@
-"""`anomalae study` as a user meets it: lists, grids of one's own, pages, wrong words, and what is left of a broken one."""
+"""`anomalae study` as a user meets it: lists, grids of one's own, pages, wrong words, what a broken one leaves."""
 
 from __future__ import annotations
 

@@ -52,6 +52,14 @@ def test_a_revision_follows_the_code_and_not_its_comments(monkeypatch):
     assert revision(working.train) != before
 
 
+def test_a_revision_follows_the_modules_beside_that_are_used(monkeypatch):
+    from anomalae.experiments.studies import latent_dim, trained
+
+    codes = module._code_of(latent_dim)
+    assert module._code(module.inspect.getsource(trained)) in codes
+    assert module._code(module.inspect.getsource(latent_dim)) in codes
+
+
 def test_what_trains_and_scores_is_part_of_the_revision():
     package = module.Path(module.anomalae.__file__).parent
     for name in module.COMPUTING_FILES:

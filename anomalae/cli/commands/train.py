@@ -11,13 +11,13 @@ from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
 from anomalae.cli.setting_options import config_option, make_settings, settings_options
-from anomalae.cli.training_display import runs_dir_flag, train_new, training_shown
+from anomalae.cli.training_display import check_logs, logged, runs_dir_flag, train_new, training_shown
 from anomalae.text import interval, listed, number, percent
 
 if TYPE_CHECKING:
     from anomalae.experiments.run import Run
 
-_OF_RESUME = {"resume", "runs_dir", "data_dir", "device", "threads", "alpha", "quiet", "as_json"}
+_OF_RESUME = {"resume", "runs_dir", "data_dir", "device", "threads", "alpha", "quiet", "as_json", "logs"}
 
 
 @click.command("train")
@@ -44,6 +44,14 @@ _OF_RESUME = {"resume", "runs_dir", "data_dir", "device", "threads", "alpha", "q
     metavar="RUN",
     help="Go on with an interrupted training; its settings are kept.",
     shell_complete=completion.unfinished_runs,
+)
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    type=common.OneOf(["tensorboard", "mlflow"]),
+    help="Log epochs, figures and final numbers: to TensorBoard, in logs/, or MLflow (pip install "
+    "'anomalae[tensorboard]' or 'anomalae[mlflow]'); repeatable.",
 )
 @common.json_option
 @common.quiet_option
@@ -103,14 +111,15 @@ def _resume(options: dict[str, Any]) -> Run:
     from anomalae.experiments.training import resume
 
     folder = runs.resolve(options["resume"], options["runs_dir"], finished=False)
-    with training_shown(options) as shown:
+    check_logs(options)
+    with training_shown(options) as shown, logged(options, shown) as watcher:
         return resume(
             folder,
             data_dir=options["data_dir"],
             alpha=options["alpha"],
             device=options["device"],
             threads=options["threads"],
-            watcher=shown,
+            watcher=watcher,
             progress=downloads(options["quiet"]),
         )
 
