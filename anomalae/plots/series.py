@@ -293,5 +293,5 @@ def points(
     if ax is not None:
         style.fit(axes)
     elif len(groups) > 1:
-        style.legend_below(figure, axes, columns=min(4, len(groups)))
+        style.legend_below(figure, axes, columns=2)
     return figure

@@ -69,7 +69,7 @@ def pen(points: np.ndarray, width: float) -> np.ndarray:
     points: row and column of each, (P, 2).
     width: of the line in pixels.
     """
-    distance = KDTree(points).query(_PIXELS)[0].reshape(SIDE, SIDE)
+    distance = np.asarray(KDTree(points).query(_PIXELS)[0]).reshape(SIDE, SIDE)
     return np.clip(width / 2 + 0.5 - distance, 0, 1)
 
 

@@ -162,17 +162,19 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     models = list(dict.fromkeys(row["model"] for row in of_kinds))
     if not of_kinds:
         return ()
-    counted, said = [], []
+    counted: list[tuple[str, str, str]] = []
+    said: list[str] = []
     for model in models:
         rated = [row for row in of_kinds if row["model"] == model and row.get("flagged_medium") is not None]
         if not rated:
             continue
         noticed = sum(row["flagged_medium"] >= NOTICED for row in rated)
-        counted.append(f"{_by(rated[0])} {noticed} of {len(rated)}")
+        counted.append((_title(model), rated[0]["score"], f"{noticed} of {len(rated)}"))
     if counted:
+        parts = [f"{title} (by {score}) of {share}" for title, score, share in counted]
         said.append(
-            f"At medium strength, corruptions of which at least half of the images are flagged: "
-            f"{'; '.join(counted)}.{_beside(table, models)}"
+            f"At medium strength at least half of the images are flagged by {'; by '.join(parts)} "
+            f"corruptions.{_beside(table)}"
         )
     else:
         said.append("Too few images calibrate for any to be flagged; ROC-AUC tells how far scores see them.")
@@ -182,11 +184,11 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     return (*said, _widest(of_kinds))
 
 
-def _by(row: Row) -> str:
-    return f"{TITLES.get(row['model'], row['model'])} (by {row['score']})"
+def _title(model: str) -> str:
+    return TITLES[model]
 
 
-def _beside(table: Sequence[Row], models: Sequence[str]) -> str:
+def _beside(table: Sequence[Row]) -> str:
     """What is flagged of clean images and of another class, for comparison."""
     shares: dict[str, list[float]] = {}
     for row in table:
@@ -207,7 +209,7 @@ def _overlooked(rated: Sequence[Row]) -> list[str]:
     if not rated:
         return []
     kinds = [row["corruption"] for row in rated if row["flagged_strong"] <= OVERLOOKED]
-    title = TITLES.get(rated[0]["model"], rated[0]["model"])
+    title = _title(rated[0]["model"])
     title = title[0].upper() + title[1:]
     if kinds:
         return [
@@ -236,7 +238,7 @@ def _more_normal(of_kinds: Sequence[Row]) -> list[str]:
     more = f"; so do, for one network or another, {text.listed(others)}" if others else ""
     return [
         f"Some make an image look more normal than it was: {lowest['corruption']} lowers the score of "
-        f"{TITLES.get(lowest['model'], lowest['model'])} (ROC-AUC {lowest['roc_auc_medium']:.3f}, "
+        f"{_title(lowest['model'])} (ROC-AUC {lowest['roc_auc_medium']:.3f}, "
         f"where 0.5 would be no difference){more}."
     ]
 
@@ -251,10 +253,10 @@ def _widest(of_kinds: Sequence[Row]) -> str:
     means = {name: float(np.mean(values)) for name, values in by_score.items()}
     best, worst = max(means, key=lambda name: means[name]), min(means, key=lambda name: means[name])
     if best == worst:
-        return f"{best[1]} of {TITLES.get(best[0], best[0])} has a mean ROC-AUC of {means[best]:.3f} over all kinds."
+        return f"{best[1]} of {_title(best[0])} has a mean ROC-AUC of {means[best]:.3f} over all kinds."
     return (
-        f"Of all scores {best[1]} of {TITLES.get(best[0], best[0])} sees the most (mean ROC-AUC {means[best]:.3f} "
-        f"over all kinds at medium strength), {worst[1]} of {TITLES.get(worst[0], worst[0])} the least "
+        f"Of all scores {best[1]} of {_title(best[0])} sees the most (mean ROC-AUC {means[best]:.3f} "
+        f"over all kinds at medium strength), {worst[1]} of {_title(worst[0])} the least "
         f"({means[worst]:.3f})."
     )
 

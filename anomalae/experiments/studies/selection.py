@@ -301,7 +301,7 @@ def _hardest(table: Sequence[Row]) -> str:
     if worst["lost"] <= EQUAL:
         return f"It loses more than {EQUAL} on no problem."
     return (
-        f"It loses most where {worst['normal']} is normal: it takes {worst['chosen']} ({worst['roc_auc']:.4f}) "
+        f"It loses most with {worst['normal']} as normal: it takes {worst['chosen']} ({worst['roc_auc']:.4f}) "
         f"instead of {worst['best']} ({worst['best_roc_auc']:.4f})."
     )
 
