@@ -171,10 +171,11 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
         noticed = sum(row["flagged_medium"] >= NOTICED for row in rated)
         counted.append((_title(model), rated[0]["score"], f"{noticed} of {len(rated)}"))
     if counted:
-        parts = [f"{title} (by {score}) of {share}" for title, score, share in counted]
+        title, score, share = counted[0]
+        others = [f"; {title} (by {score}) of {share}" for title, score, share in counted[1:]]
         said.append(
-            f"At medium strength at least half of the images are flagged by {'; by '.join(parts)} "
-            f"corruptions.{_beside(table)}"
+            f"At medium strength {title} (by {score}) flags at least half of the images of {share} "
+            f"corruptions{''.join(others)}.{_beside(table)}"
         )
     else:
         said.append("Too few images calibrate for any to be flagged; ROC-AUC tells how far scores see them.")
