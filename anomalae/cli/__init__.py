@@ -27,6 +27,7 @@ COMMANDS = (
     "runs",
     "benchmark",
     "study",
+    "tune",
     "generate",
     "interpolate",
     "plot",

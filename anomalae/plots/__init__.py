@@ -22,7 +22,7 @@ from anomalae.plots.pictures import (
     strip,
     walk,
 )
-from anomalae.plots.series import Series, bars, film, lines, spreads
+from anomalae.plots.series import Series, bars, film, lines, points, spreads, tiles
 from anomalae.plots.spaces import latent, principal_plane
 from anomalae.plots.style import save, svg
 from anomalae.plots.tables import classes, matrix
@@ -41,6 +41,7 @@ __all__ = [
     "latent",
     "lines",
     "matrix",
+    "points",
     "pr",
     "principal_plane",
     "reconstructions",
@@ -51,6 +52,7 @@ __all__ = [
     "spreads",
     "strip",
     "svg",
+    "tiles",
     "walk",
 ]
 

@@ -238,3 +238,77 @@ def film(rows: Mapping[str, npt.ArrayLike], *, columns: Sequence[str] = (), titl
     if title:
         figure.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+@style.figure
+def tiles(
+    groups: Mapping[str, npt.ArrayLike],
+    *,
+    columns: int = 4,
+    title: str = "",
+) -> Figure:
+    """Draw short strips of small images, each under its name, side by side and in several lines.
+
+    groups: images (n, H, W) by name, in [0, 1] or uint8, as many each; at least one.
+    columns: strips in a line, at least 1.
+    title: above all.
+
+    Returns the figure.
+
+    >>> len(tiles({"blur": np.zeros((3, 28, 28)), "noise": np.ones((3, 28, 28))}, columns=1).axes)
+    2
+    """
+    strips = {name: np.concatenate(list(np.asarray(images)), axis=1) for name, images in groups.items()}
+    height, width = next(iter(strips.values())).shape
+    columns = min(columns, len(strips))
+    lines = -(-len(strips) // columns)
+    across = 9.0 / max(columns, 3)
+    figure = style.new(across * columns, (across * height / width + 0.24) * lines + (0.3 if title else 0.05))
+    grid = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes, (name, strip) in zip(grid, strips.items(), strict=False):
+        axes.imshow(gray(strip))
+        axes.set_title(style.narrowed(name, 24), fontsize=8, fontweight="normal", loc="left", pad=2)
+    for axes in grid:
+        axes.set_axis_off()
+    for axes in grid[len(strips) :]:
+        axes.remove()
+    if title:
+        figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+@style.figure
+def points(
+    groups: Mapping[str, tuple[Sequence[float | None], Sequence[float | None]]],
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw points of several names, each name in a colour and marker of its own.
+
+    groups: x and y of the points by name, as many of either; None or NaN leaves a point out.
+    x, y: labels of the axes.
+    title: above it.
+    ax: axes of another figure to draw into.
+
+    Returns the figure.
+
+    >>> figure = points({"AE": ([0.8, 0.9], [0.7, 0.9]), "VAE": ([0.6], [0.5])}, x="rule", y="ROC-AUC")
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['AE', 'VAE']
+    """
+    figure, axes = style.panel(ax)
+    for place, (name, (across, up)) in enumerate(groups.items()):
+        its = look(place)
+        axes.plot(
+            _floats(across), _floats(up), color=its["color"], marker=its["marker"], label=name,
+            linestyle="none", markersize=5, alpha=0.85,
+        )  # fmt: skip
+    axes.set(xlabel=x, ylabel=y, title=title)
+    if ax is not None:
+        style.fit(axes)
+    elif len(groups) > 1:
+        style.legend_below(figure, axes, columns=2)
+    return figure

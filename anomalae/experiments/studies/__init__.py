@@ -13,6 +13,8 @@ from anomalae.experiments.studies.base import Study
 # The question of each, by name; its module holds STUDY.
 QUESTIONS = {
     "latent-dim": "How wide should the embedding be, and what does a wrong width cost?",
+    "corruptions": "Which corruptions does a detector call anomalous, and which of its scores see them?",
+    "selection": "Can settings be chosen with no anomalies at all?",
 }
 
 

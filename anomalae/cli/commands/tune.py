@@ -1,0 +1,171 @@
+"""`anomalae tune`: find settings with no anomalies at hand."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anomalae.cli import console, tables
+from anomalae.cli import options as common
+from anomalae.cli.console import said, shell_word, warn
+from anomalae.cli.lines import tell
+from anomalae.cli.setting_options import SETTINGS, flag, make_settings, settings_options
+from anomalae.errors import ConfigError
+from anomalae.files import file_name
+from anomalae.settings import PRESETS
+from anomalae.text import classes, duration, number, plural, typed
+
+if TYPE_CHECKING:
+    from anomalae.datasets.dataset import Dataset
+    from anomalae.experiments.tuning import Trial, Tuning
+
+STUDIES = Path("reports") / "studies"
+
+
+@click.command("tune")
+@click.option(
+    "--normal", multiple=True, metavar="CLASSES", help="Normal classes, as in 0 or 0,1,4-6; repeatable."
+)
+@click.option(
+    "--anomalous", multiple=True, metavar="CLASSES", help="Anomalous classes; all the others are normal."
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1, 10_000),
+    default=30,
+    show_default=True,
+    help="Trials in all, those of an earlier call among them.",
+)
+@click.option(
+    "--seeds",
+    metavar="SEEDS",
+    default="0,1",
+    show_default=True,
+    help="A trial is trained by each; one that is worse than half of the others after the first is broken off.",
+)
+@common.dataset_options
+@settings_options
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for trials and winner.  [default: reports/tuning/DATA-CLASSES]",
+)
+@common.json_option
+@common.quiet_option
+def command(**options: Any) -> None:
+    """Find settings with no anomalies at all, and write them for `train --config`.
+
+    Each trial is trained on normal images, and judged by how well its scores tell held-out ones from anomalies made of
+    these: strokes removed or added, halves joined, patches swapped. Width, noise, learning rate, view, layers and score
+    are searched; a setting that is given is the same for all trials. Needs Optuna (pip install 'anomalae[tune]'), which
+    keeps the trials in trials.db in the output folder: called again, the search goes on, and
+    `optuna-dashboard sqlite:///FOLDER/trials.db` shows it. It computes by one thread.
+
+    \b
+    Example:
+      anomalae tune --normal 3 --trials 30
+      anomalae train --config reports/tuning/mnist-3/winner.toml
+    """
+    from anomalae.experiments.tuning import FEW, Tuning, worth
+
+    common.end_on_signals()
+    if bool(options["normal"]) == bool(options["anomalous"]):
+        raise click.UsageError(
+            "say which classes are normal, as in --normal 3, or which are not: --anomalous 1"
+        )
+    seeds = common.seed_list(options["seeds"])
+    # Warns of what wins over a preset, and refuses what cannot be.
+    make_settings(options)
+    fixed = {
+        **PRESETS.get(options["preset"], {}),
+        **{name: options[name] for name in SETTINGS if options[name] is not None},
+    }
+    dataset = common.load(options)
+    split = dataset.one_class(normal=options["normal"] or None, anomalous=options["anomalous"] or None)
+    folder = options["output"] or Path("reports") / "tuning" / _folder_name(dataset, options)
+    tuning = Tuning(dataset, split.normal, folder, fixed, seeds)
+    if tuning.n_held_out < FEW:
+        warn(
+            f"{plural(tuning.n_held_out, 'held-out image')}: the rule is a rough guess with fewer than {FEW}"
+        )
+    if not options["quiet"]:
+        tell(
+            f"{plural(len(tuning.searched), 'setting')} searched of {dataset.short_name}, normal "
+            f"{classes(split.normal)}: {', '.join(flag(name)[2:] for name in tuning.searched)}"
+        )
+    done = _Lines(options["trials"], quiet=options["quiet"])
+    try:
+        trials = tuning.run(options["trials"], done)
+    except KeyboardInterrupt:
+        tell(f"Interrupted with {plural(done.n, 'trial')} done now; the same command goes on.")
+        raise SystemExit(common.INTERRUPTED) from None
+    except ConfigError as error:
+        raise click.UsageError(said(error)) from None
+    honest = worth(STUDIES)
+    if options["as_json"]:
+        click.echo(json.dumps({**tuning.document(trials), "worth": honest}))
+    elif not options["quiet"]:
+        _summary(tuning, trials, honest)
+
+
+def _folder_name(dataset: Dataset, options: dict[str, Any]) -> str:
+    """Return a name of data and classes, as in mnist-3 or mnist-not1."""
+    side = options["normal"] or options["anomalous"]
+    words = ",".join(side).replace(" ", "")
+    return file_name(f"{dataset.short_name}-{'' if options['normal'] else 'not'}{words}")
+
+
+class _Lines:
+    """Tells of each trial when it is done."""
+
+    def __init__(self, total: int, *, quiet: bool) -> None:
+        self.total, self.quiet, self.n, self.best = total, quiet, 0, 0.0
+        self.begun = time.monotonic()
+
+    def __call__(self, trial: Trial) -> None:
+        self.n += 1
+        self.best = max(self.best, trial.value or 0.0)
+        if self.quiet:
+            return
+        what = number(trial.value) if trial.value is not None else "broken off"
+        what = f"failed: {trial.problem}" if trial.problem else what
+        shown = ", ".join(f"{flag(name)[2:]} {typed(value)}" for name, value in trial.settings.items())
+        left = (time.monotonic() - self.begun) / self.n * (self.total - trial.number)
+        more = f"; {duration(left)} left" if trial.number < self.total else ""
+        tell(f"trial {trial.number} of {self.total}: {what}  {shown}{more}")
+
+
+def _summary(tuning: Tuning, trials: list[Trial], honest: str) -> None:
+    document = tuning.document(trials)
+    shown = ", ".join(f"{flag(name)[2:]} {typed(value)}" for name, value in document["settings"].items())
+    parts = [plural(document["trials"], "trial")]
+    parts += [
+        f"{document[key]} {word}"
+        for key, word in (("pruned", "broken off"), ("failed", "failed"))
+        if document[key]
+    ]
+    values = (
+        f"{number(document['value'])} against synthetic anomalies; the default {number(document['default'])}"
+    )
+    rows = [
+        ("trials", ", ".join(parts)),
+        ("best", f"trial {document['best']}: {shown}"),
+        ("ROC-AUC", values),
+        ("written", document["winner"]),
+    ]
+    out = console.out_console()
+    tables.print_pairs(rows, out)
+    tables.say(honest, out)
+    winner, storage = Path(document["winner"]), Path(document["storage"])
+    tables.say_commands(
+        "next:",
+        [
+            f"anomalae train --config {shell_word(winner)}",
+            f"optuna-dashboard sqlite:///{shell_word(storage)}",
+        ],
+        out,
+    )

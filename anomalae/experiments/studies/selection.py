@@ -1,0 +1,418 @@
+"""Can settings be chosen with no anomalies at all? Rules that see held-out normals only, against the true ROC-AUC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from anomalae import plots, text
+from anomalae.datasets.dataset import Dataset
+from anomalae.experiments.cells import Cell, Result
+from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.synthetic import ALL, KINDS, anomalies, told_apart
+from anomalae.experiments.studies.trained import judge, problem, seconds, squared_error
+
+NAME = "selection"
+SEEDS = (0,)
+# In the quick version all classes but one of these are normal: one class of the bundled digits has too few images.
+ANOMALOUS = (4, 8)
+PIXELS: dict[str, Any] = {"views": ("pixels",)}
+PLAIN: dict[str, Any] = {**PIXELS, "noise": 0.0, "score": "mse"}
+DEFAULT = "default AE"
+# What there is to choose from, by name.
+CANDIDATES: dict[str, dict[str, Any]] = {
+    DEFAULT: {},
+    "width 2": {"latent_dim": 2},
+    "width 128": {"latent_dim": 128},
+    "no noise": {"noise": 0.0},
+    "noise 2": {"noise": 2.0},
+    "few epochs": {"epochs": 3},
+    "pixels": PIXELS,
+    "edges": {"views": ("edges",)},
+    "textbook AE": PLAIN,
+    "textbook AE, width 2": {**PLAIN, "latent_dim": 2},
+    "textbook AE, width 256": {**PLAIN, "latent_dim": 256},
+    "VAE": {"model": "vae"},
+    "VAE of pixels": {"model": "vae", **PIXELS},
+}
+QUICK = (
+    DEFAULT,
+    "width 2",
+    "no noise",
+    "pixels",
+    "textbook AE",
+    "textbook AE, width 2",
+    "textbook AE, width 256",
+    "VAE of pixels",
+)
+# Rules by name; all but the first are ROC-AUC of held-out normals against synthetic anomalies.
+LOSS, SYNTHETIC = "held-out MSE", "synthetic anomalies"
+RULES = (LOSS, SYNTHETIC, *KINDS)
+# What a choice without any rule would lose.
+ANY, ALWAYS = "drawn at random", "always the default"
+# Problems together.
+TOGETHER = "all"
+# A loss of ROC-AUC that is nothing to speak of, and a share of what chance loses that is a good choice.
+EQUAL, GOOD = 0.001, 0.25
+# Spearman correlations from which a rule ranks well, and somewhat.
+WELL, SOMEWHAT = 0.7, 0.3
+SHOWN = 8
+
+
+def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
+    """Train one candidate; measure what the rules see, and the ROC-AUC that they should have seen."""
+    task = problem(dataset, arguments)
+    detector = task.fit(arguments["settings"])
+    judged = judge(detector.score(task.judged.images), task.is_anomaly)
+    apart = told_apart(detector.score, task.held_out, task.seed)
+    numbers = {
+        **judged,
+        LOSS: squared_error(detector, task.held_out),
+        SYNTHETIC: apart[ALL],
+        **{kind: apart[kind] for kind in KINDS},
+        "score": detector.settings.rule,
+        "n_held_out": len(task.held_out),
+        "seconds": seconds(detector),
+    }
+    some = task.held_out[:SHOWN]
+    shown = [some, *(anomalies(some, kind, task.seed) for kind in KINDS)]
+    return Result(numbers, {"shown": np.stack(shown)} if arguments["candidate"] == DEFAULT else {})
+
+
+def cells(scope: Scope) -> list[Cell]:
+    """All candidates on each class; quick: small networks on two problems of all classes but one."""
+    classes = list(scope.dataset.classes)
+    if scope.quick:
+        out = [name for name in ANOMALOUS if name in classes] or classes[-2:]
+        problems = {f"all but {name}": [other for other in classes if other != name] for name in out}
+    else:
+        problems = {str(name): [name] for name in classes[:10]}
+    small = {"hidden": (64,), "epochs": 10} if scope.quick else {}
+    # A cell on MNIST takes 15 (AE) to 50 seconds (VAE): 130 of them 45 minutes.
+    return [
+        scope.cell(
+            measure,
+            candidate=name,
+            problem=problem_name,
+            normal=normal,
+            seed=seed,
+            settings={**CANDIDATES[name], **small},
+        )
+        for problem_name, normal in problems.items()
+        for seed in SEEDS
+        for name in (QUICK if scope.quick else CANDIDATES)
+    ]
+
+
+def rows(outcomes: Sequence[Outcome]) -> list[Row]:
+    """A row a rule: means over the problems; then a row a rule and problem."""
+    problems: dict[tuple[str, int], dict[str, Mapping[str, Any]]] = {}
+    for asked, numbers in finished(outcomes):
+        problems.setdefault((asked["problem"], asked["seed"]), {})[asked["candidate"]] = numbers
+    several = len({seed for _, seed in problems}) > 1
+    single = [
+        row
+        for (name, seed), candidates in problems.items()
+        if len(candidates) > 1
+        for row in _of_problem(f"{name}, seed {seed}" if several else name, candidates)
+    ]
+    together = []
+    for rule in dict.fromkeys(row["rule"] for row in single):
+        of_rule = [row for row in single if row["rule"] == rule]
+        ranked = [row["spearman"] for row in of_rule if row["spearman"] is not None]
+        lost = [row["lost"] for row in of_rule]
+        together.append(
+            {
+                "normal": TOGETHER,
+                "rule": rule,
+                "problems": len(of_rule),
+                "spearman": mean(ranked),
+                "spearman_sd": deviation(ranked),
+                "chosen": None,
+                "roc_auc": mean([row["roc_auc"] for row in of_rule]),
+                "best": None,
+                "best_roc_auc": mean([row["best_roc_auc"] for row in of_rule]),
+                "lost": mean(lost),
+                "lost_most": max(lost),
+            }
+        )
+    return [*together, *single]
+
+
+def _of_problem(name: str, candidates: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    """How each rule ranks the candidates of a problem, and what its choice loses."""
+    true = {candidate: numbers["roc_auc"] for candidate, numbers in candidates.items()}
+    best = max(true, key=lambda candidate: true[candidate])
+    shared: Row = {"normal": name, "problems": 1, "best": best, "best_roc_auc": true[best]}
+    made = []
+    for rule in RULES:
+        values = {
+            candidate: numbers[rule] * (-1 if rule == LOSS else 1)
+            for candidate, numbers in candidates.items()
+        }
+        chosen = max(values, key=lambda candidate: values[candidate])
+        made.append(
+            {
+                **shared,
+                "rule": rule,
+                "spearman": _spearman(list(values.values()), list(true.values())),
+                "chosen": chosen,
+                "roc_auc": true[chosen],
+                "lost": true[best] - true[chosen],
+            }
+        )
+    drawn = float(np.mean(list(true.values())))
+    references = {ANY: (None, drawn), **({ALWAYS: (DEFAULT, true[DEFAULT])} if DEFAULT in true else {})}
+    for rule, (taken, value) in references.items():
+        made.append(
+            {
+                **shared,
+                "rule": rule,
+                "spearman": None,
+                "chosen": taken,
+                "roc_auc": value,
+                "lost": true[best] - value,
+            }
+        )
+    return made
+
+
+def _spearman(values: Sequence[float], true: Sequence[float]) -> float | None:
+    """The rank correlation; None where either has no order."""
+    if len(values) < 3 or len(set(values)) < 2 or len(set(true)) < 2:
+        return None
+    return float(spearmanr(values, true).statistic)
+
+
+COLUMNS = (
+    Column("normal", "normal classes"),
+    Column("rule", "chosen by"),
+    Column("spearman", "Spearman", 2),
+    Column("spearman_sd", "±", 2),
+    Column("chosen", "choice"),
+    Column("roc_auc", "its ROC-AUC", 4),
+    Column("best_roc_auc", "best ROC-AUC", 4),
+    Column("lost", "lost", 4),
+    Column("lost_most", "most lost", 4),
+)
+
+
+def answer(table: Sequence[Row]) -> tuple[str, ...]:
+    """Say whether the rule of synthetic anomalies finds good settings, and how the loss and each kind do."""
+    together = {
+        row["rule"]: row for row in table if row["normal"] == TOGETHER and row.get("lost") is not None
+    }
+    if SYNTHETIC not in together:
+        return ()
+    rule = together[SYNTHETIC]
+    said = [_verdict(rule, together), _beside_default(rule, together)]
+    if LOSS in together:
+        loss = together[LOSS]
+        said.append(
+            f"The loss of held-out normals {_ranks(loss)}{_in_brackets(loss)}; the lowest MSE loses "
+            f"{loss['lost']:.4f}, {_compared(loss['lost'], rule['lost'])} the synthetic anomalies."
+        )
+    said.append(_kinds(together))
+    said.append(_hardest(table))
+    return tuple(sentence for sentence in said if sentence)
+
+
+def _verdict(rule: Row, together: Mapping[str, Row]) -> str:
+    lost, chance = rule["lost"], together[ANY]["lost"] if ANY in together else None
+    said = (
+        f"choosing by synthetic anomalies loses {lost:.4f} of ROC-AUC on average against the best settings of each "
+        f"problem"
+    )
+    if chance is None:
+        return f"{said[0].upper()}{said[1:]}."
+    if lost <= max(EQUAL, GOOD * chance):
+        word = "Yes"
+    elif lost < chance - EQUAL:
+        word = "In part"
+    else:
+        word = "No"
+    return f"{word}: {said}, where settings drawn at random lose {chance:.4f}; it {_ranks(rule)}{_in_brackets(rule)}."
+
+
+def _beside_default(rule: Row, together: Mapping[str, Row]) -> str:
+    if ALWAYS not in together:
+        return ""
+    lost = together[ALWAYS]["lost"]
+    if rule["lost"] < lost - EQUAL:
+        word = "so the rule pays"
+    elif rule["lost"] > lost + EQUAL:
+        word = "so who takes it without any rule does better"
+    else:
+        word = "which is as good to within 0.001"
+    return (
+        f"The default, which was chosen with anomalies of MNIST in view, loses {lost:.4f} on these, {word}."
+    )
+
+
+def _ranks(row: Row) -> str:
+    value = row["spearman"]
+    if value is None:
+        return "gives no order"
+    if value >= WELL:
+        return "ranks them well"
+    if value >= SOMEWHAT:
+        return "ranks them somewhat"
+    return "hardly ranks them" if value > -SOMEWHAT else "ranks them the wrong way round"
+
+
+def _in_brackets(row: Row) -> str:
+    if row["spearman"] is None:
+        return ""
+    sd = "" if row.get("spearman_sd") is None else f" ± {row['spearman_sd']:.2f}"
+    return f" (Spearman {row['spearman']:.2f}{sd})"
+
+
+def _compared(lost: float, other: float) -> str:
+    if lost > other + EQUAL:
+        return "more than"
+    return "less than" if lost < other - EQUAL else "to within 0.001 as much as"
+
+
+def _kinds(together: Mapping[str, Row]) -> str:
+    """Which kind of synthetic anomaly ranks best by itself, and which worst."""
+    rated = {kind: together[kind]["spearman"] for kind in KINDS if kind in together}
+    values = {kind: value for kind, value in rated.items() if value is not None}
+    if len(values) < 2:
+        return ""
+    best, worst = max(values, key=lambda kind: values[kind]), min(values, key=lambda kind: values[kind])
+    if values[best] == values[worst]:
+        return f"All kinds rank alike by themselves (Spearman {values[best]:.2f})."
+    return (
+        f"Of the kinds by themselves, {best} rank best (Spearman {values[best]:.2f}) and {worst} worst "
+        f"({values[worst]:.2f})."
+    )
+
+
+def _hardest(table: Sequence[Row]) -> str:
+    """Where the rule of all kinds loses most."""
+    single = [row for row in table if row["normal"] != TOGETHER and row["rule"] == SYNTHETIC]
+    if len(single) < 2:
+        return ""
+    worst = max(single, key=lambda row: row["lost"])
+    if worst["lost"] <= EQUAL:
+        return f"It loses more than {EQUAL} on no problem."
+    return (
+        f"It loses most with {worst['normal']} as normal: it takes {worst['chosen']} ({worst['roc_auc']:.4f}) "
+        f"instead of {worst['best']} ({worst['best_roc_auc']:.4f})."
+    )
+
+
+def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:
+    """Rank correlation and loss a rule, what a rule sees against the truth, and the anomalies."""
+    together = [row for row in table if row["normal"] == TOGETHER]
+    ranked = [row for row in together if row["spearman"] is not None]
+    made = []
+    if ranked:
+        made.append(
+            Drawing(
+                "spearman",
+                "How well each rule ranks the settings",
+                "Spearman's rank correlation of the rule with the true ROC-AUC: mean over the problems and standard "
+                "deviation. 1: the same order, 0: none, -1: the reverse.",
+                plots.bars(
+                    {row["rule"]: {"Spearman": row["spearman"]} for row in ranked},
+                    y="Spearman's rank correlation with the true ROC-AUC",
+                    spreads={row["rule"]: {"Spearman": row["spearman_sd"]} for row in ranked},
+                ),
+            )
+        )
+    if together:
+        made.append(
+            Drawing(
+                "lost",
+                "What choosing by a rule loses",
+                "Best ROC-AUC among the settings less that of the settings a rule chooses: mean over the problems, and "
+                "the worst of them.",
+                plots.bars(
+                    {
+                        row["rule"]: {"mean": row["lost"], "worst problem": row["lost_most"]}
+                        for row in together
+                    },
+                    y="ROC-AUC lost",
+                ),
+            )
+        )
+    made += _scatter(outcomes)
+    shown = next(
+        (outcome.result.arrays["shown"] for outcome in outcomes if outcome.result and outcome.result.arrays),
+        None,
+    )
+    if shown is not None:
+        made.append(
+            Drawing(
+                "synthetic",
+                "Synthetic anomalies",
+                "Held-out normal images, and what is made of them.",
+                plots.film(dict(zip(("held out", *KINDS), shown, strict=True))),
+            )
+        )
+    return tuple(made)
+
+
+def _scatter(outcomes: Sequence[Outcome]) -> list[Drawing]:
+    """Means over the problems of what the rule sees and of the true ROC-AUC, a point a candidate."""
+    by_candidate: dict[str, list[Mapping[str, Any]]] = {}
+    for asked, numbers in finished(outcomes):
+        by_candidate.setdefault(asked["candidate"], []).append(numbers)
+    if not by_candidate:
+        return []
+    points = {
+        name: ([mean([n[SYNTHETIC] for n in some])], [mean([n["roc_auc"] for n in some])])
+        for name, some in by_candidate.items()
+    }
+    return [
+        Drawing(
+            "rule-and-truth",
+            "What the rule sees, and the truth",
+            "A point each of the settings: mean over the problems.",
+            plots.points(points, x="ROC-AUC against synthetic anomalies", y="true ROC-AUC"),
+        )
+    ]
+
+
+def method(scope: Scope) -> tuple[str, ...]:
+    """What was trained, and what the rules see."""
+    if scope.quick:
+        trained = (
+            "Two problems of the data set, in each all classes but one are normal; networks of one hidden layer of 64, "
+            "10 epochs, seed 0."
+        )
+    else:
+        trained = (
+            f"Each class is normal in turn, default epochs unless said otherwise; seed {text.listed(SEEDS)}."
+        )
+    names = QUICK if scope.quick else tuple(CANDIDATES)
+    return (
+        trained,
+        f"The settings: {'; '.join(names)}. What is not named is as in the default AE (settled images, width 16, noise "
+        "1, judged by bent); a textbook AE has pixels, no noise and MSE; a VAE judges by its ELBO.",
+        "A rule sees held-out normal images alone. Synthetic anomalies are made of these: a piece of stroke is rubbed "
+        "out, a bent stroke added, halves of two images are joined, two patches change places; the rule is the ROC-AUC "
+        "of the held-out images against them, by the score the settings judge by. Held-out MSE is that of the "
+        "reconstruction in the network's own view.",
+        "The true ROC-AUC is that of held-out normals against up to 10,000 development images of other classes. The "
+        "test part is not used.",
+    )
+
+
+STUDY = Study(
+    NAME,
+    "Can settings be chosen with no anomalies at all?",
+    "Who trains a detector has normal images, and seldom a labelled anomaly to choose settings by. Do anomalies made "
+    "of normal images, or the loss of held-out ones, put settings in the order in which they will do?",
+    cells,
+    rows,
+    COLUMNS,
+    answer,
+    drawings,
+    method,
+)

@@ -1,0 +1,375 @@
+"""Settings found without anomalies: trials chosen by Optuna, each judged on anomalies made of held-out normals.
+
+Optuna keeps the trials in a file, so that a search goes on where it was, and its dashboard shows them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalae import files
+from anomalae.datasets.dataset import Dataset
+from anomalae.errors import AnomalaeError, BundleError, ConfigError
+from anomalae.experiments.studies.selection import LOSS, NAME, SYNTHETIC, TOGETHER
+from anomalae.experiments.studies.synthetic import ALL, told_apart
+from anomalae.experiments.studies.trained import Problem
+from anomalae.ranges import Whole
+from anomalae.runs.locks import lock
+from anomalae.settings import Settings
+from anomalae.text import plural, typed
+from anomalae.threads import limited
+from anomalae.version import __version__
+
+STORAGE, WINNER, DOCUMENT = "trials.db", "winner.toml", "tuning.json"
+MOST_TRIALS = 10_000
+# Trials that are never broken off, for the others to be compared with.
+UNPRUNED = 4
+# Of fewer held-out images a ROC-AUC says little.
+FEW = 50
+# What is searched, of an autoencoder and of a density: the first value is the default's, where one is a choice.
+WIDTH, NOISE, RATE = (2, 256), (0.0, 2.0, 0.25), (5e-4, 5e-3)
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "views": (("settled",), ("pixels",), ("normalised",), ("edges",)),
+    "hidden": ((512, 256), (256,), (128,), (1024, 512)),
+    # Those that every view has.
+    "score": ("bent", "mse", "smooth"),
+}
+PROBLEM, SETTINGS, SECONDS = "problem", "settings", "seconds"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial is settings, and what the rule says of them.
+
+    number: counted from 1.
+    settings: those that are not at their default.
+    value: mean ROC-AUC of held-out normals against synthetic anomalies over the seeds; None where it was broken off.
+    pruned: whether it was broken off after a seed, because it was worse than half of the others.
+    problem: why it failed, if it did.
+    seconds: that it took.
+    """
+
+    number: int
+    settings: dict[str, Any]
+    value: float | None
+    pruned: bool = False
+    problem: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """A search for settings of a one-class problem.
+
+    dataset: whose normal training images are used, and no others.
+    normal: normal classes.
+    folder: where trials and winner are kept; made when the search begins.
+    fixed: settings that all trials have.
+    seeds: of splits, weights and synthetic anomalies, none twice; a trial's value is the mean over them.
+
+    Raises ConfigError where Optuna is not installed, and for settings that cannot be.
+    """
+
+    dataset: Dataset
+    normal: tuple[int | str, ...]
+    folder: Path
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1)
+
+    def __post_init__(self) -> None:
+        _optuna()
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(f"seeds {list(self.seeds)}: must be at least one, none twice", setting="seeds")
+        if not self.searched:
+            raise ConfigError("settings: all that a search could change are given")
+        Settings.of(**self.fixed)
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Names of the settings that trials differ in."""
+        settings = Settings.of(**self.fixed)
+        names = ["latent_dim", "noise", "learning_rate", "views"]
+        names += ["hidden"] if settings.architecture == "dense" else []
+        names += ["score"] if settings.model == "ae" else []
+        return tuple(name for name in names if name not in self.fixed)
+
+    @property
+    def name(self) -> str:
+        """By which Optuna keeps the trials: other data, classes, seeds or settings make another search."""
+        spec = {
+            "data": self.dataset.provenance["sha256"],
+            "normal": [str(name) for name in self.normal],
+            "fixed": Settings.of(**self.fixed).to_dict(),
+            "searched": self.searched,
+            "seeds": self.seeds,
+            "version": __version__,
+        }
+        digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+        classes = ",".join(str(name) for name in self.normal)[:40]
+        return f"{self.dataset.short_name} {classes} {digest[:8]}"
+
+    def run(self, trials: int, on_trial: Callable[[Trial], None] = lambda trial: None) -> list[Trial]:
+        """Do trials until there are so many, those of an earlier call among them, and write the winner.
+
+        trials: in all, at least 1; the first has the default settings.
+        on_trial: called when one is done.
+
+        A search that was broken off and goes on makes the same trials as one that was not.
+
+        Returns all trials in their order. Raises BundleError where the folder cannot be used, TrainingError where no
+        trial gave a value.
+        """
+        Whole(1, MOST_TRIALS).check("trials", trials)
+        optuna = _optuna()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BundleError(f"{self.folder}: cannot be written: {error.strerror}") from None
+        with lock(self.folder), _quiet(optuna):
+            study = self._study(optuna)
+            while len(done := _counted(study)) < trials:
+                # A sampler a trial: it goes on as if it had never been broken off.
+                drawn = np.random.SeedSequence([self.seeds[0], len(done)]).generate_state(1)[0]
+                study.sampler = optuna.samplers.TPESampler(seed=int(drawn))
+                self._trial(optuna, study)
+                on_trial(self._told(study)[-1])
+            every = self._told(study)
+        self._write(every)
+        return every
+
+    def _study(self, optuna: Any) -> Any:
+        """Open the file of trials, or begin it."""
+        path = (self.folder / STORAGE).absolute()
+        try:
+            # By a connection of our own: a URL has no room for every path.
+            storage = optuna.storages.RDBStorage(
+                "sqlite:///trials.db", engine_kwargs={"creator": lambda: sqlite3.connect(path, timeout=60)}
+            )
+            study = optuna.create_study(
+                study_name=self.name,
+                storage=storage,
+                direction="maximize",
+                load_if_exists=True,
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=0),
+            )
+        except Exception as error:
+            what = " ".join(str(error).split())[:120]
+            raise BundleError(f"{path}: not usable as a file of trials: {what}") from None
+        states = optuna.trial.TrialState
+        for stale in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
+            study.tell(stale.number, state=states.FAIL)
+        if not _counted(study) and not study.get_trials(deepcopy=False, states=(states.WAITING,)):
+            study.enqueue_trial(self._default())
+        return study
+
+    def _default(self) -> dict[str, Any]:
+        settings = Settings.of(**self.fixed)
+        values = {name: getattr(settings, name) for name in self.searched}
+        return {name: typed(value) if name in CHOICES else value for name, value in values.items()}
+
+    def _suggested(self, trial: Any) -> dict[str, Any]:
+        """Settings of a trial, as Optuna suggests them; choices are told to it as they are typed."""
+        values: dict[str, Any] = {}
+        for name in self.searched:
+            if name in CHOICES:
+                default = getattr(Settings.of(**self.fixed), name)
+                known = {typed(value): value for value in (*CHOICES[name], default)}
+                values[name] = known[trial.suggest_categorical(name, list(known))]
+            elif name == "latent_dim":
+                values[name] = trial.suggest_int(name, *WIDTH, log=True)
+            elif name == "noise":
+                values[name] = trial.suggest_float(name, *NOISE[:2], step=NOISE[2])
+            else:
+                # Digits that nobody needs are left out.
+                values[name] = float(f"{trial.suggest_float(name, *RATE, log=True):.3g}")
+        return values
+
+    def _trial(self, optuna: Any, study: Any) -> None:
+        """Do one trial."""
+        begun, state = time.perf_counter(), optuna.trial.TrialState
+        trial = study.ask()
+        try:
+            settings = {**self.fixed, **self._suggested(trial)}
+            trial.set_user_attr(SETTINGS, json.loads(json.dumps(settings)))
+            values: list[float] = []
+            for step, seed in enumerate(self.seeds):
+                values.append(self._value(settings, seed))
+                trial.report(float(np.mean(values)), step)
+                if step + 1 < len(self.seeds) and trial.should_prune():
+                    break
+            trial.set_user_attr(SECONDS, round(time.perf_counter() - begun, 3))
+            if len(values) == len(self.seeds):
+                study.tell(trial, float(np.mean(values)))
+            else:
+                study.tell(trial, state=state.PRUNED)
+        except AnomalaeError as error:
+            trial.set_user_attr(PROBLEM, str(error))
+            study.tell(trial, state=state.FAIL)
+        except BaseException:
+            study.tell(trial, state=state.FAIL)
+            raise
+
+    def _value(self, settings: Mapping[str, Any], seed: int) -> float:
+        """Train on normals, and tell held-out ones from synthetic anomalies; by one thread, so that bits are alike."""
+        with limited(1):
+            task = Problem(self.dataset, self.normal, seed)
+            detector = task.fit(settings)
+            return told_apart(detector.score, task.held_out, seed)[ALL]
+
+    def _told(self, study: Any) -> list[Trial]:
+        made = []
+        for number, trial in enumerate(_counted(study), 1):
+            told = trial.user_attrs
+            value = trial.value if trial.state.name == "COMPLETE" else None
+            made.append(
+                Trial(
+                    number,
+                    dict(told.get(SETTINGS, {})),
+                    value,
+                    trial.state.name == "PRUNED",
+                    told.get(PROBLEM, ""),
+                    told.get(SECONDS, 0.0),
+                )
+            )
+        return made
+
+    @property
+    def n_held_out(self) -> int:
+        """Number of held-out normals by which a trial is judged."""
+        return len(Problem(self.dataset, self.normal, self.seeds[0]).held_out)
+
+    def _write(self, trials: Sequence[Trial]) -> None:
+        best = winner(trials)
+        values: dict[str, Any] = {"dataset": self.dataset.name}
+        provenance = self.dataset.provenance
+        values |= {
+            key: provenance[key]
+            for key in ("preprocess", "polarity")
+            if provenance.get(key, "auto") != "auto"
+        }
+        values["normal"] = [str(name) for name in self.normal]
+        values |= {name.replace("_", "-"): value for name, value in best.settings.items()}
+        head = (
+            f"Trial {best.number} of {len(trials)}: ROC-AUC {best.value:.4f} of held-out normals against synthetic "
+            "anomalies.",
+            f"Search: {self.name}, in {STORAGE}.",
+        )
+        files.write_bytes(self.folder / WINNER, toml(values, head).encode("utf-8", "backslashreplace"))
+        files.write_json(self.folder / DOCUMENT, self.document(trials))
+
+    def document(self, trials: Sequence[Trial]) -> dict[str, Any]:
+        """Return what a search found, JSON-able: `trials` and the best of them."""
+        best = winner(trials)
+        return {
+            "search": self.name,
+            "dataset": self.dataset.name,
+            "normal": list(self.normal),
+            "seeds": list(self.seeds),
+            "searched": list(self.searched),
+            "held_out": self.n_held_out,
+            "trials": len(trials),
+            "pruned": sum(trial.pruned for trial in trials),
+            "failed": sum(bool(trial.problem) for trial in trials),
+            "best": best.number,
+            "value": best.value,
+            "default": trials[0].value,
+            "settings": best.settings,
+            "winner": str(self.folder / WINNER),
+            "storage": str(self.folder / STORAGE),
+        }
+
+
+def winner(trials: Sequence[Trial]) -> Trial:
+    """Return the trial with the highest value, the first of several. AnomalaeError where none of `trials` has one."""
+    rated = [trial for trial in trials if trial.value is not None]
+    if not rated:
+        problems = [trial.problem for trial in trials if trial.problem]
+        raise AnomalaeError(f"no trial gave a value: {problems[0] if problems else 'all were broken off'}")
+    return max(rated, key=lambda trial: trial.value or 0.0)
+
+
+def toml(values: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
+    """Return TOML of numbers, texts and lists of these, after lines of comment.
+
+    >>> print(toml({"latent-dim": 8, "noise": 0.5, "views": ["pixels"]}, ["Found."]), end="")
+    # Found.
+    latent-dim = 8
+    noise = 0.5
+    views = ["pixels"]
+    """
+    lines = [f"# {' '.join(comment.split())}" for comment in comments]
+    lines += [f"{key} = {_toml_value(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    # What JSON escapes TOML does alike, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def worth(reports: Path) -> str:
+    """Say what the rule is worth, by the study of it where its table is among the reports, else that nobody knows.
+
+    reports: folder that holds a folder a study.
+    """
+    try:
+        table = files.read_json(reports / NAME / "table.json")
+        rows = {row["rule"]: row for row in table["rows"] if row["normal"] == TOGETHER}
+        rule, loss = rows[SYNTHETIC], rows.get(LOSS, {})
+        said = (
+            f"What the rule is worth: in the study of {plural(rule['problems'], 'problem')} in "
+            f"{reports / NAME}{', a quick one,' if table['quick'] else ''} its order of settings and the true one had "
+            f"a Spearman correlation of {rule['spearman']:.2f}, and its choice lost {rule['lost']:.4f} of ROC-AUC on "
+            "average"
+        )
+        if loss.get("spearman") is not None:
+            said += f" (by the loss of held-out normals {loss['spearman']:.2f})"
+    except (BundleError, KeyError, TypeError, ValueError, AttributeError):
+        return (
+            "What the rule is worth is not measured here: anomalies made of normal images are not those that will "
+            f"come, and a higher value need not be a better detector. The study {NAME!r} measures it."
+        )
+    return f"{said}."
+
+
+def _counted(study: Any) -> list[Any]:
+    """Trials that count: those with a value, those broken off for being worse, and those that failed by themselves."""
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state.name in ("COMPLETE", "PRUNED") or PROBLEM in trial.user_attrs
+    ]
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise ConfigError("optuna is not installed: pip install 'anomalae[tune]'") from None
+    return optuna
+
+
+@contextlib.contextmanager
+def _quiet(optuna: Any) -> Iterator[None]:
+    """Let Optuna log warnings only, as long as the context lasts."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+__all__ = ["Trial", "Tuning", "toml", "winner", "worth"]

@@ -1,0 +1,275 @@
+"""`tune`: finds settings with normal images alone, goes on where it was, and writes what `train --config` takes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anomalae import Settings, load_dataset, runs
+from anomalae.datasets.dataset import Part, make_dataset
+from anomalae.errors import AnomalaeError, TrainingError
+from anomalae.experiments import tuning
+from anomalae.experiments.studies.selection import LOSS, SYNTHETIC, TOGETHER
+from anomalae.experiments.studies.synthetic import ALL, told_apart
+from anomalae.experiments.studies.trained import Problem
+from anomalae.experiments.tuning import Trial, Tuning, toml, winner, worth
+from tests.cli import fails, ok, parsed, run
+
+pytest.importorskip("optuna")
+# A test that makes trials takes a second a trial or less.
+TINY = ("--normal", "0-4", "--dataset", "digits", "--hidden", "16", "--epochs", "1", "--views", "pixels")
+FOLDER = Path("reports/tuning/digits-0-4")
+FIXED: dict[str, Any] = {"hidden": (8,), "epochs": 1, "views": ("pixels",), "score": "mse"}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("digits")
+
+
+def search(digits, folder: Path, seeds: tuple[int, ...] = (0,), **more: Any) -> Tuning:
+    return Tuning(digits, (0, 1, 2, 3, 4), folder, {**FIXED, **more}, seeds)
+
+
+def test_tune_tells_of_each_trial_and_train_takes_the_winner():
+    result = ok("tune", *TINY, "--trials", "2", "--seeds", "0")
+    assert "trial 1 of 2: 0." in result.stderr
+    assert "latent-dim 16, noise 1, learning-rate 0.002, score bent; " in result.stderr
+    assert "trial 2 of 2: 0." in result.stderr
+    assert "Warning: 32 held-out images: the rule is a rough guess with fewer than 50" in result.stderr
+    assert "What the rule is worth is not measured here" in result.stdout
+    assert f"anomalae train --config {FOLDER}/winner.toml" in result.stdout
+    found = tomllib.loads((FOLDER / "winner.toml").read_text())
+    assert found["normal"] == ["0", "1", "2", "3", "4"]
+    assert found["hidden"] == [16]
+    ok("train", "--config", FOLDER / "winner.toml", "--quiet")
+    config = json.loads((runs.resolve(None, Path("runs")) / "config.json").read_text())
+    assert config["data"]["normal"] == [0, 1, 2, 3, 4]
+    for name in ("latent_dim", "noise", "learning_rate", "score", "views", "hidden", "epochs"):
+        assert config["settings"][name] == found[name.replace("_", "-")], name
+
+
+def test_tune_goes_on_with_more_trials_and_prints_json():
+    first = parsed("tune", *TINY, "--trials", "1", "--seeds", "0", "--quiet", "--json")
+    assert (first["trials"], first["best"], first["value"]) == (1, 1, first["default"])
+    second = ok("tune", *TINY, "--trials", "2", "--seeds", "0", "--json")
+    assert "trial 1 of" not in second.stderr
+    assert "trial 2 of 2" in second.stderr
+    document = json.loads(second.stdout)
+    assert (document["trials"], document["default"], document["search"]) == (
+        2,
+        first["value"],
+        first["search"],
+    )
+    assert document["worth"].startswith("What the rule is worth")
+    assert json.loads((FOLDER / "tuning.json").read_text())["settings"] == document["settings"]
+    assert not any(
+        "trial" in line for line in ok("tune", *TINY, "--trials", "2", "--seeds", "0", "--quiet").stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "say which classes are normal, as in --normal 3"),
+        (("--normal", "0", "--anomalous", "1"), "say which classes are normal"),
+        (("--normal", "17", "--dataset", "digits"), "17"),
+        (("--normal", "0", "--trials", "0"), "0 is not in the range"),
+        (("--normal", "0", "--seeds", "a"), "--seeds 'a': expected whole numbers"),
+        (("--normal", "0", "--model", "vae", "--score", "bet"), "bet"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(words, line):
+    assert line in fails(2, "tune", *words)
+    assert not Path("reports").exists()
+
+
+def test_optuna_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert "pip install 'anomalae[tune]'" in fails(1, "tune", *TINY)
+
+
+def test_a_file_that_holds_no_trials_is_named():
+    FOLDER.mkdir(parents=True)
+    (FOLDER / "trials.db").write_text("no database, but a text that is longer than its header would be " * 20)
+    assert "trials.db: not usable as a file of trials" in fails(1, "tune", *TINY, "--trials", "1")
+
+
+def test_an_interrupted_search_says_how_to_go_on(monkeypatch):
+    def stop(*_: Any) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tuning, "_value", stop)
+    result = run("tune", *TINY, "--trials", "2")
+    assert result.exit_code == 130
+    assert "Interrupted with 0 trials done now; the same command goes on." in result.stderr
+
+
+# --- the search itself ---
+
+
+def test_a_search_that_was_broken_off_makes_the_same_trials(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(Tuning, "_value", lambda self, settings, seed: settings["latent_dim"] / 1000)
+    whole = search(digits, tmp_path / "whole").run(12)
+    apart = search(digits, tmp_path / "a % and ?")
+    apart.run(2)
+    apart.run(5)
+
+    def stop(*_: Any) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(Tuning, "_value", stop)
+        with pytest.raises(KeyboardInterrupt):
+            apart.run(12)
+    # Killed, a trial stays as if it were running.
+    with sqlite3.connect(tmp_path / "a % and ?" / "trials.db") as database:
+        database.execute("UPDATE trials SET state = 'RUNNING' WHERE state = 'FAIL'")
+    assert [trial.settings for trial in apart.run(12)] == [trial.settings for trial in whole]
+    assert len({str(trial.settings) for trial in whole}) == 12
+    assert [trial.number for trial in whole] == list(range(1, 13))
+
+
+def test_the_first_trial_is_the_default_and_the_best_is_kept(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(Tuning, "_value", lambda self, settings, seed: 1 / settings["latent_dim"])
+    tuning_ = search(digits, tmp_path)
+    trials = tuning_.run(4)
+    assert trials[0].settings["latent_dim"] == 16
+    assert trials[0].settings["learning_rate"] == 0.002
+    best = min(trials, key=lambda trial: trial.settings["latent_dim"])
+    assert winner(trials) == best
+    assert tomllib.loads((tmp_path / "winner.toml").read_text())["latent-dim"] == best.settings["latent_dim"]
+    assert tuning_.document(trials)["value"] == 1 / best.settings["latent_dim"]
+
+
+def test_a_trial_that_is_worse_than_half_of_the_others_is_broken_off(digits, tmp_path, monkeypatch):
+    seen: list[int] = []
+
+    def value(self: Tuning, settings: dict[str, Any], seed: int) -> float:
+        seen.append(seed)
+        return 0.9 - 0.1 * (len(seen) > 8)
+
+    monkeypatch.setattr(Tuning, "_value", value)
+    trials = search(digits, tmp_path, seeds=(3, 4)).run(5)
+    assert seen == [3, 4] * 4 + [3]
+    assert [trial.pruned for trial in trials] == [False] * 4 + [True]
+    assert trials[4].value is None
+    assert trials[0].value == pytest.approx(0.9)
+
+
+def test_a_trial_that_fails_counts_and_no_value_at_all_is_an_error(digits, tmp_path, monkeypatch):
+    def fail(*_: Any) -> float:
+        raise TrainingError("loss is not a number")
+
+    tuning_ = search(digits, tmp_path)
+    with monkeypatch.context() as context:
+        context.setattr(Tuning, "_value", fail)
+        with pytest.raises(AnomalaeError, match="no trial gave a value: loss is not a number"):
+            tuning_.run(1)
+    monkeypatch.setattr(Tuning, "_value", lambda *_: 0.5)
+    trials = tuning_.run(2)
+    assert [trial.problem for trial in trials] == ["loss is not a number", ""]
+    assert tuning_.document(trials)["failed"] == 1
+
+
+def test_a_value_is_the_rule_of_the_study_and_sees_normal_images_only(digits, tmp_path):
+    tuning_ = search(digits, tmp_path, seeds=(1,))
+    settings = {**FIXED, "latent_dim": 4}
+    task = Problem(digits, (0, 1, 2, 3, 4), 1)
+    detector = task.fit(settings)
+    assert tuning_._value(settings, 1) == told_apart(detector.score, task.held_out, 1)[ALL]
+    labels = digits.train.labels
+    images = digits.train.images.copy()
+    images[labels > 4] = 255 - images[labels > 4]
+    other = make_dataset("other", Part(images, labels), digits.test, digits.classes, None, False)
+    assert search(other, tmp_path, seeds=(1,))._value(settings, 1) == tuning_._value(settings, 1)
+
+
+def test_what_is_given_is_not_searched_and_other_settings_are_another_search(digits, tmp_path):
+    plain = Tuning(digits, (3,), tmp_path)
+    assert plain.searched == ("latent_dim", "noise", "learning_rate", "views", "hidden", "score")
+    assert Tuning(digits, (3,), tmp_path, {"model": "vae", "noise": 0.5}).searched == (
+        *("latent_dim", "learning_rate", "views", "hidden"),
+    )
+    assert "hidden" not in Tuning(digits, (3,), tmp_path, {"architecture": "conv"}).searched
+    names = {
+        plain.name,
+        Tuning(digits, (5,), tmp_path).name,
+        Tuning(digits, (3,), tmp_path, {"noise": 0.5}).name,
+        Tuning(digits, (3,), tmp_path, seeds=(0,)).name,
+    }
+    assert len(names) == 4
+    assert plain.name == Tuning(digits, (3,), tmp_path).name
+    every = {**FIXED, "latent_dim": 4, "noise": 0.0, "learning_rate": 0.01}
+    with pytest.raises(ValueError, match="all that a search could change are given"):
+        Tuning(digits, (3,), tmp_path, every)
+
+
+def test_all_that_is_searched_can_be(digits, tmp_path):
+    """Every view with every score, and every choice."""
+    for name, choices in tuning.CHOICES.items():
+        for value in choices:
+            Settings.of(**{name: value})
+    for views in tuning.CHOICES["views"]:
+        assert set(tuning.CHOICES["score"]) <= set(Settings.of(views=views).rules)
+        Settings.of(model="vae", views=views)
+
+
+def test_toml_is_read_back_as_it_was():
+    values = {
+        "normal": ['a "b"', "c\\d", "é \x7f \t 三 😀"],
+        "noise": 0.25,
+        "rate": 1e-05,
+        "epochs": 3,
+        "views": ["x"],
+    }
+    assert tomllib.loads(toml(values, ["one\nline", "é"])) == values
+
+
+def test_of_equal_trials_the_first_wins():
+    trials = [Trial(1, {}, None, pruned=True), Trial(2, {}, 0.5), Trial(3, {}, 0.5)]
+    assert winner(trials).number == 2
+
+
+def test_what_the_rule_is_worth_is_read_from_the_study(tmp_path):
+    assert "not measured here" in worth(tmp_path)
+    folder = tmp_path / "selection"
+    folder.mkdir()
+    together = {"normal": TOGETHER, "problems": 10}
+    rows = [
+        {**together, "rule": SYNTHETIC, "spearman": 0.61, "lost": 0.0123},
+        {**together, "rule": LOSS, "spearman": -0.2, "lost": 0.02},
+        {"normal": "3", "rule": SYNTHETIC, "spearman": 0.1, "lost": 0.5, "problems": 1},
+    ]
+    (folder / "table.json").write_text(json.dumps({"rows": rows, "quick": False}))
+    said = worth(tmp_path)
+    assert "10 problems" in said
+    assert "Spearman correlation of 0.61, and its choice lost 0.0123 of ROC-AUC on average" in said
+    assert "by the loss of held-out normals -0.20" in said
+    assert "a quick one" not in said
+    (folder / "table.json").write_text(json.dumps({"rows": rows, "quick": True}))
+    assert "a quick one" in worth(tmp_path)
+    for broken in ("[]", "{}", "no", json.dumps({"rows": rows[2:], "quick": True})):
+        (folder / "table.json").write_text(broken)
+        assert "not measured here" in worth(tmp_path)
+
+
+def test_classes_may_have_names(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(Tuning, "_value", lambda *_: 0.5)
+    labels = np.where(digits.train.labels < 5, "low, é", "high")
+    part = Part(digits.train.images, labels)
+    named = make_dataset(
+        str(tmp_path / "a folder"), part, part, ("high", "low, é"), None, False, preprocess="resize"
+    )
+    Tuning(named, ("low, é",), tmp_path / "out", FIXED).run(1)
+    written = tomllib.loads((tmp_path / "out" / "winner.toml").read_text(encoding="utf-8"))
+    assert written["normal"] == ["low, é"]
+    assert written["dataset"] == str(tmp_path / "a folder")
+    assert written["preprocess"] == "resize"
