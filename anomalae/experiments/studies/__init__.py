@@ -13,6 +13,10 @@ from anomalae.experiments.studies.base import Study
 # The question of each, by name; its module holds STUDY.
 QUESTIONS = {
     "latent-dim": "How wide should the embedding be, and what does a wrong width cost?",
+    "loss": "Does the loss decide what is called anomalous: squared error, Bernoulli, smooth, direction?",
+    "contamination": "What do anomalies hidden among the training images cost?",
+    "few-normals": "How many normal images are needed?",
+    "seeds": "How much of a difference between two recipes is luck?",
 }
 
 
