@@ -14,8 +14,9 @@ from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
 from anomalae.experiments.studies.recipes import (
+    BASELINES_LINE,
     METHODS,
-    METHODS_LINE,
+    NETWORKS_LINE,
     by_key,
     described_problems,
     fit_method,
@@ -285,17 +286,17 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
     if best is not None:
         name = best["method"]
         flagged = {
-            "normal images, clean calibration": series("false_alarms", name, 100),
-            "anomalies, clean calibration": series("detected", name, 100),
-            "normal images, contaminated calibration": series("false_alarms_contaminated", name, 100),
-            "anomalies, contaminated calibration": series("detected_contaminated", name, 100),
+            "normal, clean": series("false_alarms", name, 100),
+            "anomalies, clean": series("detected", name, 100),
+            "normal, contaminated": series("false_alarms_contaminated", name, 100),
+            "anomalies, contaminated": series("detected_contaminated", name, 100),
         }
         made.append(
             Drawing(
                 "flagged",
                 f"What is flagged at a level of {ALPHA:.0%}: {name}",
                 "Share of the normal images (false alarms) and of the anomalies that are flagged, where the "
-                "calibration images are clean, and where the same share of them is anomalies.",
+                "calibration images are clean, and where they are contaminated: where the same share of them is anomalies.",
                 plots.lines(
                     flagged,
                     x="% of the training images that are anomalies",
@@ -311,7 +312,8 @@ def method(scope: Scope) -> tuple[str, ...]:
     """What was trained and measured."""
     return (
         f"{described_problems(normal_classes(scope.dataset, NORMAL, scope.quick))} Seed {SEED} of split and weights.",
-        METHODS_LINE + (f" The networks are small ({SMALL_WORDS})." if scope.quick else ""),
+        NETWORKS_LINE + (" The networks are small (64 hidden units)." if scope.quick else ""),
+        BASELINES_LINE,
         f"All normal training images stay; so many anomalies of the other classes, drawn at random, are added that "
         f"they make {', '.join(map(str, SHARES))}% of all. The smaller shares are part of the larger ones.",
         "Validation and calibration images are clean, but for the columns that say otherwise: there the same share of "
@@ -322,8 +324,6 @@ def method(scope: Scope) -> tuple[str, ...]:
         "normal classes of what is lost.",
     )
 
-
-SMALL_WORDS = "64 hidden units"
 
 STUDY = Study(
     NAME,

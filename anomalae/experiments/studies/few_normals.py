@@ -15,8 +15,9 @@ from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
 from anomalae.experiments.studies.recipes import (
+    BASELINES_LINE,
     METHODS,
-    METHODS_LINE,
+    NETWORKS_LINE,
     by_key,
     described_problems,
     fit_method,
@@ -61,11 +62,11 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
     return Result(numbers, {"images": some, "rebuilt": made})
 
 
-def sizes(scope: Scope, normal: Sequence[int | str]) -> list[int | str]:
-    """Return the numbers of training images that a problem can have, all of them last."""
-    count = int(np.isin(scope.dataset.train.labels, list(normal)).sum())
-    there = len(split_indices(count, 0)[0])
-    return [*(size for size in SIZES if size < there), ALL]
+def sizes(scope: Scope, problems: Sequence[Sequence[int | str]]) -> list[int | str]:
+    """Return the numbers of training images that every problem can have, all of them last."""
+    labels = scope.dataset.train.labels
+    there = [len(split_indices(int(np.isin(labels, list(normal)).sum()), 0)[0]) for normal in problems]
+    return [*(size for size in SIZES if size < min(there)), ALL]
 
 
 def cells(scope: Scope) -> list[Cell]:
@@ -84,7 +85,7 @@ def cells(scope: Scope) -> list[Cell]:
         for normal in problems
         for seed in seeds
         for name in METHODS
-        for size in sizes(scope, normal)
+        for size in sizes(scope, problems)
     ]
 
 
@@ -239,7 +240,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "missing",
                 "How much is missing to a ROC-AUC of 1",
-                "The same on an axis of logarithms, lower is better: a straight line that falls is a gain with every image.",
+                "The same on an axis of logarithms; lower is better.",
                 plots.lines(missing, x="normal training images", y="1 - ROC-AUC", log_x=True, log_y=True),
             )
         )
@@ -269,11 +270,12 @@ def method(scope: Scope) -> tuple[str, ...]:
     """What was trained and measured."""
     problems = normal_classes(scope.dataset, NORMAL, scope.quick)
     seeds = QUICK_SEEDS if scope.quick else SEEDS
-    numbers = sizes(scope, problems[0]) if problems else []
+    numbers = sizes(scope, problems)
     return (
         f"{described_problems(problems)} Seed{'s' if len(seeds) > 1 else ''} {text.listed(seeds)} of split, draw and "
         "weights.",
-        METHODS_LINE + (" The networks are small (64 hidden units)." if scope.quick else ""),
+        NETWORKS_LINE + (" The networks are small (64 hidden units)." if scope.quick else ""),
+        BASELINES_LINE,
         f"Trained on {text.listed(numbers)} of the normal training images, drawn at random; the fewer are among the "
         "more. Networks take as many epochs as make at least 800 steps, so few images are seen more often.",
         "Held-out and calibration images stay as many as they are: what changes is the training alone.",

@@ -24,11 +24,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "isolation forest": {"baseline": "iforest"},
 }
 # What the names stand for, for a study's method.
-METHODS_LINE = (
+NETWORKS_LINE = (
     "The default AE is what anomalae trains unless told otherwise; the textbook AE sees pixels, has no noise and is "
-    "judged by MSE; the accurate preset also compares with the 8 nearest training images. knn, lof and the isolation "
-    "forest are PyOD's, on raw pixels, with PyOD's settings."
+    "judged by MSE; the accurate preset also compares with the 8 nearest training images."
 )
+BASELINES_LINE = "knn, lof and the isolation forest are PyOD's, on raw pixels, with PyOD's settings."
 # Of a quick study.
 SMALL = {"hidden": (64,)}
 # Training images that a normal class has at least, of which problems are made.

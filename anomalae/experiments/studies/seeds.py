@@ -21,7 +21,7 @@ from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, finished, mean
 from anomalae.experiments.studies.recipes import (
     METHODS,
-    METHODS_LINE,
+    NETWORKS_LINE,
     SMALL,
     described_problems,
     normal_classes,
@@ -202,17 +202,18 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     pairs = [row for row in table if row["is_pair"] and row["weights_sd"] is not None]
     said = []
     if recipes:
+        apart = "; ".join(f"{1.96 * math.sqrt(2) * row['weights_sd']:.4f} ({row['what']})" for row in recipes)
+        said.append(
+            f"Two trainings of one recipe on the same images, by other seeds of the weights, are up to {apart} of "
+            "ROC-AUC apart, nineteen times of twenty: a smaller difference between two recipes, trained once each, may "
+            "be luck."
+        )
         parts = [f"{row['what']} {row['weights_sd']:.5f} and {row['splits_sd']:.5f}" for row in recipes]
         alike = np.mean([row["weights_sd"] < row["splits_sd"] for row in recipes])
         which = "less" if alike == 1 else "more" if alike == 0 else "for some less and for others more"
         said.append(
-            f"Other weights move the ROC-AUC of one class {which} than another split does; standard deviations by "
-            f"weights and by splits: {'; '.join(parts)}."
-        )
-        said.append(
-            "What of two trainings by different weights is luck, nineteen times of twenty: a difference up to "
-            + "; ".join(f"{1.96 * math.sqrt(2) * row['weights_sd']:.4f} ({row['what']})" for row in recipes)
-            + "."
+            f"Other weights move the ROC-AUC {which} than another split does; standard deviations by weights and by "
+            f"splits: {'; '.join(parts)}."
         )
         said.append(_judged(recipes))
     if pairs:
@@ -276,10 +277,9 @@ def _number(pair: Row) -> str:
     if pair["judged_sd"] is not None:
         reach = 1.96 * pair["judged_sd"]
         line += (
-            f"; no number of seeds makes up for few images: on one class's, {reach:.4f} is within the interval of a "
-            "difference"
+            f"; but seeds do not make up for few images: those of one problem leave ±{reach:.4f} open about it"
             if reach > WANTED
-            else f"; the images are enough for it: the interval of a difference on one class's is {reach:.4f} to each side"
+            else f"; the images are enough for it: those of one problem leave ±{reach:.4f} open about it"
         )
     return line + "."
 
@@ -301,14 +301,14 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         values = [(asked, numbers["roc_auc"][name]) for asked, numbers in done if name in numbers["roc_auc"]]
         for kind in (WEIGHTS, SPLITS):
             points = [
-                value - float(np.mean(list(some.values())))
+                1000 * (value - float(np.mean(list(some.values()))))
                 for some in _by_class(values, kind).values()
                 for value in some.values()
             ]
             if points:
                 groups[f"{name}, {kind}"] = points
                 if row["judged_sd"] is not None:
-                    bands[f"{name}, {kind}"] = 1.96 * row["judged_sd"]
+                    bands[f"{name}, {kind}"] = 1960 * row["judged_sd"]
     if groups:
         made.append(
             Drawing(
@@ -316,14 +316,14 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
                 "Every training: how far its ROC-AUC is from the mean of its class",
                 "A point a training, by other weights on one split or by other splits with the same seed of weights. "
                 "The bar is DeLong's 95% interval, of the judged images alone.",
-                plots.dots(groups, bands, x="ROC-AUC, less the mean of its class"),
+                plots.dots(groups, bands, x="ROC-AUC less the mean, in thousandths"),
             )
         )
     sds = {
         row["what"]: {
-            "weights": row["weights_sd"],
-            "splits": row["splits_sd"],
-            "judged images (DeLong)": row["judged_sd"],
+            "weights": _thousandths(row["weights_sd"]),
+            "splits": _thousandths(row["splits_sd"]),
+            "judged images (DeLong)": _thousandths(row["judged_sd"]),
         }
         for row in table
     }
@@ -332,7 +332,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             "sd",
             "Standard deviation of ROC-AUC, and of differences, by what is drawn anew",
             "Of one class; the lower ones are differences of two recipes that share split and seed.",
-            plots.bars(sds, y="standard deviation of ROC-AUC"),
+            plots.bars(sds, y="standard deviation of ROC-AUC, in thousandths"),
         )
     )
     wanted = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02]
@@ -341,7 +341,9 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         for kind in (WEIGHTS, SPLITS):
             if row["is_pair"] and row[f"{kind}_sd"]:
                 counts = [seeds_needed(row[f"{kind}_sd"], difference) for difference in wanted]
-                lines[f"{row['what']}, {kind}"] = plots.Series(wanted, counts)
+                lines[f"{row['what']}, {kind}"] = plots.Series(
+                    [1000 * difference for difference in wanted], counts
+                )
     if lines:
         made.append(
             Drawing(
@@ -349,10 +351,20 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
                 "How many seeds show a difference",
                 "Trainings of each recipe that find a difference of the means of one class with a probability of 80%, "
                 "by a paired t-test at the 5% level.",
-                plots.lines(lines, x="difference of ROC-AUC", y="seeds needed", log_x=True, log_y=True),
+                plots.lines(
+                    lines,
+                    x="difference of ROC-AUC, in thousandths",
+                    y="trainings of each recipe",
+                    log_x=True,
+                    log_y=True,
+                ),
             )
         )
     return tuple(made)
+
+
+def _thousandths(value: float | None) -> float | None:
+    return None if value is None else 1000 * value
 
 
 def method(scope: Scope) -> tuple[str, ...]:
@@ -360,7 +372,7 @@ def method(scope: Scope) -> tuple[str, ...]:
     count = QUICK_SEEDS if scope.quick else SEEDS
     return (
         described_problems(normal_classes(scope.dataset, NORMAL, scope.quick)),
-        METHODS_LINE + (" The networks are small (64 hidden units)." if scope.quick else ""),
+        NETWORKS_LINE + (" The networks are small (64 hidden units)." if scope.quick else ""),
         f"Trained with {count} seeds of weights (and of the order of images and the noise) on split 0, and on {count} "
         "splits with weights of seed 0; all recipes on each. A split decides which normal images are trained on and "
         "which judge, and which anomalies do.",
@@ -379,7 +391,8 @@ STUDY = Study(
     NAME,
     "How much of a difference between two recipes is luck?",
     "Tables of methods often rest on one training each. Another seed gives other weights, another split other images. "
-    "How far does the ROC-AUC move, is that within the interval one would print, and how many seeds show a small difference?",
+    "How far does the ROC-AUC move, is that within the interval one would print, and how many seeds show a small "
+    "difference?",
     cells,
     rows,
     COLUMNS,
