@@ -296,7 +296,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
                 "flagged",
                 f"What is flagged at a level of {ALPHA:.0%}: {name}",
                 "Share of the normal images (false alarms) and of the anomalies that are flagged, where the "
-                "calibration images are clean, and where they are contaminated: where the same share of them is anomalies.",
+                "calibration images are clean, and where they are contaminated: the same share of them is anomalies.",
                 plots.lines(
                     flagged,
                     x="% of the training images that are anomalies",

@@ -183,7 +183,7 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     ranked = sorted(own, key=lambda row: -row["roc_auc"])
     if len(ranked) > 1:
         apart = ranked[0]["roc_auc"] - ranked[-1]["roc_auc"]
-        parts = ", ".join(f"{row['loss']} {row['roc_auc']:.4f}" for row in ranked)
+        parts = "; ".join(f"{row['loss']}: {row['roc_auc']:.4f}" for row in ranked)
         said.append(
             f"{'Yes' if apart > EQUAL else 'No'}: trained on a loss and judged by the same, the mean ROC-AUC is "
             f"{parts}."
@@ -343,7 +343,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "ranks",
                 "How far they agree on normal images",
-                "Spearman's rank correlation of the scores of normal images that were not trained on: 1 is the same order.",
+                "Spearman's rank correlation of the scores of normal images that were not trained on.",
                 plots.matrix(
                     table_of_ranks,
                     names,
@@ -381,7 +381,8 @@ def method(scope: Scope) -> tuple[str, ...]:
         "a Bernoulli one, a Gaussian one of blurred differences (smooth), and one of the direction of the blurred "
         "image alone (direction), and are judged by their ELBO.",
         "mse compares image and reconstruction, relative divides it by the image's energy, smooth compares directions "
-        "after a blur, bent weighs the error by how far both differ though either may bend, worst-place by the worst place.",
+        "after a blur, bent weighs the error by how far both differ though either may bend, worst-place by its "
+        "worst place.",
         "Judged on development images: held-out normals against up to 10,000 training images of the other classes. "
         "The test part is not used. Ranks and the film are of the held-out and the calibration images, none of them "
         "trained on.",

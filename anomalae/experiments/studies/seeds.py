@@ -202,10 +202,10 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     pairs = [row for row in table if row["is_pair"] and row["weights_sd"] is not None]
     said = []
     if recipes:
-        apart = "; ".join(f"{1.96 * math.sqrt(2) * row['weights_sd']:.4f} ({row['what']})" for row in recipes)
+        apart = ", ".join(f"{1.96 * math.sqrt(2) * row['weights_sd']:.4f} ({row['what']})" for row in recipes)
         said.append(
-            f"Two trainings of one recipe on the same images, by other seeds of the weights, are up to {apart} of "
-            "ROC-AUC apart, nineteen times of twenty: a smaller difference between two recipes, trained once each, may "
+            f"Two trainings of one recipe on the same images, by other seeds of the weights, differ in ROC-AUC by "
+            f"up to {apart}, nineteen times of twenty: a smaller difference between two recipes, trained once each, may "
             "be luck."
         )
         parts = [f"{row['what']} {row['weights_sd']:.5f} and {row['splits_sd']:.5f}" for row in recipes]
@@ -336,21 +336,20 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         )
     )
     wanted = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02]
+    pairs = [row for row in table if row["is_pair"] and row["weights_sd"] is not None]
+    close = min(pairs, key=lambda row: abs(row["mean"]), default=None)
     lines = {}
-    for row in table:
-        for kind in (WEIGHTS, SPLITS):
-            if row["is_pair"] and row[f"{kind}_sd"]:
-                counts = [seeds_needed(row[f"{kind}_sd"], difference) for difference in wanted]
-                lines[f"{row['what']}, {kind}"] = plots.Series(
-                    [1000 * difference for difference in wanted], counts
-                )
-    if lines:
+    for kind, words in ((WEIGHTS, "seeds of the weights"), (SPLITS, "splits")):
+        if close is not None and close[f"{kind}_sd"]:
+            counts = [seeds_needed(close[f"{kind}_sd"], difference) for difference in wanted]
+            lines[words] = plots.Series([1000 * difference for difference in wanted], counts)
+    if close is not None and lines:
         made.append(
             Drawing(
                 "needed",
-                "How many seeds show a difference",
-                "Trainings of each recipe that find a difference of the means of one class with a probability of 80%, "
-                "by a paired t-test at the 5% level.",
+                f"How many trainings show a difference: {close['what']}",
+                "Trainings of each of the two recipes whose ROC-AUCs are closest that find a difference of the means of "
+                "one class with a probability of 80%, by a paired t-test at the 5% level.",
                 plots.lines(
                     lines,
                     x="difference of ROC-AUC, in thousandths",
