@@ -131,7 +131,11 @@ def _by_class(values: Sequence[tuple[Mapping[str, Any], float]], kind: str) -> d
 
 
 def _sd(values: Sequence[float]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+    if len(values) < 2:
+        return None
+    sd = float(np.std(values, ddof=1))
+    # Less is the rounding of equal values; one swapped pair of images makes more.
+    return sd if sd > 1e-12 else 0.0
 
 
 def _root_mean_square(values: Sequence[float | None]) -> float | None:
@@ -204,9 +208,9 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     if recipes:
         apart = ", ".join(f"{1.96 * math.sqrt(2) * row['weights_sd']:.4f} ({row['what']})" for row in recipes)
         said.append(
-            f"Two trainings of one recipe on the same images, by other seeds of the weights, differ in ROC-AUC by "
-            f"up to {apart}, nineteen times of twenty: a smaller difference between two recipes, trained once each, may "
-            "be luck."
+            "Two trainings of one recipe on the same images, by other seeds of the weights, differ in ROC-AUC by up to "
+            f"{apart}, nineteen times of twenty: a smaller difference between two recipes, trained once each, may be "
+            "luck."
         )
         parts = [f"{row['what']} {row['weights_sd']:.5f} and {row['splits_sd']:.5f}" for row in recipes]
         alike = np.mean([row["weights_sd"] < row["splits_sd"] for row in recipes])
@@ -348,8 +352,8 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "needed",
                 f"How many trainings show a difference: {close['what']}",
-                "Trainings of each of the two recipes whose ROC-AUCs are closest that find a difference of the means of "
-                "one class with a probability of 80%, by a paired t-test at the 5% level.",
+                "Trainings of each of the two recipes whose ROC-AUCs are closest that find a difference of the means "
+                "of one class with a probability of 80%, by a paired t-test at the 5% level.",
                 plots.lines(
                     lines,
                     x="difference of ROC-AUC, in thousandths",
