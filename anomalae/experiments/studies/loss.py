@@ -310,7 +310,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "classes",
                 "ROC-AUC of each anomalous class",
-                "Mean over the normal classes and seeds.",
+                "Mean over the normal classes and seeds. The VAEs are judged by their ELBO.",
                 plots.matrix(
                     [[_or_nan(row.get(key)) for key in classes] for row in ways],
                     names,

@@ -81,6 +81,17 @@ def test_hidden_anomalies_are_trained_on_and_shares_are_judged_alike(digits, mon
     assert results[0]["roc_auc"] == results[2]["roc_auc"]
     assert results[0]["hidden_roc_auc"] is None
     assert results[0]["detected"] == results[0]["detected_contaminated"]
+    # Of the most, 7 of the anomalies that are not judged are among the 63 calibration images.
+    whole = Problem(digits, (0, 1, 2, 3, 4), 0)
+    judged, _, calibrating = study.divided(whole)
+    of_judged = whole.judged.images[judged].astype(np.float64).sum((1, 2))
+    mixed = (
+        np.concatenate([whole.calibration, whole.judged.images[calibrating]]).astype(np.float64).sum((1, 2))
+    )
+    assert len(mixed) == 63 + 7
+    flagged = study._flagged("_contaminated", of_judged, whole.is_anomaly[judged], mixed)
+    assert {key: results[2][key] for key in flagged} == flagged
+    assert results[2]["detected_contaminated"] != results[2]["detected"]
     # Scores are the ink: the hidden ones' ROC-AUC by counting pairs.
     task = Problem(digits, (0, 1, 2, 3, 4), 0)
     normals = task.held_out.astype(np.float64).sum((1, 2))
