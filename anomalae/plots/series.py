@@ -312,3 +312,48 @@ def points(
     elif len(groups) > 1:
         style.legend_below(figure, axes, columns=2)
     return figure
+
+
+@style.figure
+def dots(
+    groups: Mapping[str, Sequence[float]],
+    bands: Mapping[str, float] | None = None,
+    *,
+    x: str,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw every value as a point, a line a group, as trainings of several seeds around their mean.
+
+    groups: values by name, at least one each.
+    bands: by the same names, half the length of a bar around 0.
+    x: what the values are.
+    title: above it.
+    ax: axes of another figure to draw into.
+
+    Returns the figure.
+
+    >>> dots({"weights": [-0.1, 0.1], "splits": [0.0, 0.2]}, x="ROC-AUC").axes[0].get_xlabel()
+    'ROC-AUC'
+    """
+    figure, axes = style.panel(ax, style.WIDTH, max(2.0, 0.42 * len(groups) + 1.0))
+    for place, (name, values) in enumerate(groups.items()):
+        half = (bands or {}).get(name)
+        if half is not None:
+            axes.barh(-place, 2 * half, 0.5, -half, color=style.GRID)
+        # By turns above and below the line, so that equal values do not hide one another.
+        at = [-place + 0.12 * (-1) ** number for number in range(len(values))]
+        axes.plot(
+            np.asarray(values, np.float64),
+            at,
+            "o",
+            color=_COLOURS[place % len(_COLOURS)],
+            markersize=4,
+            alpha=0.7,
+        )
+    axes.set_yticks([-place for place in range(len(groups))], [style.narrowed(name, 28) for name in groups])
+    axes.grid(axis="y", visible=False)
+    axes.set(xlabel=x, title=title)
+    if ax is not None:
+        style.fit(axes)
+    return figure

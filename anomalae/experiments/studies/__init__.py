@@ -15,6 +15,10 @@ QUESTIONS = {
     "latent-dim": "How wide should the embedding be, and what does a wrong width cost?",
     "corruptions": "Which corruptions does a detector call anomalous, and which of its scores see them?",
     "selection": "Can settings be chosen with no anomalies at all?",
+    "loss": "Does the loss decide what is called anomalous: squared error, Bernoulli, smooth, direction?",
+    "contamination": "What do anomalies hidden among the training images cost?",
+    "few-normals": "How many normal images are needed?",
+    "seeds": "How much of a difference between two recipes is luck?",
 }
 
 

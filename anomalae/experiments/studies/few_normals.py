@@ -1,0 +1,300 @@
+"""How many normal images are needed? ROC-AUC against the number of training images, networks and baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from anomalae import plots, text
+from anomalae.datasets.dataset import Dataset
+from anomalae.datasets.splits import split_indices
+from anomalae.detectors.detector import Detector
+from anomalae.experiments.cells import Cell, Result
+from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.recipes import (
+    BASELINES_LINE,
+    METHODS,
+    NETWORKS_LINE,
+    by_key,
+    described_problems,
+    fit_method,
+    highest,
+    method_arguments,
+    normal_classes,
+)
+from anomalae.experiments.studies.trained import judge, problem, rebuilt
+
+NAME = "few-normals"
+SIZES = (10, 30, 100, 300, 1000)
+# All training images, in a cell's arguments and in a table.
+ALL = "all"
+# On MNIST all sizes of one class and seed take 130 CPU seconds by all methods: 10 classes and 2 seeds 2,600 s.
+NORMAL = tuple(range(10))
+SEEDS, QUICK_SEEDS = (0, 1), (0,)
+# A difference of ROC-AUC below that is none that matters here.
+EQUAL = 0.005
+# Its reconstructions are shown: it sees plain pixels.
+SHOWN = "textbook AE"
+PICTURES = 8
+
+
+def drawn(images: np.ndarray, size: int | str, seed: int) -> np.ndarray:
+    """Return so many of the images, at random; those of a smaller number are among those of a larger one."""
+    if size == ALL:
+        return images
+    order = np.random.default_rng([seed, len(images)]).permutation(len(images))
+    return np.asarray(images[np.sort(order[: int(size)])])
+
+
+def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
+    """Fit on so many images, and judge; rebuild a few held-out images where they are to be shown."""
+    task = problem(dataset, arguments)
+    train = drawn(task.train, arguments["size"], task.seed)
+    fitted = fit_method(task, arguments, train)
+    numbers = {**judge(fitted.score(task.judged.images), task.is_anomaly), "n_train": len(train)}
+    if not arguments.get("shown") or not isinstance(fitted, Detector):
+        return Result(numbers)
+    some = task.held_out[:PICTURES]
+    made = np.clip(rebuilt(fitted, some)[:, 0] * 255, 0, 255).round().astype(np.uint8)
+    return Result(numbers, {"images": some, "rebuilt": made})
+
+
+def sizes(scope: Scope, problems: Sequence[Sequence[int | str]]) -> list[int | str]:
+    """Return the numbers of training images that every problem can have, all of them last."""
+    labels = scope.dataset.train.labels
+    there = [len(split_indices(int(np.isin(labels, list(normal)).sum()), 0)[0]) for normal in problems]
+    return [*(size for size in SIZES if size < min(there)), ALL]
+
+
+def cells(scope: Scope) -> list[Cell]:
+    """Every method with every number of images, each class normal."""
+    problems = normal_classes(scope.dataset, NORMAL, scope.quick)
+    seeds = QUICK_SEEDS if scope.quick else SEEDS
+    return [
+        scope.cell(
+            measure,
+            normal=normal,
+            seed=seed,
+            size=size,
+            shown=name == SHOWN and normal == problems[0] and seed == seeds[0],
+            **method_arguments(name, scope.quick),
+        )
+        for normal in problems
+        for seed in seeds
+        for name in METHODS
+        for size in sizes(scope, problems)
+    ]
+
+
+def rows(outcomes: Sequence[Outcome]) -> list[Row]:
+    """A row a method and number of images: means over classes and seeds."""
+    made = []
+    done = finished(outcomes)
+    for (method, size), some in by_key(done, lambda asked: (asked["method"], asked["size"])).items():
+        aucs = [numbers["roc_auc"] for _, numbers in some]
+        row: Row = {"method": method, "size": size, "trainings": len(some), "roc_auc": mean(aucs)}
+        row["n_train"] = mean([numbers["n_train"] for _, numbers in some])
+        row["roc_auc_least"] = min(aucs)
+        for at, end in enumerate(("low", "high")):
+            row[f"roc_auc_{end}"] = mean([numbers["interval"][at] for _, numbers in some])
+        by_class = by_key(some, lambda asked: str(asked["normal"])).values()
+        spreads = [deviation([numbers["roc_auc"] for _, numbers in of_class]) for of_class in by_class]
+        squares = [spread**2 for spread in spreads if spread is not None]
+        # Root of the mean variance: of two seeds a variance is unbiased, its root is not.
+        row["seed_sd"] = float(np.sqrt(np.mean(squares))) if squares else None
+        made.append(row)
+    return made
+
+
+COLUMNS = (
+    Column("method", "method"),
+    Column("size", "training images"),
+    Column("roc_auc", "ROC-AUC", 4),
+    Column("seed_sd", "± (draws)", 4),
+    Column("roc_auc_low", "from", 4),
+    Column("roc_auc_high", "to", 4),
+    Column("roc_auc_least", "least", 4),
+    Column("trainings", "trainings"),
+)
+
+
+def answer(table: Sequence[Row]) -> tuple[str, ...]:
+    """Say how many images each method needs, which is best with few and with all, and where networks pay."""
+    numbers = sorted({row["size"] for row in table if row["size"] != ALL})
+    every: list[int | str] = [*numbers, *([ALL] if any(row["size"] == ALL for row in table) else [])]
+    if not every:
+        return ()
+    by_size = {size: [row for row in table if row["size"] == size] for size in every}
+    said = []
+    needs = {
+        method: needed([row for row in table if row["method"] == method])
+        for method in dict.fromkeys(row["method"] for row in table)
+    }
+    best_last = highest(by_size[every[-1]], "roc_auc")
+    if best_last is not None:
+        name = best_last["method"]
+        need = needs[name]
+        said.append(
+            f"{_images(need)} suffice: with so many the best method, {name}, is within {EQUAL} of its ROC-AUC with "
+            f"{_images(every[-1]).lower()}, {best_last['roc_auc']:.4f}."
+            if need is not None and need != every[-1]
+            else f"More images help to the end: the best method, {name}, reaches {best_last['roc_auc']:.4f} with "
+            f"{_images(every[-1]).lower()}, and is not within {EQUAL} of that with fewer."
+        )
+    best_first = highest(by_size[every[0]], "roc_auc")
+    if best_first is not None and len(every) > 1:
+        others = ", ".join(
+            f"{row['method']} {row['roc_auc']:.4f}"
+            for row in sorted(by_size[every[0]], key=lambda row: -row["roc_auc"])
+            if row is not best_first
+        )
+        same = best_last is not None and best_last["method"] == best_first["method"]
+        said.append(
+            f"With {_images(every[0]).lower()} {best_first['method']} is {'the best too' if same else 'the best'} "
+            f"({best_first['roc_auc']:.4f}{f'; {others}' if others else ''})."
+        )
+    listed = [
+        f"{method} {'all' if need == ALL else text.count(int(need))}"
+        for method, need in needs.items()
+        if need is not None
+    ]
+    if listed:
+        said.append(f"Least number that is within {EQUAL} of what all images give: {', '.join(listed)}.")
+    said += _against_baselines(by_size)
+    return tuple(said)
+
+
+def _images(size: int | str | None) -> str:
+    return "All training images" if size == ALL else f"{text.count(int(size or 0))} images"
+
+
+def needed(of_method: Sequence[Row]) -> int | str | None:
+    """Return the least number of images from which on a method is as good as with all; None where all is missing.
+
+    of_method: rows of one method.
+    """
+    full = next((row for row in of_method if row["size"] == ALL), None)
+    if full is None:
+        return None
+    least: int | str = ALL
+    for row in sorted(
+        (row for row in of_method if row["size"] != ALL), key=lambda row: int(row["size"]), reverse=True
+    ):
+        if row["roc_auc"] < full["roc_auc"] - EQUAL:
+            break
+        least = row["size"]
+    return least
+
+
+def _against_baselines(by_size: Mapping[int | str, Sequence[Row]]) -> list[str]:
+    """From which number on the default is better than every baseline."""
+    ahead: list[tuple[int | str, bool, str]] = []
+    for size, some in by_size.items():
+        ours = next((row for row in some if row["method"] == "default AE"), None)
+        theirs = highest([row for row in some if "baseline" in METHODS.get(row["method"], {})], "roc_auc")
+        if ours is not None and theirs is not None:
+            ahead.append((size, ours["roc_auc"] > theirs["roc_auc"], theirs["method"]))
+    if not ahead:
+        return []
+    if all(better for _, better, _ in ahead):
+        return ["The default AE is better than the best baseline at every number of images."]
+    if not any(better for _, better, _ in ahead):
+        return ["The default AE is better than the best baseline at no number of images."]
+    winning = ", ".join(
+        "all" if size == ALL else text.count(int(size)) for size, better, _ in ahead if better
+    )
+    losing = ", ".join(
+        f"{'all' if size == ALL else text.count(int(size))} ({name})"
+        for size, better, name in ahead
+        if not better
+    )
+    return [f"The default AE is better than the best baseline with {winning} images, and not with {losing}."]
+
+
+def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:
+    """ROC-AUC and what is missing to 1 against the number of images, and reconstructions."""
+    series, missing = {}, {}
+    for method in dict.fromkeys(row["method"] for row in table):
+        some = sorted(
+            (row for row in table if row["method"] == method), key=lambda row: float(row["n_train"])
+        )
+        x = [row["n_train"] for row in some]
+        series[method] = plots.Series(x, [row["roc_auc"] for row in some])
+        # An axis of logarithms has no place for a ROC-AUC of 1.
+        missing[method] = plots.Series(
+            x, [1 - row["roc_auc"] if row["roc_auc"] < 1 else None for row in some]
+        )
+    made = [
+        Drawing(
+            "roc-auc",
+            "ROC-AUC against the number of training images",
+            "Mean over normal classes and draws of the images; the last point is all there are.",
+            plots.lines(series, x="normal training images", y="ROC-AUC", log_x=True),
+        )
+    ]
+    if any(value is not None for line in missing.values() for value in line.y):
+        made.append(
+            Drawing(
+                "missing",
+                "How much is missing to a ROC-AUC of 1",
+                "The same on an axis of logarithms; lower is better.",
+                plots.lines(missing, x="normal training images", y="1 - ROC-AUC", log_x=True, log_y=True),
+            )
+        )
+    shown = [
+        outcome for outcome in outcomes if outcome.result is not None and "rebuilt" in outcome.result.arrays
+    ]
+    if shown:
+        film: dict[str, np.ndarray] = {}
+        for outcome in shown:
+            if outcome.result is not None:
+                film.setdefault("held-out image", outcome.result.arrays["images"])
+                count = text.count(outcome.result.numbers["n_train"])
+                film[f"rebuilt, of {count}"] = outcome.result.arrays["rebuilt"]
+        made.append(
+            Drawing(
+                "rebuilt",
+                f"Held-out normal images, rebuilt by the {SHOWN}",
+                "Each row is a training on so many images: with few the network knows only a few hands.",
+                plots.film(film),
+                wide=True,
+            )
+        )
+    return tuple(made)
+
+
+def method(scope: Scope) -> tuple[str, ...]:
+    """What was trained and measured."""
+    problems = normal_classes(scope.dataset, NORMAL, scope.quick)
+    seeds = QUICK_SEEDS if scope.quick else SEEDS
+    numbers = sizes(scope, problems)
+    return (
+        f"{described_problems(problems)} Seed{'s' if len(seeds) > 1 else ''} {text.listed(seeds)} of split, draw and "
+        "weights.",
+        NETWORKS_LINE + (" The networks are small (64 hidden units)." if scope.quick else ""),
+        BASELINES_LINE,
+        f"Trained on {text.listed(numbers)} of the normal training images, drawn at random; the fewer are among the "
+        "more. Networks take as many epochs as make at least 800 steps, so few images are seen more often.",
+        "Held-out and calibration images stay as many as they are: what changes is the training alone.",
+        "Judged on development images: held-out normals against up to 10,000 training images of the other classes. "
+        "The test part is not used.",
+        "± is the standard deviation over the seeds within a class; from and to are means of 95% DeLong intervals; "
+        "least is the lowest of all trainings.",
+    )
+
+
+STUDY = Study(
+    NAME,
+    "How many normal images are needed?",
+    "Normal images are easier to come by than anomalies, yet someone must collect them. How much worse is a detector "
+    "that learned from ten images, or a hundred, and is a network then still the right tool?",
+    cells,
+    rows,
+    COLUMNS,
+    answer,
+    drawings,
+    method,
+)

@@ -1,0 +1,405 @@
+"""How much of a difference between two recipes is luck? Seeds of weights, splits, and the images that judge."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import nct, norm
+from scipy.stats import t as student
+
+from anomalae import plots, text
+from anomalae.datasets.dataset import Dataset
+from anomalae.detectors.detector import Detector
+from anomalae.evaluation.delong_covariance import delong_covariance
+from anomalae.experiments.cells import Cell, Result
+from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, finished, mean
+from anomalae.experiments.studies.recipes import (
+    METHODS,
+    NETWORKS_LINE,
+    SMALL,
+    described_problems,
+    normal_classes,
+)
+from anomalae.experiments.studies.trained import Problem, problem
+from anomalae.settings import Settings
+
+NAME = "seeds"
+RECIPES = ("textbook AE", "default AE", "accurate preset")
+QUICK_RECIPES = RECIPES[:2]
+NORMAL = (8, 2, 5, 9)
+# Seeds of weights on split 0, and splits with weights of seed 0. On MNIST a cell takes 35 CPU seconds: 4 classes and
+# 19 cells each are 2,700 s.
+SEEDS, QUICK_SEEDS = 10, 5
+# The difference of ROC-AUC that one would like to see, and with which chances.
+WANTED = 0.001
+LEVEL, POWER = 0.05, 0.8
+# Nobody trains more often.
+MANY = 10_000
+WEIGHTS, SPLITS = "weights", "splits"
+
+
+def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
+    """Train each recipe on one split with one seed of weights, and judge all on the same images."""
+    task = problem(dataset, {**arguments, "seed": arguments["split"]})
+    names = list(arguments["recipes"])
+    scores = np.stack([_scores(task, arguments["recipes"][name], arguments["weights"]) for name in names])
+    aucs, covariance = delong_covariance(scores, task.is_anomaly)
+    roc_auc, judged_sd, pairs = {}, {}, {}
+    for place, name in enumerate(names):
+        roc_auc[name] = float(aucs[place])
+        judged_sd[name] = math.sqrt(max(0.0, float(covariance[place, place])))
+    for a, b in itertools.combinations(range(len(names)), 2):
+        variance = covariance[a, a] + covariance[b, b] - 2 * covariance[a, b]
+        pairs[f"{names[b]} - {names[a]}"] = math.sqrt(max(0.0, float(variance)))
+    return Result({"roc_auc": roc_auc, "judged_sd": judged_sd, "pair_judged_sd": pairs})
+
+
+def _scores(task: Problem, settings: Mapping[str, Any], seed: int) -> np.ndarray:
+    """Scores of the judged images by weights of a seed that need not be the split's."""
+    asked = Settings.of(**{**settings, "seed": seed})
+    detector = Detector(device="cpu", threads=torch.get_num_threads(), **asked.to_dict())
+    return detector.fit(task.train, task.held_out, task.calibration).score(task.judged.images)
+
+
+def cells(scope: Scope) -> list[Cell]:
+    """Seeds of weights on one split, and splits with one seed of weights, for each class."""
+    count = QUICK_SEEDS if scope.quick else SEEDS
+    names = QUICK_RECIPES if scope.quick else RECIPES
+    recipes = {name: {**METHODS[name]["settings"], **(SMALL if scope.quick else {})} for name in names}
+    pairs = [(0, weights) for weights in range(count)] + [(split, 0) for split in range(1, count)]
+    return [
+        scope.cell(measure, normal=normal, split=split, weights=weights, recipes=recipes)
+        for normal in normal_classes(scope.dataset, NORMAL, scope.quick)
+        for split, weights in pairs
+    ]
+
+
+def rows(outcomes: Sequence[Outcome]) -> list[Row]:
+    """A row a recipe, and a row a pair of recipes: mean, and standard deviations by what is drawn anew."""
+    done = finished(outcomes)
+    names = list(dict.fromkeys(name for _, numbers in done for name in numbers["roc_auc"]))
+    made = []
+    for name in names:
+        values = [(asked, numbers["roc_auc"][name]) for asked, numbers in done]
+        judged = [numbers["judged_sd"][name] for _, numbers in done]
+        made.append(_row(name, False, values, judged))
+    for a, b in itertools.combinations(names, 2):
+        pair = f"{b} - {a}"
+        values = [(asked, numbers["roc_auc"][b] - numbers["roc_auc"][a]) for asked, numbers in done]
+        judged = [numbers["pair_judged_sd"][pair] for _, numbers in done]
+        made.append(_row(pair, True, values, judged))
+    return made
+
+
+def _row(
+    name: str, is_pair: bool, values: Sequence[tuple[Mapping[str, Any], float]], judged: Sequence[float]
+) -> Row:
+    by_weights, by_splits = (_by_class(values, kind) for kind in (WEIGHTS, SPLITS))
+    row: Row = {
+        "what": name,
+        "is_pair": is_pair,
+        "mean": mean([value for _, value in values]),
+        "weights_sd": _root_mean_square([_sd(list(some.values())) for some in by_weights.values()]),
+        "splits_sd": _root_mean_square([_sd(list(some.values())) for some in by_splits.values()]),
+        "judged_sd": _root_mean_square(judged),
+        "classes": len(by_weights),
+        "weights_sd_of_mean": _sd_of_mean(by_weights),
+        "splits_sd_of_mean": _sd_of_mean(by_splits),
+    }
+    spans = [max(some.values()) - min(some.values()) for some in by_weights.values() if len(some) > 1]
+    row["weights_span"] = max(spans) if spans else None
+    for key in ("weights", "splits"):
+        row[f"seeds_{key}"] = seeds_needed(row[f"{key}_sd"], WANTED) if is_pair else None
+        row[f"seeds_{key}_of_mean"] = seeds_needed(row[f"{key}_sd_of_mean"], WANTED) if is_pair else None
+    return row
+
+
+def _by_class(values: Sequence[tuple[Mapping[str, Any], float]], kind: str) -> dict[str, dict[int, float]]:
+    """Values by class and by what is drawn anew, `weights` or `splits`, the other being 0."""
+    drawn, kept = ("weights", "split") if kind == WEIGHTS else ("split", "weights")
+    groups: dict[str, dict[int, float]] = {}
+    for asked, value in values:
+        if asked[kept] == 0:
+            groups.setdefault(str(asked["normal"]), {})[asked[drawn]] = value
+    return groups
+
+
+def _sd(values: Sequence[float]) -> float | None:
+    if len(values) < 2:
+        return None
+    sd = float(np.std(values, ddof=1))
+    # Less is the rounding of equal values; one swapped pair of images makes more.
+    return sd if sd > 1e-12 else 0.0
+
+
+def _root_mean_square(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return float(np.sqrt(np.mean(np.square(there)))) if there else None
+
+
+def _sd_of_mean(groups: Mapping[str, Mapping[int, float]]) -> float | None:
+    """Standard deviation of the mean over classes, over those seeds that every class has."""
+    if not groups:
+        return None
+    shared = set.intersection(*(set(some) for some in groups.values()))
+    return _sd([float(np.mean([some[seed] for some in groups.values()])) for seed in sorted(shared)])
+
+
+def seeds_needed(sd: float | None, difference: float) -> int | None:
+    """Return how many trainings of each of two recipes show a difference of their means, most probably.
+
+    sd: standard deviation of the difference of two trainings that share a seed.
+    difference: of the means, above 0.
+
+    By the paired t-test: the least number at which a two-sided test at the 5% level finds it with a probability of 80%.
+    At least 2. None where sd is.
+
+    >>> seeds_needed(0.001, 0.001), seeds_needed(0.01, 0.001), seeds_needed(0.0, 0.001)
+    (10, 787, 2)
+    """
+    if sd is None:
+        return None
+    effect = difference / sd if sd > 0 else math.inf
+    rough = ((norm.isf(LEVEL / 2) + norm.isf(1 - POWER)) / effect) ** 2 if effect < math.inf else 0
+    if rough > 300:
+        # Beyond that the t-test is the normal one, but for two trainings.
+        return math.ceil(rough + 1.92)
+    return next(count for count in itertools.count(2) if _power(count, effect) >= POWER)
+
+
+def _power(count: int, effect: float) -> float:
+    """Probability that a paired t-test of so many trainings finds an effect, in standard deviations."""
+    shift = effect * math.sqrt(count)
+    limit = float(student.isf(LEVEL / 2, count - 1))
+    # SciPy's noncentral t is no number far out.
+    if shift > 3 * limit:
+        return 1.0
+    return float(nct.sf(limit, count - 1, shift) + nct.cdf(-limit, count - 1, shift))
+
+
+COLUMNS = (
+    Column("what", "recipe, or difference of two"),
+    Column("mean", "ROC-AUC", 4),
+    Column("weights_sd", "sd, weights", 5),
+    Column("splits_sd", "sd, splits", 5),
+    Column("judged_sd", "sd, judged images (DeLong)", 5),
+    Column("weights_sd_of_mean", "sd of the mean of classes, weights", 5),
+    Column("splits_sd_of_mean", "sd of the mean of classes, splits", 5),
+    Column("seeds_weights", f"seeds to see {WANTED}"),
+    Column("seeds_splits", f"splits to see {WANTED}"),
+)
+
+
+def answer(table: Sequence[Row]) -> tuple[str, ...]:
+    """Say what another seed and another split change, set against DeLong's interval and against real differences."""
+    recipes = [
+        row
+        for row in table
+        if not row["is_pair"] and row["weights_sd"] is not None and row["splits_sd"] is not None
+    ]
+    pairs = [row for row in table if row["is_pair"] and row["weights_sd"] is not None]
+    said = []
+    if recipes:
+        apart = ", ".join(f"{1.96 * math.sqrt(2) * row['weights_sd']:.4f} ({row['what']})" for row in recipes)
+        said.append(
+            "Two trainings of one recipe on the same images, by other seeds of the weights, differ in ROC-AUC by up to "
+            f"{apart}, nineteen times of twenty: a smaller difference between two recipes, trained once each, may be "
+            "luck."
+        )
+        parts = [f"{row['what']} {row['weights_sd']:.5f} and {row['splits_sd']:.5f}" for row in recipes]
+        alike = np.mean([row["weights_sd"] < row["splits_sd"] for row in recipes])
+        which = "less" if alike == 1 else "more" if alike == 0 else "for some less and for others more"
+        said.append(
+            f"Other weights move the ROC-AUC {which} than another split does; standard deviations by weights and by "
+            f"splits: {'; '.join(parts)}."
+        )
+        said.append(_judged(recipes))
+    if pairs:
+        said.append(_real(pairs))
+        close = min(pairs, key=lambda row: abs(row["mean"]))
+        said.append(_number(close))
+    return tuple(said)
+
+
+def _judged(recipes: Sequence[Row]) -> str:
+    """How splits compare with the interval that the judged images alone give."""
+    ratios = [
+        row["judged_sd"] / row["splits_sd"]
+        for row in recipes
+        if row["splits_sd"] and row["judged_sd"] is not None
+    ]
+    parts = "; ".join(
+        f"{row['judged_sd']:.5f} ({row['what']})" for row in recipes if row["judged_sd"] is not None
+    )
+    if not ratios:
+        return f"DeLong's standard deviation, of the choice of the judged images alone, is {parts}."
+    ratio = float(np.mean(ratios))
+    verdict = (
+        "so another split is mostly luck with the images that judge, which DeLong's interval covers"
+        if 0.7 <= ratio <= 1.4
+        else "so DeLong's interval covers less than what another split changes"
+        if ratio < 0.7
+        else "so DeLong's interval is wider than what splits of these same images change"
+    )
+    return (
+        f"DeLong's standard deviation, of the choice of the judged images alone, is {parts}: {ratio:.1f} times that of "
+        f"splits on average, {verdict}."
+    )
+
+
+def _real(pairs: Sequence[Row]) -> str:
+    """Which differences are beyond luck."""
+    parts = []
+    for row in pairs:
+        luck = 1.96 * max(row["weights_sd"], row["splits_sd"] or 0.0)
+        size = abs(row["mean"])
+        times = f"{size / luck:.1f} times" if luck > 0 else "beyond"
+        parts.append(f"{row['what']} {row['mean']:+.4f} ({times} what luck makes of one pair of trainings)")
+    real = [abs(row["mean"]) > 1.96 * max(row["weights_sd"], row["splits_sd"] or 0.0) for row in pairs]
+    head = "yes" if all(real) else "no" if not any(real) else "not for all"
+    return f"Can one training of each tell two recipes apart? Here {head}: {'; '.join(parts)}."
+
+
+def _number(pair: Row) -> str:
+    """How many seeds show the wanted difference."""
+    line = (
+        f"To see a difference of {WANTED} between recipes as close as {pair['what']} takes "
+        f"{_many(pair['seeds_weights'], 'seed')} of the weights on one split"
+    )
+    if pair["seeds_splits"] is not None:
+        line += f", or {_many(pair['seeds_splits'], 'split')}"
+    if pair["classes"] > 1 and pair["seeds_weights_of_mean"] is not None:
+        line += f"; for the mean of {pair['classes']} classes {_many(pair['seeds_weights_of_mean'], 'seed')}"
+        if pair["seeds_splits_of_mean"] is not None:
+            line += f" or {_many(pair['seeds_splits_of_mean'], 'split')}"
+    if pair["judged_sd"] is not None:
+        reach = 1.96 * pair["judged_sd"]
+        line += (
+            f"; but seeds do not make up for few images: those of one problem leave ±{reach:.4f} open about it"
+            if reach > WANTED
+            else f"; the images are enough for it: those of one problem leave ±{reach:.4f} open about it"
+        )
+    return line + "."
+
+
+def _many(count: int, word: str) -> str:
+    return text.plural(count, word) if count <= MANY else f"more than {text.plural(MANY, word)}"
+
+
+def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:
+    """Every training as a point, the standard deviations, and the number of seeds against the difference to be seen."""
+    made = []
+    done = finished(outcomes)
+    groups: dict[str, list[float]] = {}
+    bands: dict[str, float] = {}
+    for row in table:
+        if row["is_pair"]:
+            continue
+        name = row["what"]
+        values = [(asked, numbers["roc_auc"][name]) for asked, numbers in done if name in numbers["roc_auc"]]
+        for kind in (WEIGHTS, SPLITS):
+            points = [
+                1000 * (value - float(np.mean(list(some.values()))))
+                for some in _by_class(values, kind).values()
+                for value in some.values()
+            ]
+            if points:
+                groups[f"{name}, {kind}"] = points
+                if row["judged_sd"] is not None:
+                    bands[f"{name}, {kind}"] = 1960 * row["judged_sd"]
+    if groups:
+        made.append(
+            Drawing(
+                "trainings",
+                "Every training: how far its ROC-AUC is from the mean of its class",
+                "A point a training, by other weights on one split or by other splits with the same seed of weights. "
+                "The bar is DeLong's 95% interval, of the judged images alone.",
+                plots.dots(groups, bands, x="ROC-AUC less the mean, in thousandths"),
+            )
+        )
+    sds = {
+        row["what"]: {
+            "weights": _thousandths(row["weights_sd"]),
+            "splits": _thousandths(row["splits_sd"]),
+            "judged images (DeLong)": _thousandths(row["judged_sd"]),
+        }
+        for row in table
+    }
+    made.append(
+        Drawing(
+            "sd",
+            "Standard deviation of ROC-AUC, and of differences, by what is drawn anew",
+            "Of one class; the lower ones are differences of two recipes that share split and seed.",
+            plots.bars(sds, y="standard deviation of ROC-AUC, in thousandths"),
+        )
+    )
+    wanted = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02]
+    pairs = [row for row in table if row["is_pair"] and row["weights_sd"] is not None]
+    close = min(pairs, key=lambda row: abs(row["mean"]), default=None)
+    lines = {}
+    for kind, words in ((WEIGHTS, "seeds of the weights"), (SPLITS, "splits")):
+        if close is not None and close[f"{kind}_sd"]:
+            counts = [seeds_needed(close[f"{kind}_sd"], difference) for difference in wanted]
+            lines[words] = plots.Series([1000 * difference for difference in wanted], counts)
+    if close is not None and lines:
+        made.append(
+            Drawing(
+                "needed",
+                f"How many trainings show a difference: {close['what']}",
+                "Trainings of each of the two recipes whose ROC-AUCs are closest that find a difference of the means "
+                "of one class with a probability of 80%, by a paired t-test at the 5% level.",
+                plots.lines(
+                    lines,
+                    x="difference of ROC-AUC, in thousandths",
+                    y="trainings of each recipe",
+                    log_x=True,
+                    log_y=True,
+                ),
+            )
+        )
+    return tuple(made)
+
+
+def _thousandths(value: float | None) -> float | None:
+    return None if value is None else 1000 * value
+
+
+def method(scope: Scope) -> tuple[str, ...]:
+    """What was trained and measured."""
+    count = QUICK_SEEDS if scope.quick else SEEDS
+    return (
+        described_problems(normal_classes(scope.dataset, NORMAL, scope.quick)),
+        NETWORKS_LINE + (" The networks are small (64 hidden units)." if scope.quick else ""),
+        f"Trained with {count} seeds of weights (and of the order of images and the noise) on split 0, and on {count} "
+        "splits with weights of seed 0; all recipes on each. A split decides which normal images are trained on and "
+        "which judge, and which anomalies do.",
+        "Judged on development images: held-out normals against up to 10,000 training images of the other classes. "
+        "The test part is not used.",
+        "Standard deviations are roots of the mean variance over the classes. That of a difference is of recipes that "
+        "share split and seed, judged on the same images; DeLong's is by E. DeLong, D. DeLong and D. Clarke-Pearson, "
+        f"Biometrics 44 (1988). A standard deviation of {count} values is itself known to about "
+        f"{100 / math.sqrt(2 * (count - 1)):.0f}%, of one class.",
+        f"Seeds to see {WANTED}: the least number at which a paired t-test at the 5% level finds such a difference "
+        "with a probability of 80%.",
+    )
+
+
+STUDY = Study(
+    NAME,
+    "How much of a difference between two recipes is luck?",
+    "Tables of methods often rest on one training each. Another seed gives other weights, another split other images. "
+    "How far does the ROC-AUC move, is that within the interval one would print, and how many seeds show a small "
+    "difference?",
+    cells,
+    rows,
+    COLUMNS,
+    answer,
+    drawings,
+    method,
+)

@@ -1,0 +1,138 @@
+"""The study of the number of normal images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anomalae.experiments.studies import few_normals as study
+from anomalae.experiments.studies.base import Scope
+from anomalae.experiments.studies.trained import Problem
+from tests.experiments.studies.made_up import check_cells, outcome, run_quick
+
+
+def made_up(method: str, size: int | str, roc_auc: float, normal: int = 8, seed: int = 0):
+    numbers = {
+        "roc_auc": roc_auc,
+        "interval": [roc_auc - 0.01, roc_auc + 0.01],
+        "n_train": 5000 if size == study.ALL else size,
+    }
+    return outcome({"method": method, "size": size, "normal": [normal], "seed": seed}, numbers)
+
+
+def test_cells():
+    # A class of the bundled digits has some 80 training images, half of the classes 536.
+    check_cells("few-normals", quick=6 * 5, full=6 * 3 * 10 * 2)
+
+
+def test_numbers_end_below_the_smallest_problem(digits):
+    scope = Scope(digits)
+    assert study.sizes(scope, [[0, 1, 2, 3, 4]]) == [10, 30, 100, 300, "all"]
+    assert study.sizes(scope, [[0, 1, 2, 3, 4], [8]]) == [10, 30, "all"]
+
+
+def test_few_images_are_among_the_more():
+    images = np.arange(50, dtype=np.uint8).repeat(784).reshape(50, 28, 28)
+    few, more = (study.drawn(images, size, 0)[:, 0, 0] for size in (10, 30))
+    assert len(set(few)) == 10
+    assert set(few) < set(more)
+    assert set(study.drawn(images, 10, 1)[:, 0, 0]) != set(few)
+    assert study.drawn(images, "all", 0) is images
+
+
+def test_rows_are_means_with_the_spread_of_draws_within_a_class():
+    table = study.rows(
+        [
+            made_up("knn", 10, 0.8, 8, 0),
+            made_up("knn", 10, 0.9, 8, 1),
+            made_up("knn", 10, 0.3, 2, 0),
+            made_up("knn", 10, 0.3, 2, 1),
+        ]
+    )
+    (row,) = table
+    assert row["roc_auc"] == pytest.approx(0.575)
+    assert row["roc_auc_least"] == 0.3
+    assert row["seed_sd"] == pytest.approx(np.sqrt((0.1**2 / 2 + 0) / 2))
+    assert study.rows([made_up("knn", 10, 0.8)])[0]["seed_sd"] is None
+
+
+@pytest.mark.parametrize(
+    ("values", "need"),
+    [
+        ({10: 0.9, 100: 0.998, "all": 1.0}, 100),
+        ({10: 0.9, 100: 0.9, "all": 1.0}, "all"),
+        ({10: 0.996, 100: 0.997, "all": 1.0}, 10),
+        # From which on: a number that is good by chance is not enough.
+        ({10: 0.999, 100: 0.9, 300: 1.0, "all": 1.0}, 300),
+        ({10: 0.9}, None),
+    ],
+)
+def test_the_number_needed(values, need):
+    assert study.needed([{"size": size, "roc_auc": value} for size, value in values.items()]) == need
+
+
+def answer(values):
+    outcomes = [
+        made_up(method, size, value) for method, sizes in values.items() for size, value in sizes.items()
+    ]
+    return study.answer(study.rows(outcomes))
+
+
+def test_the_answer_turns_with_the_numbers():
+    few = answer({"default AE": {10: 0.9, 100: 0.99, "all": 0.991}, "knn": {10: 0.5, 100: 0.6, "all": 0.9}})
+    assert few[0].startswith("100 images suffice: with so many the best method, default AE,")
+    assert "With 10 images default AE is the best too (0.9000; knn 0.5000)." in few
+    assert "default AE 100, knn all" in few[2]
+    assert few[3] == "The default AE is better than the best baseline at every number of images."
+    many = answer({"default AE": {10: 0.5, "all": 0.9}, "knn": {10: 0.6, "all": 0.95}})
+    assert many[0].startswith("More images help to the end: the best method, knn, reaches 0.9500")
+    assert many[3] == "The default AE is better than the best baseline at no number of images."
+    crossing = answer({"default AE": {10: 0.7, "all": 0.9}, "knn": {10: 0.6, "all": 0.95}})
+    assert "With 10 images default AE is the best (0.7000; knn 0.6000)." in crossing
+    assert (
+        crossing[3]
+        == "The default AE is better than the best baseline with 10 images, and not with all (knn)."
+    )
+
+
+def test_the_answer_copes_with_missing_rows():
+    assert study.answer([]) == ()
+    assert (
+        study.answer(study.rows([outcome({"method": "knn", "size": 10, "normal": [8], "seed": 0}, None)]))
+        == ()
+    )
+    alone = study.rows([made_up("knn", 10, 1.0)])
+    assert study.answer(alone)
+    assert len(study.drawings(alone, [])) == 1
+    assert len(answer({"knn": {"all": 0.9}})) == 2
+
+
+def test_one_cell_end_to_end(digits):
+    settings = {"hidden": (8,), "epochs": 2, "views": ("pixels",), "noise": 0.0, "score": "mse"}
+    arguments = {
+        "method": study.SHOWN,
+        "settings": settings,
+        "normal": [0],
+        "seed": 0,
+        "size": 10,
+        "shown": True,
+    }
+    result = study.measure(digits, arguments)
+    assert result.numbers["n_train"] == 10
+    assert 0 <= result.numbers["roc_auc"] <= 1
+    held_out = Problem(digits, (0,), 0).held_out
+    assert np.array_equal(result.arrays["images"], held_out[: study.PICTURES])
+    assert result.arrays["rebuilt"].shape == result.arrays["images"].shape
+    assert result.arrays["rebuilt"].dtype == np.uint8
+    done = outcome(arguments, dict(result.numbers), dict(result.arrays))
+    assert [drawing.name for drawing in study.drawings(study.rows([done]), [done])] == [
+        "roc-auc",
+        "missing",
+        "rebuilt",
+    ]
+    assert study.measure(digits, {**arguments, "shown": False}).arrays == {}
+
+
+@pytest.mark.slow
+def test_the_whole_quick_study(tmp_path):
+    run_quick("few-normals", tmp_path)

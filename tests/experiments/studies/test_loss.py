@@ -1,0 +1,196 @@
+"""The study of losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from anomalae.experiments.studies import loss as study
+from anomalae.experiments.studies.trained import Problem
+from tests.experiments.studies.made_up import check_cells, outcome, run_quick
+
+ORDER = np.arange(10, dtype=np.float32)
+
+
+def made_up(
+    loss: str,
+    aucs: dict[str, float],
+    normal: int = 8,
+    seed: int = 0,
+    ink: float = 0.0,
+    ranks: np.ndarray = ORDER,
+):
+    by_rule: dict[str, Any] = {
+        rule: {
+            "roc_auc": value,
+            "interval": [value - 0.01, value + 0.01],
+            "by_class": {"1": value, "3": value - 0.1},
+            "ink": ink,
+            "gray": None,
+        }
+        for rule, value in aucs.items()
+    }
+    arrays = {f"ranks {rule}": ranks for rule in aucs}
+    return outcome({"loss": loss, "normal": [normal], "seed": seed}, {"by_rule": by_rule}, arrays)
+
+
+def every(value: float, **others: float) -> dict[str, float]:
+    return {**dict.fromkeys(study.ERRORS, value), **others}
+
+
+def test_cells():
+    check_cells("loss", quick=5, full=100)
+
+
+def test_rank_correlation_is_spearmans():
+    rng = np.random.default_rng(0)
+    some, others = rng.normal(size=50), rng.integers(0, 5, 50)
+    assert study.agreement(some, others) == pytest.approx(spearmanr(some, others).statistic)
+    assert study.agreement(some, np.ones(50)) is None
+
+
+def test_classes_are_judged_apart_against_all_normal_images():
+    labels = np.array([0, 0, 1, 1, 2])
+    scores = np.array([1.0, 2.0, 3.0, 1.5, 0.0])
+    assert study.class_aucs(scores, labels, labels > 0) == {"1": 0.75, "2": 0.0}
+
+
+def test_rows_are_means_of_a_loss_and_a_score():
+    table = study.rows([made_up(study.PLAIN, {"mse": 0.9}), made_up(study.PLAIN, {"mse": 0.8}, normal=2)])
+    (row,) = table
+    assert row["roc_auc"] == pytest.approx(0.85)
+    assert (row["hardest"], row["roc_auc_hardest"]) == ("3", pytest.approx(0.75))
+    assert row["own"]
+    assert row["roc_auc of class 1"] == pytest.approx(0.85)
+    assert row["agrees"] == pytest.approx(1)
+    assert row["gray"] is None
+
+
+def test_agreement_is_within_a_problem():
+    outcomes = [
+        made_up(study.PLAIN, {"mse": 0.9}),
+        made_up(study.BERNOULLI, {"elbo": 0.9}, ranks=ORDER[::-1]),
+        # Of a class that the other loss has not.
+        made_up(study.BERNOULLI, {"elbo": 0.9}, normal=2),
+    ]
+    table = study.rows(outcomes)
+    assert [row["agrees"] for row in table] == pytest.approx([1, -1])
+    assert study.rows(outcomes[1:])[0]["agrees"] is None
+
+
+def answer(*outcomes):
+    return " ".join(study.answer(study.rows(outcomes)))
+
+
+def test_the_answer_turns_with_the_losses():
+    worse = answer(
+        made_up(study.GAUSSIAN, {"elbo": 0.95}), made_up(study.BERNOULLI, {"elbo": 0.90, "elbo-excess": 0.93})
+    )
+    assert worse.startswith("Yes: ")
+    assert "VAE, Gaussian: 0.9500; VAE, Bernoulli: 0.9000" in worse
+    assert "A Bernoulli likelihood is worse than squared error" in worse
+    assert "raises it by 0.0300" in worse
+    better = answer(
+        made_up(study.GAUSSIAN, {"elbo": 0.90}), made_up(study.BERNOULLI, {"elbo": 0.95, "elbo-excess": 0.93})
+    )
+    assert "A Bernoulli likelihood is better than squared error" in better
+    assert "lowers it by 0.0200" in better
+    same = answer(
+        made_up(study.GAUSSIAN, {"elbo": 0.95}),
+        made_up(study.BERNOULLI, {"elbo": 0.951, "elbo-excess": 0.951}),
+    )
+    assert same.startswith("No: ")
+    assert "A Bernoulli likelihood is as good as squared error" in same
+    assert "changes it little, 0.0000" in same
+
+
+def test_the_answer_sets_training_against_judging():
+    by_score = {**every(0.9), "bent": 0.99}
+    assert "What a network is judged by matters more than what" in answer(
+        made_up(study.PLAIN, by_score), made_up(study.GAUSSIAN, by_score)
+    )
+    assert "What a network is judged by matters less than what" in answer(
+        made_up(study.PLAIN, every(0.9)), made_up(study.GAUSSIAN, every(0.99))
+    )
+    assert "What a network is judged by matters as much as what" in answer(
+        made_up(study.PLAIN, every(0.9)), made_up(study.GAUSSIAN, every(0.9))
+    )
+    # Without all of them nothing is said.
+    assert "is judged by m" not in answer(
+        made_up(study.PLAIN, every(0.9)), made_up(study.GAUSSIAN, {"mse": 0.9})
+    )
+
+
+@pytest.mark.parametrize(("ink", "word"), [(0.9, "much"), (0.3, "somewhat"), (0.1, "hardly")])
+def test_the_answer_tells_who_minds_ink(ink, word):
+    said = answer(
+        made_up(study.PLAIN, {"mse": 0.9}, ink=ink), made_up("VAE, direction", {"elbo": 0.9}, ink=-0.5)
+    )
+    assert f"look anomalous {word} to AE, squared error" in said
+    assert "least to VAE, direction (-0.50)" in said
+
+
+def test_the_answer_tells_how_far_they_agree():
+    near, far = ORDER.copy(), ORDER[::-1]
+    near[:2] = near[1::-1]
+    middle = np.concatenate([ORDER[3::-1], ORDER[4:]])
+
+    def said(*orders):
+        return answer(
+            made_up(study.PLAIN, {"mse": 0.9}),
+            *(
+                made_up(loss, {"elbo": 0.9}, ranks=ranks)
+                for loss, ranks in zip((study.GAUSSIAN, study.BERNOULLI), orders, strict=True)
+            ),
+        )
+
+    assert "find quite other normal images odd: the ranks of VAE, Gaussian by elbo agree most" in said(
+        near, far
+    )
+    assert "those of VAE, Gaussian by elbo least (-1.00)" in said(far, near)
+    assert "find much the same normal images odd" in said(ORDER, near)
+    assert study.agreement(ORDER, middle) > 0.8
+    assert "find partly the same normal images odd" in said(near, np.roll(ORDER, 1))
+
+
+def test_the_answer_copes_with_failed_cells():
+    failed = outcome({"loss": study.PLAIN, "normal": [8], "seed": 0}, None)
+    assert study.rows([failed]) == []
+    assert study.answer([]) == ()
+    alone = [failed, made_up(study.GAUSSIAN, {"elbo": 0.9})]
+    assert study.answer(study.rows(alone)) == (
+        "The best of all pairs is VAE, Gaussian judged by elbo (0.9000); its hardest anomalous class is 3 (0.8000).",
+    )
+    assert study.drawings(study.rows(alone), alone)
+
+
+def test_cells_end_to_end(digits):
+    small = {"hidden": (8,), "epochs": 1, "views": ("pixels",)}
+    outcomes = []
+    for name in (study.PLAIN, study.BERNOULLI):
+        settings = {**study.LOSSES[name][0], **small}
+        settings |= {"samples": 2} if settings["model"] == "vae" else {}
+        arguments = {"loss": name, "normal": [0], "seed": 0, "settings": settings, "shown": True}
+        result = study.measure(digits, arguments)
+        outcomes.append(outcome(arguments, dict(result.numbers), dict(result.arrays)))
+    table = study.rows(outcomes)
+    assert [row["score"] for row in table] == [*study.ERRORS, "elbo", "elbo-excess", *study.ERRORS]
+    assert [row["score"] for row in table if row["own"]] == ["mse", "elbo"]
+    assert len(study.drawings(table, outcomes)) == 4
+    # The film shows the highest scores, highest first.
+    task = Problem(digits, (0,), 0)
+    unseen = np.concatenate([task.held_out, task.calibration])
+    ranks = outcomes[0].result.arrays["ranks mse"]
+    assert np.array_equal(outcomes[0].result.arrays["film mse"][0], unseen[np.argmax(ranks)])
+    assert (
+        sum(len(images) for one in outcomes for name, images in one.result.arrays.items() if "film" in name)
+        <= 100
+    )
+
+
+@pytest.mark.slow
+def test_the_whole_quick_study(tmp_path):
+    run_quick("loss", tmp_path)
