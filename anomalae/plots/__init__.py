@@ -22,16 +22,18 @@ from anomalae.plots.pictures import (
     strip,
     walk,
 )
-from anomalae.plots.series import Series, bars, film, lines, spreads
+from anomalae.plots.series import Field, Series, bars, densities, film, lines, spreads
 from anomalae.plots.spaces import latent, principal_plane
 from anomalae.plots.style import save, svg
 from anomalae.plots.tables import classes, matrix
 
 __all__ = [
+    "Field",
     "Series",
     "bars",
     "calibration",
     "classes",
+    "densities",
     "film",
     "gray",
     "heat",

@@ -13,6 +13,7 @@ from anomalae.experiments.studies.base import Study
 # The question of each, by name; its module holds STUDY.
 QUESTIONS = {
     "latent-dim": "How wide should the embedding be, and what does a wrong width cost?",
+    "bounds": "How far is the ELBO below log p(x), why, and do more samples close the gap?",
 }
 
 
