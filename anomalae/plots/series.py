@@ -272,7 +272,7 @@ def densities(panels: Sequence[Field], *, x: str, y: str, title: str = "") -> Fi
         if field.image is not None:
             inside = axes.inset_axes((0.36, 1.03, 0.28, 0.28))
             inside.set_axis_off()
-            inside.imshow(gray(field.image))
+            inside.imshow(gray(np.asarray(field.image)))
         axes.set_xlim(*field.window[:2])
         axes.set_ylim(*field.window[2:])
         axes.set_box_aspect(1)

@@ -14,6 +14,7 @@ from anomalae.experiments.studies.base import Study
 QUESTIONS = {
     "latent-dim": "How wide should the embedding be, and what does a wrong width cost?",
     "bounds": "How far is the ELBO below log p(x), why, and do more samples close the gap?",
+    "generate-or-rebuild": "Does a VAE generate, or does it only rebuild, or copy?",
 }
 
 

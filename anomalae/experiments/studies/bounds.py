@@ -63,7 +63,8 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
     is_anomaly = np.arange(len(shown)) >= len(shown) - len(anomalies)
     with computing(member.arithmetic), torch.no_grad():
         source, target = member.view.see(torch.from_numpy(shown.copy())[:, None].float() / 255)
-        network, inferred = member.network, member.network.infer(source)
+        network: Any = member.network
+        inferred = network.infer(source)
         draws = np.random.default_rng([arguments["seed"], most]).standard_normal((most, network.width))
         bank = torch.from_numpy(draws.astype(np.float32))
         weights = log_weights(network, target, inferred, bank)
@@ -394,7 +395,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         ]
         row["above_exact"] = None if None in above else max(filter(None, above), default=0.0)
         errors = [numbers.get("quadrature_error") for _, numbers in trainings]
-        row["quadrature_error"] = None if None in errors else max(errors)
+        row["quadrature_error"] = max((error for error in errors if error is not None), default=None)
         by = [numbers["roc_auc"] for _, numbers in trainings]
         row["roc_auc_elbo"] = mean([values["iwae_1"] for values in by])
         row["roc_auc_highest"] = mean([values[f"iwae_{samples[-1]}"] for values in by])
@@ -529,8 +530,8 @@ def _samples(table: Sequence[Row]) -> list[str]:
         last = min(row["highest"] - row[f"iwae_{row['samples'] // 4}"] for row in wide)
         still = "still rises" if last > LUCK else "hardly rises any more"
         said.append(
-            f"where there is no exact value, {wide[0]['samples']} samples add {text.listed(gains)} nats to the ELBO, which "
-            f"{still}: the last fourfold adds at least {last:.2f}"
+            f"where there is no exact value, {wide[0]['samples']} samples add {text.listed(gains)} nats to the ELBO, "
+            f"which {still}: the last fourfold adds at least {last:.2f}"
         )
     return ["; ".join(said)[:1].upper() + "; ".join(said)[1:] + "."] if said else []
 
