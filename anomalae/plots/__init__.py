@@ -22,13 +22,12 @@ from anomalae.plots.pictures import (
     strip,
     walk,
 )
-from anomalae.plots.series import Field, Series, bars, densities, film, lines, spreads
+from anomalae.plots.series import Series, bars, densities, film, lines, spreads
 from anomalae.plots.spaces import latent, principal_plane
 from anomalae.plots.style import save, svg
 from anomalae.plots.tables import classes, matrix
 
 __all__ = [
-    "Field",
     "Series",
     "bars",
     "calibration",

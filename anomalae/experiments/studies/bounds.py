@@ -20,6 +20,7 @@ from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study
 from anomalae.experiments.studies.trained import judge, problem
 from anomalae.models.gaussians import gaussian, kl_to_standard
 from anomalae.models.likelihoods import LOG_2PI
+from anomalae.plots.series import Field
 
 NAME = "bounds"
 # Units of z of the models that have an exact log p(x); and of those that are as wide as in use.
@@ -669,10 +670,10 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
     return tuple(made)
 
 
-def fields(arrays: Mapping[str, np.ndarray]) -> list[plots.Field]:
+def fields(arrays: Mapping[str, np.ndarray]) -> list[Field]:
     """Return the panels of `pictures`."""
     return [
-        plots.Field(
+        Field(
             arrays["posterior"][place],
             tuple(float(end) for end in arrays["window"][place]),
             {
