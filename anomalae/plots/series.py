@@ -357,3 +357,65 @@ def dots(
     if ax is not None:
         style.fit(axes)
     return figure
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """One panel of `densities`: a density over the plane, and Gaussians that stand for it.
+
+    values: of the density, at least 0, (H, W), the lowest row first.
+    window: left, right, bottom and top of it.
+    gaussians: by name, the mean's two coordinates and the two deviations.
+    image: what it belongs to, (h, w), drawn above, if there is one.
+    """
+
+    values: npt.ArrayLike
+    window: tuple[float, ...]
+    gaussians: Mapping[str, tuple[float, ...]]
+    image: npt.ArrayLike | None = None
+
+
+@style.figure
+def densities(panels: Sequence[Field], *, x: str, y: str, title: str = "") -> Figure:
+    """Draw densities over the plane side by side, with ellipses of two deviations of Gaussians beside them.
+
+    panels: at least one; all have the same names of Gaussians.
+    x, y: labels of the axes.
+    title: above all.
+
+    Returns the figure.
+
+    >>> field = Field(np.eye(8), (0, 1, 0, 1), {"best": (0.5, 0.5, 0.1, 0.2)})
+    >>> densities([field, field], x="first unit", y="second unit").axes[1].get_xlim()
+    (0.0, 1.0)
+    """
+    from matplotlib.patches import Ellipse
+
+    figure = style.new(min(9.0, 2.3 * len(panels) + 0.8), 3.1)
+    for place, (axes, field) in enumerate(
+        zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True)
+    ):
+        axes.imshow(
+            np.asarray(field.values), cmap="Greys", origin="lower", extent=field.window, aspect="auto",
+            interpolation="bilinear",
+        )  # fmt: skip
+        for number, (name, (first, second, *deviations)) in enumerate(field.gaussians.items()):
+            size = [4 * deviation for deviation in deviations]
+            its = look(number)
+            ellipse = Ellipse((first, second), *size, fill=False, linewidth=1.6, label=name)
+            ellipse.set(edgecolor=its["color"], linestyle=its["linestyle"])
+            axes.add_patch(ellipse)
+        if field.image is not None:
+            inside = axes.inset_axes((0.36, 1.03, 0.28, 0.28))
+            inside.set_axis_off()
+            inside.imshow(gray(np.asarray(field.image)))
+        axes.set_xlim(*field.window[:2])
+        axes.set_ylim(*field.window[2:])
+        axes.set_box_aspect(1)
+        axes.locator_params(nbins=4)
+        axes.grid(visible=False)
+        axes.set(xlabel=x, ylabel=y if place == 0 else "")
+    style.legend_below(figure, figure.axes[0], columns=max(1, len(panels[0].gaussians)))
+    if title:
+        figure.suptitle(title, x=0.01, ha="left")
+    return figure

@@ -19,6 +19,8 @@ QUESTIONS = {
     "contamination": "What do anomalies hidden among the training images cost?",
     "few-normals": "How many normal images are needed?",
     "seeds": "How much of a difference between two recipes is luck?",
+    "bounds": "How far is the ELBO below log p(x), why, and do more samples close the gap?",
+    "generate-or-rebuild": "Does a VAE generate, or does it only rebuild, or copy?",
 }
 
 
