@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,12 @@ def look(place: int) -> dict[str, Any]:
         "marker": style.MARKERS[place % len(style.MARKERS)],
         "linestyle": _DASHES[place % len(_DASHES)],
     }
+
+
+def _columns(names: Iterable[str]) -> int:
+    """Return in how many columns a legend has room below a figure."""
+    lengths = [len(name) for name in names]
+    return max(1, min(len(lengths), 60 // (max(lengths) + 7)))
 
 
 def _floats(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
@@ -115,7 +121,7 @@ def lines(
     if ax is not None:
         style.fit(axes)
     elif len(series) > 1:
-        style.legend_below(figure, axes, columns=2 if len(series) > 3 else len(series))
+        style.legend_below(figure, axes, columns=_columns(series))
     return figure
 
 
@@ -148,8 +154,8 @@ def bars(
     figure, axes = style.panel(ax, style.WIDTH, min(max(height, 2.4), 12.0))
     thick = 0.8 / max(1, len(names))
     for place, name in enumerate(names):
-        at = [number + 0.4 - thick * (place + 0.5) for number in range(len(groups))]
-        at = [-value for value in at]
+        # The first group and the first of its names are above.
+        at = [-(number - 0.4 + thick * (place + 0.5)) for number in range(len(groups))]
         values = _floats([values.get(name) for values in groups.values()])
         errors = None
         if spreads is not None:
@@ -167,7 +173,7 @@ def bars(
     if ax is not None:
         style.fit(axes)
     elif len(names) > 1:
-        style.legend_below(figure, axes, columns=min(3, len(names)))
+        style.legend_below(figure, axes, columns=_columns(names))
     return figure
 
 

@@ -10,6 +10,7 @@ from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.recipes import normal_classes
 from anomalae.experiments.studies.trained import judge, problem, seconds, squared_error
 
 NAME = "latent-dim"
@@ -51,11 +52,13 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
 def cells(scope: Scope) -> list[Cell]:
     """All widths of each model, one class normal and nine."""
     classes = list(scope.dataset.classes)
-    problems: list[tuple[str, list[int | str]]] = [("one", [name]) for name in NORMAL if name in classes]
-    problems += [("nine", [other for other in classes if other != name]) for name in ANOMALOUS]
+    problems = [("one", normal) for normal in normal_classes(scope.dataset, NORMAL, False)]
+    odd = next((name for name in ANOMALOUS if name in classes), classes[-1])
+    if len(classes) > 2:
+        problems.append(("nine", [name for name in classes if name != odd]))
     small = {"hidden": (64,), "epochs": 15}
     made = []
-    for kind, normal in problems[1:] if scope.quick else problems:
+    for kind, normal in problems[-2:] if scope.quick else problems:
         for name, (settings, rule) in MODELS.items():
             for width in QUICK_WIDTHS if scope.quick else WIDTHS:
                 for seed in SEEDS[:1] if scope.quick else SEEDS:
