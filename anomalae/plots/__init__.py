@@ -22,7 +22,7 @@ from anomalae.plots.pictures import (
     strip,
     walk,
 )
-from anomalae.plots.series import Series, bars, film, lines, spreads
+from anomalae.plots.series import Series, bars, decoded_lines, film, lines, spreads
 from anomalae.plots.spaces import latent, principal_plane
 from anomalae.plots.style import save, svg
 from anomalae.plots.tables import classes, matrix
@@ -32,6 +32,7 @@ __all__ = [
     "bars",
     "calibration",
     "classes",
+    "decoded_lines",
     "film",
     "gray",
     "heat",

@@ -12,6 +12,8 @@ from anomalae.experiments.studies.base import Study
 
 # The question of each, by name; its module holds STUDY.
 QUESTIONS = {
+    "one-dimension": "Can an embedding of one dimension learn one class, but not two?",
+    "zero-loss": "Can the loss of an autoencoder be zero, and what does it detect then?",
     "latent-dim": "How wide should the embedding be, and what does a wrong width cost?",
 }
 
