@@ -47,7 +47,7 @@ MEASURED = 1000
 # A linear AE is at its optimum when it is not further above it than this share.
 AT_OPTIMUM = 0.01
 # Differences below which two results are as good as equal: of ROC-AUC, and relative ones of the loss.
-EQUAL, ALIKE = 0.005, 0.1
+EQUAL, ALIKE = 0.005, 0.2
 # Images shown of either sort.
 SHOWN = 5
 
@@ -403,11 +403,15 @@ def _ratio(learned: Sequence[Row], key: str, first: Any, second: Any) -> float |
     return float(np.exp(np.mean([np.log(losses[first] / losses[second]) for losses in pairs])))
 
 
-def _times(ratio: float, more: str = "higher", less: str = "lower") -> str:
+def _times(ratio: float) -> str:
     """Return a ratio of losses in words."""
     if 1 / (1 + ALIKE) <= ratio <= 1 + ALIKE:
         return "about as high"
-    return f"{text.short(max(ratio, 1 / ratio), 2)} times {more if ratio > 1 else less}"
+    return f"{_factor(max(ratio, 1 / ratio))} times {'higher' if ratio > 1 else 'lower'}"
+
+
+def _factor(value: float) -> str:
+    return text.short(value, 2) if value < 10 else text.count(round(value))
 
 
 def _bottleneck(learned: Sequence[Row]) -> str:
@@ -444,7 +448,7 @@ def _images(learned: Sequence[Row]) -> str:
     if few:
         gap = float(np.exp(np.mean([np.log(row["mse_held_out"] / row["mse_train"]) for row in few])))
         said.append(
-            f"others are rebuilt {text.short(gap, 2)} times worse than these few, which are learned by heart"
+            f"others are rebuilt {_factor(gap)} times worse than these few, which are learned by heart"
             if gap > 1 + ALIKE
             else "others are rebuilt as well as these few"
         )
