@@ -442,7 +442,7 @@ def _all(table: Sequence[Row], lines: Sequence[Row]) -> str:
 
 def _line(lines: Sequence[Row]) -> str:
     apart = [
-        f"{100 * row['told_apart']:.0f}% of {row['classes']}"
+        f"{100 * row['told_apart']:.0f}% of the images of {row['classes']}"
         for row in lines
         if row["told_apart"] is not None
     ]
@@ -475,10 +475,11 @@ def _networks(table: Sequence[Row], models: Sequence[str]) -> str:
         name: float(np.mean([values[label] for label in sorted(common)]))
         for name, values in by_problem.items()
     }
+    over = text.listed(dict.fromkeys(row["classes"] for row in table if row["classes"] in common))
     listed = text.listed(
         f"{name} {_mse(errors[name])}" for name in sorted(errors, key=lambda name: errors[name])
     )
-    return f"MSE of one dimension, the mean over {text.listed(sorted(common))}, best first: {listed}."
+    return f"MSE of one dimension, the mean over {over}, best first: {listed}."
 
 
 # --- figures ---

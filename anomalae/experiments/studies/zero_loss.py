@@ -22,7 +22,7 @@ from anomalae.models.layers import SLOPE, initialise
 from anomalae.models.training.schedule import one_cycle
 
 NAME = "zero-loss"
-LINEAR, NONLINEAR, SIGMOID = "linear AE", "nonlinear AE", "nonlinear AE with sigmoid"
+LINEAR, NONLINEAR, SIGMOID = "linear AE", "nonlinear AE", "sigmoid AE"
 IDENTITY, PRINCIPAL = "identity set by hand", "PCA, closed form"
 TRAINED = (LINEAR, NONLINEAR, SIGMOID)
 PRECISIONS = {"single": torch.float32, "double": torch.float64}
@@ -506,12 +506,14 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
     for few, words in ((False, "all images"), (True, "few images")):
         curves = _curves(outcomes, few)
         if curves:
+            figure = plots.lines(curves, x="steps", y="mean squared error, training", log_x=True, log_y=True)
+            figure.axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             made.append(
                 Drawing(
                     f"loss-{'few' if few else 'all'}",
                     f"The loss against the steps, {words}",
                     "Mean squared error a pixel of training images, mean over seeds, single precision.",
-                    plots.lines(curves, x="steps", y="mean squared error, training", log_x=True, log_y=True),
+                    figure,
                 )
             )
     groups: dict[str, dict[str, float | None]] = {}
@@ -582,8 +584,10 @@ def method(scope: Scope) -> tuple[str, ...]:
     return (
         f"Of the images{halved}, {normal}; networks learn {FEW} of the training images (few) or all, their embedding "
         f"as wide as the input, {side * side}, or a bottleneck of {narrow}. The linear AE is two matrices; the "
-        "nonlinear one has a hidden layer as wide as the input on both sides, with leaky rectifiers; a third has a "
-        "sigmoid at the output. Seeds: " + text.listed(SEEDS[:1] if scope.quick else SEEDS) + ".",
+        "nonlinear one has a hidden layer as wide as the input on both sides, with leaky rectifiers; the "
+        "sigmoid AE has a sigmoid at the output besides. Seeds: "
+        + text.listed(SEEDS[:1] if scope.quick else SEEDS)
+        + ".",
         f"Trained by Adam without noise or weight decay, {text.count(steps)} steps of {BATCH} images (or all of the "
         + (f"few; the linear AE with a bottleneck {LONGER} times as many" if scope.quick else "few")
         + "), a one-cycle learning rate with a peak of "

@@ -237,7 +237,7 @@ def test_the_order_of_the_networks():
 
 def test_what_lies_on_the_line():
     words = " ".join(study.answer([row(jumps=0.5), row("two", told_apart=0.99)]))
-    assert "for 99% of 0 and 1" in words
+    assert "for 99% of the images of 0 and 1" in words
     assert "0.5 with one class, 1 with 0 and 1" in words
 
 
