@@ -22,7 +22,18 @@ from anomalae.plots.pictures import (
     strip,
     walk,
 )
-from anomalae.plots.series import Series, bars, densities, dots, film, lines, points, spreads, tiles
+from anomalae.plots.series import (
+    Series,
+    bars,
+    decoded_lines,
+    densities,
+    dots,
+    film,
+    lines,
+    points,
+    spreads,
+    tiles,
+)
 from anomalae.plots.spaces import latent, principal_plane
 from anomalae.plots.style import save, svg
 from anomalae.plots.tables import classes, matrix
@@ -32,6 +43,7 @@ __all__ = [
     "bars",
     "calibration",
     "classes",
+    "decoded_lines",
     "densities",
     "dots",
     "film",

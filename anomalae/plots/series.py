@@ -425,3 +425,49 @@ def densities(panels: Sequence[Field], *, x: str, y: str, title: str = "") -> Fi
     if title:
         figure.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+@style.figure
+def decoded_lines(
+    blocks: Mapping[str, tuple[npt.ArrayLike, Mapping[str, npt.ArrayLike]]], *, x: str, title: str = ""
+) -> Figure:
+    """Draw lines of codes: what is decoded along each, and below it, on the same axis, a histogram a group.
+
+    blocks: by name, images (n, H, W) from one end to the other, in [0, 1] or uint8, and counts by group in equal parts
+        of the line.
+    x: what the place on a line is, from 0 to 1.
+    title: above all.
+
+    Returns the figure.
+
+    >>> len(decoded_lines({"0 and 1": (np.zeros((5, 28, 28)), {"0": [3, 0], "1": [0, 3]})}, x="place").axes)
+    3
+    """
+    ratios = [ratio for _, groups in blocks.values() for ratio in (0.36, *[0.24] * len(groups))]
+    figure = style.new(1.5 * style.WIDTH, sum(ratios) + 0.4 * len(blocks) + 0.5)
+    panels = iter(figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0])
+    axes = None
+    for name, (images, groups) in blocks.items():
+        axes = next(panels)
+        strip = np.concatenate([gray(image) for image in np.asarray(images)], axis=1)
+        axes.imshow(strip, extent=(0, 1, 0, 1), aspect="auto")
+        axes.set_title(style.narrowed(name, 60))
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        for place, (group, counts) in enumerate(groups.items()):
+            axes = next(panels)
+            heights = np.asarray(counts, np.float64)
+            colour = _COLOURS[place % len(_COLOURS)]
+            axes.stairs(heights, np.linspace(0, 1, len(heights) + 1), fill=True, color=colour)
+            axes.set_ylim(0, max(float(heights.max()), 1.0))
+            axes.set_yticks([])
+            axes.set_ylabel(style.narrowed(group, 12), rotation=0, ha="right", va="center")
+            axes.grid(visible=False)
+            axes.spines["left"].set_visible(False)
+    for panel in figure.axes:
+        panel.tick_params(axis="x", length=0 if panel is not axes else 3.5)
+    if axes is not None:
+        axes.set(xlabel=x, xlim=(0, 1))
+    if title:
+        figure.suptitle(title, x=0.01, ha="left")
+    return figure

@@ -21,6 +21,8 @@ QUESTIONS = {
     "seeds": "How much of a difference between two recipes is luck?",
     "bounds": "How far is the ELBO below log p(x), why, and do more samples close the gap?",
     "generate-or-rebuild": "Does a VAE generate, or does it only rebuild, or copy?",
+    "one-dimension": "Can an embedding of one dimension learn one class, but not two?",
+    "zero-loss": "Can the loss of an autoencoder be zero, and what does it detect then?",
 }
 
 
