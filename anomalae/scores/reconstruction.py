@@ -105,27 +105,29 @@ class SmoothError(PixelScore):
 
 
 class BentError(PixelScore):
-    """Mean squared error, weighed by how far both differ though either may bend: `M D^2`, at least 0.
+    """Root mean squared error, weighed by how far both differ though either may bend: `R D`, at least 0.
 
-    M is the mean over pixels of (x - y)^2. D, 0 to about 4, compares edges, not ink: the sum over pixels of the least
-    squared distance of the 3 x 3 patch around each, on Sobel maps of length 1, to the other's patches at most one pixel
+    R is the root of the mean over pixels of (x - y)^2. D, 0 to about 4, compares edges, not ink: the sum over pixels of
+    the least squared distance of the 3 x 3 patch around each, on Sobel maps of length 1, to the other's patches at most one pixel
     away, of image and reconstruction both (the distance by which neighbours are set against an image, see
     `anomalae.detectors.neighbours`). A stroke that stands elsewhere, or is not there at all, makes both large; another
-    pen or an unsteady hand makes M large and leaves D small. Of several maps D is the sum of theirs.
+    pen or an unsteady hand makes R large and leaves D small. Of several maps D is the sum of theirs.
 
     The image distortion model is of Keysers, Deselaers, Gollan and Ney, "Deformation models for image recognition",
     IEEE Transactions on Pattern Analysis and Machine Intelligence 29, 2007.
     """
 
     name = "bent"
-    line = "squared error, weighed by how far both differ though either may bend by a pixel"
+    line = "root mean squared error, weighed by how far both differ though either may bend by a pixel"
 
     def terms(self, seen: Evidence) -> Tensor:
-        """Signed terms, float64 (N, C, 28, 28): the score, shared out as the pixels have part in M, D and D."""
+        """Signed terms, float64 (N, C, 28, 28): the score, shared out among pixels with part in both R and D."""
         error, apart = _error(seen), _bent(seen)
-        shares = error.square() / _positive(error.square().sum((1, 2, 3), keepdim=True))
-        shares = (shares + 2 * apart / _positive(apart.sum((1, 2, 3), keepdim=True))) / 3
-        score = error.square().mean((1, 2, 3)) * apart.sum((1, 2, 3)).square()
+        both = error.abs() * apart
+        # Where no pixel has part in both, in R alone; then the score is 0, or as good as that.
+        both = torch.where(both.sum((1, 2, 3), keepdim=True) > 0, both, error.square())
+        score = error.square().mean((1, 2, 3)).sqrt() * apart.sum((1, 2, 3))
+        shares = both / _positive(both.sum((1, 2, 3), keepdim=True))
         return score[:, None, None, None] * torch.where(error < 0, -shares, shares)
 
     def score(self, seen: Evidence, learned: Arrays) -> Tensor:
@@ -135,7 +137,7 @@ class BentError(PixelScore):
         x, y = (part.detach().cpu().float() for part in (seen.target, seen.rebuilt))
         figures = pairs.matched(x.flatten(0, 1).numpy(), y.flatten(0, 1).numpy())
         errors, apart = (torch.from_numpy(figure).unflatten(0, x.shape[:2]).sum(1) for figure in figures)
-        return errors / x[0].numel() * apart.square()
+        return (errors / x[0].numel()).sqrt() * apart
 
 
 class WorstPlace(PixelScore):
