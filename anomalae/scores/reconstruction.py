@@ -108,8 +108,8 @@ class BentError(PixelScore):
     """Root mean squared error, weighed by how far both differ though either may bend: `R D`, at least 0.
 
     R is the root of the mean over pixels of (x - y)^2. D, 0 to about 4, compares edges, not ink: the sum over pixels of
-    the least squared distance of the 3 x 3 patch around each, on Sobel maps of length 1, to the other's patches at most one pixel
-    away, of image and reconstruction both (the distance by which neighbours are set against an image, see
+    the least squared distance of the 3 x 3 patch around each, on Sobel maps of length 1, to the other's patches at most
+    one pixel away, of image and reconstruction both (the distance by which neighbours are set against an image, see
     `anomalae.detectors.neighbours`). A stroke that stands elsewhere, or is not there at all, makes both large; another
     pen or an unsteady hand makes R large and leaves D small. Of several maps D is the sum of theirs.
 
