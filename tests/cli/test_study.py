@@ -116,7 +116,7 @@ def test_classes_and_seeds_are_axes_too(run):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["study"], "expected a study's name, or --grid; the studies are latent-dim"),
+        (["study"], "expected a study's name, or --grid; the studies are one-dimension"),
         (["study", "latent-dmi"], "Did you mean 'latent-dim'?"),
         (["study", "latent-dim", "--grid", "noise=0"], "a study's name or --grid, not both"),
         (["study", "latent-dim", "--latent-dim", "3"], "--latent-dim: only with --grid"),

@@ -12,17 +12,17 @@ from anomalae.experiments.studies.base import Study
 
 # The question of each, by name; its module holds STUDY.
 QUESTIONS = {
+    "one-dimension": "Can an embedding of one dimension learn one class, but not two?",
     "latent-dim": "How wide should the embedding be, and what does a wrong width cost?",
-    "corruptions": "Which corruptions does a detector call anomalous, and which of its scores see them?",
-    "selection": "Can settings be chosen with no anomalies at all?",
+    "zero-loss": "Can the loss of an autoencoder be zero, and what does it detect then?",
     "loss": "Does the loss decide what is called anomalous: squared error, Bernoulli, smooth, direction?",
-    "contamination": "What do anomalies hidden among the training images cost?",
-    "few-normals": "How many normal images are needed?",
-    "seeds": "How much of a difference between two recipes is luck?",
     "bounds": "How far is the ELBO below log p(x), why, and do more samples close the gap?",
     "generate-or-rebuild": "Does a VAE generate, or does it only rebuild, or copy?",
-    "one-dimension": "Can an embedding of one dimension learn one class, but not two?",
-    "zero-loss": "Can the loss of an autoencoder be zero, and what does it detect then?",
+    "selection": "Can settings be chosen with no anomalies at all?",
+    "seeds": "How much of a difference between two recipes is luck?",
+    "few-normals": "How many normal images are needed?",
+    "contamination": "What do anomalies hidden among the training images cost?",
+    "corruptions": "Which corruptions does a detector call anomalous, and which of its scores see them?",
 }
 
 
