@@ -195,17 +195,24 @@ def do_all(
             progress.kept += 1
             tell(there)
 
+    handed_out: set[int] = set()
+
+    def count(index: int, begins: bool) -> None:
+        (handed_out.add if begins else handed_out.discard)(index)
+        # One that waits in front of a process is handed out too.
+        progress.running = min(len(handed_out), executor.jobs)
+
     def begin(index: int) -> None:
-        progress.running += 1
+        count(index, True)
         tell(None)
 
     def failed(index: int) -> None:
-        progress.running -= 1
+        count(index, False)
 
     waiting = list({cell.key: cell for cell in cells if cell.key not in outcomes}.values())
     for done in run_twice(executor, waiting, begin, failed) if waiting else ():
         cell = waiting[done.index]
-        progress.running -= 1
+        count(done.index, False)
         shelf.put(cell, done)
         outcomes[cell.key] = Outcome(cell, done.result, done.problem, seconds=done.seconds)
         progress.done += done.result is not None
