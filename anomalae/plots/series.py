@@ -230,12 +230,12 @@ def film(rows: Mapping[str, npt.ArrayLike], *, columns: Sequence[str] = (), titl
     most = max(len(images) for images in arrays.values())
     figure = style.new(min(9.0, 0.5 * most + 1.3), 0.55 * len(arrays) + (0.5 if title or columns else 0.15))
     grid = figure.subplots(len(arrays), most, squeeze=False)
-    for panels, (name, images) in zip(grid, arrays.items(), strict=True):
+    for line, (panels, (name, images)) in enumerate(zip(grid, arrays.items(), strict=True)):
         for place, axes in enumerate(panels):
             axes.set_axis_off()
             if place < len(images):
                 axes.imshow(gray(images[place]))
-            if panels is grid[0] and place < len(columns):
+            if line == 0 and place < len(columns):
                 axes.set_title(columns[place], fontsize=7.5, fontweight="normal", loc="center")
         panels[0].annotate(
             style.narrowed(name, 24), (0, 0.5), (-4, 0), xycoords="axes fraction", textcoords="offset points",

@@ -81,16 +81,15 @@ def cells(scope: Scope) -> list[Cell]:
     return made
 
 
+# Numbers of a cell of which a row has the mean.
 MEANS = (
-    *(
-        "roc_auc",
-        "roc_auc_mse",
-        "mse_train",
-        "mse_held_out",
-        "mse_anomalies",
-        "held_out_score",
-        "active_units",
-    ),
+    "roc_auc",
+    "roc_auc_mse",
+    "mse_train",
+    "mse_held_out",
+    "mse_anomalies",
+    "held_out_score",
+    "active_units",
     "seconds",
 )
 
@@ -103,15 +102,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     made = []
     for (kind, model, width), some in groups.items():
         row: Row = {"normal_classes": kind, "model": model, "width": width, "trainings": len(some)}
-        for key in (
-            "roc_auc",
-            "roc_auc_mse",
-            "mse_train",
-            "mse_held_out",
-            "held_out_score",
-            "active_units",
-            "seconds",
-        ):
+        for key in MEANS:
             row[key] = mean([numbers[key] for numbers in some])
         row["roc_auc_sd"] = deviation([numbers["roc_auc"] for numbers in some])
         for at, end in enumerate(("low", "high")):

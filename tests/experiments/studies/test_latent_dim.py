@@ -1,0 +1,108 @@
+"""The study of widths: what it says follows from its table, whichever way that turns out."""
+
+from __future__ import annotations
+
+import pytest
+
+from anomalae.experiments.cells import Cell, Result
+from anomalae.experiments.executors.here import Here
+from anomalae.experiments.kept_cells import Outcome, Shelf, do_all
+from anomalae.experiments.studies import latent_dim
+from anomalae.experiments.studies.base import Scope
+
+
+def row(model, width, auc, *, kind="one", held_out=0.01, anomalies=0.05, score=1.0):
+    return {
+        "normal_classes": kind,
+        "model": model,
+        "width": width,
+        "roc_auc": auc,
+        "mse_held_out": held_out,
+        "mse_anomalies": anomalies,
+        "held_out_score": score,
+    }
+
+
+def test_the_best_and_the_worst_width_are_those_of_the_table():
+    table = [
+        row("plain AE", 2, 0.9, score=3),
+        row("plain AE", 8, 0.95, score=2),
+        row("plain AE", 64, 0.85, score=1),
+    ]
+    best, cost, chosen = latent_dim.answer(table)
+    assert best == "With one class normal the best width is 8 for the plain AE (ROC-AUC 0.9500)."
+    assert (
+        "costs up to 0.1000 of ROC-AUC for the plain AE (at a width of 64; the widest, 64, costs 0.1000)"
+        in cost
+    )
+    assert chosen.endswith("is 64 for the plain AE, 0.1000 below the best.")
+    turned = [
+        row("plain AE", 2, 0.85, score=1),
+        row("plain AE", 8, 0.9, score=2),
+        row("plain AE", 64, 0.9004, score=0.5),
+    ]
+    best, cost, chosen = latent_dim.answer(turned)
+    assert "the best width is 64" in best
+    assert "(at a width of 2; the widest, 64, costs nothing)" in cost
+    assert chosen.endswith("is 64 for the plain AE, as good as the best.")
+
+
+@pytest.mark.parametrize(("of_plain", "said"), [(0.02, "copies more of what"), (0.08, "copies no more")])
+def test_who_copies_is_told_by_the_errors_of_anomalies(of_plain, said):
+    table = [row("plain AE", 8, 0.9, anomalies=of_plain), row("denoising AE", 8, 0.9, anomalies=0.05)]
+    (sentence,) = [sentence for sentence in latent_dim.answer(table) if "rebuilds anomalies" in sentence]
+    assert f"with {of_plain / 0.01:.1f} times" in sentence
+    assert said in sentence
+
+
+def test_rows_that_are_missing_are_passed_over():
+    assert latent_dim.answer([]) == ()
+    table = [row("VAE", 8, None), row("denoising AE", 8, 0.9)]
+    assert all("VAE" not in sentence for sentence in latent_dim.answer(table))
+
+
+def test_rows_are_means_over_classes_and_seeds(digits):
+    scope = Scope(digits)
+    cells = [
+        scope.cell(latent_dim.measure, kind="one", model="VAE", width=4, normal=[n], seed=s)
+        for n in (0, 1)
+        for s in (0, 1)
+    ]
+    outcomes = []
+    for place, cell in enumerate(cells):
+        numbers = dict.fromkeys(latent_dim.MEANS, float(place)) | {"interval": [place - 1, place + 1]}
+        outcomes.append(Outcome(cell, Result(numbers)))
+    (made,) = latent_dim.rows([*outcomes, Outcome(cells[0], None, "failed")])
+    assert made["trainings"] == 4
+    assert {made[key] for key in latent_dim.MEANS} == {1.5}
+    assert (made["roc_auc_low"], made["roc_auc_high"]) == (0.5, 2.5)
+    assert made["roc_auc_sd"] == pytest.approx(1.2909944)
+
+
+def test_cells_are_fixed_beforehand(digits):
+    full, quick = latent_dim.cells(Scope(digits)), latent_dim.cells(Scope(digits, quick=True))
+    assert len(full) == 3 * 3 * len(latent_dim.WIDTHS) * len(latent_dim.SEEDS)
+    assert len(quick) == 2 * 3 * len(latent_dim.QUICK_WIDTHS)
+    for cells in (full, quick):
+        assert len({cell.key for cell in cells}) == len(cells)
+        assert all(cell.arguments.get("part", "development") == "development" for cell in cells)
+
+
+def test_a_cell_measures_what_it_says(digits):
+    cell = next(
+        cell for cell in latent_dim.cells(Scope(digits, quick=True)) if cell.arguments["model"] == "VAE"
+    )
+    settings = {**cell.arguments["settings"], "epochs": 1, "hidden": (8,)}
+    numbers = Cell(cell.work, {**cell.arguments, "settings": settings}, cell.source).do().numbers
+    assert 0 <= numbers["interval"][0] <= numbers["roc_auc"] <= numbers["interval"][1] <= 1
+    assert numbers["active_units"] <= cell.arguments["width"]
+    assert min(numbers[key] for key in ("mse_train", "mse_held_out", "mse_anomalies")) > 0
+
+
+@pytest.mark.slow
+def test_the_quick_study_gives_an_answer(digits, tmp_path):
+    outcomes = do_all(latent_dim.cells(Scope(digits, quick=True)), Shelf(tmp_path), Here())
+    table = latent_dim.rows(outcomes)
+    assert len(table) == 30
+    assert len(latent_dim.answer(table)) == 8
+    assert len(latent_dim.drawings(table, outcomes)) == 4

@@ -1,0 +1,79 @@
+"""Figures of experiments: what is drawn is what was given, and can be read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anomalae import plots
+
+
+def test_lines_leave_out_what_is_missing_and_draw_bands():
+    series = {
+        "AE": plots.Series([1, 10, 100], [0.8, None, 0.9], [0.7, None, 0.8], [0.9, None, 1.0]),
+        "VAE": plots.Series([1, 10], [0.5, 0.6]),
+    }
+    (axes,) = plots.lines(series, x="width", y="ROC-AUC", log_x=True, level={"best": 0.95}).axes
+    first, second, level = axes.lines
+    np.testing.assert_array_equal(first.get_ydata(), [0.8, np.nan, 0.9])
+    assert [first.get_label(), second.get_label()] == ["AE", "VAE"]
+    assert len(axes.collections) == 1
+    assert set(level.get_ydata()) == {0.95}
+    assert first.get_color() != second.get_color()
+    assert first.get_linestyle() != second.get_linestyle()
+
+
+@pytest.mark.parametrize("values", [[1e-4, 1e-3, 0.1], [0.018, 0.02, 0.024], [1.0, 900.0, 2e5]])
+def test_ticks_of_a_logarithmic_axis_are_plain_numbers(values):
+    figure = plots.lines({"AE": plots.Series([1, 2, 3], values)}, x="width", y="error", log_y=True)
+    figure.canvas.draw()
+    low, high = figure.axes[0].get_ylim()
+    shown = [
+        label.get_text()
+        for place, label in zip(figure.axes[0].get_yticks(), figure.axes[0].get_yticklabels(), strict=True)
+        if low <= place <= high
+    ]
+    assert len(shown) >= 2
+    assert all(float(text) > 0 for text in shown)
+
+
+def test_bars_come_in_the_order_of_the_legend():
+    groups = {"one class": {"AE": 0.1, "PCA": 0.2, "VAE": None}, "two": {"AE": 0.3, "PCA": 0.4, "VAE": 0.5}}
+    figure = plots.bars(groups, y="error", spreads={"one class": {"AE": 0.01}, "two": {"PCA": 0.02}})
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["one class", "two"]
+    bars = {
+        (container.get_label(), group): patch
+        for container in axes.containers
+        if container.get_label() in ("AE", "PCA", "VAE")
+        for group, patch in zip(groups, container.patches, strict=True)
+    }
+    heights = [bars[name, group].get_y() for group in groups for name in ("AE", "PCA", "VAE")]
+    assert heights == sorted(heights, reverse=True)
+    assert bars["PCA", "two"].get_width() == 0.4
+    assert np.isnan(bars["VAE", "one class"].get_width())
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"), [(["a", "b", "c", "d"], 4), (["a name that is long " * 2, "b"], 1)]
+)
+def test_a_legend_has_as_many_columns_as_there_is_room_for(names, columns):
+    figure = plots.lines({name: plots.Series([1], [1]) for name in names}, x="x", y="y")
+    (legend,) = figure.legends
+    assert legend._ncols == columns
+    figure.canvas.draw()
+    assert legend.get_window_extent().width <= figure.bbox.width
+
+
+def test_histograms_share_their_axis():
+    figure = plots.spreads({"0": [0.0, 0.1], "1": [0.9, 1.0]}, x="code", bins=10)
+    assert [axes.get_xlim() for axes in figure.axes] == [figure.axes[0].get_xlim()] * 2
+    assert [sum(patch.get_height() for patch in axes.patches) for axes in figure.axes] == [2, 2]
+
+
+def test_a_film_has_rows_of_their_own_length():
+    images = np.arange(5 * 784).reshape(5, 28, 28) / (5 * 784)
+    figure = plots.film({"image": images, "rebuilt": images[:2]}, columns=["a", "b"])
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == 7
+    assert [axes.get_title() for axes in shown[:3]] == ["a", "b", ""]
