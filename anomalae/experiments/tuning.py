@@ -264,8 +264,22 @@ class Tuning:
             "anomalies.",
             f"Search: {self.name}, in {STORAGE}.",
         )
+        self._put_aside()
         files.write_bytes(self.folder / WINNER, toml(values, head).encode("utf-8", "backslashreplace"))
         files.write_json(self.folder / DOCUMENT, self.document(trials))
+
+    def _put_aside(self) -> None:
+        """Give the winner of another search in this folder a name of its own, that of its search."""
+        if not (self.folder / DOCUMENT).is_file() or not (self.folder / WINNER).is_file():
+            return
+        before = files.read_json(self.folder / DOCUMENT)
+        search = before.get("search") if isinstance(before, dict) else None
+        if not isinstance(search, str) or search == self.name:
+            return
+        which = files.file_name(search.split()[-1])
+        for name in (WINNER, DOCUMENT):
+            path = self.folder / name
+            path.replace(path.with_stem(f"{path.stem}-{which}"))
 
     def document(self, trials: Sequence[Trial]) -> dict[str, Any]:
         """Return what a search found, JSON-able: `trials` and the best of them."""

@@ -1,7 +1,7 @@
 """Ink that is lost on the way: a picture that shows ink must not become a blank image without a word.
 
-Whether a picture shows ink is told by its sharp edges, and so neither by its paper nor by its polarity: what finds a
-digit does not judge itself.
+Whether a picture shows ink is told by its sharp edges, or, of a small one, by its two tones; and so neither by its
+paper nor by its polarity: what finds a digit does not judge itself.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ LOOK_SIDE, STEP = 256, 0.015
 PLAIN, ABOVE_NOISE = 0.15, 8.0
 # Steps of ink make up at least this share of the picture, and so many pixels: fewer are dust.
 LEAST_SHARE, LEAST_STEPS = 0.001, 6
+# A picture up to this side may be an enlarged one, without a sharp edge: it shows ink where its tones go from black to
+# white, this share of the way, and two of them make up this share of their variance (of a ramp's it is 0.75).
+SMALL_SIDE, WHOLE_WAY, TWO_TONED = 128, 0.8, 0.8
 
 
 class LostInkError(ImageError):
@@ -70,7 +73,7 @@ def check_lost(gray: np.ndarray, mode: str, polarity: str, outcome: str = "it tu
 
 
 def shows_ink(gray: np.ndarray) -> bool:
-    """Tell whether a picture (H, W) has sharp edges well above its noise, more of them than dust has."""
+    """Tell whether a picture (H, W) has sharp edges well above its noise, more of them than dust has, or two tones."""
     tones = reduce(tones_of(gray), math.ceil(max(gray.shape) / LOOK_SIDE))
     white = max(float(tones.max()), least_tone(gray))
     least = max(PLAIN * white, ABOVE_NOISE * noise_level(tones))
@@ -78,4 +81,14 @@ def shows_ink(gray: np.ndarray) -> bool:
     steps = sum(
         np.count_nonzero(np.abs(along[reach:] - along[:-reach]) > least) for along in (tones, tones.T)
     )
-    return bool(steps >= max(LEAST_STEPS, LEAST_SHARE * tones.size))
+    if steps >= max(LEAST_STEPS, LEAST_SHARE * tones.size):
+        return True
+    return max(gray.shape) <= SMALL_SIDE and np.ptp(tones) >= WHOLE_WAY * white and _two_toned(tones)
+
+
+def _two_toned(tones: np.ndarray) -> bool:
+    """Tell whether two tones, parted by Otsu's threshold, make up most of the variance of a picture's tones."""
+    values = np.sort(tones, axis=None).astype(np.float64)
+    n, sums, mean = np.arange(1, len(values)), np.cumsum(values)[:-1], values.mean()
+    between = (mean * n - sums) ** 2 / (n * (1 - n / len(values)))
+    return bool(between.max() >= TWO_TONED * np.square(values - mean).sum())

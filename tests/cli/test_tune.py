@@ -43,7 +43,7 @@ def test_tune_tells_of_each_trial_and_train_takes_the_winner():
     assert "trial 1 of 2: 0." in result.stderr
     assert "latent-dim 16, noise 1, learning-rate 0.002, score bent; " in result.stderr
     assert "trial 2 of 2: 0." in result.stderr
-    assert "Warning: 32 held-out images: the rule is a rough guess with fewer than 50" in result.stderr
+    assert "Warning: 32 held-out images: with fewer than 50, how well they are told" in result.stderr
     assert "What the rule is worth is not measured here" in result.stdout
     assert f"anomalae train --config {FOLDER}/winner.toml" in result.stdout
     found = tomllib.loads((FOLDER / "winner.toml").read_text())

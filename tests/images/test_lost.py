@@ -131,3 +131,17 @@ def test_arrays_and_pictures_are_refused_by_index(tmp_path: Path) -> None:
     Image.fromarray(picture).save(tmp_path / "a.png")
     with pytest.raises(ImageError, match=r"a\.png: it turned blank"):
         gather_images(tmp_path / "a.png", preparation=preparation)
+
+
+def test_an_enlarged_digit_without_a_sharp_edge_shows_ink_and_a_shade_does_not() -> None:
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    for number in (768, 1040, 1766):
+        small = (load_digits().images[number] / 16 * 255).astype(np.uint8)
+        large = np.asarray(Image.fromarray(small).resize((64, 64), Image.Resampling.BICUBIC))
+        assert shows_ink(large)
+    across = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (64, 1))
+    far = np.hypot(*np.meshgrid(np.linspace(-1, 1, 64), np.linspace(-1, 1, 64)))
+    for shade in (across, across.T, np.rint(255 * np.exp(-2 * far**2)).astype(np.uint8)):
+        assert not shows_ink(shade)

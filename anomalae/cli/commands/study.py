@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from anomalae.experiments.studies.base import Study
     from anomalae.reports.content import StudyReport
 
-ALL, OWN = "all", "grid"
+ALL = "all"
 
 
 def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -44,7 +44,7 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 @click.option(
     "--quick",
     is_flag=True,
-    help="Small networks and few values, on the bundled digits unless --dataset says otherwise: under two minutes.",
+    help="Small networks and few values, on the bundled digits unless --dataset names others: under two minutes a study.",
 )
 @click.option(
     "--grid",
@@ -68,7 +68,7 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the page, tables, figures and cells.  [default: reports/studies/NAME]",
+    help="Folder for the page, tables, figures and cells.  [default: reports/studies/NAME; of a grid grid-AXES]",
 )
 @common.json_option
 @common.quiet_option
@@ -76,8 +76,8 @@ def command(**options: Any) -> None:
     """Answer a question by experiment: train a grid of networks, and write a page with figures, a table and words.
 
     NAME is a study, see --list, or `all`. Each cell of the grid is kept as soon as it is done; called again, a study
-    goes on where it was. A cell has one thread, and gives the same bits by any --jobs or --backend. Settings can be
-    given with --grid, and hold for all its cells.
+    goes on where it was. A cell has one thread, and gives the same bits by any --jobs or --backend. A study's classes,
+    seeds and settings are its own; with --grid, in place of NAME, all can be given, and hold for all cells.
 
     \b
     Example:
@@ -106,7 +106,7 @@ def command(**options: Any) -> None:
             dataset,
             folder,
             executor,
-            f"{command_words} {study.name}" if study.name != OWN else command_words,
+            command_words if options["axes"] else f"{command_words} {study.name}",
             options,
         )
         for study, folder in zip(studies, folders, strict=True)
@@ -249,20 +249,23 @@ def _dry_run(
         return
     for document in documents:
         for cell in document["cells"]:
-            plain = {k: v for k, v in cell.items() if k not in ("settings",) and v not in (None, {})}
+            values = {**cell, **cell.get("axes", {})}
             shown = ", ".join(
-                f"{key} {typed(tuple(v) if isinstance(v, list) else v)}" for key, v in plain.items()
+                f"{key.replace('_', '-')} {typed(tuple(value) if isinstance(value, list) else value)}"
+                for key, value in values.items()
+                if key != "key" and not isinstance(value, dict) and value is not None
             )
             click.echo(f"{document['study']}: {printable(shown)}")
         left = len(document["cells"]) - document["kept"]
-        time = (
-            "unknown, none was ever done here"
-            if document["seconds"] is None
-            else duration(document["seconds"])
+        work = "" if document["seconds"] is None else f"; {duration(document['seconds'])} of work left"
+        more = (
+            work
+            if left and document["seconds"]
+            else "; how long they take is known once one is done"
+            if left
+            else ""
         )
-        click.echo(
-            f"{document['study']}: {plural(left, 'cell')} to do, {document['kept']} kept; work left: {time}"
-        )
+        click.echo(f"{document['study']}: {plural(left, 'cell')} to do, {document['kept']} kept{more}")
 
 
 def _made(
@@ -307,6 +310,7 @@ def _made(
 def _print(report: StudyReport, folder: Path) -> None:
     """Print question, answer and table, as Markdown where they are piped."""
     from anomalae.reports.pages import studies as pages
+    from anomalae.reports.pages.studies import QUICK
 
     if not sys.stdout.isatty():
         click.echo(pages.markdown(report))
@@ -320,6 +324,8 @@ def _print(report: StudyReport, folder: Path) -> None:
             [pages.cell(row.get(key), digits) for key, _, digits in report.columns] for row in report.rows
         ]
         tables.print_table(columns, lines, out, elsewhere="table.md has them")
+        if report.quick:
+            tables.say(QUICK, out, style="yellow")
         for line in report.missing:
             tables.say(f"failed: {line}", out, style="yellow")
     tell(f"report: {folder / 'index.html'}")

@@ -62,8 +62,10 @@ def command(**options: Any) -> None:
     Each trial is trained on normal images, and judged by how well its scores tell held-out ones from anomalies made of
     these: strokes removed or added, halves joined, patches swapped. Width, noise, learning rate, view, layers and score
     are searched; a setting that is given is the same for all trials. Needs Optuna (pip install 'anomalae[tune]'), which
-    keeps the trials in trials.db in the output folder: called again, the search goes on, and
-    `optuna-dashboard sqlite:///FOLDER/trials.db` shows it. It computes by one thread.
+    keeps the trials in trials.db in the output folder: called again with the same options, the search goes on; with
+    others it is another search, and the winner of the one before is kept under a name of its own. The first trial is
+    the default. `optuna-dashboard sqlite:///FOLDER/trials.db` (pip install optuna-dashboard) shows it. It computes by
+    one thread.
 
     \b
     Example:
@@ -90,7 +92,8 @@ def command(**options: Any) -> None:
     tuning = Tuning(dataset, split.normal, folder, fixed, seeds)
     if tuning.n_held_out < FEW:
         warn(
-            f"{plural(tuning.n_held_out, 'held-out image')}: the rule is a rough guess with fewer than {FEW}"
+            f"{plural(tuning.n_held_out, 'held-out image')}: with fewer than {FEW}, how well they are told from "
+            "synthetic anomalies is a rough guess"
         )
     if not options["quiet"]:
         tell(
@@ -160,12 +163,9 @@ def _summary(tuning: Tuning, trials: list[Trial], honest: str) -> None:
     out = console.out_console()
     tables.print_pairs(rows, out)
     tables.say(honest, out)
-    winner, storage = Path(document["winner"]), Path(document["storage"])
+    winner = Path(document["winner"])
     tables.say_commands(
         "next:",
-        [
-            f"anomalae train --config {shell_word(winner)}",
-            f"optuna-dashboard sqlite:///{shell_word(storage)}",
-        ],
+        [f"anomalae train --config {shell_word(winner)}"],
         out,
     )

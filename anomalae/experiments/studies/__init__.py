@@ -15,7 +15,7 @@ QUESTIONS = {
     "one-dimension": "Can an embedding of one dimension learn one class, but not two?",
     "latent-dim": "How wide should the embedding be, and what does a wrong width cost?",
     "zero-loss": "Can the loss of an autoencoder be zero, and what does it detect then?",
-    "loss": "Does the loss decide what is called anomalous: squared error, Bernoulli, smooth, direction?",
+    "loss": "Does it matter which loss is taken: squared error, Bernoulli, smooth, direction?",
     "bounds": "How far is the ELBO below log p(x), why, and do more samples close the gap?",
     "generate-or-rebuild": "Does a VAE generate, or does it only rebuild, or copy?",
     "selection": "Can settings be chosen with no anomalies at all?",

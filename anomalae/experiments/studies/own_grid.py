@@ -24,6 +24,8 @@ NAME = "grid"
 CLASSES, SEED, BASELINE = "normal", "seed", "baseline"
 # Far more than anybody waits for.
 MOST_CELLS = 100_000
+# The least difference of ROC-AUC that a table shows.
+SHOWN = 0.00005
 
 Axes = Mapping[str, Sequence[Any]]
 
@@ -107,7 +109,7 @@ def own_study(
     fixed: Mapping[str, Any],
     normal: Sequence[Sequence[int | str]],
     seeds: Sequence[int],
-    name: str = NAME,
+    name: str | None = None,
 ) -> Study:
     """Return a study of every combination of values.
 
@@ -115,7 +117,7 @@ def own_study(
     fixed: settings that are the same for all.
     normal: normal classes of each problem.
     seeds: of splits and trainings.
-    name: of the study.
+    name: of the study; None is made of the axes, as in `grid-latent-dim-noise`.
 
     Raises ConfigError for a combination that cannot be, as a likelihood of an autoencoder, and for too many.
     """
@@ -167,8 +169,8 @@ def own_study(
         *((Column(BASELINE, "baseline"),) if baselines else ()),
         Column("trainings", "trainings"),
         Column("roc_auc", "ROC-AUC", 4),
-        Column("roc_auc_sd", "±", 4),
-        Column("roc_auc_least", "least", 4),
+        Column("roc_auc_sd", "± over classes and seeds", 4),
+        Column("roc_auc_least", "least ROC-AUC", 4),
         Column("mse_train", "MSE, training images", 5),
         Column("mse_held_out", "MSE, held-out", 5),
         Column("active_units", "active units", 1),
@@ -178,10 +180,20 @@ def own_study(
     def answer(table: Sequence[Row]) -> tuple[str, ...]:
         best = max(table, key=lambda row: row["roc_auc"])
         worst = min(table, key=lambda row: row["roc_auc"])
-        return (
+        apart = best["roc_auc"] - worst["roc_auc"]
+        if len(table) < 2 or apart < SHOWN:
+            return (f"All have a mean ROC-AUC of {best['roc_auc']:.4f}, as far as it is shown.",)
+        said = [
             f"The highest mean ROC-AUC, {best['roc_auc']:.4f}, has {_named(best, shown)}; "
-            f"the lowest, {worst['roc_auc']:.4f}, {_named(worst, shown)}.",
-        )
+            f"the lowest, {worst['roc_auc']:.4f}, {_named(worst, shown)}."
+        ]
+        spread = max(row["roc_auc_sd"] or 0.0 for row in (best, worst))
+        if spread >= apart:
+            said.append(
+                f"The difference, {apart:.4f}, is no larger than what a mean is made of: its trainings have a standard "
+                f"deviation of {spread:.4f}, over classes and seeds."
+            )
+        return tuple(said)
 
     def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:
         numeric = [key for key in shown if all(isinstance(row.get(key), (int, float)) for row in table)]
@@ -215,10 +227,10 @@ def own_study(
             "Judged on development images: held-out normals against up to 10,000 training images of the other classes.",
         )
 
-    axes_named = text.listed([key.replace("_", "-") for key in axes])
+    names = [key.replace("_", "-") for key in axes]
     return Study(
-        name,
-        f"What do {axes_named} change?",
+        name or "-".join([NAME, *names]),
+        f"What {'do' if len(names) > 1 else 'does'} {text.sentence(names)} change?",
         "A grid of one's own: every combination of the values is trained for each class and seed.",
         cells,
         rows,

@@ -13,6 +13,7 @@ from anomalae.reports.pages import figures, page
 from anomalae.reports.pages.folder import PAGE, claim
 
 TABLE = "table"
+QUICK = "A quick version: small networks and few values. It shows what the study does; its figures are not to be cited."
 
 
 def write_study(report: StudyReport, folder: Path) -> list[Path]:
@@ -24,6 +25,7 @@ def write_study(report: StudyReport, folder: Path) -> list[Path]:
     drawn = figures.of_study(report)
     content = {
         "report": report,
+        "quick_note": QUICK,
         "drawn": drawn,
         "lines": [[cell(row.get(key), digits) for key, _, digits in report.columns] for row in report.rows],
         "numeric": [_is_numeric(report, key) for key, _, _ in report.columns],
@@ -95,7 +97,13 @@ def markdown(report: StudyReport) -> str:
     missing = "".join(f"- failed: {text.table_cell(line)}\n" for line in report.missing)
     versions = report.facts.get("versions", "")
     return (
-        f"# {report.question}\n\n{answer}\n" + "\n".join(lines) + "\n\n" + " ".join(report.method) + "\n\n"
+        f"# {report.question}\n\n"
+        + (f"{QUICK}\n\n" if report.quick else "")
+        + f"{answer}\n"
+        + "\n".join(lines)
+        + "\n\n"
+        + " ".join(report.method)
+        + "\n\n"
         f"Measure it again: `{report.command}`\n\n"
         + (f"{missing}\n" if missing else "")
         + f"Versions: {versions}.\n"
