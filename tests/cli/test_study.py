@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -160,21 +159,24 @@ def test_a_folder_of_something_else_is_left_alone(run, tmp_path):
 
 def test_interrupted_it_says_how_to_go_on_and_loses_nothing(tmp_path):
     words = ["study", "--grid", f"latent-dim={','.join(map(str, range(1, 60)))}", "--normal", "0", *SMALL]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "anomalae", *words],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    cells = tmp_path / "reports" / "studies" / "grid-latent-dim-noise" / "cells"
+    # Where the tests run in the background SIGINT is ignored, and ignored it stays in what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "anomalae", *words],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    cells = tmp_path / "reports" / "studies" / "grid-latent-dim" / "cells"
     until = time.monotonic() + 100
     while len(list(cells.glob("*.json"))) < 2 and time.monotonic() < until:
         time.sleep(0.05)
-    # As a person does: where the first is swallowed, in the middle of an import, once more.
-    for _ in range(3):
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-            break
+    process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=100)
     assert process.returncode == 130, said
     assert "the same command goes on" in said

@@ -44,7 +44,7 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 @click.option(
     "--quick",
     is_flag=True,
-    help="Small networks and few values, on the bundled digits unless --dataset names others: under two minutes a study.",
+    help="Small networks and few values, on the bundled digits unless --dataset is given: under two minutes a study.",
 )
 @click.option(
     "--grid",
