@@ -112,15 +112,19 @@ def of_estimator(name: str, row: dict[str, Any], split: OneClassSplit) -> dict[s
     }
 
 
-def compare(found: Any, expected: Any, relative: float, where: str = "") -> list[str]:
+def compare(found: Any, expected: Any, relative: float, where: str = "", least: float = 0.0) -> list[str]:
     """Where `found` differs from `expected` by more than `relative` of the largest number beside it; 0: at all.
+
+    Numbers up to `least` are taken for as large: what is the difference of larger ones is rounded as they are.
 
     Keys that `expected` does not have are passed over.
     """
     if isinstance(expected, dict):
         missing = [f"{where}.{key} is missing" for key in expected if key not in found]
         there = [key for key in expected if key in found]
-        return missing + [d for k in there for d in compare(found[k], expected[k], relative, f"{where}.{k}")]
+        return missing + [
+            d for k in there for d in compare(found[k], expected[k], relative, f"{where}.{k}", least)
+        ]
     found = found.tolist() if hasattr(found, "tolist") else found
     if where == ".rules":  # scores may be added
         found = [rule for rule in found if rule in expected]
@@ -132,7 +136,7 @@ def compare(found: Any, expected: Any, relative: float, where: str = "") -> list
     if a.shape != b.shape:
         return [f"{where}: shape {a.shape}, was {b.shape}"]
     apart = np.abs(a - b).max()
-    return [] if apart <= relative * np.abs(b).max() else [f"{where}: differs by {apart:.3g}"]
+    return [] if apart <= relative * max(np.abs(b).max(), least) else [f"{where}: differs by {apart:.3g}"]
 
 
 def found_for(name: str, row: dict[str, Any], split: OneClassSplit) -> dict[str, Any]:

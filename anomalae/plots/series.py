@@ -392,8 +392,8 @@ def densities(panels: Sequence[Field], *, x: str, y: str, title: str = "") -> Fi
     Returns the figure.
 
     >>> field = Field(np.eye(8), (0, 1, 0, 1), {"best": (0.5, 0.5, 0.1, 0.2)})
-    >>> densities([field, field], x="first unit", y="second unit").axes[1].get_xlim()
-    (0.0, 1.0)
+    >>> densities([field, field], x="first unit", y="second unit").axes[1].get_xlabel()
+    'first unit'
     """
     from matplotlib.patches import Ellipse
 

@@ -19,6 +19,9 @@ SMOOTH_SIGMA = 1.5  # pixels, of the blur in `smooth`
 SMOOTH_CUT = 5  # pixels from the centre at which the blur's kernel ends
 PLACE_SIGMA, PLACE_CUT = 0.7, 3  # of the blur in `worst-place`
 PLACE = 11  # side of the square in which `worst-place` looks for most error, in pixels
+BENT_BLANK = (
+    4.0  # of a blank image by `bent`: what no other has, all of whose ink were wrong and all its edges
+)
 LEAST_ENERGY = 1.0  # floor of `relative`'s denominator: the energy of one pixel of full ink
 
 
@@ -113,6 +116,8 @@ class BentError(PixelScore):
     `anomalae.detectors.neighbours`). A stroke that stands elsewhere, or is not there at all, makes both large; another
     pen or an unsteady hand makes R large and leaves D small. Of several maps D is the sum of theirs.
 
+    A blank image, which a network may well rebuild as blank, scores 4, more than any other.
+
     The image distortion model is of Keysers, Deselaers, Gollan and Ney, "Deformation models for image recognition",
     IEEE Transactions on Pattern Analysis and Machine Intelligence 29, 2007.
     """
@@ -126,7 +131,7 @@ class BentError(PixelScore):
         both = error.abs() * apart
         # Where no pixel has part in both, in R alone; then the score is 0, or as good as that.
         both = torch.where(both.sum((1, 2, 3), keepdim=True) > 0, both, error.square())
-        score = error.square().mean((1, 2, 3)).sqrt() * apart.sum((1, 2, 3))
+        score = self.score(seen, {})
         shares = both / _positive(both.sum((1, 2, 3), keepdim=True))
         return score[:, None, None, None] * torch.where(error < 0, -shares, shares)
 
@@ -137,7 +142,8 @@ class BentError(PixelScore):
         x, y = (part.detach().cpu().float() for part in (seen.target, seen.rebuilt))
         figures = pairs.matched(x.flatten(0, 1).numpy(), y.flatten(0, 1).numpy())
         errors, apart = (torch.from_numpy(figure).unflatten(0, x.shape[:2]).sum(1) for figure in figures)
-        return (errors / x[0].numel()).sqrt() * apart
+        scores = (errors / x[0].numel()).sqrt() * apart
+        return torch.where(x.flatten(1).amax(1) <= 0, BENT_BLANK, scores)
 
 
 class WorstPlace(PixelScore):

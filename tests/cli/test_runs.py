@@ -118,10 +118,12 @@ def test_delete_asks_first_at_a_terminal(answer: str, status: int, left: list[st
 
 
 def _take_terminal() -> None:
-    """Make standard input the terminal from which Ctrl-C comes."""
+    """Make standard input the terminal from which Ctrl-C comes, and hear it where the tests run in the background."""
     import fcntl
+    import signal
     import termios
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

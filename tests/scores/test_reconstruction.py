@@ -200,10 +200,13 @@ def test_blank_images():
         assert score("smooth", x, y).item() == pytest.approx(1.0)
     assert score("relative", blank, ink).item() == pytest.approx(0.25 * SIDE * SIDE)
     assert score("mse", blank, blank).item() == 0
+    assert score("worst-place", blank, blank).item() == 0
     for rule in ("bent", "worst-place"):
-        assert score(rule, blank, blank).item() == 0
         assert score(rule, blank, ink).item() > 0
         assert score(rule, ink, blank).item() > 0
+    # It is no digit, and a network may rebuild it.
+    for rebuilt in (blank, ink, torch.rand(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))):
+        assert score("bent", blank, rebuilt).item() == 4 > score("bent", ink, rebuilt).item()
 
 
 def test_smooth_does_not_mind_brightness_nor_a_little_cancellation(pairs):
