@@ -22,6 +22,8 @@ from anomalae.experiments import run as experiment
 from anomalae.experiments.cells import Result, Source
 from anomalae.experiments.command_lines import with_baselines_of
 from anomalae.experiments.executors import Executor, run_twice
+from anomalae.experiments.executors.here import Here
+from anomalae.experiments.executors.processes import Processes
 from anomalae.experiments.grid import CELLS, SIDES, Grid, cell_name, scored_part
 from anomalae.experiments.summary import summarise
 from anomalae.runs.environment import choose_device, record_environment
@@ -108,7 +110,7 @@ def run(
     prepare(grid, folder)
     places = {cell_name(grid, chosen, seed): (chosen, seed) for seed in grid.seeds for chosen in grid.classes}
     missing = [name for name in places if not _is_done(grid, folder / CELLS / f"{name}.json")]
-    if executor is not None and executor.jobs > 1:
+    if executor is not None and not isinstance(executor, Here):
         for name in (name for name in places if name not in missing):
             on_cell(name, files.read_json(folder / CELLS / f"{name}.json"), False)
         _run_elsewhere(
@@ -196,7 +198,8 @@ def _run_elsewhere(
     rest = {"settings": grid.settings, "part": grid.part, "alpha": grid.alpha, "side": grid.side}
     alone = grid.settings.architecture == "dense" and not grid.settings.neighbours
     if threads is None and not alone:
-        threads = max(1, (os.cpu_count() or 1) // executor.jobs)
+        # Shared among the processes of this machine; a cluster's machines are not known.
+        threads = max(1, (os.cpu_count() or 1) // executor.jobs) if isinstance(executor, Processes) else 1
     tasks = [CellTask(source, also, rest, chosen, seed, device, threads) for chosen, seed in places.values()]
     names, problems = list(places), []
     for done in run_twice(executor, tasks, lambda index: None, lambda index: None) if tasks else ():

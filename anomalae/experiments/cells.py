@@ -29,14 +29,23 @@ KEY = 20
 # Where a training's numbers are made.
 COMPUTING_ROOMS = ("models", "scores")
 COMPUTING_FILES = (
-    *("settings", "network_kinds", "seeds", "arithmetic", "datasets/splits", "evaluation/metrics"),
-    *(
-        "detectors/fitting",
-        "detectors/ensemble",
-        "detectors/member",
-        "detectors/neighbours",
-        "detectors/batches",
-    ),
+    "settings",
+    "network_kinds",
+    "seeds",
+    "arithmetic",
+    "datasets/splits",
+    "evaluation/metrics",
+    "evaluation/intervals",
+    "evaluation/conformal",
+    "detectors/detector",
+    "detectors/fitting",
+    "detectors/ensemble",
+    "detectors/member",
+    "detectors/neighbours",
+    "detectors/batches",
+    "experiments/baselines/registry",
+    "experiments/grid",
+    "experiments/run",
 )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -82,7 +84,7 @@ class Shelf:
                     written = files.read_json(path)
                 except BundleError:
                     continue
-                if isinstance(written, dict) and {"spec", "numbers", "arrays", "seconds"} <= written.keys():
+                if _is_cell(written):
                     self._kept[path.stem] = written
         return self._kept
 
@@ -117,6 +119,7 @@ class Shelf:
             "numbers": dict(done.result.numbers),
             "arrays": sorted(arrays),
             "seconds": round(done.seconds, 3),
+            "sha256": _digest(json.loads(json.dumps(dict(done.result.numbers)))),
         }
         files.write_json(self.folder / f"{cell.key}{NUMBERS}", written)
         self.kept[cell.key] = written
@@ -147,6 +150,21 @@ class Shelf:
             most = max(shared for shared, _ in alike)
             total += median(seconds for shared, seconds in alike if shared == most)
         return len(missing), total
+
+
+def _is_cell(written: Any) -> bool:
+    """Tell whether this is what is written of a cell, its numbers as they were."""
+    kinds: dict[str, Any] = {"spec": dict, "numbers": dict, "arrays": list, "seconds": (int, float)}
+    return (
+        isinstance(written, dict)
+        and all(isinstance(written.get(key), kind) for key, kind in kinds.items())
+        and isinstance(written["spec"].get("arguments"), dict)
+        and written.get("sha256") == _digest(written["numbers"])
+    )
+
+
+def _digest(numbers: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(dict(numbers), sort_keys=True).encode()).hexdigest()
 
 
 def _but_for_data(spec: dict[str, Any]) -> str:

@@ -136,6 +136,22 @@ def test_classes_and_seeds_are_axes_too(run):
         (["study", "--grid", "baseline=nobody"], "nobody"),
         (["study", "--grid", "noise=0", "--normal", "11"], "class 11"),
         (["study", "--grid", "noise=0", "--seeds", "a"], "--seeds 'a'"),
+        (["study", "--grid", "normal=0;1,2;2,1"], "the same classes are named twice"),
+        (["study", "--grid", "normal=0-9"], "leaves no class of digits to be anomalous"),
+        (
+            ["study", "--grid", "latent-dim=1,2", "--latent-dim", "5"],
+            "--grid latent-dim: exclude --latent-dim",
+        ),
+        (
+            [
+                "study",
+                "--grid",
+                "latent-dim=" + ",".join(map(str, range(1, 785))),
+                "--grid",
+                "members=" + ",".join(map(str, range(1, 101))),
+            ],
+            "has 784,000 cells, at most 100,000 are taken",
+        ),
         (
             ["study", "latent-dim", "--scheduler", "tcp://127.0.0.1:9", "--backend", "joblib"],
             "needs backend dask",
@@ -147,6 +163,14 @@ def test_wrong_words_are_refused_before_anything_runs(run, tmp_path, words, said
     result = run(*words, *(["--dataset", "digits"] if "--dataset" not in words else []), code=2)
     assert said in " ".join(result.output.split())
     assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize("name", ["roc-auc.png", "table.csv"])
+def test_a_file_of_somebody_else_is_left_alone(run, tmp_path, name):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / name).write_text("mine")
+    assert "exists already" in run(*GRID, "--output", "other", code=1).output
+    assert (tmp_path / "other" / name).read_text() == "mine"
 
 
 def test_a_folder_of_something_else_is_left_alone(run, tmp_path):

@@ -117,6 +117,30 @@ def test_what_is_torn_or_of_another_cell_is_done_again(source, tmp_path):
     assert [outcome.result.numbers["n"] for outcome in again] == [125, 127, 124, 128]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"spec": [1]},
+        {"numbers": []},
+        {"numbers": {}},
+        {"numbers": {"n": float("nan")}},
+        {"numbers": {"n": 126}},
+        {"seconds": "x"},
+        {"spec": {"work": "a"}},
+    ],
+)
+def test_a_file_that_is_no_cell_counts_as_not_there(source, tmp_path, changed):
+    cell, shelf = counting(source, tmp_path), Shelf(tmp_path / "cells")
+    do_all([cell], shelf, Here())
+    path = shelf.folder / f"{cell.key}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    shelf = Shelf(shelf.folder)
+    assert shelf.estimate([cell]) == (1, None)
+    assert shelf.of_other_data([cell]) == 0
+    (outcome,) = do_all([cell], shelf, Here())
+    assert (outcome.kept, outcome.result.numbers["n"]) == (False, 125)
+
+
 def test_a_cell_that_fails_is_tried_once_more_then_a_row_says_why(source, tmp_path):
     once, twice = (counting(source, tmp_path, n, fails=n) for n in (1, 2))
     outcomes = do_all([twice, once], Shelf(tmp_path / "cells"), Here())
@@ -185,6 +209,15 @@ def test_a_data_set_of_arrays_is_sent_along():
     made = make_dataset("made", dataset.train, dataset.test, dataset.classes, None, False)
     assert Source.of(made).held is made
     assert Source.of(dataset).held is None
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "", "tcp://", "tcp://host:abc", "http://localhost:1", "inproc://x"]
+)
+def test_an_address_that_is_none(address):
+    pytest.importorskip("distributed")
+    with pytest.raises(ConfigError, match=r"must be an address, as in tcp://HOST:8786"):
+        make_executor(1, "dask", address)
 
 
 @pytest.mark.parametrize(

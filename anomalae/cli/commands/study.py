@@ -140,6 +140,7 @@ def _print_list(options: dict[str, Any]) -> None:
 
 def _asked(options: dict[str, Any]) -> tuple[list[Study], Dataset, str]:
     """Return the studies that are asked for, their data, and the command but for the study's name."""
+    from anomalae.datasets.load import DATASETS
     from anomalae.experiments.studies import QUESTIONS, load_study
 
     name, own = options["name"], bool(options["axes"])
@@ -165,6 +166,13 @@ def _asked(options: dict[str, Any]) -> tuple[list[Study], Dataset, str]:
         words.append("--quick")
     if not options["quick"] or dataset.name != "digits":
         words += ["--dataset", dataset.name]
+    if dataset.name not in DATASETS:
+        words += [
+            word
+            for key in ("preprocess", "polarity")
+            if options[key] != "auto"
+            for word in (f"--{key}", options[key])
+        ]
     if own:
         studies = [_own_study(options, axes, dataset)]
         words += [word for axis in options["axes"] for word in ("--grid", axis)]
@@ -201,12 +209,22 @@ def _own_study(options: dict[str, Any], axes: dict[str, list[Any]], dataset: Dat
     for key, option in (("normal", "normal"), ("seed", "seeds")):
         if key in axes and options[option]:
             raise click.UsageError(f"--grid {key}: exclude --{option}")
+    for key in axes:
+        if options.get(key) is not None and key in SETTINGS:
+            raise click.UsageError(f"--grid {key.replace('_', '-')}: exclude {flag(key)}")
     if "normal" in axes:
         normal = [parse_classes(words, dataset.classes, dataset.short_name) for words in axes["normal"]]
     elif list(options["normal"] or ["each"]) == ["each"]:
         normal = [(name,) for name in dataset.classes]
     else:
         normal = [(name,) for name in parse_classes(options["normal"], dataset.classes, dataset.short_name)]
+    for classes in normal:
+        if len(classes) == len(dataset.classes):
+            raise click.UsageError(
+                f"--grid normal={','.join(map(str, classes))}: leaves no class of {dataset.short_name} to be anomalous"
+                if "normal" in axes
+                else f"--dataset {dataset.short_name}: has one class, none is left to be anomalous"
+            )
     seeds = axes.get("seed") or common.seed_list(options["seeds"] or "0")
     # Warns of what wins over a preset, and refuses what cannot be.
     make_settings(options)
@@ -275,17 +293,16 @@ def _made(
     from anomalae.experiments.kept_cells import Progress, Shelf, do_all
     from anomalae.experiments.studies.base import Scope
     from anomalae.reports.collect.studies import study_report
-    from anomalae.reports.pages.folder import PAGE, claim
-    from anomalae.reports.pages.studies import write_study
+    from anomalae.reports.pages.studies import claim_study, write_study
 
     scope = Scope(dataset, options["quick"])
     cells, shelf = study.cells(scope), Shelf(folder / "cells")
     if not cells:
         raise click.UsageError(f"study {study.name}: no cell is left on {dataset.short_name}")
     # Before hours of work, and not after them.
-    claim(folder, [PAGE, "table.json"])
+    claim_study(folder)
     others = shelf.of_other_data(cells)
-    if others and not options["quiet"]:
+    if others and not options["quiet"] and any(shelf.take(cell) is None for cell in cells):
         tell(
             f"{plural(others, 'cell')} in {shelf.folder} of other data: left as they are, made anew for these"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,13 +29,22 @@ class Cluster:
             raise ConfigError(
                 "backend dask: is not installed; pip install 'anomalae[dask]'", setting="backend"
             ) from None
-        try:
-            self._client: Any = Client(scheduler, timeout=PATIENCE, set_as_default=False)
-        except (OSError, ValueError, TimeoutError) as error:
-            why = " ".join(str(error).split())[:200] or type(error).__name__
+        # Addresses of Dask have many forms, and its errors no base in common.
+        if not re.fullmatch(r"(tcp|tls|ucx|ws|wss)://[^/\s:]+:\d+/?", scheduler):
             raise ConfigError(
-                f"scheduler {scheduler}: does not answer within {PATIENCE} s ({why})", setting="scheduler"
-            ) from None
+                f"scheduler {scheduler!r}: must be an address, as in tcp://HOST:8786", setting="scheduler"
+            )
+        self._client: Any = None
+        try:
+            self._client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
+            self._client.wait_for_workers(1, timeout=PATIENCE)
+        except Exception as error:
+            why = " ".join(str(error).split())[:200] or type(error).__name__
+            what = f"does not answer within {PATIENCE} s ({why})"
+            if self._client is not None:
+                self._client.close()
+                what = f"has no worker within {PATIENCE} s"
+            raise ConfigError(f"scheduler {scheduler}: {what}", setting="scheduler") from None
         self.scheduler = scheduler
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -122,29 +123,37 @@ def own_study(
     Raises ConfigError for a combination that cannot be, as a likelihood of an autoencoder, and for too many.
     """
     own = {key: values for key, values in axes.items() if key not in (CLASSES, SEED, BASELINE)}
-    combinations = [dict(zip(own, values, strict=True)) for values in itertools.product(*own.values())]
     baselines = list(axes.get(BASELINE, ()))
-    total = (len(combinations) + len(baselines)) * len(normal) * len(seeds)
+    total = (math.prod(map(len, own.values())) + len(baselines)) * len(normal) * len(seeds)
     if total > MOST_CELLS:
         raise ConfigError(
             f"grid: has {text.count(total)} cells, at most {text.count(MOST_CELLS)} are taken", setting="grid"
         )
+    if len({frozenset(classes) for classes in normal}) < len(normal):
+        raise ConfigError("grid normal: the same classes are named twice", setting="grid")
+    combinations = [dict(zip(own, values, strict=True)) for values in itertools.product(*own.values())]
     settings = [Settings.of(**{**fixed, **chosen}) for chosen in combinations]
-    shown = [key for key, values in own.items() if len(values) > 1] or list(own)
+    apart = [key for key in (CLASSES, SEED) if key in axes]
+    shown = [*apart, *([key for key, values in own.items() if len(values) > 1] or list(own))]
 
     def cells(scope: Scope) -> list[Cell]:
         made = []
         for seed in seeds:
             for classes in normal:
                 shared = {CLASSES: list(classes), SEED: seed}
+                # Axes of their own have a row for each value; else a row is a mean over them.
+                every_place = {CLASSES: text.listed(classes, ","), SEED: seed}
+                place = {key: every_place[key] for key in apart}
                 for chosen, asked in zip(combinations, settings, strict=True):
                     values = {key: value for key, value in asked.to_dict().items() if key != "seed"}
                     own_values = {
                         key: text.typed(value) if isinstance(value, tuple) else value
                         for key, value in chosen.items()
                     }
-                    made.append(scope.cell(measure, **shared, settings=values, axes=own_values))
-                made += [scope.cell(measure, **shared, baseline=baseline, axes={}) for baseline in baselines]
+                    made.append(scope.cell(measure, **shared, settings=values, axes={**place, **own_values}))
+                made += [
+                    scope.cell(measure, **shared, baseline=baseline, axes=place) for baseline in baselines
+                ]
         return made
 
     def rows(outcomes: Sequence[Outcome]) -> list[Row]:

@@ -55,9 +55,11 @@ def study_report(study: Study, scope: Scope, outcomes: Sequence[Outcome], comman
 
 def _asked(outcome: Outcome) -> str:
     """What a cell was asked for, in a few words."""
-    plain = {
-        name: value
-        for name, value in outcome.cell.arguments.items()
-        if isinstance(value, (str, int, float)) and not isinstance(value, bool)
-    }
-    return text.shortened(", ".join(f"{name} {value}" for name, value in plain.items()))
+    asked = outcome.cell.arguments
+    values = {**{name: value for name, value in asked.items() if name != "settings"}, **asked.get("axes", {})}
+    shown = [
+        f"{name.replace('_', '-')} {text.typed(tuple(value) if isinstance(value, list) else value)}"
+        for name, value in values.items()
+        if not isinstance(value, dict) and value is not None
+    ]
+    return text.shortened(", ".join(shown), 120)

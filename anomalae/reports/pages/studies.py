@@ -10,7 +10,7 @@ from anomalae import files, plots, text
 from anomalae.errors import BundleError
 from anomalae.reports.content import StudyReport
 from anomalae.reports.pages import figures, page
-from anomalae.reports.pages.folder import PAGE, claim
+from anomalae.reports.pages.folder import PAGE, claim, is_ours
 
 TABLE = "table"
 QUICK = "A quick version: small networks and few values. It shows what the study does; its figures are not to be cited."
@@ -21,8 +21,8 @@ def write_study(report: StudyReport, folder: Path) -> list[Path]:
 
     Returns the files, the page first. BundleError where that cannot be done.
     """
-    claim(folder, [PAGE, f"{TABLE}.json"])
     drawn = figures.of_study(report)
+    claim_study(folder, list(drawn))
     content = {
         "report": report,
         "quick_note": QUICK,
@@ -57,6 +57,17 @@ def write_study(report: StudyReport, folder: Path) -> list[Path]:
             plots.save(drawing.figure, folder / f"{name}{suffix}")
             names.append(f"{name}{suffix}")
     return [folder / name for name in names]
+
+
+def claim_study(folder: Path, figure_names: Sequence[str] = ()) -> None:
+    """Make a study's folder, or check that nothing but an earlier study of ours would be overwritten; else BundleError.
+
+    figure_names: of its drawings, where they are known.
+    """
+    if is_ours(folder) and not (folder / f"{TABLE}.json").is_file():
+        raise BundleError(f"{folder}: holds a report that is no study", advice="output")
+    names = [PAGE, *(f"{TABLE}.{suffix}" for suffix in ("json", "csv", "md"))]
+    claim(folder, [*names, *(f"{name}{suffix}" for name in figure_names for suffix in (".svg", ".png"))])
 
 
 def write_index(folder: Path) -> Path | None:
