@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from anomalae.experiments.cells import Done, Task, attempt
-from anomalae.threads import variables
+from anomalae.threads import of_process
 
 
 class Processes:
@@ -51,23 +50,13 @@ class Processes:
                 yield joblib.delayed(attempt)(index, tasks[index])
 
         # Children read how many threads to start, and that they sleep, when they load their libraries.
-        told = variables(_common([task.threads for task in tasks]))
-        before = {name: os.environ.get(name) for name in told}
-        os.environ.update(told)
-        try:
-            with warnings.catch_warnings():
-                # That it stops a process which grew is nothing to warn of.
-                warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-                parallel = joblib.Parallel(
-                    n_jobs=self.jobs, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered"
-                )
-                yield from parallel(handed_out())
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+        with of_process(_common([task.threads for task in tasks])), warnings.catch_warnings():
+            # That it stops a process which grew is nothing to warn of.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+            parallel = joblib.Parallel(
+                n_jobs=self.jobs, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered"
+            )
+            yield from parallel(handed_out())
 
 
 def _common(threads: list[int | None]) -> int | None:
