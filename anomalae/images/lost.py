@@ -15,6 +15,7 @@ from anomalae.images.canonical import WORKING_SIDE, preprocess
 from anomalae.images.check import SIDE
 from anomalae.images.ink import noise_level, reduce
 from anomalae.images.sheet import Sheet, least_tone, tones_of
+from anomalae.images.tight import two_tones
 
 # Edges are looked for in a picture reduced to this side, as steps over this share of it.
 LOOK_SIDE, STEP = 256, 0.015
@@ -83,12 +84,7 @@ def shows_ink(gray: np.ndarray) -> bool:
     )
     if steps >= max(LEAST_STEPS, LEAST_SHARE * tones.size):
         return True
-    return max(gray.shape) <= SMALL_SIDE and np.ptp(tones) >= WHOLE_WAY * white and _two_toned(tones)
-
-
-def _two_toned(tones: np.ndarray) -> bool:
-    """Tell whether two tones, parted by Otsu's threshold, make up most of the variance of a picture's tones."""
-    values = np.sort(tones, axis=None).astype(np.float64)
-    n, sums, mean = np.arange(1, len(values)), np.cumsum(values)[:-1], values.mean()
-    between = (mean * n - sums) ** 2 / (n * (1 - n / len(values)))
-    return bool(between.max() >= TWO_TONED * np.square(values - mean).sum())
+    if max(gray.shape) > SMALL_SIDE or np.ptp(tones) < WHOLE_WAY * white:
+        return False
+    tones_apart = two_tones(tones)
+    return tones_apart is not None and tones_apart[1] >= TWO_TONED

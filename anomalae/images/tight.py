@@ -65,6 +65,14 @@ def find_tight(tones: np.ndarray, polarity: str) -> Tight | None:
 
 def _lighter(tones: np.ndarray) -> np.ndarray | None:
     """Return where the lighter of a picture's two tones is, by Otsu's threshold; None where it has no two tones."""
+    tones_apart = two_tones(tones)
+    if tones_apart is None or tones_apart[1] < TWO_TONED:
+        return None
+    return tones > tones_apart[0]
+
+
+def two_tones(tones: np.ndarray) -> tuple[float, float] | None:
+    """Return Otsu's threshold between a picture's two tones, and their share of the variance; None for one tone."""
     values = np.sort(tones, axis=None).astype(np.float64)
     if values[-1] - values[0] <= GRAIN * max(values[-1], GRAIN):
         return None
@@ -74,9 +82,7 @@ def _lighter(tones: np.ndarray) -> np.ndarray | None:
     # Equal values are not divided.
     between[values[1:] == values[:-1]] = 0
     best = int(np.argmax(between))
-    if between[best] < TWO_TONED * np.square(values - mean).sum():
-        return None
-    return tones > (values[best] + values[best + 1]) / 2
+    return (values[best] + values[best + 1]) / 2, float(between[best] / np.square(values - mean).sum())
 
 
 def _is_sharp(tones: np.ndarray, light: np.ndarray) -> bool:
