@@ -99,6 +99,12 @@ def settings_options(function: F) -> F:
     )(function)
 
 
+def asked_for(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that a command's options name, those of its preset among them."""
+    typed_settings = {name: options[name] for name in SETTINGS if options[name] is not None}
+    return {**PRESETS.get(options["preset"], {}), **typed_settings}
+
+
 def make_settings(options: dict[str, Any], **more: Any) -> Settings:
     """Make settings of a command's options; a value out of range is a usage error (exit status 2)."""
     values = {name: options[name] for name in SETTINGS if options[name] is not None}

@@ -18,7 +18,7 @@ from anomalae.cli import options as common
 from anomalae.cli.console import nearest, said
 from anomalae.cli.lines import tell
 from anomalae.cli.progress import cells_line, studying
-from anomalae.cli.setting_options import SETTINGS, flag, make_settings, settings_options
+from anomalae.cli.setting_options import SETTINGS, asked_for, flag, make_settings, settings_options
 from anomalae.cli.tables import Column
 from anomalae.errors import ConfigError
 from anomalae.text import duration, plural, printable, typed
@@ -228,12 +228,7 @@ def _own_study(options: dict[str, Any], axes: dict[str, list[Any]], dataset: Dat
     seeds = axes.get("seed") or common.seed_list(options["seeds"] or "0")
     # Warns of what wins over a preset, and refuses what cannot be.
     make_settings(options)
-    from anomalae.settings import PRESETS
-
-    fixed = {
-        **dict(PRESETS.get(options["preset"], {})),
-        **{key: options[key] for key in SETTINGS if options[key] is not None},
-    }
+    fixed = asked_for(options)
     if options["quick"]:
         fixed = {"hidden": (64,), "epochs": 15, **fixed}
     try:

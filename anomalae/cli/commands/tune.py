@@ -13,10 +13,9 @@ from anomalae.cli import console, tables
 from anomalae.cli import options as common
 from anomalae.cli.console import said, shell_word, warn
 from anomalae.cli.lines import tell
-from anomalae.cli.setting_options import SETTINGS, flag, make_settings, settings_options
+from anomalae.cli.setting_options import asked_for, flag, make_settings, settings_options
 from anomalae.errors import ConfigError
 from anomalae.files import file_name
-from anomalae.settings import PRESETS
 from anomalae.text import classes, duration, number, plural, typed
 
 if TYPE_CHECKING:
@@ -82,10 +81,7 @@ def command(**options: Any) -> None:
     seeds = common.seed_list(options["seeds"])
     # Warns of what wins over a preset, and refuses what cannot be.
     make_settings(options)
-    fixed = {
-        **PRESETS.get(options["preset"], {}),
-        **{name: options[name] for name in SETTINGS if options[name] is not None},
-    }
+    fixed = asked_for(options)
     dataset = common.load(options)
     split = dataset.one_class(normal=options["normal"] or None, anomalous=options["anomalous"] or None)
     folder = options["output"] or Path("reports") / "tuning" / _folder_name(dataset, options)
