@@ -235,7 +235,12 @@ def film(rows: Mapping[str, npt.ArrayLike], *, columns: Sequence[str] = (), titl
             axes.set_axis_off()
             if place < len(images):
                 axes.imshow(gray(images[place]))
-            if line == 0 and place < len(columns):
+            # A name stands once above all columns that have it.
+            if (
+                line == 0
+                and place < len(columns)
+                and columns[place] not in columns[max(0, place - 1) : place]
+            ):
                 axes.set_title(columns[place], fontsize=7.5, fontweight="normal", loc="center")
         panels[0].annotate(
             style.narrowed(name, 24), (0, 0.5), (-4, 0), xycoords="axes fraction", textcoords="offset points",

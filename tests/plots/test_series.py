@@ -77,3 +77,8 @@ def test_a_film_has_rows_of_their_own_length():
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 7
     assert [axes.get_title() for axes in shown[:3]] == ["a", "b", ""]
+
+
+def test_a_name_of_several_columns_stands_once():
+    figure = plots.film({"image": np.zeros((4, 28, 28))}, columns=["normal", "normal", "anomalous", "normal"])
+    assert [axes.get_title() for axes in figure.axes] == ["normal", "", "anomalous", "normal"]
