@@ -9,11 +9,10 @@ import inspect
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -181,14 +180,12 @@ class Cell:
 
 
 def revision(work: Work) -> str:
-    """Return the revision of what computes: a hash of the code of the work's module, of those beside it which it
-    imports, and of all that trains and scores.
+    """Return the revision of what computes: a hash of the code of the work, of all that it names in its module and in
+    those beside it, and of all that trains and scores.
 
-    Comments, docstrings and layout do not change it.
+    Comments, docstrings, layout and what the work does not name, as the words of an answer, do not change it.
     """
-    return hashlib.sha256(f"{_code_of(sys.modules[work.__module__])} {_computing()}".encode()).hexdigest()[
-        :KEY
-    ]
+    return hashlib.sha256(f"{_code_of(work)} {_computing()}".encode()).hexdigest()[:KEY]
 
 
 @functools.cache
@@ -201,25 +198,57 @@ def _computing() -> str:
     return hashlib.sha256(codes.encode()).hexdigest()
 
 
+def _code_of(work: Work) -> str:
+    """The code of a function, and of all that it names in its module and in those beside it, and so on."""
+    package = work.__module__.rpartition(".")[0]
+    codes: dict[tuple[str, str], str] = {}
+    waiting = [(work.__module__, work.__qualname__.partition(".")[0])]
+    while waiting:
+        module, name = place = waiting.pop()
+        if place in codes:
+            continue
+        statements = _statements(module).get(name, ())
+        codes[place] = "".join(ast.dump(statement) for statement in statements)
+        for statement in statements:
+            if not isinstance(statement, ast.ImportFrom):
+                waiting += [(module, node.id) for node in ast.walk(statement) if isinstance(node, ast.Name)]
+            elif (statement.module or "").startswith(f"{package}."):
+                names = [alias.name for alias in statement.names if name in (alias.name, alias.asname)]
+                waiting += [(str(statement.module), each) for each in names]
+    return "".join(code for _, code in sorted(codes.items()))
+
+
 @functools.cache
-def _code_of(module: ModuleType) -> str:
-    """A module's code, and that of the modules beside it which it imports."""
-    source, package = inspect.getsource(module), module.__name__.rpartition(".")[0]
-    beside = [
-        node.module
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{package}.")
-    ]
-    return "".join([_code(source), *(_code_of(sys.modules[name]) for name in sorted(set(beside)))])
+def _statements(module: str) -> Mapping[str, Sequence[ast.stmt]]:
+    """The statements of a module's top level, without docstrings, by each name they give a meaning to."""
+    found: dict[str, list[ast.stmt]] = {}
+    for statement in _tree(inspect.getsource(sys.modules[module])).body:
+        match statement:
+            case ast.Import() | ast.ImportFrom():
+                names = {alias.asname or alias.name for alias in statement.names}
+            case ast.FunctionDef() | ast.ClassDef():
+                names = {statement.name}
+            case _:
+                used = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+                # An assignment gives a meaning to its targets; what fills a table, to all that it uses.
+                names = {node.id for node in used if isinstance(node.ctx, ast.Store)}
+                names = names or {node.id for node in used}
+        for name in names:
+            found.setdefault(name, []).append(statement)
+    return found
 
 
 def _code(source: str) -> str:
     """Return code without comments, docstrings and layout."""
+    return ast.dump(_tree(source))
+
+
+def _tree(source: str) -> ast.Module:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and _is_text(node.body[:1]):
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree)
+    return tree
 
 
 def _is_text(body: list[ast.stmt]) -> bool:

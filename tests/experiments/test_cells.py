@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import linecache
 import subprocess
 import sys
 from dataclasses import replace
@@ -52,12 +54,51 @@ def test_a_revision_follows_the_code_and_not_its_comments(monkeypatch):
     assert revision(working.train) != before
 
 
-def test_a_revision_follows_the_modules_beside_that_are_used(monkeypatch):
-    from anomalae.experiments.studies import latent_dim, trained
+def test_a_revision_follows_what_the_work_names_and_nothing_else(monkeypatch, tmp_path):
+    work = """
+from beside.other import unused, used as helper
+LIMIT: dict[str, int] = {"most": 3}
+WORDS: dict[str, str] = {"a": "b"}
+TABLE = {}
+def measure(dataset, arguments):
+    return Step().do(LIMIT, TABLE)
+class Step:
+    def do(self, limit, table):
+        return helper(limit)
+def answer(rows):
+    return WORDS
+TABLE["entry"] = 1
+"""
+    other = """
+FACTOR = 2
+def used(limit):
+    return FACTOR
+def unused():
+    return 0
+"""
 
-    codes = module._code_of(latent_dim)
-    assert module._code(module.inspect.getsource(trained)) in codes
-    assert module._code(module.inspect.getsource(latent_dim)) in codes
+    def of(work: str, other: str = other) -> str:
+        module._statements.cache_clear()
+        (tmp_path / "beside" / "work.py").write_text(work)
+        (tmp_path / "beside" / "other.py").write_text(other)
+        for name in ("beside", "beside.work", "beside.other"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        return revision(importlib.import_module("beside.work").measure)
+
+    (tmp_path / "beside").mkdir()
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = of(work)
+    assert of(work) == before
+    for old, new in (('"b"', '"c"'), ("return WORDS", "return 0"), ("def answer", "def reply")):
+        assert of(work.replace(old, new)) == before, old
+    assert of(work, other.replace("return 0", "return 1")) == before
+    for old, new in (('"most": 3', '"most": 4'), ('"entry"', '"name"'), ("Step().do(", "Step().do(*")):
+        assert of(work.replace(old, new)) != before, old
+    assert of(work, other.replace("FACTOR = 2", "FACTOR = 3")) != before
+    module._statements.cache_clear()
 
 
 def test_what_trains_and_scores_is_part_of_the_revision():
