@@ -14,7 +14,7 @@ from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
 from anomalae.experiments.studies.synthetic import ALL, KINDS, anomalies, told_apart
-from anomalae.experiments.studies.trained import judge, problem, seconds, squared_error
+from anomalae.experiments.studies.trained import judge, problem, squared_error
 
 NAME = "selection"
 SEEDS = (0,)
@@ -76,7 +76,6 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
         **{kind: apart[kind] for kind in KINDS},
         "score": detector.settings.rule,
         "n_held_out": len(task.held_out),
-        "seconds": seconds(detector),
     }
     some = task.held_out[:SHOWN]
     shown = [some, *(anomalies(some, kind, task.seed) for kind in KINDS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,6 +77,15 @@ class Problem:
             data=describe(self.dataset, self.split),
         )
 
+    def fit_timed(self, settings: Mapping[str, Any]) -> tuple[Detector, float]:
+        """Train a detector of these settings; return it and the CPU seconds of this process that it took.
+
+        Not the clock's seconds: those depend on what else the machine does.
+        """
+        begun = time.process_time()
+        detector = self.fit(settings)
+        return detector, round(time.process_time() - begun, 3)
+
 
 def problem(dataset: Dataset, arguments: Mapping[str, Any]) -> Problem:
     """Return the problem of a cell's arguments: `normal` (classes), `seed`, and `part` if it is not development."""
@@ -124,11 +134,6 @@ def variance(images: np.ndarray, about: np.ndarray | None = None) -> float:
     """
     values = images.astype(np.float64) / 255
     return float(np.square(values - (values.mean(0) if about is None else about)).mean())
-
-
-def seconds(detector: Detector) -> float:
-    """Return the seconds that the training's epochs took, by the wall clock."""
-    return round(sum(epoch.seconds for epoch in detector.history), 3)
 
 
 def classes_of(dataset: Dataset, wanted: Sequence[int | str]) -> list[int | str]:

@@ -120,7 +120,7 @@ def test_rows_are_means_over_seeds(digits):
             "curve": [[1, 0.1], [10, loss]],
             "steps_to_level": 10 + seed,
             "n_train": 100,
-            "seconds": 1.0,
+            "cpu_seconds": 1.0,
             "roc_auc": 0.7 + seed / 10,
             "interval": [0.6, 0.9],
         }
