@@ -183,7 +183,8 @@ def revision(work: Work) -> str:
     """Return the revision of what computes: a hash of the code of the work, of all that it names in its module and in
     those beside it, and of all that trains and scores.
 
-    Comments, docstrings, layout and what the work does not name, as the words of an answer, do not change it.
+    Comments, docstrings, layout, a move to a module beside, and what the work does not name, as the words of an answer,
+    do not change it.
     """
     return hashlib.sha256(f"{_code_of(work)} {_computing()}".encode()).hexdigest()[:KEY]
 
@@ -201,21 +202,24 @@ def _computing() -> str:
 def _code_of(work: Work) -> str:
     """The code of a function, and of all that it names in its module and in those beside it, and so on."""
     package = work.__module__.rpartition(".")[0]
-    codes: dict[tuple[str, str], str] = {}
+    seen, codes = set(), set()
     waiting = [(work.__module__, work.__qualname__.partition(".")[0])]
     while waiting:
         module, name = place = waiting.pop()
-        if place in codes:
+        if place in seen:
             continue
-        statements = _statements(module).get(name, ())
-        codes[place] = "".join(ast.dump(statement) for statement in statements)
-        for statement in statements:
+        seen.add(place)
+        for statement in _statements(module).get(name, ()):
             if not isinstance(statement, ast.ImportFrom):
+                codes.add(ast.dump(statement))
                 waiting += [(module, node.id) for node in ast.walk(statement) if isinstance(node, ast.Name)]
-            elif (statement.module or "").startswith(f"{package}."):
-                names = [alias.name for alias in statement.names if name in (alias.name, alias.asname)]
+                continue
+            names = [alias.name for alias in statement.names if name in (alias.name, alias.asname)]
+            if (statement.module or "").startswith(f"{package}."):
                 waiting += [(str(statement.module), each) for each in names]
-    return "".join(code for _, code in sorted(codes.items()))
+            else:
+                codes.add(f"{statement.module} {names} {name}")
+    return "".join(sorted(codes))
 
 
 @functools.cache

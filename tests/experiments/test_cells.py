@@ -95,6 +95,8 @@ def unused():
     for old, new in (('"b"', '"c"'), ("return WORDS", "return 0"), ("def answer", "def reply")):
         assert of(work.replace(old, new)) == before, old
     assert of(work, other.replace("return 0", "return 1")) == before
+    moved = 'LIMIT: dict[str, int] = {"most": 3}\n'
+    assert of(work.replace(moved, "").replace("used as", "LIMIT, used as"), moved + other) == before
     for old, new in (('"most": 3', '"most": 4'), ('"entry"', '"name"'), ("Step().do(", "Step().do(*")):
         assert of(work.replace(old, new)) != before, old
     assert of(work, other.replace("FACTOR = 2", "FACTOR = 3")) != before
