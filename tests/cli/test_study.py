@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from anomalae import load_dataset
 from anomalae.cli import main
 from anomalae.experiments.studies import QUESTIONS, load_study
 
@@ -114,6 +117,38 @@ def test_classes_and_seeds_are_axes_too(run):
         ([0], 1),
         ([1, 2], 1),
     ]
+
+
+def test_data_sets_are_an_axis_too(run, tmp_path):
+    digits = load_dataset("digits").train
+    chosen = np.isin(digits.labels, (3, 7))
+    np.savez(tmp_path / "own.npz", images=digits.images[chosen], labels=digits.labels[chosen])
+    words = ["study", "--grid", "dataset=digits,own.npz", "--grid", "latent-dim=1,4", *SMALL[:4], *SMALL[6:]]
+    document = json.loads(run(*words, "--normal", "3,7", "--json").stdout)
+    assert [(row["dataset"], row["latent_dim"], row["trainings"]) for row in document["rows"]] == [
+        ("digits", 1, 2),
+        ("digits", 4, 2),
+        ("own", 1, 2),
+        ("own", 4, 2),
+    ]
+    page = next(tmp_path.glob("reports/studies/grid-dataset-latent-dim/index.html")).read_text()
+    assert "Normal in turn: digits 3; digits 7; own 3; own 7" in page
+    assert "--dataset" not in document["command"]
+    # Each with the classes it has, where none are named.
+    cells = json.loads(run(*words, "--dry-run", "--json").stdout)[0]["cells"]
+    assert [cell["normal"][0] for cell in cells[::2]] == [*range(10), 3, 7]
+    wrong = run(*words, "--normal", "0", code=2)
+    assert "class 0: not in own" in wrong.output
+    (tmp_path / "other").mkdir()
+    shutil.copy("own.npz", "other")
+    alike = ["study", "--grid", "dataset=own.npz,other/own.npz", "--grid", "latent-dim=1", "--normal", "3"]
+    cells = json.loads(run(*alike, "--dry-run", "--json").stdout)[0]["cells"]
+    assert [cell["axes"]["dataset"][-13:] for cell in cells] == [
+        cells[0]["axes"]["dataset"][-13:],
+        "other/own.npz",
+    ]
+    assert cells[0]["axes"]["dataset"].endswith("own.npz")
+    assert "exclude --dataset" in run(*words, "--dataset", "digits", code=2).output
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,9 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
     "axes",
     multiple=True,
     metavar="AXIS=V,V",
-    help="A study of your own: values of a setting, or of normal, seed or baseline; repeatable, every combination is "
-    "a cell. Values that hold commas are separated by semicolons, as in 'views=pixels;normalised,edges'.",
+    help="A study of your own: values of a setting, or of dataset, normal, seed or baseline; repeatable, every "
+    "combination is a cell. Values that hold commas are separated by semicolons, as in "
+    "'views=pixels;normalised,edges'.",
 )
 @click.option(
     "--normal",
@@ -158,15 +159,20 @@ def _asked(options: dict[str, Any]) -> tuple[list[Study], Dataset, str]:
             f"no study {printable(name)!r}; there are {', '.join(QUESTIONS)}, {ALL}.{hint}"
         )
     axes = _axes(options) if own else {}
+    if "dataset" in axes and options["dataset"]:
+        raise click.UsageError("--grid dataset: exclude --dataset")
     if options["quick"] and options["dataset"] is None:
         options["dataset"] = "digits"
-    dataset = common.load(options)
+    datasets = [
+        common.load({**options, "dataset": name}) for name in axes.get("dataset", (options["dataset"],))
+    ]
+    dataset = datasets[0]
     words = ["anomalae", "study"]
     if options["quick"]:
         words.append("--quick")
-    if not options["quick"] or dataset.name != "digits":
+    if "dataset" not in axes and (not options["quick"] or dataset.name != "digits"):
         words += ["--dataset", dataset.name]
-    if dataset.name not in DATASETS:
+    if any(each.name not in DATASETS for each in datasets):
         words += [
             word
             for key in ("preprocess", "polarity")
@@ -174,7 +180,7 @@ def _asked(options: dict[str, Any]) -> tuple[list[Study], Dataset, str]:
             for word in (f"--{key}", options[key])
         ]
     if own:
-        studies = [_own_study(options, axes, dataset)]
+        studies = [_own_study(options, axes, datasets)]
         words += [word for axis in options["axes"] for word in ("--grid", axis)]
         words += [word for chosen in options["normal"] for word in ("--normal", chosen)]
         words += ["--seeds", options["seeds"]] if options["seeds"] else []
@@ -202,8 +208,7 @@ def _axes(options: dict[str, Any]) -> dict[str, list[Any]]:
     return axes
 
 
-def _own_study(options: dict[str, Any], axes: dict[str, list[Any]], dataset: Dataset) -> Study:
-    from anomalae.datasets.load import parse_classes
+def _own_study(options: dict[str, Any], axes: dict[str, list[Any]], datasets: Sequence[Dataset]) -> Study:
     from anomalae.experiments.studies.own_grid import own_study
 
     for key, option in (("normal", "normal"), ("seed", "seeds")):
@@ -212,6 +217,25 @@ def _own_study(options: dict[str, Any], axes: dict[str, list[Any]], dataset: Dat
     for key in axes:
         if options.get(key) is not None and key in SETTINGS:
             raise click.UsageError(f"--grid {key.replace('_', '-')}: exclude {flag(key)}")
+    problems = [(dataset, classes) for dataset in datasets for classes in _normal(options, axes, dataset)]
+    seeds = axes.get("seed") or common.seed_list(options["seeds"] or "0")
+    # Warns of what wins over a preset, and refuses what cannot be.
+    make_settings(options)
+    fixed = asked_for(options)
+    if options["quick"]:
+        fixed = {"hidden": (64,), "epochs": 15, **fixed}
+    try:
+        return own_study(axes, fixed, problems, seeds)
+    except ConfigError as error:
+        raise click.UsageError(said(error)) from None
+
+
+def _normal(
+    options: dict[str, Any], axes: dict[str, list[Any]], dataset: Dataset
+) -> Sequence[Sequence[int | str]]:
+    """Return the normal classes of each problem of a data set."""
+    from anomalae.datasets.load import parse_classes
+
     if "normal" in axes:
         normal = [parse_classes(words, dataset.classes, dataset.short_name) for words in axes["normal"]]
     elif list(options["normal"] or ["each"]) == ["each"]:
@@ -225,16 +249,7 @@ def _own_study(options: dict[str, Any], axes: dict[str, list[Any]], dataset: Dat
                 if "normal" in axes
                 else f"--dataset {dataset.short_name}: has one class, none is left to be anomalous"
             )
-    seeds = axes.get("seed") or common.seed_list(options["seeds"] or "0")
-    # Warns of what wins over a preset, and refuses what cannot be.
-    make_settings(options)
-    fixed = asked_for(options)
-    if options["quick"]:
-        fixed = {"hidden": (64,), "epochs": 15, **fixed}
-    try:
-        return own_study(axes, fixed, normal, seeds)
-    except ConfigError as error:
-        raise click.UsageError(said(error)) from None
+    return normal
 
 
 def _dry_run(

@@ -13,7 +13,7 @@ from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
 from anomalae.errors import ConfigError
 from anomalae.experiments.baselines.registry import BaselineDetector, choose
-from anomalae.experiments.cells import Cell, Result
+from anomalae.experiments.cells import Cell, Result, Source
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
 from anomalae.experiments.studies.trained import judge, problem, squared_error
@@ -22,7 +22,7 @@ from anomalae.settings import DESCRIPTIONS, Settings
 
 NAME = "grid"
 # Axes that are no settings.
-CLASSES, SEED, BASELINE = "normal", "seed", "baseline"
+DATASET, CLASSES, SEED, BASELINE = "dataset", "normal", "seed", "baseline"
 # Far more than anybody waits for.
 MOST_CELLS = 100_000
 # The least difference of ROC-AUC that a table shows.
@@ -35,7 +35,7 @@ def parse_axis(axis: str) -> tuple[str, list[Any]]:
     """Return name and values of an axis as it is typed: `latent-dim=1,2,4`, `views=pixels;normalised,edges`.
 
     Values are separated by commas, those that hold commas themselves (`views`, `hidden`, `normal`) by semicolons.
-    Besides settings there are `normal` (classes), `seed` and `baseline` (detectors of PyOD).
+    Besides settings there are `dataset`, `normal` (classes), `seed` and `baseline` (detectors of PyOD).
 
     Raises ConfigError, before anything runs, for an unknown name, a value out of its range, and none at all.
 
@@ -44,7 +44,7 @@ def parse_axis(axis: str) -> tuple[str, list[Any]]:
     """
     name, equals, typed = axis.partition("=")
     name = name.strip().replace("-", "_")
-    known = (*DESCRIPTIONS, CLASSES, BASELINE)
+    known = (*DESCRIPTIONS, DATASET, CLASSES, BASELINE)
     if name not in known:
         raise ConfigError(
             f"grid {name.replace('_', '-')!r}: must be one of {', '.join(k.replace('_', '-') for k in known)}",
@@ -108,41 +108,50 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
 def own_study(
     axes: Axes,
     fixed: Mapping[str, Any],
-    normal: Sequence[Sequence[int | str]],
+    problems: Sequence[tuple[Dataset, Sequence[int | str]]],
     seeds: Sequence[int],
     name: str | None = None,
 ) -> Study:
     """Return a study of every combination of values.
 
-    axes: values by setting, and of `baseline`.
+    axes: values by setting, and of `baseline`; `dataset`, `normal` and `seed` say which have rows of their own.
     fixed: settings that are the same for all.
-    normal: normal classes of each problem.
+    problems: a data set and its normal classes, each.
     seeds: of splits and trainings.
     name: of the study; None is made of the axes, as in `grid-latent-dim-noise`.
 
     Raises ConfigError for a combination that cannot be, as a likelihood of an autoencoder, and for too many.
     """
-    own = {key: values for key, values in axes.items() if key not in (CLASSES, SEED, BASELINE)}
+    own = {key: values for key, values in axes.items() if key not in (DATASET, CLASSES, SEED, BASELINE)}
     baselines = list(axes.get(BASELINE, ()))
-    total = (math.prod(map(len, own.values())) + len(baselines)) * len(normal) * len(seeds)
+    total = (math.prod(map(len, own.values())) + len(baselines)) * len(problems) * len(seeds)
     if total > MOST_CELLS:
         raise ConfigError(
             f"grid: has {text.count(total)} cells, at most {text.count(MOST_CELLS)} are taken", setting="grid"
         )
-    if len({frozenset(classes) for classes in normal}) < len(normal):
+    if len({(id(dataset), frozenset(classes)) for dataset, classes in problems}) < len(problems):
         raise ConfigError("grid normal: the same classes are named twice", setting="grid")
+    short = {id(dataset): dataset.short_name for dataset, _ in problems}
+    # Two of the same short name go by their whole ones.
+    called = {
+        id(dataset): dataset.name
+        if list(short.values()).count(dataset.short_name) > 1
+        else dataset.short_name
+        for dataset, _ in problems
+    }
     combinations = [dict(zip(own, values, strict=True)) for values in itertools.product(*own.values())]
     settings = [Settings.of(**{**fixed, **chosen}) for chosen in combinations]
-    apart = [key for key in (CLASSES, SEED) if key in axes]
+    apart = [key for key in (DATASET, CLASSES, SEED) if key in axes]
     shown = [*apart, *([key for key, values in own.items() if len(values) > 1] or list(own))]
 
     def cells(scope: Scope) -> list[Cell]:
         made = []
         for seed in seeds:
-            for classes in normal:
+            for dataset, classes in problems:
+                source = Source.of(dataset)
                 shared = {CLASSES: list(classes), SEED: seed}
                 # Axes of their own have a row for each value; else a row is a mean over them.
-                every_place = {CLASSES: text.listed(classes, ","), SEED: seed}
+                every_place = {DATASET: called[id(dataset)], CLASSES: text.listed(classes, ","), SEED: seed}
                 place = {key: every_place[key] for key in apart}
                 for chosen, asked in zip(combinations, settings, strict=True):
                     values = {key: value for key, value in asked.to_dict().items() if key != "seed"}
@@ -150,9 +159,11 @@ def own_study(
                         key: text.typed(value) if isinstance(value, tuple) else value
                         for key, value in chosen.items()
                     }
-                    made.append(scope.cell(measure, **shared, settings=values, axes={**place, **own_values}))
+                    asked_for = {**shared, "settings": values, "axes": {**place, **own_values}}
+                    made.append(Cell(measure, asked_for, source))
                 made += [
-                    scope.cell(measure, **shared, baseline=baseline, axes=place) for baseline in baselines
+                    Cell(measure, {**shared, BASELINE: baseline, "axes": place}, source)
+                    for baseline in baselines
                 ]
         return made
 
@@ -231,8 +242,13 @@ def own_study(
         )
 
     def method(scope: Scope) -> tuple[str, ...]:
+        several = DATASET in axes
+        in_turn = [
+            f"{f'{called[id(dataset)]} ' if several else ''}{text.listed(classes)}"
+            for dataset, classes in problems
+        ]
         return (
-            f"Normal in turn: {'; '.join(text.listed(classes) for classes in normal)}. Seeds: {text.listed(seeds)}. "
+            f"Normal in turn: {'; '.join(in_turn)}. Seeds: {text.listed(seeds)}. "
             "Judged on development images: held-out normals against up to 10,000 training images of the other classes.",
         )
 

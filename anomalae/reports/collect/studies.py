@@ -25,13 +25,22 @@ def study_report(study: Study, scope: Scope, outcomes: Sequence[Outcome], comman
     rows = study.rows(outcomes)
     failed = [outcome for outcome in outcomes if outcome.result is None]
     machine = record_environment(torch.device("cpu"))
+    sources = list({outcome.cell.source.identity: outcome.cell.source for outcome in outcomes}.values())
+    several = len(sources) > 1
     facts = {
-        "data": f"{scope.dataset.name}: {text.count(len(scope.dataset.train))} training images",
+        "data": "; ".join(
+            f"{dataset.name}: {text.count(len(dataset.train))} training images"
+            for dataset in (source.load() for source in sources)
+        ),
         "cells": f"{text.count(len(outcomes))}, one thread each",
         "arithmetic": machine.arithmetic,
         "processor": machine.processor,
         "versions": ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
-        **{f"{part} part": value for part, value in scope.source.hashes.items()},
+        **{
+            f"{f'{text.shortened(source.name, 40)} ' if several else ''}{part} part": value
+            for source in sources
+            for part, value in source.hashes.items()
+        },
     }
     return StudyReport(
         study.name,
