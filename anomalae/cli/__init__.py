@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -103,6 +105,11 @@ def main(ctx: click.Context) -> None:
     """
     # Before anything imports PyTorch, or its threads would spin while they wait.
     ctx.with_resource(of_process(None))
+    for name in ("stdout", "stderr"):
+        # None where it is closed: what would be said is said to nobody.
+        if getattr(sys, name) is None:
+            nobody = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - closed with the context
+            setattr(sys, name, ctx.with_resource(nobody))
     # Names of files may hold what the terminal's encoding lacks.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

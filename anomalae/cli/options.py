@@ -329,6 +329,8 @@ def make_executor(options: dict[str, Any], jobs: int) -> Executor:
     scheduler = options["scheduler"]
     backend = options["backend"] or ("joblib" if scheduler is None else "dask")
     try:
-        return make_executor(options["jobs"] or jobs, backend, scheduler)
+        executor = make_executor(options["jobs"] or jobs, backend, scheduler)
     except ConfigError as error:
         raise click.UsageError(said(error)) from None
+    click.get_current_context().call_on_close(executor.close)
+    return executor

@@ -88,6 +88,13 @@ class Shelf:
                     self._kept[path.stem] = written
         return self._kept
 
+    def make(self) -> None:
+        """Make the folder, if it is not there. BundleError where it cannot."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BundleError(f"{self.folder}: cannot be written: {error.strerror}") from None
+
     def take(self, cell: Cell) -> Outcome | None:
         """Return what is kept of a cell; None where it is not there, whole and sound."""
         written = self.kept.get(cell.key)
@@ -107,10 +114,7 @@ class Shelf:
         """Write a cell's result, arrays first: a cell is there when its numbers are. BundleError where it cannot."""
         if done.result is None:
             return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BundleError(f"{self.folder}: cannot be written: {error.strerror}") from None
+        self.make()
         arrays = dict(done.result.arrays)
         if arrays:
             files.write_arrays(self.folder / f"{cell.key}{ARRAYS}", arrays)

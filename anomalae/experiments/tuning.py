@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +19,15 @@ import numpy as np
 from anomalae import files
 from anomalae.datasets.dataset import Dataset
 from anomalae.errors import AnomalaeError, BundleError, ConfigError
+from anomalae.experiments.cells import Cell, Done, Result, Source
+from anomalae.experiments.executors import Executor, make_executor, run_twice
 from anomalae.experiments.studies.selection import LOSS, NAME, SYNTHETIC, TOGETHER
 from anomalae.experiments.studies.synthetic import ALL, told_apart
-from anomalae.experiments.studies.trained import Problem
+from anomalae.experiments.studies.trained import Problem, problem
 from anomalae.ranges import Whole
 from anomalae.runs.locks import lock
 from anomalae.settings import Settings
 from anomalae.text import plural, typed
-from anomalae.threads import limited
 from anomalae.version import __version__
 
 STORAGE, WINNER, DOCUMENT = "trials.db", "winner.toml", "tuning.json"
@@ -44,7 +44,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     # Those that every view has.
     "score": ("bent", "mse", "smooth"),
 }
-PROBLEM, SETTINGS, SECONDS = "problem", "settings", "seconds"
+PROBLEM, SETTINGS, SECONDS, VALUE = "problem", "settings", "seconds", "value"
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,37 @@ class Trial:
     pruned: bool = False
     problem: str = ""
     seconds: float = 0.0
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A trial under way.
+
+    trial: Optuna's.
+    values: by each seed so far.
+    """
+
+    trial: Any
+    settings: dict[str, Any]
+    values: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    problem: str = ""
+    pruned: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        return not self.problem and not self.pruned
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+
+def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
+    """Train on normals, and tell held-out ones from anomalies made of them."""
+    task = problem(dataset, arguments)
+    detector = task.fit(arguments[SETTINGS])
+    return Result({VALUE: told_apart(detector.score, task.held_out, task.seed)[ALL]})
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,31 +149,37 @@ class Tuning:
         classes = ",".join(str(name) for name in self.normal)[:40]
         return f"{self.dataset.short_name} {classes} {digest[:8]}"
 
-    def run(self, trials: int, on_trial: Callable[[Trial], None] = lambda trial: None) -> list[Trial]:
+    def run(
+        self,
+        trials: int,
+        on_trial: Callable[[Trial], None] = lambda trial: None,
+        executor: Executor | None = None,
+    ) -> list[Trial]:
         """Do trials until there are so many, those of an earlier call among them, and write the winner.
 
         trials: in all, at least 1; the first has the default settings.
         on_trial: called when one is done.
+        executor: who does them, as many at once as it has jobs; None does one after another in this process.
 
-        A search that was broken off and goes on makes the same trials as one that was not.
+        A search that was broken off and goes on makes the same trials as one that was not, if it has as many jobs.
 
         Returns all trials in their order. Raises BundleError where the folder cannot be used, TrainingError where no
         trial gave a value.
         """
         Whole(1, MOST_TRIALS).check("trials", trials)
-        optuna = _optuna()
+        optuna, executor = _optuna(), executor or make_executor()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BundleError(f"{self.folder}: cannot be written: {error.strerror}") from None
-        with lock(self.folder), _quiet(optuna):
+        with lock(self.folder, "another search is at work here"), _quiet(optuna):
             study = self._study(optuna)
             while len(done := _counted(study)) < trials:
-                # A sampler a trial: it goes on as if it had never been broken off.
-                drawn = np.random.SeedSequence([self.seeds[0], len(done)]).generate_state(1)[0]
-                study.sampler = optuna.samplers.TPESampler(seed=int(drawn))
-                self._trial(optuna, study)
-                on_trial(self._told(study)[-1])
+                # As many as fill a batch that was told in part.
+                size = min(executor.jobs - len(done) % executor.jobs, trials - len(done))
+                self._batch(optuna, study, len(done), size, executor)
+                for trial in self._told(study)[len(done) :]:
+                    on_trial(trial)
             every = self._told(study)
         self._write(every)
         return every
@@ -194,37 +231,51 @@ class Tuning:
                 values[name] = float(f"{trial.suggest_float(name, *RATE, log=True):.3g}")
         return values
 
-    def _trial(self, optuna: Any, study: Any) -> None:
-        """Do one trial."""
-        begun, state = time.perf_counter(), optuna.trial.TrialState
-        trial = study.ask()
-        try:
+    def _batch(self, optuna: Any, study: Any, before: int, size: int, executor: Executor) -> None:
+        """Do so many trials, asked for together and told in their order; `before` them there were as many."""
+        state, batch = optuna.trial.TrialState, []
+        for number in range(before, before + size):
+            # A sampler a trial: it goes on as if it had never been broken off.
+            drawn = np.random.SeedSequence([self.seeds[0], number]).generate_state(1)[0]
+            study.sampler = optuna.samplers.TPESampler(seed=int(drawn), constant_liar=size > 1)
+            trial = study.ask()
             settings = {**self.fixed, **self._suggested(trial)}
             trial.set_user_attr(SETTINGS, json.loads(json.dumps(settings)))
-            values: list[float] = []
+            batch.append(_Asked(trial, settings))
+        try:
             for step, seed in enumerate(self.seeds):
-                values.append(self._value(settings, seed))
-                trial.report(float(np.mean(values)), step)
-                if step + 1 < len(self.seeds) and trial.should_prune():
-                    break
-            trial.set_user_attr(SECONDS, round(time.perf_counter() - begun, 3))
-            if len(values) == len(self.seeds):
-                study.tell(trial, float(np.mean(values)))
-            else:
-                study.tell(trial, state=state.PRUNED)
-        except AnomalaeError as error:
-            trial.set_user_attr(PROBLEM, str(error))
-            study.tell(trial, state=state.FAIL)
+                under_way = [asked for asked in batch if asked.goes_on]
+                for asked, done in zip(under_way, self._done(under_way, seed, executor), strict=True):
+                    asked.seconds += done.seconds
+                    if done.result is None:
+                        asked.problem = done.problem
+                        continue
+                    asked.values.append(done.result.numbers[VALUE])
+                    asked.trial.report(asked.mean, step)
+                    asked.pruned = step + 1 < len(self.seeds) and asked.trial.should_prune()
+            for asked in batch:
+                asked.trial.set_user_attr(SECONDS, round(asked.seconds, 3))
+                if asked.problem:
+                    asked.trial.set_user_attr(PROBLEM, asked.problem)
+                    study.tell(asked.trial, state=state.FAIL)
+                elif asked.pruned:
+                    study.tell(asked.trial, state=state.PRUNED)
+                else:
+                    study.tell(asked.trial, asked.mean)
         except BaseException:
-            study.tell(trial, state=state.FAIL)
+            # Those that are not told yet are asked for anew.
+            for asked in batch:
+                with contextlib.suppress(ValueError):
+                    study.tell(asked.trial, state=state.FAIL)
             raise
 
-    def _value(self, settings: Mapping[str, Any], seed: int) -> float:
-        """Train on normals, and tell held-out ones from synthetic anomalies; by one thread, so that bits are alike."""
-        with limited(1):
-            task = Problem(self.dataset, self.normal, seed)
-            detector = task.fit(settings)
-            return told_apart(detector.score, task.held_out, seed)[ALL]
+    def _done(self, batch: Sequence[_Asked], seed: int, executor: Executor) -> list[Done]:
+        """Do a batch by one seed."""
+        source = Source.of(self.dataset)
+        arguments = [{"normal": list(self.normal), "seed": seed, SETTINGS: asked.settings} for asked in batch]
+        cells = [Cell(measure, each, source) for each in arguments]
+        done = run_twice(executor, cells, lambda index: None, lambda index: None)
+        return sorted(done, key=lambda one: one.index)
 
     def _told(self, study: Any) -> list[Trial]:
         made = []

@@ -1,4 +1,4 @@
-"""The lock that keeps two trainings out of one run folder."""
+"""The lock that keeps two trainings, or two of anything else, out of one folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ LOCK = ".lock"  # file in the run folder
 
 
 @contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Return a context that holds the folder for one training; the lock goes with its process, however that ends.
+def lock(folder: Path, holder: str = "another training is at work on this run") -> Iterator[None]:
+    """Return a context that holds the folder for one process; the lock goes with it, however that ends.
 
     folder: of the run.
+    holder: who holds it, in the words of the error.
 
     Raises BundleError if another holds it.
 
@@ -29,7 +30,7 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         held.acquire(blocking=False)
     except Timeout:
-        raise BundleError(f"{folder}: another training is at work on this run") from None
+        raise BundleError(f"{folder}: {holder}") from None
     try:
         yield
     finally:

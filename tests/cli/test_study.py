@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from anomalae import load_dataset
 from anomalae.cli import main
 from anomalae.experiments.studies import QUESTIONS, load_study
+from anomalae.runs.locks import lock
 
 SMALL = ["--hidden", "16", "--epochs", "1", "--dataset", "digits", "--jobs", "1"]
 GRID = ["study", "--grid", "latent-dim=1,4", "--grid", "noise=0,1", "--normal", "0,1", *SMALL]
@@ -214,6 +215,13 @@ def test_a_folder_of_something_else_is_left_alone(run, tmp_path):
     result = run(*GRID, "--output", "other", code=1)
     assert "exists already" in result.output
     assert (tmp_path / "other" / "index.html").read_text() == "mine"
+
+
+def test_two_studies_in_one_folder_are_refused(run, tmp_path):
+    cells = tmp_path / "reports" / "studies" / "grid-latent-dim-noise" / "cells"
+    cells.mkdir(parents=True)
+    with lock(cells):
+        assert "cells: another study is at work here" in run(*GRID, code=1).output
 
 
 def test_interrupted_it_says_how_to_go_on_and_loses_nothing(tmp_path):

@@ -16,10 +16,13 @@ from anomalae import Settings, load_dataset, runs
 from anomalae.datasets.dataset import Part, make_dataset
 from anomalae.errors import AnomalaeError, TrainingError
 from anomalae.experiments import tuning
+from anomalae.experiments.cells import Result
+from anomalae.experiments.executors.here import Here
 from anomalae.experiments.studies.selection import LOSS, SYNTHETIC, TOGETHER
 from anomalae.experiments.studies.synthetic import ALL, told_apart
 from anomalae.experiments.studies.trained import Problem
 from anomalae.experiments.tuning import Trial, Tuning, toml, winner, worth
+from anomalae.runs.locks import lock
 from tests.cli import fails, ok, parsed, run
 
 pytest.importorskip("optuna")
@@ -36,6 +39,23 @@ def digits():
 
 def search(digits, folder: Path, seeds: tuple[int, ...] = (0,), **more: Any) -> Tuning:
     return Tuning(digits, (0, 1, 2, 3, 4), folder, {**FIXED, **more}, seeds)
+
+
+@pytest.fixture
+def judged_by(monkeypatch):
+    """Returns a function that puts another value, of settings and seed, in the place of training."""
+
+    def put(value):
+        def measure(dataset, arguments):
+            return Result({tuning.VALUE: value(arguments["settings"], arguments["seed"])})
+
+        monkeypatch.setattr(tuning, "measure", measure)
+
+    return put
+
+
+def stopped(settings: dict[str, Any], seed: int) -> float:
+    raise KeyboardInterrupt
 
 
 def test_tune_tells_of_each_trial_and_train_takes_the_winner():
@@ -102,11 +122,8 @@ def test_a_file_that_holds_no_trials_is_named():
     assert "trials.db: not usable as a file of trials" in fails(1, "tune", *TINY, "--trials", "1")
 
 
-def test_an_interrupted_search_says_how_to_go_on(monkeypatch):
-    def stop(*_: Any) -> float:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Tuning, "_value", stop)
+def test_an_interrupted_search_says_how_to_go_on(judged_by):
+    judged_by(stopped)
     result = run("tune", *TINY, "--trials", "2")
     assert result.exit_code == 130
     assert "Interrupted with 0 trials done now; the same command goes on." in result.stderr
@@ -115,30 +132,36 @@ def test_an_interrupted_search_says_how_to_go_on(monkeypatch):
 # --- the search itself ---
 
 
-def test_a_search_that_was_broken_off_makes_the_same_trials(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(Tuning, "_value", lambda self, settings, seed: settings["latent_dim"] / 1000)
-    whole = search(digits, tmp_path / "whole").run(12)
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_search_that_was_broken_off_makes_the_same_trials(digits, tmp_path, judged_by, jobs):
+    executor = Here()
+    executor.jobs = jobs
+
+    def by_width(settings: dict[str, Any], seed: int) -> float:
+        return settings["latent_dim"] / 1000
+
+    judged_by(by_width)
+    whole = search(digits, tmp_path / "whole").run(12, executor=executor)
     apart = search(digits, tmp_path / "a % and ?")
-    apart.run(2)
-    apart.run(5)
-
-    def stop(*_: Any) -> float:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as context:
-        context.setattr(Tuning, "_value", stop)
-        with pytest.raises(KeyboardInterrupt):
-            apart.run(12)
+    apart.run(3, executor=executor)
+    apart.run(6, executor=executor)
+    judged_by(stopped)
+    with pytest.raises(KeyboardInterrupt):
+        apart.run(12, executor=executor)
     # Killed, a trial stays as if it were running.
     with sqlite3.connect(tmp_path / "a % and ?" / "trials.db") as database:
-        database.execute("UPDATE trials SET state = 'RUNNING' WHERE state = 'FAIL'")
-    assert [trial.settings for trial in apart.run(12)] == [trial.settings for trial in whole]
+        changed = database.execute("UPDATE trials SET state = 'RUNNING' WHERE state = 'FAIL'")
+    assert changed.rowcount == jobs
+    judged_by(by_width)
+    assert [trial.settings for trial in apart.run(12, executor=executor)] == [
+        trial.settings for trial in whole
+    ]
     assert len({str(trial.settings) for trial in whole}) == 12
     assert [trial.number for trial in whole] == list(range(1, 13))
 
 
-def test_the_first_trial_is_the_default_and_the_best_is_kept(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(Tuning, "_value", lambda self, settings, seed: 1 / settings["latent_dim"])
+def test_the_first_trial_is_the_default_and_the_best_is_kept(digits, tmp_path, judged_by):
+    judged_by(lambda settings, seed: 1 / settings["latent_dim"])
     tuning_ = search(digits, tmp_path)
     trials = tuning_.run(4)
     assert trials[0].settings["latent_dim"] == 16
@@ -149,14 +172,14 @@ def test_the_first_trial_is_the_default_and_the_best_is_kept(digits, tmp_path, m
     assert tuning_.document(trials)["value"] == 1 / best.settings["latent_dim"]
 
 
-def test_a_trial_that_is_worse_than_half_of_the_others_is_broken_off(digits, tmp_path, monkeypatch):
+def test_a_trial_that_is_worse_than_half_of_the_others_is_broken_off(digits, tmp_path, judged_by):
     seen: list[int] = []
 
-    def value(self: Tuning, settings: dict[str, Any], seed: int) -> float:
+    def value(settings: dict[str, Any], seed: int) -> float:
         seen.append(seed)
         return 0.9 - 0.1 * (len(seen) > 8)
 
-    monkeypatch.setattr(Tuning, "_value", value)
+    judged_by(value)
     trials = search(digits, tmp_path, seeds=(3, 4)).run(5)
     assert seen == [3, 4] * 4 + [3]
     assert [trial.pruned for trial in trials] == [False] * 4 + [True]
@@ -164,32 +187,49 @@ def test_a_trial_that_is_worse_than_half_of_the_others_is_broken_off(digits, tmp
     assert trials[0].value == pytest.approx(0.9)
 
 
-def test_a_trial_that_fails_counts_and_no_value_at_all_is_an_error(digits, tmp_path, monkeypatch):
-    def fail(*_: Any) -> float:
+def test_a_trial_that_fails_counts_and_no_value_at_all_is_an_error(digits, tmp_path, judged_by):
+    def fail(settings: dict[str, Any], seed: int) -> float:
         raise TrainingError("loss is not a number")
 
     tuning_ = search(digits, tmp_path)
-    with monkeypatch.context() as context:
-        context.setattr(Tuning, "_value", fail)
-        with pytest.raises(AnomalaeError, match="no trial gave a value: loss is not a number"):
-            tuning_.run(1)
-    monkeypatch.setattr(Tuning, "_value", lambda *_: 0.5)
+    judged_by(fail)
+    with pytest.raises(AnomalaeError, match="no trial gave a value: TrainingError: loss is not a number"):
+        tuning_.run(1)
+    judged_by(lambda settings, seed: 0.5)
     trials = tuning_.run(2)
-    assert [trial.problem for trial in trials] == ["loss is not a number", ""]
+    assert [trial.problem for trial in trials] == ["TrainingError: loss is not a number", ""]
     assert tuning_.document(trials)["failed"] == 1
 
 
 def test_a_value_is_the_rule_of_the_study_and_sees_normal_images_only(digits, tmp_path):
-    tuning_ = search(digits, tmp_path, seeds=(1,))
     settings = {**FIXED, "latent_dim": 4}
+    asked = {"normal": [0, 1, 2, 3, 4], "seed": 1, "settings": settings}
     task = Problem(digits, (0, 1, 2, 3, 4), 1)
     detector = task.fit(settings)
-    assert tuning_._value(settings, 1) == told_apart(detector.score, task.held_out, 1)[ALL]
+    value = tuning.measure(digits, asked).numbers[tuning.VALUE]
+    assert value == told_apart(detector.score, task.held_out, 1)[ALL]
     labels = digits.train.labels
     images = digits.train.images.copy()
     images[labels > 4] = 255 - images[labels > 4]
     other = make_dataset("other", Part(images, labels), digits.test, digits.classes, None, False)
-    assert search(other, tmp_path, seeds=(1,))._value(settings, 1) == tuning_._value(settings, 1)
+    assert tuning.measure(other, asked).numbers[tuning.VALUE] == value
+
+
+@pytest.mark.slow
+def test_several_trials_at_once_are_as_good_as_one_after_another(tmp_path):
+    words = ("tune", *TINY, "--trials", "3", "--seeds", "0", "--quiet", "--json")
+    first = parsed(*words, "--jobs", "2", "--output", "two")
+    assert (first["trials"], first["failed"]) == (3, 0)
+    assert (
+        first["default"]
+        == parsed("tune", *TINY, "--trials", "1", "--seeds", "0", "--quiet", "--json")["value"]
+    )
+
+
+def test_two_searches_in_one_folder_are_refused():
+    FOLDER.mkdir(parents=True)
+    with lock(FOLDER):
+        assert f"{FOLDER}: another search is at work here" in fails(1, "tune", *TINY, "--trials", "1")
 
 
 def test_what_is_given_is_not_searched_and_other_settings_are_another_search(digits, tmp_path):
@@ -261,8 +301,8 @@ def test_what_the_rule_is_worth_is_read_from_the_study(tmp_path):
         assert "not measured here" in worth(tmp_path)
 
 
-def test_classes_may_have_names(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(Tuning, "_value", lambda *_: 0.5)
+def test_classes_may_have_names(digits, tmp_path, judged_by):
+    judged_by(lambda settings, seed: 0.5)
     labels = np.where(digits.train.labels < 5, "low, é", "high")
     part = Part(digits.train.images, labels)
     named = make_dataset(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,3 +139,10 @@ def test_wrong_usage_is_2(words: list[str], message: str):
 )
 def test_what_is_right_and_cannot_be_done_is_1(words: list[str], message: str):
     assert message in fails(1, *words)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_closed_output_is_output_to_nobody(closed):
+    shell = f"{shlex.quote(sys.executable)} -m anomalae check --list {closed}"
+    ended = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -7,7 +7,9 @@ import json
 import linecache
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from anomalae.experiments import cells as module
 from anomalae.experiments.cells import Cell, Result, Source, attempt, revision
 from anomalae.experiments.executors import make_executor
 from anomalae.experiments.executors.here import Here
+from anomalae.experiments.executors.processes import IDLE
 from anomalae.experiments.kept_cells import Shelf, do_all
 from tests.experiments import working
 
@@ -135,6 +138,7 @@ def test_a_grid_that_is_killed_keeps_what_was_done(tmp_path):
 from anomalae import load_dataset
 from anomalae.experiments.cells import Cell, Source
 from anomalae.experiments.executors.here import Here
+from anomalae.experiments.executors.processes import IDLE
 from anomalae.experiments.kept_cells import Shelf, do_all
 from pathlib import Path
 from tests.experiments import working
@@ -145,6 +149,28 @@ do_all(cells, Shelf(Path({str(tmp_path)!r})), Here())
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9
     assert len(list(tmp_path.glob("*.json"))) == 1
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+def test_processes_end_when_the_one_that_gave_them_work_is_killed(tmp_path):
+    code = f"""
+import os, signal
+from anomalae import load_dataset
+from anomalae.experiments.cells import Cell, Source
+from anomalae.experiments.executors import make_executor
+from tests.experiments import working
+source = Source.of(load_dataset("digits"))
+tasks = [Cell(working.name_process, {{"file": {str(tmp_path)!r} + f"/{{n}}"}}, source) for n in range(4)]
+for done in make_executor(2).run(tasks, lambda index: None):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    processes = {int(path.read_text()) for path in tmp_path.iterdir()}
+    assert processes
+    until = time.monotonic() + 6 * IDLE
+    while any(Path(f"/proc/{process}").exists() for process in processes) and time.monotonic() < until:
+        time.sleep(0.5)
+    assert not any(Path(f"/proc/{process}").exists() for process in processes)
 
 
 def test_what_is_torn_or_of_another_cell_is_done_again(source, tmp_path):

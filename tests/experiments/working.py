@@ -44,3 +44,9 @@ def die(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
     if arguments["normal"] == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return Result({"n": arguments["normal"]})
+
+
+def name_process(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
+    """Write which process does the cell."""
+    Path(arguments["file"]).write_text(str(os.getpid()))
+    return Result({})

@@ -304,6 +304,7 @@ def _made(
     from anomalae.experiments.studies.base import Scope
     from anomalae.reports.collect.studies import study_report
     from anomalae.reports.pages.studies import claim_study, write_study
+    from anomalae.runs.locks import lock
 
     scope = Scope(dataset, options["quick"])
     cells, shelf = study.cells(scope), Shelf(folder / "cells")
@@ -317,8 +318,12 @@ def _made(
             f"{plural(others, 'cell')} in {shelf.folder} of other data: left as they are, made anew for these"
         )
     latest: list[Progress] = []
+    shelf.make()
     try:
-        with studying(study.name, quiet=options["quiet"]) as show:
+        with (
+            lock(shelf.folder, "another study is at work here"),
+            studying(study.name, quiet=options["quiet"]) as show,
+        ):
 
             def change(progress: Progress) -> None:
                 latest[:] = [progress]

@@ -48,6 +48,7 @@ STUDIES = Path("reports") / "studies"
 )
 @common.dataset_options
 @settings_options
+@common.executor_options("1")
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -63,8 +64,8 @@ def command(**options: Any) -> None:
     are searched; a setting that is given is the same for all trials. Needs Optuna (pip install 'anomalae[tune]'), which
     keeps the trials in trials.db in the output folder: called again with the same options, the search goes on; with
     others it is another search, and the winner of the one before is kept under a name of its own. The first trial is
-    the default. `optuna-dashboard sqlite:///FOLDER/trials.db` (pip install optuna-dashboard) shows it. It computes by
-    one thread.
+    the default. `optuna-dashboard sqlite:///FOLDER/trials.db` (pip install optuna-dashboard) shows it. With --jobs so
+    many trials are asked for and done at once, by one thread each.
 
     \b
     Example:
@@ -96,9 +97,10 @@ def command(**options: Any) -> None:
             f"{plural(len(tuning.searched), 'setting')} searched of {dataset.short_name}, normal "
             f"{classes(split.normal)}: {', '.join(flag(name)[2:] for name in tuning.searched)}"
         )
+    executor = common.make_executor(options, 1)
     done = _Lines(options["trials"], quiet=options["quiet"])
     try:
-        trials = tuning.run(options["trials"], done)
+        trials = tuning.run(options["trials"], done, executor)
     except KeyboardInterrupt:
         tell(f"Interrupted with {plural(done.n, 'trial')} done now; the same command goes on.")
         raise SystemExit(common.INTERRUPTED) from None

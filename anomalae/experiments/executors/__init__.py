@@ -30,6 +30,10 @@ class Executor(Protocol):
         """Do all tasks; one whose process dies is said to have `died`."""
         ...
 
+    def close(self) -> None:
+        """Leave what was joined; there are no more tasks."""
+        ...
+
 
 def run_twice(
     executor: Executor,

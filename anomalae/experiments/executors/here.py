@@ -17,3 +17,6 @@ class Here:
         for index, task in enumerate(tasks):
             on_begin(index)
             yield attempt(index, task)
+
+    def close(self) -> None:
+        """Do nothing: it joined nothing."""

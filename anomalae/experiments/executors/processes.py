@@ -9,6 +9,9 @@ from typing import Any
 from anomalae.experiments.cells import Done, Task, attempt
 from anomalae.threads import of_process
 
+# Seconds after which a process that is given nothing ends, as where the one that gives was killed.
+IDLE = 20
+
 
 class Processes:
     """Does tasks in so many processes at once.
@@ -24,17 +27,24 @@ class Processes:
         left = list(range(len(tasks)))
         while left:
             under_way: set[int] = set()
+            ended = False
             try:
                 for done in self._some(tasks, left, under_way, on_begin):
                     under_way.discard(done.index)
                     yield done
+                ended = True
                 return
             except _broken():
                 # Whose fault it was nobody knows: `run_twice` does each again, alone.
                 for index in sorted(under_way):
                     yield Done(index, problem="its process died", died=True)
             finally:
-                _end_processes()
+                if not ended:
+                    _end_processes()
+
+    def close(self) -> None:
+        """End the processes, which would end by themselves when they are given nothing for a while."""
+        _end_processes()
 
     def _some(
         self, tasks: Sequence[Task], left: list[int], under_way: set[int], on_begin: Callable[[int], None]
@@ -54,7 +64,12 @@ class Processes:
             # That it stops a process which grew is nothing to warn of.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
             parallel = joblib.Parallel(
-                n_jobs=self.jobs, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered"
+                n_jobs=self.jobs,
+                batch_size=1,
+                pre_dispatch="n_jobs",
+                return_as="generator_unordered",
+                backend="loky",
+                idle_worker_timeout=IDLE,
             )
             yield from parallel(handed_out())
 
@@ -71,7 +86,7 @@ def _broken() -> type[BaseException]:
 
 
 def _end_processes() -> None:
-    """End the processes at once: idle ones would stay for minutes, and hold a data set each."""
+    """End the processes at once, whatever they do."""
     from joblib.externals.loky import get_reusable_executor
 
     get_reusable_executor().shutdown(wait=True, kill_workers=True)
