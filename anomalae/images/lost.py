@@ -13,8 +13,8 @@ import numpy as np
 from anomalae.errors import ImageError
 from anomalae.images.canonical import WORKING_SIDE, preprocess
 from anomalae.images.check import SIDE
-from anomalae.images.ink import noise_level, reduce
-from anomalae.images.sheet import Sheet, least_tone, tones_of
+from anomalae.images.ink import noise_level
+from anomalae.images.sheet import Sheet, least_tone, reduced_tones
 from anomalae.images.tight import two_tones
 
 # Edges are looked for in a picture reduced to this side, as steps over this share of it.
@@ -75,7 +75,7 @@ def check_lost(gray: np.ndarray, mode: str, polarity: str, outcome: str = "it tu
 
 def shows_ink(gray: np.ndarray) -> bool:
     """Tell whether a picture (H, W) has sharp edges well above its noise, more of them than dust has, or two tones."""
-    tones = reduce(tones_of(gray), math.ceil(max(gray.shape) / LOOK_SIDE))
+    tones = reduced_tones(gray, math.ceil(max(gray.shape) / LOOK_SIDE))
     white = max(float(tones.max()), least_tone(gray))
     least = max(PLAIN * white, ABOVE_NOISE * noise_level(tones))
     reach = max(1, round(STEP * max(tones.shape)))

@@ -61,7 +61,7 @@ def write_scans(folder: Path, images: np.ndarray) -> None:
         digit = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
         cover = Image.new("L", (WIDTH, HEIGHT))
         cover.paste(digit, (int(rng.integers(WIDTH - side)), int(rng.integers(HEIGHT - side))))
-        sheet = 225 - 180 * np.asarray(cover) / 255 + rng.normal(0, 6, (HEIGHT, WIDTH))
+        sheet = 225 - 180 * (np.asarray(cover) / 255) + rng.normal(0, 6, (HEIGHT, WIDTH))
         scan = Image.fromarray(np.clip(np.rint(sheet), 0, 255).astype(np.uint8))
         scan.save(folder / f"{number:05d}.jpg", quality=85)
 
