@@ -208,6 +208,9 @@ def test_what_costs_most_for_what_it_gives():
     assert "for what it gives is 8 neighbours: 1.2 times" in answer(
         {"3 members": {"bent": 0.999}, "accurate": {"bent": 0.952, study.ALONE: 0.95}}
     )
+    # What gives nothing is dearer at any price than what gives something.
+    useless = {"3 members": {"bent": 0.99}, "accurate": {"bent": 0.94, study.ALONE: 0.93}}
+    assert "for what it gives is 8 neighbours: 1.2 times" in answer(useless)
     assert "it gains (+0.0010" in answer({"3 members": {"bent": 0.951}})
     assert "gains nothing beyond luck" in answer({"3 members": {"bent": 0.99}}, luck=0.1)
 
