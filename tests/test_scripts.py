@@ -10,10 +10,6 @@ from types import ModuleType
 
 import pytest
 
-from anomalae import Detector
-from anomalae.models.training.corruption import corrupt
-from anomalae.network_kinds import MODELS
-
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted([*ROOT.glob("benchmarks/**/*.py"), *ROOT.glob("examples/*.py")])
 COMMANDS = [path for path in SCRIPTS if "ArgumentParser" in path.read_text(encoding="utf-8")]
@@ -100,17 +96,3 @@ def test_reaching_into_the_package_is_seen(line, found):
     path = Path("script.py")
     path.write_text(f"from anomalae import seeds\n{line}\n")
     assert reached_into(path) == ([] if found is None else [found])
-
-
-def test_an_autoencoder_of_ones_own_noise_is_the_default_where_the_noise_is_its(monkeypatch, digits):
-    """What benchmarks measure by kinds of their own is one change to the default, and no other."""
-    monkeypatch.setattr(MODELS, "_own", {})  # what is registered here is gone after
-    denoising = imported(ROOT / "benchmarks" / "denoising.py", monkeypatch)
-    images = digits.train.images[digits.train.labels == 0]
-    small = {"hidden": (16,), "latent_dim": 4, "epochs": 2}
-    other = denoising.trained_against(lambda x, source: corrupt(x, 1.0, source), "ae-as-it-is")
-    ours, theirs = Detector(**small).fit(images), Detector(**small, **other).fit(images)
-    assert (ours.score(digits.test.images) == theirs.score(digits.test.images)).all()
-    assert [line.validation_loss for line in ours.history] == [
-        line.validation_loss for line in theirs.history
-    ]

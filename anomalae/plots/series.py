@@ -476,3 +476,53 @@ def decoded_lines(
     if title:
         figure.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+@style.figure
+def differences(
+    groups: Mapping[str, Mapping[str, tuple[float, float | None]]],
+    *,
+    x: str,
+    linear: float | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw differences from 0 as points with bars, a line each, with room between groups.
+
+    groups: by the name of the group, the difference and half its interval (None where it is not known) by name.
+    x: what the differences are.
+    linear: up to which difference the axis is linear, above 0, to be logarithmic beyond; None is linear throughout.
+    title: above it.
+
+    A point is hollow where its interval holds 0. Returns the figure.
+
+    >>> differences({"noise": {"none": (-3.0, 1.0), "half": (0.5, 1.0)}}, x="ROC-AUC").axes[0].get_xlabel()
+    'ROC-AUC'
+    """
+    count = sum(map(len, groups.values())) + 0.6 * (len(groups) - 1)
+    figure, axes = style.panel(None, 1.15 * style.WIDTH, 0.2 * count + 1.0)
+    places, names, at = [], [], 0.0
+    for number, (group, changes) in enumerate(groups.items()):
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.annotate(
+            style.narrowed(group, 16), (1, at), (6, 0), xycoords=("axes fraction", "data"),
+            textcoords="offset points", va="center", color=style.MUTED, fontsize=8,
+        )  # fmt: skip
+        for name, (value, half) in changes.items():
+            hollow = half is not None and abs(value) <= half
+            axes.errorbar(
+                [value], [at], xerr=None if half is None else [half], fmt="o", color=colour, markersize=5,
+                markerfacecolor=style.PAPER if hollow else colour, capsize=2, linewidth=1.2,
+            )  # fmt: skip
+            places.append(at)
+            names.append(style.narrowed(name, 28))
+            at -= 1
+        at -= 0.6
+    axes.axvline(0, color=style.MUTED, linewidth=1)
+    if linear is not None:
+        axes.set_xscale("symlog", linthresh=linear, linscale=1)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_yticks(places, names)
+    axes.set_ylim(min(places, default=0) - 0.8, 0.8)
+    axes.grid(axis="y", visible=False)
+    axes.set(xlabel=x, title=title)
+    return figure

@@ -82,3 +82,19 @@ def test_a_film_has_rows_of_their_own_length():
 def test_a_name_of_several_columns_stands_once():
     figure = plots.film({"image": np.zeros((4, 28, 28))}, columns=["normal", "normal", "anomalous", "normal"])
     assert [axes.get_title() for axes in figure.axes] == ["normal", "", "anomalous", "normal"]
+
+
+def test_differences_are_hollow_where_their_interval_holds_nothing():
+    groups = {"noise": {"none": (-3.0, 1.0), "half": (0.5, 1.0)}, "view": {"pixels": (40.0, None)}}
+    (axes,) = plots.differences(groups, x="ROC-AUC", linear=1).axes
+    points = [container.lines[0] for container in axes.containers]
+    assert [float(point.get_xdata()[0]) for point in points] == [-3.0, 0.5, 40.0]
+    assert [point.get_markerfacecolor() == point.get_color() for point in points] == [True, False, True]
+    # The first is above, and groups stand apart.
+    first, second, third = (float(point.get_ydata()[0]) for point in points)
+    assert first > second > third
+    assert second - third > first - second
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["none", "half", "pixels"]
+    assert [text.get_text() for text in axes.texts] == ["noise", "view"]
+    assert axes.get_xscale() == "symlog"
+    assert plots.differences(groups, x="ROC-AUC").axes[0].get_xscale() == "linear"

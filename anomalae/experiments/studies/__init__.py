@@ -23,6 +23,7 @@ QUESTIONS = {
     "few-normals": "How many normal images are needed?",
     "contamination": "What do anomalies hidden among the training images cost?",
     "corruptions": "Which corruptions does a detector call anomalous, and which of its scores see them?",
+    "ablation": "What does each part of a detector give?",
 }
 
 
