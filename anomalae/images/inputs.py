@@ -24,6 +24,7 @@ from anomalae.images.check import SIDE
 from anomalae.images.idx import count_idx, is_gzip, is_idx, is_idx_name, read_idx_array, read_idx_rows
 from anomalae.images.lost import LostInkError, check_lost, shows_ink, to_canonical
 from anomalae.images.pictures import FORMATS, count_pages, decode, decode_pages
+from anomalae.images.plain import read_plain
 from anomalae.images.segment import Bounds, cut_digits, holds_several
 from anomalae.text import count, listed, plural, printable
 
@@ -236,7 +237,7 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
 def _inputs(files: list[Path], how: Reading) -> Iterator[Input]:
     for file in files:
         for row, content in _contents(file):
-            name = f"{how.names.get(file, file)}{row}"
+            name = f"{how.names.get(file, file) if how.names else file}{row}"
             try:
                 if isinstance(content, ImageError):
                     raise content
@@ -277,6 +278,10 @@ def _holds_several(gray: np.ndarray, how: Reading) -> bool:
 
 def _contents(file: Path) -> Iterator[tuple[str, np.ndarray | ImageError]]:
     """Yield what a file holds, each image with what its name adds to the path."""
+    plain = read_plain(file)
+    if plain is not None:
+        yield "", plain
+        return
     readers = {"npy": read_npy, "npz": read_npz, "idx": read_idx_rows, "picture": decode_pages}
     try:
         kind = _kind(file)
