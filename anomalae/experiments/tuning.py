@@ -20,7 +20,8 @@ import numpy as np
 from anomalae import files
 from anomalae.datasets.dataset import Dataset
 from anomalae.errors import AnomalaeError, BundleError, ConfigError
-from anomalae.experiments.studies.selection import LOSS, NAME, SYNTHETIC, TOGETHER
+from anomalae.experiments.studies.choosing import LOSS, SYNTHETIC
+from anomalae.experiments.studies.selection import NAME, TOGETHER
 from anomalae.experiments.studies.synthetic import ALL, told_apart
 from anomalae.experiments.studies.trained import Problem
 from anomalae.ranges import Whole

@@ -16,7 +16,8 @@ from anomalae import Settings, load_dataset, runs
 from anomalae.datasets.dataset import Part, make_dataset
 from anomalae.errors import AnomalaeError, TrainingError
 from anomalae.experiments import tuning
-from anomalae.experiments.studies.selection import LOSS, SYNTHETIC, TOGETHER
+from anomalae.experiments.studies.choosing import LOSS, SYNTHETIC
+from anomalae.experiments.studies.selection import TOGETHER
 from anomalae.experiments.studies.synthetic import ALL, told_apart
 from anomalae.experiments.studies.trained import Problem
 from anomalae.experiments.tuning import Trial, Tuning, toml, winner, worth

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from anomalae import plots
 from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies.agreement import agreement, agreements
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
 from anomalae.experiments.studies.recipes import (
     SMALL,
@@ -80,18 +80,6 @@ def class_aucs(scores: np.ndarray, labels: np.ndarray, is_anomaly: np.ndarray) -
     }
 
 
-def agreement(some: np.ndarray, others: np.ndarray) -> float | None:
-    """Return Spearman's rank correlation of two scores of the same images; None where one is constant.
-
-    >>> agreement(np.array([1.0, 2.0, 3.0]), np.array([10.0, 30.0, 20.0]))
-    0.5
-    """
-    ranks = [rankdata(values) for values in (some, others)]
-    first, second = (values - values.mean() for values in ranks)
-    length = float(np.sqrt((first @ first) * (second @ second)))
-    return float(first @ second) / length if length else None
-
-
 def cells(scope: Scope) -> list[Cell]:
     """Every loss, each class normal."""
     problems = normal_classes(scope.dataset, NORMAL, scope.quick)
@@ -114,7 +102,7 @@ def cells(scope: Scope) -> list[Cell]:
 def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     """A row a loss and a score: means over classes and seeds."""
     made = []
-    agreeing = _agreements(outcomes)
+    agreeing = agreements(outcomes)
     for loss, some in by_key(finished(outcomes), lambda asked: asked["loss"]).items():
         for rule in some[0][1]["by_rule"]:
             of_rule = [numbers["by_rule"][rule] for _, numbers in some]
@@ -135,31 +123,6 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
             row |= {f"roc_auc of class {name}": value for name, value in means.items()}
             made.append(row)
     return made
-
-
-Way = tuple[str, str]
-
-
-def _agreements(outcomes: Sequence[Outcome]) -> dict[tuple[Way, Way], float | None]:
-    """Rank correlations of all pairs of a loss and a score on unseen normal images: means over classes and seeds."""
-    problems: dict[str, dict[Way, np.ndarray]] = {}
-    for outcome in outcomes:
-        if outcome.result is not None:
-            asked = outcome.cell.arguments
-            ranked = problems.setdefault(f"{asked['normal']} {asked['seed']}", {})
-            for name, ranks in outcome.result.arrays.items():
-                if name.startswith("ranks "):
-                    ranked[asked["loss"], name.removeprefix("ranks ")] = ranks
-    ways = list(dict.fromkeys(way for ranked in problems.values() for way in ranked))
-    found: dict[tuple[Way, Way], float | None] = {}
-    for pair in itertools.product(ways, ways):
-        values = [
-            agreement(*(ranked[way] for way in pair))
-            for ranked in problems.values()
-            if all(way in ranked for way in pair)
-        ]
-        found[pair] = mean(values)
-    return found
 
 
 COLUMNS = (
@@ -335,7 +298,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
                 wide=True,
             )
         )
-    agreeing = _agreements(outcomes)
+    agreeing = agreements(outcomes)
     pairs = [(row["loss"], row["score"]) for row in ways]
     table_of_ranks = [[_or_nan(agreeing.get((one, other))) for other in pairs] for one in pairs]
     if np.isfinite(table_of_ranks).any():

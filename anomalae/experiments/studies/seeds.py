@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import nct, norm
-from scipy.stats import t as student
 
 from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
@@ -26,6 +24,7 @@ from anomalae.experiments.studies.recipes import (
     described_problems,
     normal_classes,
 )
+from anomalae.experiments.studies.sample_size import seeds_needed
 from anomalae.experiments.studies.trained import Problem, problem
 from anomalae.settings import Settings
 
@@ -36,9 +35,8 @@ NORMAL = (8, 2, 5, 9)
 # Seeds of weights on split 0, and splits with weights of seed 0. On MNIST a cell takes 35 CPU seconds: 4 classes and
 # 19 cells each are 2,700 s.
 SEEDS, QUICK_SEEDS = 10, 5
-# The difference of ROC-AUC that one would like to see, and with which chances.
+# The difference of ROC-AUC that one would like to see.
 WANTED = 0.001
-LEVEL, POWER = 0.05, 0.8
 # Nobody trains more often.
 MANY = 10_000
 WEIGHTS, SPLITS = "weights", "splits"
@@ -149,38 +147,6 @@ def _sd_of_mean(groups: Mapping[str, Mapping[int, float]]) -> float | None:
         return None
     shared = set.intersection(*(set(some) for some in groups.values()))
     return _sd([float(np.mean([some[seed] for some in groups.values()])) for seed in sorted(shared)])
-
-
-def seeds_needed(sd: float | None, difference: float) -> int | None:
-    """Return how many trainings of each of two recipes show a difference of their means, most probably.
-
-    sd: standard deviation of the difference of two trainings that share a seed.
-    difference: of the means, above 0.
-
-    By the paired t-test: the least number at which a two-sided test at the 5% level finds it with a probability of 80%.
-    At least 2. None where sd is.
-
-    >>> seeds_needed(0.001, 0.001), seeds_needed(0.01, 0.001), seeds_needed(0.0, 0.001)
-    (10, 787, 2)
-    """
-    if sd is None:
-        return None
-    effect = difference / sd if sd > 0 else math.inf
-    rough = ((norm.isf(LEVEL / 2) + norm.isf(1 - POWER)) / effect) ** 2 if effect < math.inf else 0
-    if rough > 300:
-        # Beyond that the t-test is the normal one, but for two trainings.
-        return math.ceil(rough + 1.92)
-    return next(count for count in itertools.count(2) if _power(count, effect) >= POWER)
-
-
-def _power(count: int, effect: float) -> float:
-    """Probability that a paired t-test of so many trainings finds an effect, in standard deviations."""
-    shift = effect * math.sqrt(count)
-    limit = float(student.isf(LEVEL / 2, count - 1))
-    # SciPy's noncentral t is no number far out.
-    if shift > 3 * limit:
-        return 1.0
-    return float(nct.sf(limit, count - 1, shift) + nct.cdf(-limit, count - 1, shift))
 
 
 COLUMNS = (

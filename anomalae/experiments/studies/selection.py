@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.choosing import ALWAYS, ANY, DEFAULT, LOSS, SYNTHETIC, of_problem
 from anomalae.experiments.studies.synthetic import ALL, KINDS, anomalies, told_apart
 from anomalae.experiments.studies.trained import judge, problem, squared_error
 
@@ -22,7 +22,6 @@ SEEDS = (0,)
 ANOMALOUS = (4, 8)
 PIXELS: dict[str, Any] = {"views": ("pixels",)}
 PLAIN: dict[str, Any] = {**PIXELS, "noise": 0.0, "score": "mse"}
-DEFAULT = "default AE"
 # What there is to choose from, by name.
 CANDIDATES: dict[str, dict[str, Any]] = {
     DEFAULT: {},
@@ -49,11 +48,6 @@ QUICK = (
     "textbook AE, width 256",
     "VAE of pixels",
 )
-# Rules by name; all but the first are ROC-AUC of held-out normals against synthetic anomalies.
-LOSS, SYNTHETIC = "held-out MSE", "synthetic anomalies"
-RULES = (LOSS, SYNTHETIC, *KINDS)
-# What a choice without any rule would lose.
-ANY, ALWAYS = "drawn at random", "always the default"
 # Problems together.
 TOGETHER = "all"
 # A loss of ROC-AUC that is nothing to speak of, and a share of what chance loses that is a good choice.
@@ -117,7 +111,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         row
         for (name, seed), candidates in problems.items()
         if len(candidates) > 1
-        for row in _of_problem(f"{name}, seed {seed}" if several else name, candidates)
+        for row in of_problem(f"{name}, seed {seed}" if several else name, candidates)
     ]
     together = []
     for rule in dict.fromkeys(row["rule"] for row in single):
@@ -140,51 +134,6 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
             }
         )
     return [*together, *single]
-
-
-def _of_problem(name: str, candidates: Mapping[str, Mapping[str, Any]]) -> list[Row]:
-    """How each rule ranks the candidates of a problem, and what its choice loses."""
-    true = {candidate: numbers["roc_auc"] for candidate, numbers in candidates.items()}
-    best = max(true, key=lambda candidate: true[candidate])
-    shared: Row = {"normal": name, "problems": 1, "best": best, "best_roc_auc": true[best]}
-    made = []
-    for rule in RULES:
-        values = {
-            candidate: numbers[rule] * (-1 if rule == LOSS else 1)
-            for candidate, numbers in candidates.items()
-        }
-        chosen = max(values, key=lambda candidate: values[candidate])
-        made.append(
-            {
-                **shared,
-                "rule": rule,
-                "spearman": _spearman(list(values.values()), list(true.values())),
-                "chosen": chosen,
-                "roc_auc": true[chosen],
-                "lost": true[best] - true[chosen],
-            }
-        )
-    drawn = float(np.mean(list(true.values())))
-    references = {ANY: (None, drawn), **({ALWAYS: (DEFAULT, true[DEFAULT])} if DEFAULT in true else {})}
-    for rule, (taken, value) in references.items():
-        made.append(
-            {
-                **shared,
-                "rule": rule,
-                "spearman": None,
-                "chosen": taken,
-                "roc_auc": value,
-                "lost": true[best] - value,
-            }
-        )
-    return made
-
-
-def _spearman(values: Sequence[float], true: Sequence[float]) -> float | None:
-    """The rank correlation; None where either has no order."""
-    if len(values) < 3 or len(set(values)) < 2 or len(set(true)) < 2:
-        return None
-    return float(spearmanr(values, true).statistic)
 
 
 COLUMNS = (

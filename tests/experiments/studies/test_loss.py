@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from anomalae.experiments.studies import agreement
 from anomalae.experiments.studies import loss as study
 from anomalae.experiments.studies.trained import Problem
 from tests.experiments.studies.made_up import check_cells, outcome, run_quick
@@ -48,8 +49,8 @@ def test_cells():
 def test_rank_correlation_is_spearmans():
     rng = np.random.default_rng(0)
     some, others = rng.normal(size=50), rng.integers(0, 5, 50)
-    assert study.agreement(some, others) == pytest.approx(spearmanr(some, others).statistic)
-    assert study.agreement(some, np.ones(50)) is None
+    assert agreement.agreement(some, others) == pytest.approx(spearmanr(some, others).statistic)
+    assert agreement.agreement(some, np.ones(50)) is None
 
 
 def test_classes_are_judged_apart_against_all_normal_images():
@@ -152,7 +153,7 @@ def test_the_answer_tells_how_far_they_agree():
     )
     assert "those of VAE, Gaussian by elbo least (-1.00)" in said(far, near)
     assert "find much the same normal images odd" in said(ORDER, near)
-    assert study.agreement(ORDER, middle) > 0.8
+    assert agreement.agreement(ORDER, middle) > 0.8
     assert "find partly the same normal images odd" in said(near, np.roll(ORDER, 1))
 
 

@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from anomalae.evaluation.significance import delong_test
+from anomalae.experiments.studies import sample_size
 from anomalae.experiments.studies import seeds as study
 from anomalae.experiments.studies.trained import Problem
 from tests.experiments.studies.made_up import check_cells, outcome, run_quick
@@ -50,7 +51,7 @@ def test_deviations_are_of_what_is_drawn_anew():
     assert pair["mean"] == pytest.approx(0.09)
     assert first["weights_span"] == pytest.approx(0.02)
     assert first["seeds_weights"] is None
-    assert pair["seeds_weights"] == study.seeds_needed(pair["weights_sd"], study.WANTED)
+    assert pair["seeds_weights"] == sample_size.seeds_needed(pair["weights_sd"], study.WANTED)
 
 
 def test_classes_are_pooled_by_their_variance_and_averaged_by_seed():
@@ -74,7 +75,7 @@ def test_classes_are_pooled_by_their_variance_and_averaged_by_seed():
 
 @pytest.mark.parametrize("effect", [0.5, 1.0, 2.0])
 def test_so_many_seeds_find_the_difference(effect):
-    count = study.seeds_needed(1.0, effect)
+    count = sample_size.seeds_needed(1.0, effect)
     draws = np.random.default_rng(0).normal(effect, 1, (20_000, count))
     assert np.mean(ttest_1samp(draws, 0, axis=1).pvalue < 0.05) >= 0.79
     assert np.mean(ttest_1samp(draws[:, :-1], 0, axis=1).pvalue < 0.05) < 0.81
@@ -82,13 +83,13 @@ def test_so_many_seeds_find_the_difference(effect):
 
 def test_more_luck_needs_more_seeds():
     counts = [
-        study.seeds_needed(sd, 0.001)
+        sample_size.seeds_needed(sd, 0.001)
         for sd in (0.0, 1e-6, 1e-4, 3e-4, 1e-3, 3e-3, 5.9e-3, 6.1e-3, 6.3e-3, 0.1)
     ]
     assert counts == sorted(counts)
     assert counts[0] == counts[1] == 2
     assert counts[-1] == pytest.approx(((1.959964 + 0.841621) * 100) ** 2, abs=4)
-    assert study.seeds_needed(None, 0.001) is None
+    assert sample_size.seeds_needed(None, 0.001) is None
 
 
 def answer(*arguments: Any) -> str:
