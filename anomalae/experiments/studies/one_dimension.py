@@ -251,9 +251,9 @@ COLUMNS = (
     Column("mse_train", "MSE, training", 4),
     Column("mse_held_out", "MSE, held-out", 4),
     Column("explained", "variance explained, %", 1),
-    Column("within", "within classes, %", 1),
-    Column("told_apart", "classes told apart", 3),
-    Column("jumps", "jumps", 1),
+    Column("within", "variance explained within classes, % (below 0: worse than class means)", 1),
+    Column("told_apart", "class right by the code", 3),
+    Column("jumps", "jumps along the line", 1),
 )
 
 
@@ -272,9 +272,10 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "line",
                 "The line of one dimension, decoded from end to end, and where the classes lie on it",
-                f"Above, what a {REFERENCE} decodes; below, histograms of the training images by class. Each part of "
-                "the line is as long as it has images.",
-                plots.decoded_lines(blocks, x="place on the line: share of the images before it"),
+                f"Above, what a {REFERENCE} decodes from one end of its codes to the other; below, how many training "
+                "images of each class lie there. The axis is the rank of the code, so each part of it has as many "
+                "images.",
+                plots.decoded_lines(blocks, x="rank of the code: share of the images with a smaller one"),
                 wide=True,
             )
         )
@@ -289,7 +290,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         made.append(
             Drawing(
                 "mse",
-                "What one dimension leaves, beside means, PCA and wider embeddings",
+                "MSE of one dimension, beside means, PCA and wider embeddings",
                 "Mean squared error a pixel of held-out images, mean over seeds.",
                 plots.bars(errors, y="mean squared error, held-out"),
             )
@@ -307,8 +308,8 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "networks",
                 "How much of the variance within classes one dimension explains",
-                "100% less the error as a share of what the mean of each class leaves; below zero it is worse than "
-                "these means, which know the class.",
+                "1 - MSE / MSE of the mean image of the right class, in percent. Below 0 that mean image, which is "
+                "told the class, is nearer to the images.",
                 plots.bars(
                     {label: some for label, some in shares.items() if some},
                     y="variance within classes explained, %",
@@ -344,34 +345,45 @@ def method(scope: Scope) -> tuple[str, ...]:
         for kind, classes in problems(scope)
     )
     return (
-        f"On the line: {named}; of one class at a time the table has the mean. Networks see pixels without noise.",
+        f"Trained on: {named}; for one class at a time the table has the mean over the classes. Networks see pixels "
+        "without noise.",
         f"Deep ones have hidden layers of {text.listed(hidden['deep'])} units, shallow "
         f"ones one of {text.listed(hidden['shallow'])}, mirrored in the decoder; AEs are trained on the squared error, "
         "VAEs on the ELBO of a Gaussian likelihood and rebuilt from the mean code. "
         f"Epochs: {epochs['one']} for one class, "
         f"{epochs['two']} for two, {epochs['all']} for all; learning rate "
-        f"{QUICK_RATE if scope.quick else RATE:g}. Seeds by width: "
-        + "; ".join(f"{width}: {text.listed(some)}" for width, some in seeds.items())
-        + ".",
+        f"{QUICK_RATE if scope.quick else RATE:g}. {_seeds_line(seeds)}",
         "Of the training part's images of these classes 85% are trained on; errors are of the other 15%, which have no "
-        "other use here. The test part is not used. The mean image is what a width of zero would leave; the mean of "
-        "each class is told which class an image has.",
-        "Variance explained: 1 - MSE / MSE of the mean image; within classes: 1 - MSE / MSE of the mean of each class. "
-        f"From {100 * LEARNED:.0f}% of the latter on something counts as learned. The question is decided by the "
-        f"{REFERENCE}.",
-        f"Classes told apart: share of held-out images whose class is that of most of the {NEIGHBOURS} training images "
-        f"nearest on the line. Jumps: the line is walked in {STEPS} steps that pass 1% of the training images each; a "
-        f"jump is a step in which the decoded picture changes by more than {100 * JUMP:.0f}% of the variance of the "
-        "images.",
+        "other use here. The test part is not used. The mean image is the best that a network without a code could "
+        "do; the mean of each class is told the class of the image.",
+        "Variance explained: 1 - MSE / MSE of the mean image; within classes: 1 - MSE / MSE of the mean image of the "
+        f"right class. From {100 * LEARNED:.0f}% of the latter on something counts as learned. The question is decided "
+        f"by the {REFERENCE}, which was chosen beforehand.",
+        f"Class right by the code: share of held-out images whose class is that of most of the {NEIGHBOURS} training "
+        f"images with the nearest codes. Jumps: from the lowest code to the highest in {STEPS} steps, each over 1% of "
+        "the training images; a jump is a step in which the decoded image changes by more than "
+        f"{100 * JUMP:.0f}% of the variance of the images.",
     )
+
+
+def _seeds_line(seeds: Mapping[int, Sequence[int]]) -> str:
+    """Which widths have which seeds, those with the same ones together."""
+    widths: dict[tuple[int, ...], list[str]] = {}
+    for width, some in seeds.items():
+        widths.setdefault(tuple(some), []).append(str(width))
+    parts = [
+        f"{text.sentence([str(seed) for seed in some])} for {'widths' if len(of) > 1 else 'width'} {text.sentence(of)}"
+        for some, of in widths.items()
+    ]
+    return f"Seeds: {'; '.join(parts)}."
 
 
 STUDY = Study(
     NAME,
     "Can an embedding of one dimension learn one class, but not two?",
     "A lecture note guesses that a single number is enough to learn one class, and too little for two. An autoencoder "
-    "of one dimension lays all images on a line: how well are they rebuilt from their place on it, beside rebuilding "
-    "nothing but the mean, PCA, and wider embeddings, and what lies where on the line?",
+    "whose code is one number lays all images on a line. How well are they rebuilt from it, compared with their mean "
+    "image, with PCA and with wider embeddings, and what lies where on the line?",
     cells,
     rows,
     COLUMNS,

@@ -8,12 +8,7 @@ import numpy as np
 
 from anomalae import text
 from anomalae.experiments.studies.base import Row
-from anomalae.experiments.studies.lines import (
-    CLASS_MEANS,
-    MEAN,
-    MODELS,
-    REFERENCE,
-)
+from anomalae.experiments.studies.lines import CLASS_MEANS, MEAN, MODELS, REFERENCE
 
 # Share of the variance within classes from which on something counts as learned.
 LEARNED = 0.1
@@ -50,8 +45,10 @@ def _verdict(lines: Sequence[Row], model: str) -> str:
     if not one or not two:
         return "Whether one class can and two cannot be learned with one dimension stays open: a training is missing."
     share, shares = float(np.mean(one)), float(np.mean(two))
-    of_one = f"{share:.0f}% of the variance of one class"
-    of_two = f"{shares:.0f}% of the variance within the classes of a pair"
+    of_one = _explained(share, "the variance of one class", "its mean image")
+    of_two = _explained(
+        shares, "the variance within the classes of a pair", "the mean image of the right class"
+    )
     can, both = share >= 100 * LEARNED, shares >= 100 * LEARNED
     by = f"on held-out images one dimension of a {model} explains"
     if can and not both:
@@ -61,6 +58,15 @@ def _verdict(lines: Sequence[Row], model: str) -> str:
     if both:
         return f"No, it is the other way round: {by} only {of_one}, but {of_two}."
     return f"No, one dimension learns neither one class nor two: {by} only {of_one} and {of_two}."
+
+
+def _explained(percent: float, variance: str, instead: str) -> str:
+    """Return how much of a variance is explained: none of it, where something else is nearer to the images."""
+    if percent >= 0.5:
+        return f"{percent:.0f}% of {variance}"
+    if percent > -0.5:
+        return f"0% of {variance}"
+    return f"0% of {variance} (the MSE is {-percent:.0f}% higher than that of {instead})"
 
 
 def _mse(value: float) -> str:
@@ -90,22 +96,19 @@ def _compared(table: Sequence[Row], lines: Sequence[Row]) -> str:
     if line is None:
         return ""
     said = []
-    for name, width, words in ((MEAN, 0, "the mean image"), ("PCA-1", 1, "PCA-1")):
+    for name, width, words in ((MEAN, 0, "the mean image"), ("PCA-1", 1, "PCA of one dimension")):
         other = _of(table, line["classes"], name, width)
         if other is not None:
             said.append(_than(line["mse_held_out"], other, words))
     wider = [
-        (row["width"], row["mse_held_out"])
+        f"{_mse(row['mse_held_out'])} with a width of {row['width']}"
         for row in table
         if (row["classes"], row["model"]) == (line["classes"], line["model"]) and row["width"] > 1
     ]
-    sentence = f"Of one class a line leaves an MSE of {_mse(line['mse_held_out'])} a pixel"
-    sentence += f", {' and '.join(said)}" if said else ""
+    sentence = f"Trained on one class, it leaves an MSE of {_mse(line['mse_held_out'])} a pixel"
+    sentence += f": {' and '.join(said)}" if said else ""
     if wider:
-        widths, errors = text.listed(width for width, _ in wider), text.listed(_mse(e) for _, e in wider)
-        sentence += (
-            f"; width{'s' if len(wider) > 1 else ''} {widths} leave{'' if len(wider) > 1 else 's'} {errors}"
-        )
+        sentence += f"; wider embeddings leave {text.sentence(wider)}"
     return f"{sentence}."
 
 
@@ -114,19 +117,18 @@ def _pairs(table: Sequence[Row], lines: Sequence[Row]) -> str:
     for row in lines:
         if row["kind"] != "two":
             continue
-        part = f"of {row['classes']} it leaves {_mse(row['mse_held_out'])}"
+        part = f"an MSE of {_mse(row['mse_held_out'])} for {row['classes']}"
+        compared = []
         other = _of(table, row["classes"], CLASS_MEANS, 0)
         if other is not None:
-            part += f", {_than(row['mse_held_out'], other, 'the mean of each class')}"
+            compared.append(_than(row["mse_held_out"], other, "the mean image of the right class"))
         if row.get("line_each"):
             more = 100 * (row["mse_held_out"] / row["line_each"] - 1)
-            part += f" and {abs(more):.0f}% {'more' if more >= 0 else 'less'} than a line for each class"
-        said.append(part)
-    return f"{_upper('; '.join(said))}." if said else ""
-
-
-def _upper(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+            compared.append(
+                f"{abs(more):.0f}% {'more' if more >= 0 else 'less'} than a network for each class alone"
+            )
+        said.append(f"{part}, which is {' and '.join(compared)}" if compared else part)
+    return f"Trained on two classes, it leaves {'; '.join(said)}." if said else ""
 
 
 def _all(table: Sequence[Row], lines: Sequence[Row]) -> str:
@@ -134,28 +136,34 @@ def _all(table: Sequence[Row], lines: Sequence[Row]) -> str:
     other = row and _of(table, row["classes"], CLASS_MEANS, 0)
     if row is None or not other or row["explained"] is None:
         return ""
-    word = "better" if row["mse_held_out"] < other * (1 - EQUAL) else "no better"
+    compared = _than(row["mse_held_out"], other, "the mean image of the right class")
+    explained = _explained(row["explained"], "the variance of the images", "the mean image")
     return (
-        f"With {row['classes']} on the line it explains {row['explained']:.0f}% of their variance, and rebuilds an "
-        f"image {word} than the mean of its class would ({_mse(row['mse_held_out'])} against {_mse(other)} a pixel)."
+        f"Trained on {row['classes']}, it explains {explained}, and leaves an MSE of {_mse(row['mse_held_out'])}: "
+        f"{compared}."
     )
 
 
 def _line(lines: Sequence[Row]) -> str:
     apart = [
-        f"{100 * row['told_apart']:.0f}% of the images of {row['classes']}"
+        f"{100 * row['told_apart']:.0f}% of the held-out images of {row['classes']}"
         for row in lines
         if row["told_apart"] is not None
     ]
-    walks = [
-        f"{text.short(row['jumps'], 2)} with {row['classes']}" for row in lines if row["jumps"] is not None
-    ]
+    walks = [f"{row['jumps']:.1f} with {row['classes']}" for row in lines if row["jumps"] is not None]
     said = []
     if apart:
-        said.append(f"the class can be told from the place on the line for {text.listed(apart)}")
+        said.append(f"the code alone tells the class right for {text.sentence(apart)}")
     if walks:
-        said.append(f"jumps of the picture on a walk from end to end: {text.listed(walks)}")
+        said.append(
+            "jumps of the decoded image from one end of the codes to the other, mean over trainings: "
+            f"{text.sentence(walks)}"
+        )
     return f"{_upper('; '.join(said))}." if said else ""
+
+
+def _upper(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _networks(table: Sequence[Row], models: Sequence[str]) -> str:
@@ -176,8 +184,10 @@ def _networks(table: Sequence[Row], models: Sequence[str]) -> str:
         name: float(np.mean([values[label] for label in sorted(common)]))
         for name, values in by_problem.items()
     }
-    over = text.listed(dict.fromkeys(row["classes"] for row in table if row["classes"] in common))
+    over = list(dict.fromkeys(row["classes"] for row in table if row["classes"] in common))
     listed = text.listed(
-        f"{name} {_mse(errors[name])}" for name in sorted(errors, key=lambda name: errors[name])
+        f"{'PCA' if name == 'PCA-1' else name} {_mse(errors[name])}"
+        for name in sorted(errors, key=lambda name: errors[name])
     )
-    return f"MSE of one dimension, the mean over {over}, best first: {listed}."
+    mean_of = f", the mean of {text.sentence(over)}" if len(over) > 1 else f" for {over[0]}"
+    return f"MSE of one dimension by network, lowest first{mean_of}: {listed}."

@@ -193,33 +193,71 @@ def test_the_verdict(one, two, said):
     table = [row(within=one), row("two", within=two)]
     assert study.answer(table)[0].startswith(said)
     assert study.answer(table[:1])[0].endswith("a training is missing.")
+    assert "%" not in study.answer(table[:1])[0]
     assert study.answer([row("two", "PCA-1")]) == (
         "No network of one dimension was trained, so the question stays open.",
     )
 
 
 @pytest.mark.parametrize(
+    ("within", "said"),
+    [
+        (4.0, "but only 4% of the variance within the classes of a pair."),
+        (0.2, "but only 0% of the variance within the classes of a pair."),
+        (-0.2, "but only 0% of the variance within the classes of a pair."),
+        (-100.2, "a pair (the MSE is 100% higher than that of the mean image of the right class)."),
+    ],
+)
+def test_no_share_is_said_to_be_negative(within, said):
+    words = study.answer([row(), row("two", within=within), row("all", explained=-3.0)])[0]
+    assert words.endswith(said)
+    assert "-" not in words.replace("held-out", "")
+
+
+@pytest.mark.parametrize(
     ("mse", "said"),
-    [(0.03, "less than PCA-1 (0.0400)"), (0.05, "more than PCA-1"), (0.0402, "as much as PCA-1")],
+    [(0.03, "less than PCA of one dimension (0.0400)"), (0.05, "more than PCA"), (0.0402, "as much as PCA")],
 )
 def test_one_class_beside_others(mse, said):
     table = [row(mse=mse), row(model="PCA-1", mse=0.04), row(width=2, mse=0.01), row(width=4, mse=0.009)]
     words = study.answer(table)[1]
     assert said in words
-    assert "widths 2, 4 leave 0.0100, 0.00900" in words
-    assert "width 2 leaves 0.0100" in study.answer(table[:3])[1]
+    assert "leave 0.0100 with a width of 2 and 0.00900 with a width of 4." in words
 
 
-@pytest.mark.parametrize(("each", "said"), [(0.02, "50% more than a line"), (0.04, "25% less than a line")])
+@pytest.mark.parametrize(
+    ("each", "said"),
+    [(0.02, "50% more than a network for each class alone"), (0.04, "25% less than a network")],
+)
 def test_a_pair(each, said):
     words = " ".join(study.answer([row("two", line_each=each), row("two", lines.CLASS_MEANS, 0, 0.025)]))
-    assert "Of 0 and 1 it leaves 0.0300, more than the mean of each class (0.0250)" in words
+    assert (
+        "an MSE of 0.0300 for 0 and 1, which is more than the mean image of the right class (0.0250) and"
+        in words
+    )
     assert said in words
 
 
-@pytest.mark.parametrize(("mse", "said"), [(0.01, "image better than"), (0.03, "image no better than")])
-def test_all_classes(mse, said):
-    assert said in " ".join(study.answer([row("all", mse=mse), row("all", lines.CLASS_MEANS, 0, 0.02)]))
+@pytest.mark.parametrize(
+    ("mse", "explained", "said"),
+    [
+        (
+            0.01,
+            40,
+            "explains 40% of the variance of the images, and leaves an MSE of 0.0100: less than the mean image",
+        ),
+        (0.03, 40, "leaves an MSE of 0.0300: more than the mean image of the right class (0.0200)."),
+        (0.0202, 40, "as much as the mean image"),
+        (
+            0.03,
+            -5,
+            "explains 0% of the variance of the images (the MSE is 5% higher than that of the mean image)",
+        ),
+    ],
+)
+def test_all_classes(mse, explained, said):
+    table = [row("all", mse=mse, explained=explained), row("all", lines.CLASS_MEANS, 0, 0.02)]
+    assert said in " ".join(study.answer(table))
 
 
 def test_the_order_of_the_networks():
@@ -230,16 +268,22 @@ def test_the_order_of_the_networks():
         row(model="PCA-1", mse=0.04),
     ]
     assert study.answer(table)[-1].endswith(
-        "one class, best first: deep VAE 0.0200, deep AE 0.0300, PCA-1 0.0400."
+        "lowest first for one class: deep VAE 0.0200, deep AE 0.0300, PCA 0.0400."
     )
     table[1]["mse_held_out"] = 0.05
-    assert study.answer(table)[-1].endswith("best first: deep AE 0.0300, PCA-1 0.0400, deep VAE 0.0500.")
+    assert study.answer(table)[-1].endswith(": deep AE 0.0300, PCA 0.0400, deep VAE 0.0500.")
 
 
 def test_what_lies_on_the_line():
     words = " ".join(study.answer([row(jumps=0.5), row("two", told_apart=0.99)]))
-    assert "for 99% of the images of 0 and 1" in words
-    assert "0.5 with one class, 1 with 0 and 1" in words
+    assert "tells the class right for 99% of the held-out images of 0 and 1" in words
+    assert "mean over trainings: 0.5 with one class and 1.0 with 0 and 1." in words
+
+
+def test_seeds_of_the_same_widths_stand_together(digits):
+    full, quick = (" ".join(study.method(Scope(digits, some))) for some in (False, True))
+    assert "Seeds: 0, 1 and 2 for width 1; 0 and 1 for widths 2, 4 and 64." in full
+    assert "Seeds: 0 for widths 1, 2 and 64." in quick
 
 
 @pytest.mark.slow
