@@ -188,14 +188,14 @@ COLUMNS = (
     Column("normal_classes", "normal classes"),
     Column("model", "model"),
     Column("width", "units of z"),
-    Column("elbo", "ELBO", 2),
+    Column("elbo", "ELBO, nats", 2),
     Column(f"iwae_{FEW}", f"IWAE-{FEW}", 2),
-    Column("highest", "IWAE, most samples", 2),
+    Column("highest", "IWAE, all samples", 2),
     Column("exact", "log p(x)", 2),
     Column("approximation", "approximation gap", 2),
     Column("amortisation", "amortisation gap", 2),
     Column("roc_auc_elbo", "ROC-AUC, ELBO", 4),
-    Column("roc_auc_tightest", "ROC-AUC, tightest", 4),
+    Column("roc_auc_tightest", "ROC-AUC, tightest bound", 4),
 )
 
 
@@ -216,13 +216,13 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             gained[called(row)] = plots.Series(
                 samples, [less(row[f"iwae_{k}"], row["elbo"]) for k in samples]
             )
-    classes = f"{kind} normal"
+    classes = "one class normal" if kind == "one" else "all classes but one normal"
     if left:
         made.append(
             Drawing(
                 "gap",
                 f"Nats below the exact log p(x), {classes}",
-                "Held-out normal images. With one sample the bound is the ELBO; both axes are logarithmic.",
+                "Mean over held-out normal images. With one sample the bound is the ELBO; both axes are logarithmic.",
                 plots.lines(left, x="samples", y="nats below log p(x)", log_x=True, log_y=True),
             )
         )
@@ -231,7 +231,8 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "gain",
                 f"What samples add to the ELBO of wider models, {classes}",
-                "Held-out normal images; there is no exact value. A bound that still rises has not reached log p(x).",
+                f"Mean over held-out normal images, {text.sentence(list(gained))}; log p(x) is not known. A bound that "
+                "still rises has not reached it.",
                 plots.lines(gained, x="samples", y="nats above the ELBO", log_x=True),
             )
         )
@@ -249,7 +250,8 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "parts",
                 f"What the gap is made of, {classes}",
-                "Amortisation: from the encoder's Gaussian to the best one. Approximation: from that to log p(x).",
+                "Amortisation: from the bound by the encoder's Gaussian to that by the best one. Approximation: from "
+                "there to log p(x).",
                 plots.bars(parts, y="nats below log p(x)"),
             )
         )

@@ -186,14 +186,14 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
 COLUMNS = (
     Column("normal_classes", "normal classes"),
     Column("model", "model"),
-    Column("width", "units"),
-    Column("trained_on", "trained on"),
+    Column("width", "width"),
+    Column("trained_on", "training images"),
     Column("images", "images"),
-    Column("recognised", "recognised", 3),
+    Column("recognised", "share recognised", 3),
     Column("kinds", "classes in effect", 1),
-    Column("class_kept", "class right", 3),
-    Column("distance", "distance to nearest seen", 3),
-    Column("nearest_seen", "nearer to seen", 3),
+    Column("class_kept", "share of right class", 3),
+    Column("distance", "RMS distance to nearest training image", 3),
+    Column("nearest_seen", "share nearer to training images", 3),
 )
 
 
@@ -213,9 +213,9 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         made.append(
             Drawing(
                 f"recognised-{kind.replace(' ', '-')}",
-                f"Recognised by a classifier, {kind} normal",
-                "Share that a classifier is as sure of, and that is as near to a training image, as nearly all real "
-                "held-out images are.",
+                f"Recognised by a classifier, {_normal(kind)}",
+                f"An image is recognised if a classifier is as sure of its class as of {PASS:.0%} of real held-out "
+                "images, and if it is as near to a training image as they are.",
                 plots.bars(
                     {
                         name: {images: row["recognised"] for images, row in of.items()}
@@ -228,15 +228,15 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         made.append(
             Drawing(
                 f"nearest-{kind.replace(' ', '-')}",
-                f"Nearer to images trained on, {kind} normal",
-                "Share that lies nearer to one of the images trained on than to any of as many others: about half, as "
-                "of real images, where nothing is copied, and all where everything is.",
+                f"Nearer to training images, {_normal(kind)}",
+                "Share of images that are nearer to a training image than to any of as many others: about half if "
+                "nothing is copied, 1 if everything is.",
                 plots.bars(
                     {
                         name: {images: row["nearest_seen"] for images, row in of.items()}
                         for name, of in by.items()
                     },
-                    y="share nearer to images trained on",
+                    y="share nearer to training images",
                 ),
             )
         )
@@ -244,7 +244,12 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
 
 
 def _name(model: str, width: int, few: bool) -> str:
-    return f"{model}, {text.plural(width, 'unit')}" + (", few" if few else "")
+    return f"{model}, width {width}" + (", few images" if few else "")
+
+
+def _normal(kind: str) -> str:
+    """Which classes are normal, in the title of a figure."""
+    return "one class normal" if kind == "one" else "all classes but one normal"
 
 
 def _films(kind: str, outcomes: Sequence[Outcome]) -> list[Drawing]:
@@ -267,14 +272,14 @@ def _films(kind: str, outcomes: Sequence[Outcome]) -> list[Drawing]:
     return [
         Drawing(
             f"rebuilt-{place}",
-            f"Rebuilt, {kind} normal",
-            "The first held-out images, and what each network makes of them.",
+            f"Rebuilt, {_normal(kind)}",
+            "The first held-out images, and how each network rebuilds them.",
             plots.film(again),
             wide=True,
         ),
         Drawing(
             f"drawn-{place}",
-            f"Drawn, {kind} normal",
+            f"Drawn, {_normal(kind)}",
             "The first draws of each network, a VAE's from its prior, an AE's from a Gaussian fitted to its codes; "
             "below each row the nearest images that the network was trained on.",
             plots.film(drawn),

@@ -28,8 +28,12 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     kinds = list(dict.fromkeys(row["normal_classes"] for row in table))
     if not kinds:
         return ()
+    # The words are of the first problem, the table and the figures of all.
     some = [row for row in table if row["normal_classes"] == kinds[0]]
     said = [*_generates(some), *_copies(some), *_control(some), *_prior(some), *_holes(some), *_variety(some)]
+    if len(kinds) > 1 and said:
+        problem = "one class" if kinds[0] == "one" else "all classes but one"
+        said[0] = f"With {problem} normal, {said[0][:1].lower()}{said[0][1:]}"
     return tuple(said)
 
 
@@ -60,17 +64,18 @@ def _generates(table: Sequence[Row]) -> list[str]:
     verdict = "generates" if drawn >= MOST else "generates in part" if drawn >= SOME else "hardly generates"
     how = "better" if again > drawn + EQUAL else "worse" if again < drawn - EQUAL else "as well"
     said = (
-        f"The VAE {verdict}, and rebuilds {how}: a classifier of real images recognises {drawn:.0%} of draws from its "
-        f"prior, {again:.0%} of its reconstructions{_real(table)} (at {text.plural(width, 'unit')}"
+        f"The VAE {verdict}, and rebuilds {how}: with a width of {width} a classifier trained on real images "
+        f"recognises {drawn:.0%} of the images drawn from its prior and {again:.0%} of its "
+        f"reconstructions{_real(table)}"
     )
     others = [row for row in _of(table, DRAWN, model="VAE") if row["width"] != width]
-    beside = [f"{row['recognised']:.0%} of draws at {row['width']}" for row in others]
-    return [f"{said}; {text.listed(beside)})." if beside else f"{said})."]
+    beside = [f"{row['recognised']:.0%} with a width of {row['width']}" for row in others]
+    return [f"{said}; of the drawn images {text.sentence(beside)}." if beside else f"{said}."]
 
 
 def _real(table: Sequence[Row]) -> str:
     real = _of(table, REAL)
-    return f", and {real[0]['recognised']:.0%} of new real images" if real else ""
+    return f", where it recognises {real[0]['recognised']:.0%} of new real images" if real else ""
 
 
 def copied(table: Sequence[Row], row: Row) -> tuple[float, float] | None:
@@ -92,15 +97,15 @@ def _copies(table: Sequence[Row]) -> list[str]:
         return []
     share, real = shares
     verdict = (
-        "are copies, most of them"
+        "are mostly copies of training images"
         if share >= COPIES
-        else "lean to copies"
+        else "are partly copies of training images"
         if share >= LEANS
-        else "are no copies"
+        else "are no copies of training images"
     )
     return [
-        f"Its draws {verdict}: {best['nearest_seen']:.0%} lie nearer to an image that was trained on than to any of as "
-        f"many that were not, and so do {real:.0%} of new real images."
+        f"The drawn images {verdict}: {best['nearest_seen']:.0%} of them are nearer to a training image than to any of "
+        f"as many images that were not trained on, against {real:.0%} of new real images."
     ]
 
 
@@ -110,10 +115,10 @@ def _control(table: Sequence[Row]) -> list[str]:
     if shares is None:
         return []
     share, real = shares
-    verdict = "copies" if share >= COPIES else "leans to copies" if share >= LEANS else "does not copy either"
+    verdict = "copies" if share >= COPIES else "copies in part" if share >= LEANS else "does not copy either"
     return [
-        f"Trained on {few[0]['trained_on']} images alone, the VAE {verdict}: {few[0]['nearest_seen']:.0%} against "
-        f"{real:.0%}."
+        f"Trained on no more than {few[0]['trained_on']} images, the VAE {verdict}: {few[0]['nearest_seen']:.0%} of "
+        f"the drawn images are nearer to a training image, against {real:.0%} of new real images."
     ]
 
 
@@ -134,11 +139,11 @@ def _prior(table: Sequence[Row]) -> list[str]:
     elif not any(worse) and not any(better):
         verdict = "generates as well as the VAE"
     else:
-        verdict = "generates better or worse than the VAE by width"
-    shares = [f"{plain:.0%} against {own:.0%} at {width}" for plain, own, width in pairs]
+        verdict = "does not generate better or worse than the VAE at every width"
+    shares = [f"{plain:.0%} against {own:.0%} with a width of {width}" for plain, own, width in pairs]
     return [
-        f"A plain autoencoder whose codes are drawn from a Gaussian fitted to its codes {verdict}: "
-        f"{text.listed(shares)} units are recognised."
+        f"A plain autoencoder, its codes drawn from a Gaussian fitted to those of the training images, {verdict}: "
+        f"recognised are {text.sentence(shares)}."
     ]
 
 
@@ -152,17 +157,24 @@ def _holes(table: Sequence[Row]) -> list[str]:
         return []
     gains = [fitted - prior for prior, fitted, *_ in pairs]
     if max(gains) > EQUAL:
-        verdict = "helps: the prior is not where the codes are"
+        verdict = "helps, so the prior does not match the codes"
     elif min(gains) < -EQUAL:
-        verdict = "costs: the prior is where the codes are, and better than a Gaussian fitted to them"
+        verdict = "does harm, so the prior matches the codes better than that Gaussian"
     else:
-        verdict = "changes little: the prior is about where the codes are"
+        verdict = "changes little, so the prior matches the codes about as well"
     if max(gains) > EQUAL and min(gains) < -EQUAL:
-        verdict = "helps at some widths and costs at others"
-    shares = [f"{fitted:.0%} instead of {prior:.0%} at {width}" for prior, fitted, width, _ in pairs]
+        verdict = "helps at some widths and does harm at others"
+    shares = [
+        f"{fitted:.0%} instead of {prior:.0%} with a width of {width}" for prior, fitted, width, _ in pairs
+    ]
     spreads = [f"{spread:.1f}" for *_, spread in pairs if spread is not None]
-    beside = f"; codes have a root mean square of {text.listed(spreads)}, the prior of 1" if spreads else ""
-    return [f"Drawing the VAE's codes from such a Gaussian too {verdict} ({text.listed(shares)}{beside})."]
+    beside = (
+        f"; the codes have a root mean square of {text.sentence(spreads)}, the prior of 1" if spreads else ""
+    )
+    return [
+        f"Drawing the VAE's codes from such a Gaussian instead of the prior {verdict}: recognised are "
+        f"{text.sentence(shares)}{beside}."
+    ]
 
 
 def _variety(table: Sequence[Row]) -> list[str]:
@@ -171,5 +183,8 @@ def _variety(table: Sequence[Row]) -> list[str]:
     if best is None or not real:
         return []
     own, theirs = best["kinds"], real[0]["kinds"]
-    verdict = "as many classes as" if own >= 0.9 * theirs else "fewer classes than"
-    return [f"The recognised draws hold {verdict} the real images: {own:.1f} in effect against {theirs:.1f}."]
+    verdict = "as varied as" if own >= 0.9 * theirs else "less varied than"
+    return [
+        f"The recognised draws are {verdict} new real images: {own:.1f} classes in effect (the exponential of the "
+        f"entropy of their classes) against {theirs:.1f}."
+    ]

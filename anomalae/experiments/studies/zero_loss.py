@@ -198,9 +198,9 @@ COLUMNS = (
     Column("images", "training images"),
     Column("precision", "precision"),
     Column("mse_train", "MSE, training"),
-    Column("optimum", "least of a linear AE"),
+    Column("optimum", "least MSE of a linear AE (PCA)"),
     Column("mse_held_out", "MSE, held-out"),
-    Column("steps_to_level", f"steps to {LEVEL:g}"),
+    Column("steps_to_level", f"steps to an MSE of {LEVEL:g}"),
     Column("cpu_seconds", "CPU seconds", 0),
     Column("roc_auc", "ROC-AUC", 4),
 )
@@ -215,7 +215,8 @@ COLUMNS = (
 def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:
     """Loss against steps, ROC-AUC, and what is made of images."""
     made = []
-    for few, words in ((False, "all images"), (True, "few images")):
+    counts = {row["few"]: text.plural(row["images"], "image") for row in table}
+    for few in (False, True):
         curves = _curves(outcomes, few)
         if curves:
             figure = plots.lines(curves, x="steps", y="mean squared error, training", log_x=True, log_y=True)
@@ -223,8 +224,9 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             made.append(
                 Drawing(
                     f"loss-{'few' if few else 'all'}",
-                    f"The loss against the steps, {words}",
-                    "Mean squared error a pixel of training images, mean over seeds, single precision.",
+                    f"The loss against the steps, trained on {counts[few]}",
+                    "Mean squared error a pixel of training images, mean over seeds, single precision. Both axes are "
+                    "logarithmic.",
                     figure,
                 )
             )
@@ -233,13 +235,14 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         # What rounding leaves of all principal axes is no detector.
         if row["precision"] == "single" and (row["model"] != PRINCIPAL or row["bottleneck"]):
             name = f"{text.count(row['images'])} images"
-            groups.setdefault(f"{row['model']}, {row['width']}", {})[name] = row["roc_auc"]
+            groups.setdefault(_name(row), {})[name] = row["roc_auc"]
     if groups:
         made.append(
             Drawing(
                 "roc-auc",
                 "What is detected",
-                "ROC-AUC by the squared error, mean over seeds, single precision; the number is the embedding's width.",
+                "ROC-AUC of the squared error, mean over seeds, single precision, by the number of training images. A "
+                "copy has 0.5: no better than chance.",
                 plots.bars(groups, y="ROC-AUC"),
             )
         )
@@ -249,20 +252,26 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         made.append(
             Drawing(
                 "rebuilt",
-                "What is made of images",
-                "Held-out normal images and anomalies, and what networks trained on all images make of them, first "
-                "seed, single precision. An identity rebuilds anomalies too.",
+                "Images and their reconstructions",
+                "Held-out normal images on the left, anomalies on the right, and how networks trained on all images "
+                "rebuild them, first seed, single precision. An identity rebuilds anomalies too.",
                 plots.film(pictures, columns=names),
+                wide=True,
             )
         )
     return tuple(made)
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    """What a network is called in figures, of a row or of a cell's arguments."""
+    return f"{one['model']}, width {one['width']}"
 
 
 def _curves(outcomes: Sequence[Outcome], few: bool) -> dict[str, plots.Series]:
     by_name: dict[str, list[list[list[float]]]] = {}
     for asked, numbers in finished(outcomes):
         if asked["few"] == few and asked["precision"] == "single" and numbers["curve"]:
-            by_name.setdefault(f"{asked['model']}, {asked['width']}", []).append(numbers["curve"])
+            by_name.setdefault(_name(asked), []).append(numbers["curve"])
     return {
         name: plots.Series(
             [steps for steps, _ in curves[0]],
@@ -282,7 +291,7 @@ def _pictures(outcomes: Sequence[Outcome]) -> dict[str, np.ndarray]:
         if "images" in outcome.result.arrays:
             pictures.setdefault("image", outcome.result.arrays["images"])
         elif asked["model"] in TRAINED:
-            rebuilt.setdefault(f"{asked['model']}, {asked['width']}", outcome.result.arrays["rebuilt"])
+            rebuilt.setdefault(_name(asked), outcome.result.arrays["rebuilt"])
     return pictures | rebuilt if pictures else {}
 
 

@@ -30,11 +30,11 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     learned = [row for row in table if row["model"] in TRAINED]
     said = [
         _zero(learned),
+        _detects(table),
         _by_hand(table),
         _bottleneck(learned),
         _images(learned),
         _precision(learned),
-        _detects(table),
     ]
     return tuple(sentence for sentence in said if sentence)
 
@@ -44,7 +44,10 @@ def _small(value: float) -> str:
 
 
 def _described(row: Row) -> str:
-    return f"{row['model']}, width {row['width']}, {text.count(row['images'])} images, {row['precision']} precision"
+    return (
+        f"{row['model']} of width {row['width']}, trained on {text.count(row['images'])} images in {row['precision']} "
+        "precision"
+    )
 
 
 def _zero(learned: Sequence[Row]) -> str:
@@ -59,14 +62,14 @@ def _zero(learned: Sequence[Row]) -> str:
     needed = ""
     if quick:
         ends = [text.count(round(end)) for end in (quick[0], quick[-1])]
-        needed = f"; {LEVEL:g} was reached in {' to '.join(dict.fromkeys(ends))} steps without a bottleneck"
+        needed = f"; without a bottleneck it took {' to '.join(dict.fromkeys(ends))} steps to reach {LEVEL:g}"
     which = _described(next((row for row in learned if row["zeros"]), lowest))
     if zeros:
-        ended = f"{zeros} of {text.plural(trainings, 'training')} ended with a loss of exactly zero"
+        ended = f"{zeros} of {text.plural(trainings, 'training')} ended with an MSE of exactly zero"
         return f"Yes: {ended} ({which}){needed}."
     return (
-        f"No: none of {text.plural(trainings, 'training')} ended with a loss of zero; the lowest, after {steps} steps, "
-        f"is an MSE of {_small(lowest['mse_train'])} a pixel ({which}){needed}."
+        f"No: none of {text.plural(trainings, 'training')} ended with an MSE of exactly zero; the lowest is "
+        f"{_small(lowest['mse_train'])} a pixel after {steps} steps ({which}){needed}."
     )
 
 
@@ -80,14 +83,12 @@ def _by_hand(table: Sequence[Row]) -> str:
     said = []
     if by_hand:
         worst = max(row["mse_train"] for row in by_hand)
-        loss = "a loss of exactly zero" if worst == 0 else f"an MSE of {_small(worst)}"
+        loss = "an MSE of exactly zero" if worst == 0 else f"an MSE of {_small(worst)}"
         value = np.mean([row["roc_auc"] for row in by_hand])
-        said.append(f"set by hand, two identity matrices have {loss} and a ROC-AUC of {value:.2f}")
+        said.append(f"two identity matrices, set by hand, have {loss} and a ROC-AUC of {value:.2f}")
     if exact:
         listed = " and ".join(f"{_small(loss)} in {precision} precision" for precision, loss in exact.items())
-        said.append(
-            f"two matrices of all principal axes, which should do the same, are off by {listed} through rounding"
-        )
+        said.append(f"PCA with all its axes, an identity but for rounding, has an MSE of {listed}")
     return f"{_upper('; '.join(said))}." if said else ""
 
 
@@ -114,7 +115,7 @@ def _times(ratio: float) -> str:
     """Return a ratio of losses in words."""
     if 1 / (1 + ALIKE) <= ratio <= 1 + ALIKE:
         return "about as high"
-    return f"{_factor(max(ratio, 1 / ratio))} times {'higher' if ratio > 1 else 'lower'}"
+    return f"{'higher' if ratio > 1 else 'lower'} by a factor of {_factor(max(ratio, 1 / ratio))}"
 
 
 def _factor(value: float) -> str:
@@ -126,18 +127,20 @@ def _bottleneck(learned: Sequence[Row]) -> str:
     said = []
     if ratio is not None:
         width = next(row["width"] for row in learned if row["bottleneck"])
-        said.append(f"with a bottleneck of {width} the loss ends {_times(ratio)}")
+        said.append(
+            f"a bottleneck of width {width} leaves a training MSE that is {_times(ratio)} {_as(ratio)} without one"
+        )
     above = [
         row["mse_train"] / row["optimum"] - 1
         for row in learned
         if row["model"] == LINEAR and row["bottleneck"] and row["optimum"] > 0
     ]
     if above:
-        far = f"{100 * max(above):.1f}% above PCA's, the lowest there is"
+        far = f"{100 * max(above):.1f}% above that of PCA, the lowest that is possible for it"
         said.append(
-            f"there the linear AE finds its optimum: at most {far}"
+            f"the linear AE finds its optimum there: its MSE is at most {far}"
             if max(above) <= AT_OPTIMUM
-            else f"there the linear AE stops short of its optimum: up to {far}"
+            else f"the linear AE does not reach its optimum there: its MSE is up to {far}"
         )
     return f"{_upper('; '.join(said))}." if said else ""
 
@@ -149,26 +152,29 @@ def _images(learned: Sequence[Row]) -> str:
     if ratio is not None:
         counts = {row["few"]: text.count(row["images"]) for row in wide}
         said.append(
-            f"the loss of {counts[True]} images ends {_times(ratio)} {_as(ratio)} that of {counts[False]}"
+            f"the training MSE of {counts[True]} images is {_times(ratio)} {_as(ratio)} that of {counts[False]}"
         )
     few = [row for row in wide if row["few"] and row["mse_train"] and row["mse_held_out"]]
     if few:
         gap = float(np.exp(np.mean([np.log(row["mse_held_out"] / row["mse_train"]) for row in few])))
         said.append(
-            f"others are rebuilt {_factor(gap)} times worse than these few, which are learned by heart"
+            f"held-out images then have {_factor(gap)} times the MSE of these few, which are overfitted"
             if gap > 1 + ALIKE
-            else "others are rebuilt as well as these few"
+            else "held-out images then have about the MSE of these few"
         )
     ratio = _ratio(wide, "model", NONLINEAR, LINEAR)
     if ratio is not None:
-        said.append(f"nonlinear the loss ends {_times(ratio)} {_as(ratio)} linear")
+        said.append(f"that of the nonlinear AE is {_times(ratio)} {_as(ratio)} that of the linear one")
     ratio = _ratio(wide, "model", SIGMOID, NONLINEAR)
     if ratio is not None:
-        said.append(f"with a sigmoid at the output {_times(ratio)} {_as(ratio)} without")
+        said.append(
+            f"that of the AE with a sigmoid output is {_times(ratio)} {_as(ratio)} without the sigmoid"
+        )
     return f"Without a bottleneck, {'; '.join(said)}." if said else ""
 
 
 def _as(ratio: float) -> str:
+    """Return the word that follows such a ratio."""
     return "as" if _times(ratio).endswith("high") else "than"
 
 
@@ -177,8 +183,8 @@ def _precision(learned: Sequence[Row]) -> str:
     if ratio is None:
         return ""
     if _as(ratio) == "as":
-        return "Double precision changes next to nothing: the loss ends where single precision leaves it."
-    return f"In double precision the loss ends {_times(ratio)} than in single precision."
+        return "Double precision changes next to nothing: the training MSE is about that of single precision."
+    return f"In double precision the training MSE is {_times(ratio)} than in single precision."
 
 
 def _detects(table: Sequence[Row]) -> str:
@@ -190,15 +196,15 @@ def _detects(table: Sequence[Row]) -> str:
     wide, narrow = values[False], values[True]
     if not wide:
         return ""
-    listed = text.listed(f"{model} {value:.3f}" for model, value in wide.items())
-    sentence = f"As detectors, trained on all images without a bottleneck, they have a ROC-AUC of {listed}"
-    low = min(wide.values())
-    verdict = "no more than the 0.5 of a copy" if low <= 0.5 + EQUAL else "all above the 0.5 of a copy"
-    sentence += f", {verdict if low > 0.5 + EQUAL else f'the lowest {verdict}'}"
+    listed = text.sentence([f"{value:.3f} ({model})" for model, value in wide.items()])
+    sentence = f"As detectors, trained on all images without a bottleneck, they reach a ROC-AUC of {listed}"
+    above = sum(value > 0.5 + EQUAL for value in wide.values())
+    which = {len(wide): "more", 0: "no more"}.get(above, f"{above} of {len(wide)} more")
+    sentence += f", {which} than the 0.5 of an exact copy"
     both = [model for model in wide if model in narrow]
     if both:
         gain = float(np.mean([narrow[model] - wide[model] for model in both]))
-        word = "helps" if gain > EQUAL else "harms" if gain < -EQUAL else "changes little"
-        listed = text.listed(f"{model} {narrow[model]:.3f}" for model in both)
-        sentence += f"; a bottleneck {word}: {listed}"
+        word = "raises" if gain > EQUAL else "lowers" if gain < -EQUAL else "hardly changes"
+        listed = text.sentence([f"{narrow[model]:.3f} ({model})" for model in both])
+        sentence += f"; a bottleneck {word} it on average: {listed}"
     return f"{sentence}."

@@ -168,20 +168,30 @@ def test_zero_is_said_only_where_it_was_reached():
     assert study.answer([row()])[0].startswith("No: none of 2 trainings")
     assert "1,500 steps" in study.answer([row()])[0]
     reached = study.answer([row(), row(wide_networks.NONLINEAR, loss=0.0, zeros=1)])[0]
-    assert reached.startswith("Yes: 1 of 4 trainings ended with a loss of exactly zero (nonlinear AE")
+    assert reached.startswith(
+        "Yes: 1 of 4 trainings ended with an MSE of exactly zero (nonlinear AE of width 196"
+    )
     assert "stays open" in study.answer([row(wide_networks.IDENTITY, loss=0.0)])[0]
 
 
 @pytest.mark.parametrize(
     ("loss", "said"),
-    [(2e-3, "20 times higher"), (1e-5, "10 times lower"), (1.02e-4, "ends about as high")],
+    [
+        (2e-3, "is higher by a factor of 20 than without"),
+        (1e-5, "lower by a factor of 10 than"),
+        (1.02e-4, "is about as high as without"),
+    ],
 )
 def test_a_bottleneck(loss, said):
     assert said in " ".join(study.answer([row(), row(narrow=True, loss=loss, optimum=loss)]))
 
 
 @pytest.mark.parametrize(
-    ("above", "said"), [(1.004, "finds its optimum: at most 0.4%"), (1.03, "stops short")]
+    ("above", "said"),
+    [
+        (1.004, "finds its optimum there: its MSE is at most 0.4%"),
+        (1.03, "does not reach its optimum there: its MSE is up to 3.0%"),
+    ],
 )
 def test_the_optimum_of_the_linear_one(above, said):
     assert said in " ".join(study.answer([row(narrow=True, loss=0.01 * above)]))
@@ -190,8 +200,8 @@ def test_the_optimum_of_the_linear_one(above, said):
 @pytest.mark.parametrize(
     ("loss", "said"),
     [
-        (1e-5, "In double precision the loss ends 10 times lower"),
-        (1e-3, "ends 10 times higher than in single"),
+        (1e-5, "In double precision the training MSE is lower by a factor of 10 than in single"),
+        (1e-3, "is higher by a factor of 10 than in single"),
         (1.05e-4, "changes next to nothing"),
     ],
 )
@@ -202,34 +212,38 @@ def test_precision(loss, said):
 def test_images_and_layers():
     table = [row(), row(few=True, loss=1e-5, mse_held_out=2e-3), row(wide_networks.NONLINEAR, loss=4e-4)]
     words = " ".join(study.answer([*table, row(wide_networks.SIGMOID, loss=4e-4)]))
-    assert "the loss of 100 images ends 10 times lower than that of 965" in words
-    assert "rebuilt 200 times worse than these few" in words
-    assert "nonlinear the loss ends 4 times higher than linear" in words
-    assert "with a sigmoid at the output about as high as without" in words
+    assert "the training MSE of 100 images is lower by a factor of 10 than that of 965" in words
+    assert "held-out images then have 200 times the MSE of these few, which are overfitted" in words
+    assert "that of the nonlinear AE is higher by a factor of 4 than that of the linear one" in words
+    assert "that of the AE with a sigmoid output is about as high as without the sigmoid" in words
     alike = study.answer([row(few=True, loss=1e-5, mse_held_out=1e-5)])
-    assert "others are rebuilt as well as these few" in " ".join(alike)
+    assert "held-out images then have about the MSE of these few" in " ".join(alike)
 
 
 @pytest.mark.parametrize(
     ("wide", "narrow", "said"),
     [
-        (0.8, 0.9, ["all above the 0.5", "a bottleneck helps: linear AE 0.900"]),
-        (0.9, 0.8, ["a bottleneck harms"]),
-        (0.8, 0.801, ["a bottleneck changes little"]),
-        (0.5, 0.8, ["the lowest no more than the 0.5 of a copy"]),
+        (0.8, 0.9, ["0.800 (linear AE), more than the 0.5", "raises it on average: 0.900 (linear AE)."]),
+        (0.9, 0.8, ["a bottleneck lowers it"]),
+        (0.8, 0.801, ["a bottleneck hardly changes it"]),
+        (0.5, 0.8, ["(linear AE), no more than the 0.5 of an exact copy"]),
     ],
 )
 def test_what_is_detected(wide, narrow, said):
-    words = study.answer([row(roc_auc=wide), row(narrow=True, roc_auc=narrow)])[-1]
+    table = [row(roc_auc=wide), row(narrow=True, roc_auc=narrow)]
+    words = study.answer(table)[1]
     assert all(part in words for part in said), words
+    other = row(wide_networks.NONLINEAR, roc_auc=0.3)
+    count = "1 of 2 more" if wide > 0.51 else "no more"
+    assert f"0.300 (nonlinear AE), {count} than the 0.5 of an exact copy" in study.answer([*table, other])[1]
 
 
 def test_what_is_set_by_hand():
     table = [row(wide_networks.IDENTITY, loss=0.0, roc_auc=0.5), row(wide_networks.PRINCIPAL, loss=3e-15)]
-    said = study.answer([row(), *table])[1]
-    assert "a loss of exactly zero and a ROC-AUC of 0.50" in said
+    said = study.answer([row(), *table])[2]
+    assert "have an MSE of exactly zero and a ROC-AUC of 0.50" in said
     assert "3e-15 in single precision" in said
-    assert "an MSE of 1e-09" in study.answer([row(), row(wide_networks.IDENTITY, loss=1e-9)])[1]
+    assert "an MSE of 1e-09" in study.answer([row(), row(wide_networks.IDENTITY, loss=1e-9)])[2]
 
 
 @pytest.mark.slow
