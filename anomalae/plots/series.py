@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Colours, marker and dash pattern of the lines of a figure, in order; after the last comes the first.
 _COLOURS = (style.MODEL, style.NORMAL, style.ANOMALY, *(colour for colour, _ in style.BASELINES[1:]))
+# Ten colours of classes.
+_CLASSES = (style.NORMAL, *style.CLASSES)
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (7, 1.5, 1.5, 1.5)))
 
 
@@ -462,7 +464,7 @@ def decoded_lines(
         for place, (group, counts) in enumerate(groups.items()):
             axes = next(panels)
             heights = np.asarray(counts, np.float64)
-            colour = _COLOURS[place % len(_COLOURS)]
+            colour = _CLASSES[place % len(_CLASSES)]
             axes.stairs(heights, np.linspace(0, 1, len(heights) + 1), fill=True, color=colour)
             axes.set_ylim(0, max(float(heights.max()), 1.0))
             axes.set_yticks([])

@@ -254,7 +254,7 @@ def _hardest(table: Sequence[Row]) -> str:
     if worst["lost"] <= EQUAL:
         return f"On no problem do the synthetic anomalies cost more than {EQUAL}."
     return (
-        f'The synthetic anomalies cost most with {worst["normal"]} normal: they take "{worst["chosen"]}" (ROC-AUC '
+        f'The synthetic anomalies cost most with {worst["normal"]} as normal: they take "{worst["chosen"]}" (ROC-AUC '
         f'{worst["roc_auc"]:.4f}) instead of "{worst["best"]}" ({worst["best_roc_auc"]:.4f}).'
     )
 

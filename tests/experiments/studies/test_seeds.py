@@ -98,10 +98,15 @@ def answer(*arguments: Any) -> str:
 
 def test_the_answer_turns_with_the_numbers():
     clear = answer(0.9, 0.99, 0.001, 0.002)
-    assert f"up to {1.96 * math.sqrt(2) * 0.001:.4f} (textbook AE), 0.0000 (default AE)" in clear
-    assert "Here yes: default AE - textbook AE +0.0900 (23.0 times" in clear
+    assert (
+        f"ROC-AUCs less than {1.96 * math.sqrt(2) * 0.001:.4f} (textbook AE) and 0.0000 (default AE) apart"
+        in clear
+    )
+    assert "One training of each tells these recipes apart; mean" in clear
+    assert "+0.0900 (default AE - textbook AE, 23.0 times ±0.0039)." in clear
     lucky = answer(0.9, 0.901, 0.01, 0.002)
-    assert "Here no:" in lucky
+    assert "One training of each does not tell these recipes apart" in lucky
+    assert "+0.0900 (default AE - textbook AE, with no luck in it)." in answer(0.9, 0.99, 0.0, 0.0)
     assert "787 seeds of the weights on one split, or" in lucky
 
 
@@ -114,17 +119,17 @@ def test_the_answer_sets_weights_against_splits():
             both.append(outcome(dict(one.cell.arguments), {**one.result.numbers, "roc_auc": roc_auc}))
         return " ".join(study.answer(study.rows(both)))
 
-    assert "move the ROC-AUC less than" in by(0.01, 0.02, 0.01, 0.02)
-    assert "move the ROC-AUC more than" in by(0.02, 0.01, 0.02, 0.01)
-    assert "for some less and for others more" in by(0.02, 0.01, 0.01, 0.02)
+    assert "changes the ROC-AUC less than" in by(0.01, 0.02, 0.01, 0.02)
+    assert "changes the ROC-AUC more than" in by(0.02, 0.01, 0.02, 0.01)
+    assert "for some recipes less and for others more" in by(0.02, 0.01, 0.01, 0.02)
 
 
 @pytest.mark.parametrize(
     ("judged", "words"),
     [
-        (0.01, "mostly luck with the images that judge"),
+        (0.01, "covers about what another split changes"),
         (0.001, "covers less than what another split changes"),
-        (0.1, "is wider than what splits"),
+        (0.1, "covers more than what another split"),
     ],
 )
 def test_the_answer_sets_splits_against_the_interval(judged, words):
@@ -132,10 +137,10 @@ def test_the_answer_sets_splits_against_the_interval(judged, words):
 
 
 def test_the_answer_tells_whether_the_images_suffice():
-    assert "seeds do not make up for few images: those of one problem leave ±0.0020 open" in answer(
+    assert "are too few for it: their choice alone changes it by ±0.0020" in answer(
         0.9, 0.99, 0.01, 0.01, 0.00102
     )
-    assert "the images are enough for it" in answer(0.9, 0.99, 0.01, 0.01, 0.0001)
+    assert "the judged images of one problem are enough for it" in answer(0.9, 0.99, 0.01, 0.01, 0.0001)
 
 
 def test_the_answer_copes_with_failed_cells():

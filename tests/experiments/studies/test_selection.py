@@ -161,7 +161,9 @@ def test_the_best_kind_and_the_hardest_problem_are_named():
         "strokes added rank the settings best (rank correlation 0.90) and strokes removed worst (0.10)"
         in said
     )
-    assert 'cost most with 3 normal: they take "pixels" (ROC-AUC 0.9000) instead of "edges" (0.9500).' in said
+    assert (
+        'cost most with 3 as normal: they take "pixels" (ROC-AUC 0.9000) instead of "edges" (0.9500).' in said
+    )
     for each in table[-2:]:
         each["lost"] = 0.0005
     assert "On no problem do the synthetic anomalies cost more than 0.001." in STUDY.answer(table)
