@@ -68,7 +68,7 @@ def _plain_log(axis: Axis, limits: tuple[float, float]) -> None:
     subs = (1,) if span > 300 else (1, 2, 5) if span > 6 else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
     axis.set_major_locator(LogLocator(subs=subs, numticks=14))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(lambda value, _: f"{value:.3g}")
+    axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:.3g}")
 
 
 @style.figure

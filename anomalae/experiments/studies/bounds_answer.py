@@ -101,7 +101,7 @@ def _samples(exact: Sequence[Row]) -> list[str]:
         if least[1] >= 0.95
         else "do not close the gap"
         if most[1] < 0.95
-        else "close it for some networks only"
+        else "close the gap for some networks only"
     )
     said = f"{text.count(most[0]['samples'])} samples (IWAE) {verdict}: the ELBO comes {span} of the way to log p(x)"
     return [f"{said}; {order}." if order else f"{said}."]

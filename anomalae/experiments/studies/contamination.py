@@ -192,10 +192,10 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     best = highest(of_most, "roc_auc")
     if best is not None and best["false_alarms"] is not None:
         said.append(
-            f"At a level of {ALPHA:.0%} the {best['method']}, trained with {most}%, flags {best['false_alarms']:.1%} "
-            f"of the normal images and {best['detected']:.1%} of the anomalies if the calibration images are clean, "
-            f"and {best['false_alarms_contaminated']:.1%} and {best['detected_contaminated']:.1%} if {most}% of them "
-            f"are anomalies too: {_threshold(best)}"
+            f"At a level of {ALPHA:.0%}, {best['method']}, trained with {most}% hidden, flags "
+            f"{best['false_alarms']:.1%} of the normal images and {best['detected']:.1%} of the anomalies if the "
+            f"calibration images are clean, and {best['false_alarms_contaminated']:.1%} and "
+            f"{best['detected_contaminated']:.1%} if {most}% of them are anomalies too: {_threshold(best)}"
         )
     return tuple(said)
 

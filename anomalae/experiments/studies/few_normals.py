@@ -162,7 +162,9 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
         for method, need in needs.items()
         if need is not None
     ]
-    if listed:
+    if listed and all(need in (ALL, None) for need in needs.values()):
+        said.append(f"No method stays within {EQUAL} of its ROC-AUC with all images if it has fewer.")
+    elif listed:
         said.append(
             f"The least number of images with which a method stays within {EQUAL} of its ROC-AUC with all is "
             f"{text.sentence(listed)}."

@@ -251,7 +251,7 @@ COLUMNS = (
     Column("mse_train", "MSE, training", 4),
     Column("mse_held_out", "MSE, held-out", 4),
     Column("explained", "variance explained, %", 1),
-    Column("within", "variance explained within classes, % (below 0: worse than class means)", 1),
+    Column("within", "within classes, % (< 0: worse than class mean)", 1),
     Column("told_apart", "class right by the code", 3),
     Column("jumps", "jumps along the line", 1),
 )

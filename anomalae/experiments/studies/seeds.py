@@ -311,8 +311,9 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
     made.append(
         Drawing(
             "sd",
-            "Standard deviation of ROC-AUC, and of differences, by what is drawn anew",
-            "For one class. A name with a minus is the difference of two recipes that share split and seed.",
+            "Standard deviation of ROC-AUC, and of a difference, by its cause",
+            "For one class: over seeds of the weights, over splits, and over the choice of the judged images. A name "
+            "with a minus is the difference of two recipes that share split and seed.",
             plots.bars(sds, y="standard deviation of ROC-AUC, in thousandths"),
         )
     )

@@ -264,7 +264,8 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
 
 def _name(one: Mapping[str, Any]) -> str:
     """What a network is called in figures, of a row or of a cell's arguments."""
-    return f"{one['model']}, width {one['width']}"
+    # An identity has no other width.
+    return str(one["model"]) if one["model"] == IDENTITY else f"{one['model']}, width {one['width']}"
 
 
 def _curves(outcomes: Sequence[Outcome], few: bool) -> dict[str, plots.Series]:

@@ -90,6 +90,7 @@ def test_the_answer_turns_with_the_numbers():
     many = answer({"default AE": {10: 0.5, "all": 0.9}, "knn": {10: 0.6, "all": 0.95}})
     assert many[0].startswith("All are needed: the best method (knn) has a ROC-AUC of 0.9500")
     assert many[3] == "The default AE has a higher ROC-AUC than the best baseline with no number of images."
+    assert many[2] == "No method stays within 0.005 of its ROC-AUC with all images if it has fewer."
     crossing = answer({"default AE": {10: 0.7, "all": 0.9}, "knn": {10: 0.6, "all": 0.95}})
     assert (
         "With 10 images the best method is default AE, with a ROC-AUC of 0.7000; the others have 0.6000 (knn)."
