@@ -165,7 +165,7 @@ def bars(
         colour = _COLOURS[place % len(_COLOURS)]
         axes.barh(at, values, thick * 0.9, xerr=errors, color=colour, label=name, ecolor=style.INK)
     axes.set_yticks(
-        [-float(number) for number in range(len(groups))], [style.narrowed(c, 28) for c in groups]
+        [-float(number) for number in range(len(groups))], [style.narrowed(c, 32) for c in groups]
     )
     axes.grid(axis="y", visible=False)
     if log_y:

@@ -244,7 +244,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
 
 
 def _name(model: str, width: int, few: bool) -> str:
-    return f"{model}, width {width}" + (", few images" if few else "")
+    return f"{model}, width {width}" + (", few" if few else "")
 
 
 def _normal(kind: str) -> str:

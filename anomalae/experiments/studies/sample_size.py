@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 from scipy.stats import nct, norm
 from scipy.stats import t as student
 
@@ -38,7 +39,7 @@ def _power(count: int, effect: float) -> float:
     """Probability that a paired t-test of so many trainings finds an effect, in standard deviations."""
     shift = effect * math.sqrt(count)
     limit = float(student.isf(LEVEL / 2, count - 1))
-    # SciPy's noncentral t is no number far out.
+    # SciPy's noncentral t is no number far out: there the upper tail is 1, and the lower one 0 much before that.
     if shift > 3 * limit:
         return 1.0
-    return float(nct.sf(limit, count - 1, shift) + nct.cdf(-limit, count - 1, shift))
+    return float(nct.sf(limit, count - 1, shift) + np.nan_to_num(nct.cdf(-limit, count - 1, shift)))

@@ -92,6 +92,11 @@ def test_more_luck_needs_more_seeds():
     assert sample_size.seeds_needed(None, 0.001) is None
 
 
+def test_a_larger_difference_needs_no_more_seeds():
+    counts = [sample_size.seeds_needed(1.0, effect) for effect in np.linspace(0.5, 20, 80)]
+    assert counts == sorted(counts, reverse=True)
+
+
 def answer(*arguments: Any) -> str:
     return " ".join(study.answer(study.rows(trainings(*arguments))))
 
