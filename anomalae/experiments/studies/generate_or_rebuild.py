@@ -273,7 +273,7 @@ def _films(kind: str, outcomes: Sequence[Outcome]) -> list[Drawing]:
         Drawing(
             f"rebuilt-{place}",
             f"Rebuilt, {_normal(kind)}",
-            "The first held-out images, and how each network rebuilds them.",
+            f"The first held-out images, and how each network rebuilds them. Few: trained on {FEW} images alone.",
             plots.film(again),
             wide=True,
         ),
@@ -281,7 +281,7 @@ def _films(kind: str, outcomes: Sequence[Outcome]) -> list[Drawing]:
             f"drawn-{place}",
             f"Drawn, {_normal(kind)}",
             "The first draws of each network, a VAE's from its prior, an AE's from a Gaussian fitted to its codes; "
-            "below each row the nearest images that the network was trained on.",
+            f"below each row the nearest images that the network was trained on. Few: trained on {FEW} images alone.",
             plots.film(drawn),
             wide=True,
         ),
