@@ -103,7 +103,8 @@ def _samples(exact: Sequence[Row]) -> list[str]:
         if most[1] < 0.95
         else "close the gap for some networks only"
     )
-    said = f"{text.count(most[0]['samples'])} samples (IWAE) {verdict}: the ELBO comes {span} of the way to log p(x)"
+    samples = text.count(most[0]["samples"])
+    said = f"{samples} samples (IWAE) {verdict}: the bound goes {span} of the way from the ELBO to log p(x)"
     return [f"{said}; {order}." if order else f"{said}."]
 
 

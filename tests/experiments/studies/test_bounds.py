@@ -281,13 +281,13 @@ def test_the_answer_names_the_gap_and_its_larger_part():
 
 
 def test_the_answer_says_whether_samples_close_the_gap():
-    assert "16 samples (IWAE) do not close the gap: the ELBO comes 50% (VAE of 2 units) of the way" in said(
+    assert "16 samples (IWAE) do not close the gap: the bound goes 50% (VAE of 2 units) of the way" in said(
         line()
     )
-    assert "close the gap: the ELBO comes 98%" in said(line(highest=13.92))
+    assert "close the gap: the bound goes 98%" in said(line(highest=13.92))
     assert "do not close" not in said(line(highest=13.92))
     assert (
-        "close the gap for some networks only: the ELBO comes 50% (VAE of 2 units) to 98% (VAE of 1 unit)"
+        "close the gap for some networks only: the bound goes 50% (VAE of 2 units) to 98% (VAE of 1 unit)"
         in said(line(), line(width=1, highest=13.92))
     )
     assert "and the bound still rises: the last fourfold increase of samples adds at least 1.00 nats" in said(
