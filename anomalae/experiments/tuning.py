@@ -21,7 +21,8 @@ from anomalae.datasets.dataset import Dataset
 from anomalae.errors import AnomalaeError, BundleError, ConfigError
 from anomalae.experiments.cells import Cell, Done, Result, Source
 from anomalae.experiments.executors import Executor, make_executor, run_twice
-from anomalae.experiments.studies.selection import LOSS, NAME, SYNTHETIC, TOGETHER
+from anomalae.experiments.studies.choosing import LOSS, SYNTHETIC
+from anomalae.experiments.studies.selection import NAME, TOGETHER
 from anomalae.experiments.studies.synthetic import ALL, told_apart
 from anomalae.experiments.studies.trained import Problem, problem
 from anomalae.ranges import Whole

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Colours, marker and dash pattern of the lines of a figure, in order; after the last comes the first.
 _COLOURS = (style.MODEL, style.NORMAL, style.ANOMALY, *(colour for colour, _ in style.BASELINES[1:]))
+# Ten colours of classes.
+_CLASSES = (style.NORMAL, *style.CLASSES)
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (7, 1.5, 1.5, 1.5)))
 
 
@@ -66,7 +68,7 @@ def _plain_log(axis: Axis, limits: tuple[float, float]) -> None:
     subs = (1,) if span > 300 else (1, 2, 5) if span > 6 else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
     axis.set_major_locator(LogLocator(subs=subs, numticks=14))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(lambda value, _: f"{value:.3g}")
+    axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:.3g}")
 
 
 @style.figure
@@ -163,7 +165,7 @@ def bars(
         colour = _COLOURS[place % len(_COLOURS)]
         axes.barh(at, values, thick * 0.9, xerr=errors, color=colour, label=name, ecolor=style.INK)
     axes.set_yticks(
-        [-float(number) for number in range(len(groups))], [style.narrowed(c, 28) for c in groups]
+        [-float(number) for number in range(len(groups))], [style.narrowed(c, 32) for c in groups]
     )
     axes.grid(axis="y", visible=False)
     if log_y:
@@ -462,7 +464,7 @@ def decoded_lines(
         for place, (group, counts) in enumerate(groups.items()):
             axes = next(panels)
             heights = np.asarray(counts, np.float64)
-            colour = _COLOURS[place % len(_COLOURS)]
+            colour = _CLASSES[place % len(_CLASSES)]
             axes.stairs(heights, np.linspace(0, 1, len(heights) + 1), fill=True, color=colour)
             axes.set_ylim(0, max(float(heights.max()), 1.0))
             axes.set_yticks([])

@@ -18,7 +18,8 @@ from anomalae.errors import AnomalaeError, TrainingError
 from anomalae.experiments import tuning
 from anomalae.experiments.cells import Result
 from anomalae.experiments.executors.here import Here
-from anomalae.experiments.studies.selection import LOSS, SYNTHETIC, TOGETHER
+from anomalae.experiments.studies.choosing import LOSS, SYNTHETIC
+from anomalae.experiments.studies.selection import TOGETHER
 from anomalae.experiments.studies.synthetic import ALL, told_apart
 from anomalae.experiments.studies.trained import Problem
 from anomalae.experiments.tuning import Trial, Tuning, toml, winner, worth

@@ -34,7 +34,8 @@ def test_ticks_of_a_logarithmic_axis_are_plain_numbers(values):
         if low <= place <= high
     ]
     assert len(shown) >= 2
-    assert all(float(text) > 0 for text in shown)
+    assert all(float(text.replace(",", "")) > 0 for text in shown)
+    assert not any("e" in text for text in shown)
 
 
 def test_bars_come_in_the_order_of_the_legend():
@@ -69,6 +70,13 @@ def test_histograms_share_their_axis():
     figure = plots.spreads({"0": [0.0, 0.1], "1": [0.9, 1.0]}, x="code", bins=10)
     assert [axes.get_xlim() for axes in figure.axes] == [figure.axes[0].get_xlim()] * 2
     assert [sum(patch.get_height() for patch in axes.patches) for axes in figure.axes] == [2, 2]
+
+
+def test_ten_classes_on_a_line_have_ten_colours():
+    counts = {str(name): [1, 2] for name in range(10)}
+    figure = plots.decoded_lines({"all": (np.zeros((5, 28, 28)), counts)}, x="place")
+    colours = {panel.patches[0].get_facecolor() for panel in figure.axes if panel.patches}
+    assert len(colours) == 10
 
 
 def test_a_film_has_rows_of_their_own_length():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalae import plots
+from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
 from anomalae.evaluation import conformal
 from anomalae.experiments.cells import Cell, Result
@@ -141,11 +141,11 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
 
 COLUMNS = (
     Column("method", "method"),
-    Column("share", "% hidden"),
+    Column("share", "anomalies hidden, %"),
     Column("roc_auc", "ROC-AUC", 4),
-    Column("lost", "lost", 4),
-    Column("lost_sd", "± (classes)", 4),
-    Column("hidden_roc_auc", "ROC-AUC of the hidden", 4),
+    Column("lost", "ROC-AUC lost", 4),
+    Column("lost_sd", "± (over classes)", 4),
+    Column("hidden_roc_auc", "ROC-AUC of hidden ones", 4),
     Column("false_alarms", "false alarms", 3),
     Column("detected", "detected", 3),
     Column("false_alarms_contaminated", "false alarms, contaminated calibration", 3),
@@ -165,13 +165,14 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
         (row for row in of_most if row["lost"] is not None), key=lambda row: float(row["lost"]), reverse=True
     )
     if ranked:
-        parts = [f"{row['method']} {row['lost']:.4f}" for row in ranked]
-        verdict = (
-            "little" if ranked[0]["lost"] <= MUCH else "much" if ranked[-1]["lost"] > MUCH else "much to some"
+        parts = [f"{row['lost']:.4f} ({row['method']})" for row in ranked]
+        number = sum(row["lost"] > MUCH for row in ranked)
+        verdict = {0: "no method", len(ranked): "every method"}.get(
+            number, f"{number} of {len(ranked)} methods"
         )
         said.append(
-            f"{most}% of hidden anomalies among the training images cost {verdict}; lost ROC-AUC: {', '.join(parts)}"
-            f"{' (a minus is a gain)' if ranked[-1]['lost'] < -EQUAL else ''}."
+            f"{most}% of anomalies hidden among the training images cost {verdict} more than {MUCH} of ROC-AUC: "
+            f"{text.sentence(parts)}{'; a minus is a gain' if ranked[-1]['lost'] < -EQUAL else ''}."
         )
         said.append(_tolerance(table, shares))
     said += _ranking(table, of_most, most)
@@ -179,11 +180,11 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     blind = lowest(of_most, "hidden_roc_auc")
     if seen is not None and blind is not None:
         said.append(
-            f"The hidden anomalies themselves, scored after a training with {most}% of them, stand out from unseen "
-            f"normal images with a ROC-AUC from {blind['hidden_roc_auc']:.4f} ({blind['method']}) to "
+            f"The hidden anomalies themselves, after a training with {most}% of them, are told from unseen normal "
+            f"images with a ROC-AUC of {blind['hidden_roc_auc']:.4f} ({blind['method']}) to "
             f"{seen['hidden_roc_auc']:.4f} ({seen['method']})"
             + (
-                f"; {blind['method']} takes them for more normal than unseen normal images."
+                f"; below 0.5, {blind['method']} takes them for more normal than unseen normal images."
                 if blind["hidden_roc_auc"] < 0.5
                 else "."
             )
@@ -191,11 +192,10 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     best = highest(of_most, "roc_auc")
     if best is not None and best["false_alarms"] is not None:
         said.append(
-            f"With clean calibration images {best['method']}, trained with {most}%, flags "
-            f"{best['false_alarms']:.1%} of the normal images (asked for: {ALPHA:.0%}) and {best['detected']:.1%} of "
-            f"the anomalies; with {most}% anomalies among the calibration images too, "
-            f"{best['false_alarms_contaminated']:.1%} and {best['detected_contaminated']:.1%}: "
-            + _threshold(best)
+            f"At a level of {ALPHA:.0%}, {best['method']}, trained with {most}% hidden, flags "
+            f"{best['false_alarms']:.1%} of the normal images and {best['detected']:.1%} of the anomalies if the "
+            f"calibration images are clean, and {best['false_alarms_contaminated']:.1%} and "
+            f"{best['detected_contaminated']:.1%} if {most}% of them are anomalies too: {_threshold(best)}"
         )
     return tuple(said)
 
@@ -205,8 +205,8 @@ def _threshold(row: Row) -> str:
     fewer = row["false_alarms"] - row["false_alarms_contaminated"]
     missed = row["detected"] - row["detected_contaminated"]
     if missed > 0.01:
-        return "it buys fewer false alarms with missed anomalies." if fewer > 0 else "it misses anomalies."
-    return "it does no harm to speak of."
+        return "fewer false alarms, but more missed anomalies." if fewer > 0 else "more missed anomalies."
+    return "that makes hardly a difference."
 
 
 def _tolerance(table: Sequence[Row], shares: Sequence[int]) -> str:
@@ -220,8 +220,8 @@ def _tolerance(table: Sequence[Row], shares: Sequence[int]) -> str:
             if value is None or value > MUCH:
                 break
             borne = share
-        parts.append(f"{method} {f'{borne}%' if borne else 'none'}")
-    return f"The largest share up to which no more than {MUCH} is lost: {', '.join(parts)}."
+        parts.append(f"{f'{borne}%' if borne else 'none'} ({method})")
+    return f"The largest share of hidden anomalies that costs no more than {MUCH} is {text.sentence(parts)}."
 
 
 def _ranking(table: Sequence[Row], of_most: Sequence[Row], most: int) -> list[str]:
@@ -232,12 +232,12 @@ def _ranking(table: Sequence[Row], of_most: Sequence[Row], most: int) -> list[st
         return []
     if first["method"] == last["method"]:
         return [
-            f"The best method stays the best: {first['method']}, with a ROC-AUC of {first['roc_auc']:.4f} on clean "
-            f"images and {last['roc_auc']:.4f} with {most}%."
+            f"The best method stays the best: {first['method']}, with a ROC-AUC of {first['roc_auc']:.4f} trained on "
+            f"clean images and {last['roc_auc']:.4f} with {most}% hidden."
         ]
     return [
-        f"The best method changes: {first['method']} ({first['roc_auc']:.4f}) on clean images, {last['method']} "
-        f"({last['roc_auc']:.4f}) with {most}%."
+        f"The best method changes: trained on clean images it is {first['method']} (ROC-AUC {first['roc_auc']:.4f}), "
+        f"with {most}% hidden {last['method']} ({last['roc_auc']:.4f})."
     ]
 
 
@@ -328,8 +328,8 @@ def method(scope: Scope) -> tuple[str, ...]:
 STUDY = Study(
     NAME,
     "What do anomalies hidden among the training images cost?",
-    "One-class methods are trained on images that are normal, somebody says. In practice some are not. How much worse "
-    "does each method tell anomalies that it was partly trained on, and does its false-alarm rate hold?",
+    "One-class methods are trained on images that should all be normal. In practice some are not. How much worse does "
+    "each method then detect anomalies, and does its false-alarm rate hold?",
     cells,
     rows,
     COLUMNS,

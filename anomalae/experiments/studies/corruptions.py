@@ -147,9 +147,9 @@ COLUMNS = (
     Column("corruption", "corruption"),
     Column("model", "network"),
     Column("score", "score"),
-    Column("flagged_mild", "flagged, mild", 2),
-    Column("flagged_medium", "medium", 2),
-    Column("flagged_strong", "strong", 2),
+    Column("flagged_mild", "share flagged, mild", 2),
+    Column("flagged_medium", "flagged, medium", 2),
+    Column("flagged_strong", "flagged, strong", 2),
     Column("roc_auc_medium", "ROC-AUC, medium", 3),
     Column("best_score", "best score"),
     Column("best_roc_auc", "its ROC-AUC", 3),
@@ -171,11 +171,10 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
         noticed = sum(row["flagged_medium"] >= NOTICED for row in rated)
         counted.append((_title(model), rated[0]["score"], f"{noticed} of {len(rated)}"))
     if counted:
-        title, score, share = counted[0]
-        others = [f"; {title} (by {score}) of {share}" for title, score, share in counted[1:]]
+        listed = [f"{share} by {title}, judging by {score}" for title, score, share in counted]
         said.append(
-            f"At medium strength {title} (by {score}) flags at least half of the images of {share} "
-            f"corruptions{''.join(others)}.{_beside(table)}"
+            f"Of the corruptions at medium strength these are flagged in at least half of the images: "
+            f"{'; '.join(listed)}.{_beside(table)}"
         )
     else:
         said.append("Too few images calibrate for any to be flagged; ROC-AUC tells how far scores see them.")
@@ -197,7 +196,7 @@ def _beside(table: Sequence[Row]) -> str:
             shares.setdefault(row["corruption"], []).append(row["flagged_medium"])
     words = {CLEAN: "clean images", OTHER: "images of other classes"}
     parts = [f"{_from_to(shares[kind])} of {words[kind]}" for kind in (CLEAN, OTHER) if kind in shares]
-    return f" For comparison, they flag {' and '.join(parts)}." if parts else ""
+    return f" For comparison, {' and '.join(parts)} are flagged." if parts else ""
 
 
 def _from_to(shares: Sequence[float]) -> str:
@@ -214,13 +213,13 @@ def _overlooked(rated: Sequence[Row]) -> list[str]:
     title = title[0].upper() + title[1:]
     if kinds:
         return [
-            f"{title} overlooks {text.listed(kinds)}: even of the strong ones at most "
-            f"{OVERLOOKED:.0%} of the images are flagged."
+            f"{title} overlooks {text.sentence(kinds)}: even at full strength it flags at most {OVERLOOKED:.0%} of "
+            "the images."
         ]
     least = min(rated, key=lambda row: row["flagged_strong"])
     return [
-        f"{title} overlooks no strong corruption; it flags least of {least['corruption']}, "
-        f"{text.percent(least['flagged_strong'])}."
+        f"{title} overlooks no strong corruption: it flags {text.percent(least['flagged_strong'])} of the images or "
+        f"more, the least with {least['corruption']}."
     ]
 
 
@@ -229,18 +228,17 @@ def _more_normal(of_kinds: Sequence[Row]) -> list[str]:
     low = [row for row in of_kinds if row.get("roc_auc_medium") is not None and row["roc_auc_medium"] < LOWER]
     if not low:
         return [
-            "No corruption makes images look more normal than they were: no ROC-AUC is below "
-            f"{LOWER} at medium strength."
+            "No corruption makes images look more normal than the same images clean: no ROC-AUC of corrupted against "
+            f"clean images is below {LOWER} at medium strength."
         ]
     lowest = min(low, key=lambda row: row["roc_auc_medium"])
     others = list(
         dict.fromkeys(row["corruption"] for row in low if row["corruption"] != lowest["corruption"])
     )
-    more = f"; so do, for one network or another, {text.listed(others)}" if others else ""
+    more = f"; for at least one network so do {text.sentence(others)}" if others else ""
     return [
-        f"Some make an image look more normal than it was: {lowest['corruption']} lowers the score of "
-        f"{_title(lowest['model'])} (ROC-AUC {lowest['roc_auc_medium']:.3f}, "
-        f"where 0.5 would be no difference){more}."
+        f"Some make images look more normal than the same images clean: {lowest['corruption']} most of all, to "
+        f"{_title(lowest['model'])} (ROC-AUC {lowest['roc_auc_medium']:.3f}, where 0.5 is no difference){more}."
     ]
 
 
@@ -254,10 +252,10 @@ def _widest(of_kinds: Sequence[Row]) -> str:
     means = {name: float(np.mean(values)) for name, values in by_score.items()}
     best, worst = max(means, key=lambda name: means[name]), min(means, key=lambda name: means[name])
     if best == worst:
-        return f"{best[1]} of {_title(best[0])} has a mean ROC-AUC of {means[best]:.3f} over all kinds."
+        return f"{best[1]} of {_title(best[0])} has a mean ROC-AUC of {means[best]:.3f} over all corruptions."
     return (
-        f"Of all scores {best[1]} of {_title(best[0])} sees the most (mean ROC-AUC {means[best]:.3f} "
-        f"over all kinds at medium strength), {worst[1]} of {_title(worst[0])} the least "
+        f"Of all scores, {best[1]} of {_title(best[0])} tells corrupted from clean images best (mean ROC-AUC "
+        f"{means[best]:.3f} over all corruptions at medium strength), {worst[1]} of {_title(worst[0])} worst "
         f"({means[worst]:.3f})."
     )
 
@@ -274,7 +272,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "examples",
                 "The corruptions",
-                "One held-out image: as it is, then corrupted in three strengths.",
+                "One held-out image: clean, then mildly, moderately and strongly corrupted.",
                 plots.tiles(dict(zip(KINDS, shown, strict=True))),
                 wide=True,
             )
@@ -296,8 +294,8 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             _matrix(
                 "flagged",
                 "Share of images flagged",
-                "By the score that each network judges by, at alpha 0.05: clean images would have 0.05. 1 is mild, 2 "
-                "medium, 3 strong.",
+                "By the score that each network judges by, at a level of 0.05: of clean images 0.05 would be flagged. "
+                "1 is mild, 2 medium, 3 strong.",
                 flagged, names, "share flagged", "network and strength",
             )
         )  # fmt: skip
@@ -305,9 +303,9 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         made.append(
             _matrix(
                 "roc-auc",
-                "ROC-AUC of corrupted images against the same clean, by score",
+                "ROC-AUC of corrupted images against the same images clean, by score",
                 "Medium strength. 0.5: the score sees no difference; below: corrupted images look more normal than "
-                "clean ones. The last line is that of images of other classes.",
+                "clean ones. The last row is of images of other classes.",
                 aucs, kinds, "ROC-AUC", "network and score",
             )
         )  # fmt: skip
@@ -353,7 +351,7 @@ STUDY = Study(
     NAME,
     "Which corruptions does a detector call anomalous, and which of its scores see them?",
     "A blurred or faint digit is still the digit it was. Whether it should be called anomalous is for the user to say; "
-    "whether it is depends on what the network sees and on the score. Each is shown every corruption.",
+    "whether it is called so depends on what the network sees and on the score. Each is shown every corruption.",
     cells,
     rows,
     COLUMNS,

@@ -113,10 +113,10 @@ COLUMNS = (
     Column("method", "method"),
     Column("size", "training images"),
     Column("roc_auc", "ROC-AUC", 4),
-    Column("seed_sd", "± (draws)", 4),
-    Column("roc_auc_low", "from", 4),
-    Column("roc_auc_high", "to", 4),
-    Column("roc_auc_least", "least", 4),
+    Column("seed_sd", "± (seeds)", 4),
+    Column("roc_auc_low", "95% from", 4),
+    Column("roc_auc_high", "95% to", 4),
+    Column("roc_auc_least", "lowest", 4),
     Column("trainings", "trainings"),
 )
 
@@ -138,31 +138,37 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
         name = best_last["method"]
         need = needs[name]
         said.append(
-            f"{_images(need)} suffice: with so many the best method, {name}, is within {EQUAL} of its ROC-AUC with "
-            f"{_images(every[-1]).lower()}, {best_last['roc_auc']:.4f}."
+            f"{_images(need)} suffice: with so many the best method ({name}) is within {EQUAL} of its ROC-AUC with "
+            f"{_images(every[-1]).lower()}, which is {best_last['roc_auc']:.4f}."
             if need is not None and need != every[-1]
-            else f"More images help to the end: the best method, {name}, reaches {best_last['roc_auc']:.4f} with "
+            else f"All are needed: the best method ({name}) has a ROC-AUC of {best_last['roc_auc']:.4f} with "
             f"{_images(every[-1]).lower()}, and is not within {EQUAL} of that with fewer."
         )
     best_first = highest(by_size[every[0]], "roc_auc")
     if best_first is not None and len(every) > 1:
-        others = ", ".join(
-            f"{row['method']} {row['roc_auc']:.4f}"
+        others = [
+            f"{row['roc_auc']:.4f} ({row['method']})"
             for row in sorted(by_size[every[0]], key=lambda row: -row["roc_auc"])
             if row is not best_first
-        )
+        ]
         same = best_last is not None and best_last["method"] == best_first["method"]
         said.append(
-            f"With {_images(every[0]).lower()} {best_first['method']} is {'the best too' if same else 'the best'} "
-            f"({best_first['roc_auc']:.4f}{f'; {others}' if others else ''})."
+            f"With {_images(every[0]).lower()} the best method is {'the same' if same else best_first['method']}, "
+            "with a ROC-AUC of "
+            f"{best_first['roc_auc']:.4f}{f'; the others have {text.sentence(others)}' if others else ''}."
         )
     listed = [
-        f"{method} {'all' if need == ALL else text.count(int(need))}"
+        f"{'all' if need == ALL else text.count(int(need))} ({method})"
         for method, need in needs.items()
         if need is not None
     ]
-    if listed:
-        said.append(f"Least number that is within {EQUAL} of what all images give: {', '.join(listed)}.")
+    if listed and all(need in (ALL, None) for need in needs.values()):
+        said.append(f"No method stays within {EQUAL} of its ROC-AUC with all images if it has fewer.")
+    elif listed:
+        said.append(
+            f"The least number of images with which a method stays within {EQUAL} of its ROC-AUC with all is "
+            f"{text.sentence(listed)}."
+        )
     said += _against_baselines(by_size)
     return tuple(said)
 
@@ -189,6 +195,9 @@ def needed(of_method: Sequence[Row]) -> int | str | None:
     return least
 
 
+_AHEAD = "The default AE has a higher ROC-AUC than the best baseline"
+
+
 def _against_baselines(by_size: Mapping[int | str, Sequence[Row]]) -> list[str]:
     """From which number on the default is better than every baseline."""
     ahead: list[tuple[int | str, bool, str]] = []
@@ -200,18 +209,18 @@ def _against_baselines(by_size: Mapping[int | str, Sequence[Row]]) -> list[str]:
     if not ahead:
         return []
     if all(better for _, better, _ in ahead):
-        return ["The default AE is better than the best baseline at every number of images."]
+        return [f"{_AHEAD} with every number of images."]
     if not any(better for _, better, _ in ahead):
-        return ["The default AE is better than the best baseline at no number of images."]
+        return [f"{_AHEAD} with no number of images."]
     winning = ", ".join(
         "all" if size == ALL else text.count(int(size)) for size, better, _ in ahead if better
     )
     losing = ", ".join(
-        f"{'all' if size == ALL else text.count(int(size))} ({name})"
+        f"{'all' if size == ALL else text.count(int(size))} ({name} is as good or better)"
         for size, better, name in ahead
         if not better
     )
-    return [f"The default AE is better than the best baseline with {winning} images, and not with {losing}."]
+    return [f"{_AHEAD} with {winning} images, but not with {losing}."]
 
 
 def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:
@@ -231,7 +240,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         Drawing(
             "roc-auc",
             "ROC-AUC against the number of training images",
-            "Mean over normal classes and draws of the images; the last point is all there are.",
+            "Mean over normal classes and draws of the images; the last point is all images.",
             plots.lines(series, x="normal training images", y="ROC-AUC", log_x=True),
         )
     ]
@@ -239,8 +248,8 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         made.append(
             Drawing(
                 "missing",
-                "How much is missing to a ROC-AUC of 1",
-                "The same on an axis of logarithms; lower is better.",
+                "1 - ROC-AUC against the number of training images",
+                "The same with logarithmic axes, which show differences near 1; lower is better.",
                 plots.lines(missing, x="normal training images", y="1 - ROC-AUC", log_x=True, log_y=True),
             )
         )
@@ -253,12 +262,12 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             if outcome.result is not None:
                 film.setdefault("held-out image", outcome.result.arrays["images"])
                 count = text.count(outcome.result.numbers["n_train"])
-                film[f"rebuilt, of {count}"] = outcome.result.arrays["rebuilt"]
+                film[f"rebuilt, {count} images"] = outcome.result.arrays["rebuilt"]
         made.append(
             Drawing(
                 "rebuilt",
                 f"Held-out normal images, rebuilt by the {SHOWN}",
-                "Each row is a training on so many images: with few the network knows only a few hands.",
+                "Each row is a training on the number of images beside it.",
                 plots.film(film),
                 wide=True,
             )
@@ -281,8 +290,8 @@ def method(scope: Scope) -> tuple[str, ...]:
         "Held-out and calibration images stay as many as they are: what changes is the training alone.",
         "Judged on development images: held-out normals against up to 10,000 training images of the other classes. "
         "The test part is not used.",
-        "± is the standard deviation over the seeds within a class; from and to are means of 95% DeLong intervals; "
-        "least is the lowest of all trainings.",
+        "± is the standard deviation over the seeds within a class; the 95% interval is the mean of DeLong's; "
+        "lowest is the lowest ROC-AUC of all trainings.",
     )
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +14,18 @@ from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
-from anomalae.experiments.studies.trained import Problem, problem, rebuilt
+from anomalae.experiments.studies.generate_or_rebuild_answer import answer
+from anomalae.experiments.studies.reader import (
+    DRAWN,
+    PASS,
+    REAL,
+    REBUILT,
+    REDRAWN,
+    Reader,
+    nearest,
+    share_nearer,
+)
+from anomalae.experiments.studies.trained import problem, rebuilt
 
 NAME = "generate-or-rebuild"
 WIDTHS, QUICK_WIDTHS = (2, 16, 64), (2, 16)
@@ -35,18 +43,7 @@ DRAWS, QUICK_DRAWS = 1000, 300
 # The classifier that looks on: its hidden units, its training images, and its passes over them.
 READER = {"units": 128, "images": 10_000, "epochs": 20}
 QUICK_READER = {"units": 64, "images": 1000, "epochs": 20}
-# Share of real held-out images that the classifier is as sure of as it must be to recognise an image; and share that
-# are as near to a training image as they must be.
-PASS = 0.95
-REAL, REBUILT, DRAWN, REDRAWN = "held-out images", "reconstructions", "draws", "draws, fitted Gaussian"
 SHOWN = 10
-# Shares that differ by less are as good as each other.
-EQUAL = 0.03
-# Share of draws that must be copies to lie as often nearer to what was seen as they do: from the first on they lean to
-# copies, from the second on most are.
-LEANS, COPIES = 0.15, 0.5
-# Share of recognised draws from which on a network generates, and below which it hardly does.
-MOST, SOME = 0.75, 0.4
 
 
 def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
@@ -112,107 +109,6 @@ def like(codes: np.ndarray, n: int, source: np.random.Generator) -> np.ndarray:
 def levels(images: np.ndarray) -> np.ndarray:
     """Return images in [0, 1] as uint8."""
     return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
-
-
-def nearest(images: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return distance and place of the nearest of other images, root mean square over pixels in [0, 1].
-
-    images: (N, 28, 28) in [0, 1].
-    others: uint8 (M, 28, 28).
-    """
-    a = images.reshape(len(images), -1).astype(np.float64)
-    best, place = np.full(len(a), np.inf), np.zeros(len(a), np.intp)
-    for start in range(0, len(others), 4096):
-        b = others[start : start + 4096].reshape(-1, a.shape[1]) / 255.0
-        square = np.square(a).sum(1)[:, None] - 2 * a @ b.T + np.square(b).sum(1)
-        at = square.argmin(1)
-        least = square[np.arange(len(a)), at]
-        place = np.where(least < best, start + at, place)
-        best = np.minimum(best, least)
-    return np.sqrt(np.maximum(best, 0) / a.shape[1]), place
-
-
-def share_nearer(distance: np.ndarray, other: np.ndarray) -> float:
-    """Return the share of images whose first distance is the shorter one; a tie counts half."""
-    return float((distance < other).mean() + (distance == other).mean() / 2)
-
-
-@dataclass(frozen=True, eq=False)
-class Reader:
-    """A classifier that was trained on real images, and what it takes for one.
-
-    model: of scikit-learn.
-    normal: the classes that a network could have learned.
-    threshold: probability of a normal class from which on an image is recognised.
-    accuracy: on held-out real images.
-    """
-
-    model: Any
-    normal: tuple[int | str, ...]
-    threshold: float
-    accuracy: float
-
-    @classmethod
-    def trained(cls, task: Problem, units: int, images: int, epochs: int) -> Reader:
-        """Return a classifier of all classes, trained on train-part images but for the held-out ones."""
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.neural_network import MLPClassifier
-
-        part = task.dataset.train
-        others = part.take(np.flatnonzero(~np.isin(part.labels, task.normal)))
-        known = np.concatenate([task.split.train.images, others.images])
-        labels = np.concatenate([task.split.train.labels, others.labels])
-        chosen = np.random.default_rng([task.seed, images]).permutation(len(known))[:images]
-        model = MLPClassifier((units,), max_iter=epochs, alpha=1e-3, random_state=task.seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(flat(known[chosen] / 255.0), labels[chosen])
-        reader = cls(model, tuple(task.normal), 0.0, 0.0)
-        held_out = task.held_out / 255.0
-        threshold = float(np.quantile(reader.confidence(held_out), 1 - PASS))
-        accuracy = float((reader.classes(held_out) == task.split.validation.labels).mean())
-        return cls(model, tuple(task.normal), threshold, accuracy)
-
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return the probabilities of the normal classes, (N, classes), of images in [0, 1]."""
-        columns = np.flatnonzero(np.isin(self.model.classes_, self.normal))
-        return np.asarray(self.model.predict_proba(flat(images)))[:, columns]
-
-    def confidence(self, images: np.ndarray) -> np.ndarray:
-        """Return the probability of the likeliest normal class, (N,)."""
-        return np.asarray(self.probabilities(images).max(1))
-
-    def classes(self, images: np.ndarray) -> np.ndarray:
-        """Return the class that each image is taken for, (N,)."""
-        return np.asarray(self.model.predict(flat(images)))
-
-    def look(self, images: np.ndarray, is_near: np.ndarray) -> dict[str, float]:
-        """Return the share that is recognised, and how many classes there are in effect among those images.
-
-        is_near: whether an image is near enough to real ones, bool (N,).
-        """
-        probabilities = self.probabilities(images)
-        is_recognised = (probabilities.max(1) >= self.threshold) & is_near
-        taken = probabilities.argmax(1)[is_recognised]
-        return {
-            "recognised": float(is_recognised.mean()),
-            "kinds": effective(np.bincount(taken)) if len(taken) else 0.0,
-        }
-
-
-def flat(images: np.ndarray) -> np.ndarray:
-    """Return images (N, 28, 28) as rows."""
-    return np.asarray(images, np.float64).reshape(len(images), -1)
-
-
-def effective(counts: np.ndarray) -> float:
-    """Return how many classes there are in effect: the exponential of the entropy of their shares.
-
-    >>> round(effective(np.array([5, 5])), 6), effective(np.array([7, 0]))
-    (2.0, 1.0)
-    """
-    shares = counts[counts > 0] / counts.sum()
-    return float(math.exp(-(shares * np.log(shares)).sum()))
 
 
 def cells(scope: Scope) -> list[Cell]:
@@ -290,167 +186,15 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
 COLUMNS = (
     Column("normal_classes", "normal classes"),
     Column("model", "model"),
-    Column("width", "units"),
-    Column("trained_on", "trained on"),
+    Column("width", "width"),
+    Column("trained_on", "training images"),
     Column("images", "images"),
-    Column("recognised", "recognised", 3),
+    Column("recognised", "share recognised", 3),
     Column("kinds", "classes in effect", 1),
-    Column("class_kept", "class right", 3),
-    Column("distance", "distance to nearest seen", 3),
-    Column("nearest_seen", "nearer to seen", 3),
+    Column("class_kept", "share of right class", 3),
+    Column("distance", "RMS distance to nearest training image", 3),
+    Column("nearest_seen", "share nearer to training images", 3),
 )
-
-
-def answer(table: Sequence[Row]) -> tuple[str, ...]:
-    """Say whether draws look like digits, whether they are copies, and what the prior has to do with it."""
-    kinds = list(dict.fromkeys(row["normal_classes"] for row in table))
-    if not kinds:
-        return ()
-    some = [row for row in table if row["normal_classes"] == kinds[0]]
-    said = [*_generates(some), *_copies(some), *_control(some), *_prior(some), *_holes(some), *_variety(some)]
-    return tuple(said)
-
-
-def _of(table: Sequence[Row], images: str, **wanted: Any) -> list[Row]:
-    return [
-        row
-        for row in table
-        if row["images"] == images
-        and row["recognised"] is not None
-        and all(row[key] == value for key, value in {"few": False, **wanted}.items())
-    ]
-
-
-def _best(table: Sequence[Row], model: str) -> Row | None:
-    """Return the draws of a model, at the width at which most are recognised."""
-    return max(_of(table, DRAWN, model=model), key=lambda row: row["recognised"], default=None)
-
-
-def _generates(table: Sequence[Row]) -> list[str]:
-    best = _best(table, "VAE")
-    if best is None:
-        return []
-    width = best["width"]
-    rebuilt_there = _of(table, REBUILT, model="VAE", width=width)
-    if not rebuilt_there:
-        return []
-    drawn, again = best["recognised"], rebuilt_there[0]["recognised"]
-    verdict = "generates" if drawn >= MOST else "generates in part" if drawn >= SOME else "hardly generates"
-    how = "better" if again > drawn + EQUAL else "worse" if again < drawn - EQUAL else "as well"
-    said = (
-        f"The VAE {verdict}, and rebuilds {how}: a classifier of real images recognises {drawn:.0%} of draws from its "
-        f"prior, {again:.0%} of its reconstructions{_real(table)} (at {text.plural(width, 'unit')}"
-    )
-    others = [row for row in _of(table, DRAWN, model="VAE") if row["width"] != width]
-    beside = [f"{row['recognised']:.0%} of draws at {row['width']}" for row in others]
-    return [f"{said}; {text.listed(beside)})." if beside else f"{said})."]
-
-
-def _real(table: Sequence[Row]) -> str:
-    real = _of(table, REAL)
-    return f", and {real[0]['recognised']:.0%} of new real images" if real else ""
-
-
-def copied(table: Sequence[Row], row: Row) -> tuple[float, float] | None:
-    """Return the share of a row's images that would be copies, and the share of real images nearer to what was seen.
-
-    Were a share c copies, and the others as real held-out images are, `c + (1 - c) real` would lie nearer to what was
-    seen. None where there is no row of real images beside it.
-    """
-    real = [own["nearest_seen"] for own in _of(table, REAL, few=row["few"])]
-    if not real or real[0] >= 1:
-        return None
-    return max(0.0, (row["nearest_seen"] - real[0]) / (1 - real[0])), real[0]
-
-
-def _copies(table: Sequence[Row]) -> list[str]:
-    best = _best(table, "VAE")
-    shares = copied(table, best) if best else None
-    if best is None or shares is None:
-        return []
-    share, real = shares
-    verdict = (
-        "are copies, most of them"
-        if share >= COPIES
-        else "lean to copies"
-        if share >= LEANS
-        else "are no copies"
-    )
-    return [
-        f"Its draws {verdict}: {best['nearest_seen']:.0%} lie nearer to an image that was trained on than to any of as "
-        f"many that were not, and so do {real:.0%} of new real images."
-    ]
-
-
-def _control(table: Sequence[Row]) -> list[str]:
-    few = _of(table, DRAWN, model="VAE", few=True)
-    shares = copied(table, few[0]) if few else None
-    if shares is None:
-        return []
-    share, real = shares
-    verdict = "copies" if share >= COPIES else "leans to copies" if share >= LEANS else "does not copy either"
-    return [
-        f"Trained on {few[0]['trained_on']} images alone, the VAE {verdict}: {few[0]['nearest_seen']:.0%} against "
-        f"{real:.0%}."
-    ]
-
-
-def _prior(table: Sequence[Row]) -> list[str]:
-    pairs = [
-        (plain["recognised"], own["recognised"], plain["width"])
-        for plain in _of(table, DRAWN, model="AE")
-        for own in _of(table, DRAWN, model="VAE", width=plain["width"])
-    ]
-    if not pairs:
-        return []
-    worse = [plain < own - EQUAL for plain, own, _ in pairs]
-    better = [plain > own + EQUAL for plain, own, _ in pairs]
-    if all(worse):
-        verdict = "generates worse than the VAE"
-    elif all(better):
-        verdict = "generates better than the VAE"
-    elif not any(worse) and not any(better):
-        verdict = "generates as well as the VAE"
-    else:
-        verdict = "generates better or worse than the VAE by width"
-    shares = [f"{plain:.0%} against {own:.0%} at {width}" for plain, own, width in pairs]
-    return [
-        f"A plain autoencoder whose codes are drawn from a Gaussian fitted to its codes {verdict}: "
-        f"{text.listed(shares)} units are recognised."
-    ]
-
-
-def _holes(table: Sequence[Row]) -> list[str]:
-    pairs = [
-        (row["recognised"], again["recognised"], row["width"], row["code_rms"])
-        for row in _of(table, DRAWN, model="VAE")
-        for again in _of(table, REDRAWN, model="VAE", width=row["width"])
-    ]
-    if not pairs:
-        return []
-    gains = [fitted - prior for prior, fitted, *_ in pairs]
-    if max(gains) > EQUAL:
-        verdict = "helps: the prior is not where the codes are"
-    elif min(gains) < -EQUAL:
-        verdict = "costs: the prior is where the codes are, and better than a Gaussian fitted to them"
-    else:
-        verdict = "changes little: the prior is about where the codes are"
-    if max(gains) > EQUAL and min(gains) < -EQUAL:
-        verdict = "helps at some widths and costs at others"
-    shares = [f"{fitted:.0%} instead of {prior:.0%} at {width}" for prior, fitted, width, _ in pairs]
-    spreads = [f"{spread:.1f}" for *_, spread in pairs if spread is not None]
-    beside = f"; codes have a root mean square of {text.listed(spreads)}, the prior of 1" if spreads else ""
-    return [f"Drawing the VAE's codes from such a Gaussian too {verdict} ({text.listed(shares)}{beside})."]
-
-
-def _variety(table: Sequence[Row]) -> list[str]:
-    best = _best(table, "VAE")
-    real = _of(table, REAL)
-    if best is None or not real:
-        return []
-    own, theirs = best["kinds"], real[0]["kinds"]
-    verdict = "as many classes as" if own >= 0.9 * theirs else "fewer classes than"
-    return [f"The recognised draws hold {verdict} the real images: {own:.1f} in effect against {theirs:.1f}."]
 
 
 def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:
@@ -469,9 +213,9 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         made.append(
             Drawing(
                 f"recognised-{kind.replace(' ', '-')}",
-                f"Recognised by a classifier, {kind} normal",
-                "Share that a classifier is as sure of, and that is as near to a training image, as nearly all real "
-                "held-out images are.",
+                f"Recognised by a classifier, {_normal(kind)}",
+                f"An image is recognised if a classifier is as sure of its class as of {PASS:.0%} of real held-out "
+                "images, and if it is as near to a training image as they are.",
                 plots.bars(
                     {
                         name: {images: row["recognised"] for images, row in of.items()}
@@ -484,15 +228,15 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         made.append(
             Drawing(
                 f"nearest-{kind.replace(' ', '-')}",
-                f"Nearer to images trained on, {kind} normal",
-                "Share that lies nearer to one of the images trained on than to any of as many others: about half, as "
-                "of real images, where nothing is copied, and all where everything is.",
+                f"Nearer to training images, {_normal(kind)}",
+                "Share of images that are nearer to a training image than to any of as many others: about half if "
+                "nothing is copied, 1 if everything is.",
                 plots.bars(
                     {
                         name: {images: row["nearest_seen"] for images, row in of.items()}
                         for name, of in by.items()
                     },
-                    y="share nearer to images trained on",
+                    y="share nearer to training images",
                 ),
             )
         )
@@ -500,7 +244,12 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
 
 
 def _name(model: str, width: int, few: bool) -> str:
-    return f"{model}, {text.plural(width, 'unit')}" + (", few" if few else "")
+    return f"{model}, width {width}" + (", few" if few else "")
+
+
+def _normal(kind: str) -> str:
+    """Which classes are normal, in the title of a figure."""
+    return "one class normal" if kind == "one" else "all classes but one normal"
 
 
 def _films(kind: str, outcomes: Sequence[Outcome]) -> list[Drawing]:
@@ -523,16 +272,16 @@ def _films(kind: str, outcomes: Sequence[Outcome]) -> list[Drawing]:
     return [
         Drawing(
             f"rebuilt-{place}",
-            f"Rebuilt, {kind} normal",
-            "The first held-out images, and what each network makes of them.",
+            f"Rebuilt, {_normal(kind)}",
+            f"The first held-out images, and how each network rebuilds them. Few: trained on {FEW} images alone.",
             plots.film(again),
             wide=True,
         ),
         Drawing(
             f"drawn-{place}",
-            f"Drawn, {kind} normal",
+            f"Drawn, {_normal(kind)}",
             "The first draws of each network, a VAE's from its prior, an AE's from a Gaussian fitted to its codes; "
-            "below each row the nearest images that the network was trained on.",
+            f"below each row the nearest images that the network was trained on. Few: trained on {FEW} images alone.",
             plots.film(drawn),
             wide=True,
         ),

@@ -98,7 +98,8 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     """A row a model, problem and width: means over classes and seeds."""
     groups: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
     for asked, numbers in finished(outcomes):
-        groups.setdefault((asked["kind"], asked["model"], asked["width"]), []).append(numbers)
+        kind = "one" if asked["kind"] == "one" else "all but one"
+        groups.setdefault((kind, asked["model"], asked["width"]), []).append(numbers)
     made = []
     for (kind, model, width), some in groups.items():
         row: Row = {"normal_classes": kind, "model": model, "width": width, "trainings": len(some)}
@@ -115,12 +116,12 @@ COLUMNS = (
     Column("normal_classes", "normal classes"),
     Column("model", "model"),
     Column("width", "width"),
-    Column("mse_train", "MSE: training", 5),
-    Column("mse_held_out", "held-out", 5),
-    Column("mse_anomalies", "anomalies", 5),
+    Column("mse_train", "MSE, training", 5),
+    Column("mse_held_out", "MSE, held-out", 5),
+    Column("mse_anomalies", "MSE, anomalies", 5),
     Column("roc_auc", "ROC-AUC", 4),
-    Column("roc_auc_low", "from", 4),
-    Column("roc_auc_high", "to", 4),
+    Column("roc_auc_low", "95% from", 4),
+    Column("roc_auc_high", "95% to", 4),
     Column("active_units", "active units", 1),
     Column("cpu_seconds", "CPU seconds", 1),
 )
@@ -128,65 +129,82 @@ COLUMNS = (
 
 def answer(table: Sequence[Row]) -> tuple[str, ...]:
     """Say where each model is best, what a wrong width costs, and what a rule without anomalies finds."""
-    usable = [row for row in table if row["roc_auc"] is not None]
-    said = []
-    for kind in dict.fromkeys(row["normal_classes"] for row in usable):
-        of_kind: dict[str, list[Row]] = {}
-        for row in usable:
-            if row["normal_classes"] == kind:
-                of_kind.setdefault(row["model"], []).append(row)
-        classes = "With one class normal" if kind == "one" else "With all classes but one normal"
-        bests = {model: max(some, key=_roc_auc) for model, some in of_kind.items()}
-        named = [
-            f"{best['width']} for the {model} (ROC-AUC {best['roc_auc']:.4f})"
-            for model, best in bests.items()
-        ]
-        said.append(f"{classes} the best width is {text.sentence(named)}.")
-        costs = [_cost(model, some, bests[model]) for model, some in of_kind.items()]
-        said.append(f"{classes} a wrong width costs up to {text.sentence(costs)}.")
-        plain, denoising = (of_kind.get(model) for model in ("plain AE", "denoising AE"))
-        if plain and denoising:
-            said.append(_why(classes, plain, denoising))
-        chosen = [_chosen(model, some, bests[model]) for model, some in of_kind.items()]
-        said.append(
-            f"{classes} the width of the least mean score of held-out normals is {text.sentence(chosen)}."
-        )
-    return tuple(said)
+    by_kind: dict[str, dict[str, list[Row]]] = {}
+    for row in table:
+        if row["roc_auc"] is not None:
+            by_kind.setdefault(row["normal_classes"], {}).setdefault(row["model"], []).append(row)
+    bests = [_best(kind, of_kind) for kind, of_kind in by_kind.items()]
+    costs = [_costs(kind, of_kind) for kind, of_kind in by_kind.items()]
+    copies = [_copies(kind, of_kind) for kind, of_kind in by_kind.items()]
+    said = [*bests, *costs, _chosen(by_kind), "; ".join(part for part in copies if part)]
+    return tuple(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in said if sentence)
+
+
+def _with(kind: str) -> str:
+    return "one class" if kind == "one" else "all classes but one"
 
 
 def _roc_auc(row: Row) -> float:
     return float(row["roc_auc"])
 
 
-def _cost(model: str, some: Sequence[Row], best: Row) -> str:
-    """What the worst width costs, and the widest."""
-    worst, widest = min(some, key=_roc_auc), max(some, key=lambda row: row["width"])
-    lost, lost_at_most = best["roc_auc"] - widest["roc_auc"], best["roc_auc"] - worst["roc_auc"]
-    words = f"{lost_at_most:.4f} of ROC-AUC for the {model} (at a width of {worst['width']}"
+def _best(kind: str, of_kind: Mapping[str, Sequence[Row]]) -> str:
+    """Where each model is best."""
+    bests = {model: max(some, key=_roc_auc) for model, some in of_kind.items()}
+    named = [
+        f"{best['width']} for the {model} (ROC-AUC {best['roc_auc']:.4f})" for model, best in bests.items()
+    ]
+    return f"with {_with(kind)} normal, the best width is {text.sentence(named)}"
+
+
+def _costs(kind: str, of_kind: Mapping[str, Sequence[Row]]) -> str:
+    """What the worst width costs each model, and the widest."""
+    worst, widest = [], []
+    for model, some in of_kind.items():
+        best, least = _roc_auc(max(some, key=_roc_auc)), min(some, key=_roc_auc)
+        worst.append(f"{best - _roc_auc(least):.4f} for the {model} (width {least['width']})")
+        lost = best - _roc_auc(max(some, key=_width))
+        widest.append(f"{f'{lost:.4f}' if lost > EQUAL else 'nothing'} for the {model}")
+    most = max(row["width"] for some in of_kind.values() for row in some)
     return (
-        f"{words}; the widest, {widest['width']}, {f'costs {lost:.4f}' if lost > EQUAL else 'costs nothing'})"
+        f"with {_with(kind)} normal, the worst width costs a ROC-AUC of {text.sentence(worst)}; the widest, {most}, "
+        f"costs {text.sentence(widest)}"
     )
 
 
-def _why(classes: str, plain: Sequence[Row], denoising: Sequence[Row]) -> str:
+def _width(row: Row) -> int:
+    return int(row["width"])
+
+
+def _copies(kind: str, of_kind: Mapping[str, Sequence[Row]]) -> str:
     """Whether the widest network has learned to copy: how much better it rebuilds normals than anomalies."""
+    if "plain AE" not in of_kind or "denoising AE" not in of_kind:
+        return ""
     ratios = []
-    for some in (plain, denoising):
-        widest = max(some, key=lambda row: row["width"])
+    for model in ("plain AE", "denoising AE"):
+        widest = max(of_kind[model], key=_width)
         ratios.append(widest["mse_anomalies"] / widest["mse_held_out"])
-    copies = "copies more of what it was not trained on" if ratios[0] < ratios[1] else "copies no more"
+    verdict = "copies more of what it was not trained on" if ratios[0] < ratios[1] else "copies no more"
     return (
-        f"{classes} the widest plain AE rebuilds anomalies with {ratios[0]:.1f} times the error of held-out normals, "
-        f"the widest denoising AE with {ratios[1]:.1f} times: the plain one {copies}."
+        f"with {_with(kind)} normal, the widest plain AE {verdict} than the denoising AE: its MSE of anomalies is "
+        f"{ratios[0]:.1f} times that of held-out normals, against {ratios[1]:.1f} times"
     )
 
 
-def _chosen(model: str, some: Sequence[Row], best: Row) -> str:
+def _chosen(by_kind: Mapping[str, Mapping[str, Sequence[Row]]]) -> str:
     """What choosing by held-out normals takes, and what that loses."""
-    chosen = min(some, key=lambda row: row["held_out_score"])
-    missed = best["roc_auc"] - chosen["roc_auc"]
-    verdict = "as good as the best" if missed <= EQUAL else f"{missed:.4f} below the best"
-    return f"{chosen['width']} for the {model}, {verdict}"
+    parts = []
+    for kind, of_kind in by_kind.items():
+        named = []
+        for model, some in of_kind.items():
+            chosen = min(some, key=lambda row: row["held_out_score"])
+            missed = max(map(_roc_auc, some)) - _roc_auc(chosen)
+            verdict = "as good as the best" if missed <= EQUAL else f"{missed:.4f} below the best"
+            named.append(f"{chosen['width']} for the {model} ({verdict})")
+        parts.append(f"{text.sentence(named)} with {_with(kind)} normal")
+    if not parts:
+        return ""
+    return f"choosing the lowest mean score of held-out normal images takes width {'; '.join(parts)}"
 
 
 def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:
@@ -203,11 +221,11 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
                 [row["roc_auc_low"] for row in of_model],
                 [row["roc_auc_high"] for row in of_model],
             )
-            errors[f"{model}, held-out"] = plots.Series(x, [row["mse_held_out"] for row in of_model])
-        classes = "one class normal" if kind == "one" else "nine classes normal"
+            errors[model] = plots.Series(x, [row["mse_held_out"] for row in of_model])
+        classes, place = f"{_with(kind)} normal", kind.replace(" ", "-")
         made.append(
             Drawing(
-                f"roc-auc-{kind}",
+                f"roc-auc-{place}",
                 f"ROC-AUC against width, {classes}",
                 "Mean over classes and seeds; the band is the mean of the 95% DeLong intervals.",
                 plots.lines(series, x="width of the embedding", y="ROC-AUC", log_x=True),
@@ -215,9 +233,9 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         )
         made.append(
             Drawing(
-                f"mse-{kind}",
+                f"mse-{place}",
                 f"Squared error against width, {classes}",
-                "Mean squared error of held-out normal images, pixels in [0, 1].",
+                "Mean squared error a pixel of held-out normal images, pixels in [0, 1]; both axes are logarithmic.",
                 plots.lines(
                     errors, x="width of the embedding", y="mean squared error", log_x=True, log_y=True
                 ),
@@ -228,10 +246,18 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
 
 def method(scope: Scope) -> tuple[str, ...]:
     """What was trained and measured."""
+    made = cells(scope)
+    normal = list({str(cell.arguments["normal"]): cell.arguments["normal"] for cell in made}.values())
+    named = [text.listed([text.shortened(name, 16) for name in names]) for names in normal]
+    if scope.quick:
+        trained = "one hidden layer of 64 units, 15 epochs"
+    else:
+        trained = f"{EPOCHS['one']} epochs with one class normal, {EPOCHS['nine']} with all but one"
     return (
-        "Each model sees pixels. The plain AE has an L2 loss and no noise, the denoising AE rebuilds the clean image "
-        "from a disturbed one, the VAE has a Gaussian likelihood of one learned sigma and is judged by its ELBO; the "
-        "others by MSE.",
+        f"Normal classes: {'; or '.join(named)}. Seeds: {text.listed(SEEDS[:1] if scope.quick else SEEDS)}; {trained}.",
+        "Each model sees pixels. The plain AE is trained on the squared error without noise, the denoising AE rebuilds "
+        "the clean image from a noisy one; both judge by MSE. The VAE has a Gaussian likelihood of one learned sigma; "
+        "its score is the negative ELBO.",
         "Judged on development images: held-out normals against up to 10,000 training images of the other classes. "
         "The test part is not used.",
         "An active unit is one whose posterior mean varies by more than 0.01 over held-out images.",

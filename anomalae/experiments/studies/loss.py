@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,10 +9,11 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
-from anomalae import plots
+from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies.agreement import agreement, agreements
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
 from anomalae.experiments.studies.recipes import (
     SMALL,
@@ -80,18 +80,6 @@ def class_aucs(scores: np.ndarray, labels: np.ndarray, is_anomaly: np.ndarray) -
     }
 
 
-def agreement(some: np.ndarray, others: np.ndarray) -> float | None:
-    """Return Spearman's rank correlation of two scores of the same images; None where one is constant.
-
-    >>> agreement(np.array([1.0, 2.0, 3.0]), np.array([10.0, 30.0, 20.0]))
-    0.5
-    """
-    ranks = [rankdata(values) for values in (some, others)]
-    first, second = (values - values.mean() for values in ranks)
-    length = float(np.sqrt((first @ first) * (second @ second)))
-    return float(first @ second) / length if length else None
-
-
 def cells(scope: Scope) -> list[Cell]:
     """Every loss, each class normal."""
     problems = normal_classes(scope.dataset, NORMAL, scope.quick)
@@ -114,7 +102,7 @@ def cells(scope: Scope) -> list[Cell]:
 def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     """A row a loss and a score: means over classes and seeds."""
     made = []
-    agreeing = _agreements(outcomes)
+    agreeing = agreements(outcomes)
     for loss, some in by_key(finished(outcomes), lambda asked: asked["loss"]).items():
         for rule in some[0][1]["by_rule"]:
             of_rule = [numbers["by_rule"][rule] for _, numbers in some]
@@ -137,42 +125,17 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     return made
 
 
-Way = tuple[str, str]
-
-
-def _agreements(outcomes: Sequence[Outcome]) -> dict[tuple[Way, Way], float | None]:
-    """Rank correlations of all pairs of a loss and a score on unseen normal images: means over classes and seeds."""
-    problems: dict[str, dict[Way, np.ndarray]] = {}
-    for outcome in outcomes:
-        if outcome.result is not None:
-            asked = outcome.cell.arguments
-            ranked = problems.setdefault(f"{asked['normal']} {asked['seed']}", {})
-            for name, ranks in outcome.result.arrays.items():
-                if name.startswith("ranks "):
-                    ranked[asked["loss"], name.removeprefix("ranks ")] = ranks
-    ways = list(dict.fromkeys(way for ranked in problems.values() for way in ranked))
-    found: dict[tuple[Way, Way], float | None] = {}
-    for pair in itertools.product(ways, ways):
-        values = [
-            agreement(*(ranked[way] for way in pair))
-            for ranked in problems.values()
-            if all(way in ranked for way in pair)
-        ]
-        found[pair] = mean(values)
-    return found
-
-
 COLUMNS = (
     Column("loss", "trained on"),
     Column("score", "judged by"),
     Column("roc_auc", "ROC-AUC", 4),
-    Column("roc_auc_low", "from", 4),
-    Column("roc_auc_high", "to", 4),
+    Column("roc_auc_low", "95% from", 4),
+    Column("roc_auc_high", "95% to", 4),
     Column("hardest", "hardest class"),
     Column("roc_auc_hardest", "its ROC-AUC", 4),
-    Column("agrees", "agrees with MSE", 2),
-    Column("ink", "follows ink", 2),
-    Column("gray", "follows grey", 2),
+    Column("agrees", "correlation with MSE of AE", 2),
+    Column("ink", "with ink", 2),
+    Column("gray", "with grey", 2),
 )
 
 
@@ -183,10 +146,10 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     ranked = sorted(own, key=lambda row: -row["roc_auc"])
     if len(ranked) > 1:
         apart = ranked[0]["roc_auc"] - ranked[-1]["roc_auc"]
-        parts = "; ".join(f"{row['loss']}: {row['roc_auc']:.4f}" for row in ranked)
+        parts = text.sentence([f"{row['roc_auc']:.4f} ({row['loss']})" for row in ranked])
         said.append(
-            f"{'Yes' if apart > EQUAL else 'No'}: trained on a loss and judged by the same, the mean ROC-AUC is "
-            f"{parts}."
+            f"{'Yes' if apart > EQUAL else 'No'}: networks judged by the loss that they were trained on have a mean "
+            f"ROC-AUC of {parts}."
         )
     said += _bernoulli({row["loss"]: row for row in own}, table)
     said += _training_or_judging(table)
@@ -195,8 +158,8 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     best = highest(table, "roc_auc")
     if best is not None:
         said.append(
-            f"The best of all pairs is {best['loss']} judged by {best['score']} ({best['roc_auc']:.4f}); its hardest "
-            f"anomalous class is {best['hardest']} ({best['roc_auc_hardest']:.4f})."
+            f"The best pair of loss and score is {_judged(best)}, with a mean ROC-AUC of {best['roc_auc']:.4f}; the "
+            f"anomalous class that it detects worst is {best['hardest']} ({best['roc_auc_hardest']:.4f})."
         )
     return tuple(said)
 
@@ -209,16 +172,17 @@ def _bernoulli(own: Mapping[str, Row], table: Sequence[Row]) -> list[str]:
     apart = bernoulli["roc_auc"] - gaussian["roc_auc"]
     word = "better than" if apart > EQUAL else "worse than" if apart < -EQUAL else "as good as"
     line = (
-        f"A Bernoulli likelihood is {word} squared error with a learned sigma (a Gaussian one): ROC-AUC "
-        f"{bernoulli['roc_auc']:.4f} against {gaussian['roc_auc']:.4f}"
+        f"For a VAE, a Bernoulli likelihood is {word} a Gaussian one, which is the squared error with a learned sigma: "
+        f"ROC-AUC {bernoulli['roc_auc']:.4f} against {gaussian['roc_auc']:.4f}"
     )
     excess = next((row for row in table if (row["loss"], row["score"]) == (BERNOULLI, EXCESS)), None)
     if excess is not None and excess["roc_auc"] is not None:
         change = excess["roc_auc"] - bernoulli["roc_auc"]
-        verb = (
-            "raises it by" if change > EQUAL else "lowers it by" if change < -EQUAL else "changes it little,"
+        verb = "raises" if change > EQUAL else "lowers" if change < -EQUAL else "hardly changes"
+        line += (
+            "; subtracting what the grey pixels of an image cost even a perfect reconstruction (elbo-excess) "
+            f"{verb} that of Bernoulli, to {excess['roc_auc']:.4f}"
         )
-        line += f"; taking out what grey pixels cost in any case (elbo-excess) {verb} {abs(change):.4f}"
     return [line + "."]
 
 
@@ -239,8 +203,9 @@ def _training_or_judging(table: Sequence[Row]) -> list[str]:
         else "matters as much as"
     )
     return [
-        f"What a network is judged by {more} what it was trained on: with one network the scores are "
-        f"{by_judging:.4f} of ROC-AUC apart on average, with one score the networks {by_training:.4f}."
+        f"The score that judges {more} the loss that was trained on: between the best and the worst score of a network "
+        f"lie {by_judging:.4f} of ROC-AUC on average, between the best and the worst network by one score "
+        f"{by_training:.4f}."
     ]
 
 
@@ -251,8 +216,8 @@ def _what_it_calls(own: Sequence[Row]) -> list[str]:
         return []
     word = "much" if most["ink"] > 0.5 else "somewhat" if most["ink"] > 0.2 else "hardly"
     return [
-        f"Among normal images that were not trained on, those with much ink look anomalous {word} to {most['loss']} "
-        f"(rank correlation of score and ink {most['ink']:+.2f}), least to {least['loss']} ({least['ink']:+.2f})."
+        f"Among unseen normal images the score depends {word} on the amount of ink: most for {most['loss']} (rank "
+        f"correlation {most['ink']:+.2f}), least for {least['loss']} ({least['ink']:+.2f})."
     ]
 
 
@@ -264,17 +229,17 @@ def _alike(table: Sequence[Row]) -> list[str]:
     if near is None or far is None or near is far:
         return []
     word = (
-        "much the same"
-        if far["agrees"] > 0.8
-        else "partly the same"
-        if far["agrees"] > 0.4
-        else "quite other"
+        "about the same" if far["agrees"] > 0.8 else "partly the same" if far["agrees"] > 0.4 else "different"
     )
     return [
-        f"The losses find {word} normal images odd: the ranks of {near['loss']} by {near['score']} agree most with "
-        f"those of the AE by MSE (rank correlation {near['agrees']:.2f}), those of {far['loss']} by {far['score']} "
-        f"least ({far['agrees']:.2f})."
+        f"They find {word} normal images anomalous: the scores of the AE by MSE agree most with those of "
+        f"{_judged(near)} (rank correlation {near['agrees']:.2f}), least with those of {_judged(far)} "
+        f"({far['agrees']:.2f})."
     ]
+
+
+def _judged(row: Row) -> str:
+    return f"{row['loss']}, judged by {row['score']}"
 
 
 def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:
@@ -330,12 +295,12 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "film",
                 "The most anomalous normal images",
-                "Of normal images that were not trained on, the most anomalous ones first.",
+                "Of normal images that were not trained on, those with the highest scores, highest first.",
                 plots.film(film),
                 wide=True,
             )
         )
-    agreeing = _agreements(outcomes)
+    agreeing = agreements(outcomes)
     pairs = [(row["loss"], row["score"]) for row in ways]
     table_of_ranks = [[_or_nan(agreeing.get((one, other))) for other in pairs] for one in pairs]
     if np.isfinite(table_of_ranks).any():
@@ -380,14 +345,15 @@ def method(scope: Scope) -> tuple[str, ...]:
         "The AE, without noise, is trained on squared error. The VAEs have a Gaussian likelihood of one learned sigma, "
         "a Bernoulli one, a Gaussian one of blurred differences (smooth), and one of the direction of the blurred "
         "image alone (direction), and are judged by their ELBO.",
-        "mse compares image and reconstruction, relative divides it by the image's energy, smooth compares directions "
-        "after a blur, bent weighs the error by how far both differ though either may bend, worst-place by its "
-        "worst place.",
+        "Scores: mse is the squared error of the reconstruction, relative divides it by the sum of the squared pixels, "
+        "smooth compares the directions of both images after a blur, bent weighs the error by how far both differ even "
+        "if either may bend, worst-place is the error where it is largest.",
         "Judged on development images: held-out normals against up to 10,000 training images of the other classes. "
         "The test part is not used. Ranks and the film are of the held-out and the calibration images, none of them "
         "trained on.",
-        "follows ink: rank correlation of the score with the mean of the pixels; follows grey: with the mean of "
-        "x (1 - x), which is 0 for pixels of full ink or none. agrees with MSE: rank correlation with the AE's MSE.",
+        "The last columns are Spearman's rank correlations of the score of those images: with the MSE of the AE; with "
+        "the ink, the mean of the pixels x; and with the grey, the mean of x (1 - x), which is 0 for pixels of full "
+        "ink or none.",
     )
 
 
@@ -395,7 +361,7 @@ STUDY = Study(
     NAME,
     "Does it matter which loss is taken: squared error, Bernoulli, smooth, direction?",
     "Lectures train autoencoders on squared error, papers on Bernoulli likelihoods. Which tells anomalies better, does "
-    "it matter in training or in judging, and do they take the same images for odd?",
+    "it matter in training or in judging, and do they find the same images anomalous?",
     cells,
     rows,
     COLUMNS,

@@ -7,15 +7,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.neighbors import KNeighborsClassifier
 
 from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
-from anomalae.datasets.splits import split_indices
 from anomalae.detectors.detector import Detector
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.lines import (
+    CLASS_MEANS,
+    FRAMES,
+    JUMP,
+    MEAN,
+    MODELS,
+    NEIGHBOURS,
+    REFERENCE,
+    STEPS,
+    divided,
+    error_of_means,
+    jumps,
+    means,
+    places,
+    told_apart,
+)
+from anomalae.experiments.studies.one_dimension_answer import LEARNED, answer
 from anomalae.experiments.studies.trained import rebuilt, squared_error
 
 NAME = "one-dimension"
@@ -23,59 +38,15 @@ PAIRS = ((0, 1), (4, 9))
 # Seeds by width. A line folds differently from seed to seed.
 SEEDS = {1: (0, 1, 2), 2: (0, 1), 4: (0, 1), 64: (0, 1)}
 QUICK_SEEDS = {1: (0,), 2: (0,), 64: (0,)}
-DENSITY: dict[str, Any] = {"model": "vae", "likelihood": "gaussian", "samples": 1}
-MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    "deep AE": ("deep", {"model": "ae"}),
-    "shallow AE": ("shallow", {"model": "ae"}),
-    "deep VAE": ("deep", DENSITY),
-    "shallow VAE": ("shallow", DENSITY),
-}
 HIDDEN = {"deep": (512, 256), "shallow": (256,)}
 QUICK_HIDDEN = {"deep": (128, 64), "shallow": (64,)}
 # A cell of all this needs 9 to 80 CPU seconds on MNIST, all together about 1.7 hours.
 EPOCHS = {"one": 40, "two": 40, "all": 20}
 QUICK_EPOCHS = {"one": 120, "two": 80, "all": 25}
 RATE, QUICK_RATE = 2e-3, 3e-3
-# The network by which the question is decided, named beforehand.
-REFERENCE = "deep AE"
-# Share of the variance within classes from which on something counts as learned.
-LEARNED = 0.1
-# Equal shares of the training images into which the line is divided for the walk, for frames and histograms.
-STEPS, FRAMES, BINS = 100, 21, 21
-# A step is a jump if the picture changes by more than this share of the variance of the images.
-JUMP = 0.1
-NEIGHBOURS = 15
-# Relative difference of two errors below which they are as good as equal.
-EQUAL = 0.02
-MEAN, CLASS_MEANS = "mean image", "mean of each class"
 
 
 # --- what a cell does ---
-
-
-def divided(dataset: Dataset, arguments: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return indices of the images trained on, of those for validation and of those for calibration.
-
-    All classes may be chosen at once, which no one-class problem allows. Both of the latter are held out.
-    """
-    indices = np.flatnonzero(np.isin(dataset.train.labels, arguments["classes"]))
-    train, validation, calibration = (
-        indices[part] for part in split_indices(len(indices), arguments["seed"])
-    )
-    return train, validation, calibration
-
-
-def means(images: np.ndarray, labels: np.ndarray) -> dict[Any, np.ndarray]:
-    """Return the mean image of each class, float64 (28, 28) in [0, 1]."""
-    return {name: images[labels == name].mean(0) / 255 for name in np.unique(labels).tolist()}
-
-
-def error_of_means(images: np.ndarray, labels: np.ndarray, by_class: Mapping[Any, np.ndarray]) -> float:
-    """Return the mean squared difference a pixel of images from the mean of their own class."""
-    total = sum(
-        float(np.square(images[labels == name] / 255 - image).sum()) for name, image in by_class.items()
-    )
-    return total / images.size
 
 
 def principal_errors(
@@ -146,37 +117,6 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
         "counts": places(codes, labels[train], arguments["classes"]),
     }
     return Result(numbers, arrays)
-
-
-def jumps(walk: np.ndarray, variance: float) -> dict[str, Any]:
-    """Return how often the picture jumps on a walk, and how far it goes in one step at most, in shares of the variance.
-
-    walk: pictures (N, 28, 28), one after another.
-    variance: the mean squared difference a pixel of images from their mean image.
-    """
-    changes = np.square(np.diff(walk.astype(np.float64), axis=0)).mean((1, 2)) / max(variance, 1e-12)
-    return {"jumps": int((changes > JUMP).sum()), "largest_step": float(changes.max())}
-
-
-def told_apart(
-    codes: np.ndarray, labels: np.ndarray, others: np.ndarray, other_labels: np.ndarray
-) -> float | None:
-    """Return the share of other images whose class is that of most neighbours on the line; None of one class."""
-    if len(np.unique(labels)) < 2:
-        return None
-    voters = KNeighborsClassifier(min(NEIGHBOURS, len(codes))).fit(codes[:, None], labels)
-    return float((voters.predict(others[:, None]) == other_labels).mean())
-
-
-def places(codes: np.ndarray, labels: np.ndarray, classes: Sequence[Any]) -> np.ndarray:
-    """Return how many images of each class lie in each equal part of the line, int64 (classes, BINS).
-
-    An image's place is the share of all images whose codes are smaller: each part holds as many images.
-    """
-    ranks = np.empty(len(codes), np.int64)
-    ranks[np.argsort(codes, kind="stable")] = np.arange(len(codes))
-    part = ranks * BINS // len(codes)
-    return np.stack([np.bincount(part[labels == name], minlength=BINS) for name in classes])
 
 
 # --- the grid ---
@@ -311,175 +251,13 @@ COLUMNS = (
     Column("mse_train", "MSE, training", 4),
     Column("mse_held_out", "MSE, held-out", 4),
     Column("explained", "variance explained, %", 1),
-    Column("within", "within classes, %", 1),
-    Column("told_apart", "classes told apart", 3),
-    Column("jumps", "jumps", 1),
+    Column("within", "within classes, % (< 0: worse than class mean)", 1),
+    Column("told_apart", "class right by the code", 3),
+    Column("jumps", "jumps along the line", 1),
 )
 
 
 # --- the answer ---
-
-
-def answer(table: Sequence[Row]) -> tuple[str, ...]:
-    """Say whether one class can and two cannot, what a line leaves beside means and PCA, and what lies on it."""
-    models = list(
-        dict.fromkeys(row["model"] for row in table if row["model"] in MODELS and row["width"] == 1)
-    )
-    if not models:
-        return ("No network of one dimension was trained, so the question stays open.",)
-    model = REFERENCE if REFERENCE in models else models[0]
-    lines = [row for row in table if (row["model"], row["width"]) == (model, 1)]
-    return tuple(
-        sentence
-        for sentence in (
-            _verdict(lines, model),
-            _compared(table, lines),
-            _pairs(table, lines),
-            _all(table, lines),
-            _line(lines),
-            _networks(table, models),
-        )
-        if sentence
-    )
-
-
-def _verdict(lines: Sequence[Row], model: str) -> str:
-    one = [row["within"] for row in lines if row["kind"] == "one" and row["within"] is not None]
-    two = [row["within"] for row in lines if row["kind"] == "two" and row["within"] is not None]
-    if not one or not two:
-        return "Whether one class can and two cannot be learned with one dimension stays open: a training is missing."
-    share, shares = float(np.mean(one)), float(np.mean(two))
-    of_one = f"{share:.0f}% of the variance of one class"
-    of_two = f"{shares:.0f}% of the variance within the classes of a pair"
-    can, both = share >= 100 * LEARNED, shares >= 100 * LEARNED
-    by = f"on held-out images one dimension of a {model} explains"
-    if can and not both:
-        return f"Yes, the note is right: {by} {of_one}, but only {of_two}."
-    if can:
-        return f"No, one dimension learns two classes too: {by} {of_one} and {of_two}."
-    if both:
-        return f"No, it is the other way round: {by} only {of_one}, but {of_two}."
-    return f"No, one dimension learns neither one class nor two: {by} only {of_one} and {of_two}."
-
-
-def _mse(value: float) -> str:
-    return text.digits(value, 3)
-
-
-def _of(table: Sequence[Row], label: str, model: str, width: int) -> float | None:
-    return next(
-        (
-            row["mse_held_out"]
-            for row in table
-            if (row["classes"], row["model"], row["width"]) == (label, model, width)
-        ),
-        None,
-    )
-
-
-def _than(error: float, other: float, than: str) -> str:
-    """Return how an error compares with another one, in words."""
-    if abs(error - other) <= EQUAL * other:
-        return f"as much as {than} ({_mse(other)})"
-    return f"{'less' if error < other else 'more'} than {than} ({_mse(other)})"
-
-
-def _compared(table: Sequence[Row], lines: Sequence[Row]) -> str:
-    line = next((row for row in lines if row["kind"] == "one"), None)
-    if line is None:
-        return ""
-    said = []
-    for name, width, words in ((MEAN, 0, "the mean image"), ("PCA-1", 1, "PCA-1")):
-        other = _of(table, line["classes"], name, width)
-        if other is not None:
-            said.append(_than(line["mse_held_out"], other, words))
-    wider = [
-        (row["width"], row["mse_held_out"])
-        for row in table
-        if (row["classes"], row["model"]) == (line["classes"], line["model"]) and row["width"] > 1
-    ]
-    sentence = f"Of one class a line leaves an MSE of {_mse(line['mse_held_out'])} a pixel"
-    sentence += f", {' and '.join(said)}" if said else ""
-    if wider:
-        widths, errors = text.listed(width for width, _ in wider), text.listed(_mse(e) for _, e in wider)
-        sentence += (
-            f"; width{'s' if len(wider) > 1 else ''} {widths} leave{'' if len(wider) > 1 else 's'} {errors}"
-        )
-    return f"{sentence}."
-
-
-def _pairs(table: Sequence[Row], lines: Sequence[Row]) -> str:
-    said = []
-    for row in lines:
-        if row["kind"] != "two":
-            continue
-        part = f"of {row['classes']} it leaves {_mse(row['mse_held_out'])}"
-        other = _of(table, row["classes"], CLASS_MEANS, 0)
-        if other is not None:
-            part += f", {_than(row['mse_held_out'], other, 'the mean of each class')}"
-        if row.get("line_each"):
-            more = 100 * (row["mse_held_out"] / row["line_each"] - 1)
-            part += f" and {abs(more):.0f}% {'more' if more >= 0 else 'less'} than a line for each class"
-        said.append(part)
-    return f"{_upper('; '.join(said))}." if said else ""
-
-
-def _upper(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
-
-
-def _all(table: Sequence[Row], lines: Sequence[Row]) -> str:
-    row = next((row for row in lines if row["kind"] == "all"), None)
-    other = row and _of(table, row["classes"], CLASS_MEANS, 0)
-    if row is None or not other or row["explained"] is None:
-        return ""
-    word = "better" if row["mse_held_out"] < other * (1 - EQUAL) else "no better"
-    return (
-        f"With {row['classes']} on the line it explains {row['explained']:.0f}% of their variance, and rebuilds an "
-        f"image {word} than the mean of its class would ({_mse(row['mse_held_out'])} against {_mse(other)} a pixel)."
-    )
-
-
-def _line(lines: Sequence[Row]) -> str:
-    apart = [
-        f"{100 * row['told_apart']:.0f}% of the images of {row['classes']}"
-        for row in lines
-        if row["told_apart"] is not None
-    ]
-    walks = [
-        f"{text.short(row['jumps'], 2)} with {row['classes']}" for row in lines if row["jumps"] is not None
-    ]
-    said = []
-    if apart:
-        said.append(f"the class can be told from the place on the line for {text.listed(apart)}")
-    if walks:
-        said.append(f"jumps of the picture on a walk from end to end: {text.listed(walks)}")
-    return f"{_upper('; '.join(said))}." if said else ""
-
-
-def _networks(table: Sequence[Row], models: Sequence[str]) -> str:
-    """What each network and PCA leave, the mean over the problems that every one of them has."""
-    names = [*models, *(["PCA-1"] if any(row["model"] == "PCA-1" for row in table) else [])]
-    by_problem = {
-        name: {
-            row["classes"]: row["mse_held_out"]
-            for row in table
-            if (row["model"], row["width"]) == (name, 1) and row["mse_held_out"] is not None
-        }
-        for name in names
-    }
-    common = set.intersection(*(set(values) for values in by_problem.values()))
-    if len(names) < 2 or not common:
-        return ""
-    errors = {
-        name: float(np.mean([values[label] for label in sorted(common)]))
-        for name, values in by_problem.items()
-    }
-    over = text.listed(dict.fromkeys(row["classes"] for row in table if row["classes"] in common))
-    listed = text.listed(
-        f"{name} {_mse(errors[name])}" for name in sorted(errors, key=lambda name: errors[name])
-    )
-    return f"MSE of one dimension, the mean over {over}, best first: {listed}."
 
 
 # --- figures ---
@@ -494,9 +272,10 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "line",
                 "The line of one dimension, decoded from end to end, and where the classes lie on it",
-                f"Above, what a {REFERENCE} decodes; below, histograms of the training images by class. Each part of "
-                "the line is as long as it has images.",
-                plots.decoded_lines(blocks, x="place on the line: share of the images before it"),
+                f"Above, what a {REFERENCE} decodes from one end of its codes to the other; below, how many training "
+                "images of each class lie there. The axis is the rank of the code, so each part of it has as many "
+                "images.",
+                plots.decoded_lines(blocks, x="rank of the code: share of the images with a smaller one"),
                 wide=True,
             )
         )
@@ -511,7 +290,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         made.append(
             Drawing(
                 "mse",
-                "What one dimension leaves, beside means, PCA and wider embeddings",
+                "MSE of one dimension, beside means, PCA and wider embeddings",
                 "Mean squared error a pixel of held-out images, mean over seeds.",
                 plots.bars(errors, y="mean squared error, held-out"),
             )
@@ -529,8 +308,8 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "networks",
                 "How much of the variance within classes one dimension explains",
-                "100% less the error as a share of what the mean of each class leaves; below zero it is worse than "
-                "these means, which know the class.",
+                "1 - MSE / MSE of the mean image of the right class, in percent. Below 0 that mean image, which is "
+                "told the class, is nearer to the images.",
                 plots.bars(
                     {label: some for label, some in shares.items() if some},
                     y="variance within classes explained, %",
@@ -566,34 +345,45 @@ def method(scope: Scope) -> tuple[str, ...]:
         for kind, classes in problems(scope)
     )
     return (
-        f"On the line: {named}; of one class at a time the table has the mean. Networks see pixels without noise.",
+        f"Trained on: {named}; for one class at a time the table has the mean over the classes. Networks see pixels "
+        "without noise.",
         f"Deep ones have hidden layers of {text.listed(hidden['deep'])} units, shallow "
         f"ones one of {text.listed(hidden['shallow'])}, mirrored in the decoder; AEs are trained on the squared error, "
         "VAEs on the ELBO of a Gaussian likelihood and rebuilt from the mean code. "
         f"Epochs: {epochs['one']} for one class, "
         f"{epochs['two']} for two, {epochs['all']} for all; learning rate "
-        f"{QUICK_RATE if scope.quick else RATE:g}. Seeds by width: "
-        + "; ".join(f"{width}: {text.listed(some)}" for width, some in seeds.items())
-        + ".",
+        f"{QUICK_RATE if scope.quick else RATE:g}. {_seeds_line(seeds)}",
         "Of the training part's images of these classes 85% are trained on; errors are of the other 15%, which have no "
-        "other use here. The test part is not used. The mean image is what a width of zero would leave; the mean of "
-        "each class is told which class an image has.",
-        "Variance explained: 1 - MSE / MSE of the mean image; within classes: 1 - MSE / MSE of the mean of each class. "
-        f"From {100 * LEARNED:.0f}% of the latter on something counts as learned. The question is decided by the "
-        f"{REFERENCE}.",
-        f"Classes told apart: share of held-out images whose class is that of most of the {NEIGHBOURS} training images "
-        f"nearest on the line. Jumps: the line is walked in {STEPS} steps that pass 1% of the training images each; a "
-        f"jump is a step in which the decoded picture changes by more than {100 * JUMP:.0f}% of the variance of the "
-        "images.",
+        "other use here. The test part is not used. The mean image is the best that a network without a code could "
+        "do; the mean of each class is told the class of the image.",
+        "Variance explained: 1 - MSE / MSE of the mean image; within classes: 1 - MSE / MSE of the mean image of the "
+        f"right class. From {100 * LEARNED:.0f}% of the latter on something counts as learned. The question is decided "
+        f"by the {REFERENCE}, which was chosen beforehand.",
+        f"Class right by the code: share of held-out images whose class is that of most of the {NEIGHBOURS} training "
+        f"images with the nearest codes. Jumps: from the lowest code to the highest in {STEPS} steps, each over 1% of "
+        "the training images; a jump is a step in which the decoded image changes by more than "
+        f"{100 * JUMP:.0f}% of the variance of the images.",
     )
+
+
+def _seeds_line(seeds: Mapping[int, Sequence[int]]) -> str:
+    """Which widths have which seeds, those with the same ones together."""
+    widths: dict[tuple[int, ...], list[str]] = {}
+    for width, some in seeds.items():
+        widths.setdefault(tuple(some), []).append(str(width))
+    parts = [
+        f"{text.sentence([str(seed) for seed in some])} for {'widths' if len(of) > 1 else 'width'} {text.sentence(of)}"
+        for some, of in widths.items()
+    ]
+    return f"Seeds: {'; '.join(parts)}."
 
 
 STUDY = Study(
     NAME,
     "Can an embedding of one dimension learn one class, but not two?",
     "A lecture note guesses that a single number is enough to learn one class, and too little for two. An autoencoder "
-    "of one dimension lays all images on a line: how well are they rebuilt from their place on it, beside rebuilding "
-    "nothing but the mean, PCA, and wider embeddings, and what lies where on the line?",
+    "whose code is one number lays all images on a line. How well are they rebuilt from it, compared with their mean "
+    "image, with PCA and with wider embeddings, and what lies where on the line?",
     cells,
     rows,
     COLUMNS,

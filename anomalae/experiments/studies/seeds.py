@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import nct, norm
-from scipy.stats import t as student
 
 from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
@@ -26,6 +24,7 @@ from anomalae.experiments.studies.recipes import (
     described_problems,
     normal_classes,
 )
+from anomalae.experiments.studies.sample_size import POWER, seeds_needed
 from anomalae.experiments.studies.trained import Problem, problem
 from anomalae.settings import Settings
 
@@ -36,9 +35,8 @@ NORMAL = (8, 2, 5, 9)
 # Seeds of weights on split 0, and splits with weights of seed 0. On MNIST a cell takes 35 CPU seconds: 4 classes and
 # 19 cells each are 2,700 s.
 SEEDS, QUICK_SEEDS = 10, 5
-# The difference of ROC-AUC that one would like to see, and with which chances.
+# The difference of ROC-AUC that one would like to see.
 WANTED = 0.001
-LEVEL, POWER = 0.05, 0.8
 # Nobody trains more often.
 MANY = 10_000
 WEIGHTS, SPLITS = "weights", "splits"
@@ -151,48 +149,16 @@ def _sd_of_mean(groups: Mapping[str, Mapping[int, float]]) -> float | None:
     return _sd([float(np.mean([some[seed] for some in groups.values()])) for seed in sorted(shared)])
 
 
-def seeds_needed(sd: float | None, difference: float) -> int | None:
-    """Return how many trainings of each of two recipes show a difference of their means, most probably.
-
-    sd: standard deviation of the difference of two trainings that share a seed.
-    difference: of the means, above 0.
-
-    By the paired t-test: the least number at which a two-sided test at the 5% level finds it with a probability of 80%.
-    At least 2. None where sd is.
-
-    >>> seeds_needed(0.001, 0.001), seeds_needed(0.01, 0.001), seeds_needed(0.0, 0.001)
-    (10, 787, 2)
-    """
-    if sd is None:
-        return None
-    effect = difference / sd if sd > 0 else math.inf
-    rough = ((norm.isf(LEVEL / 2) + norm.isf(1 - POWER)) / effect) ** 2 if effect < math.inf else 0
-    if rough > 300:
-        # Beyond that the t-test is the normal one, but for two trainings.
-        return math.ceil(rough + 1.92)
-    return next(count for count in itertools.count(2) if _power(count, effect) >= POWER)
-
-
-def _power(count: int, effect: float) -> float:
-    """Probability that a paired t-test of so many trainings finds an effect, in standard deviations."""
-    shift = effect * math.sqrt(count)
-    limit = float(student.isf(LEVEL / 2, count - 1))
-    # SciPy's noncentral t is no number far out.
-    if shift > 3 * limit:
-        return 1.0
-    return float(nct.sf(limit, count - 1, shift) + nct.cdf(-limit, count - 1, shift))
-
-
 COLUMNS = (
     Column("what", "recipe, or difference of two"),
     Column("mean", "ROC-AUC", 4),
-    Column("weights_sd", "sd, weights", 5),
-    Column("splits_sd", "sd, splits", 5),
-    Column("judged_sd", "sd, judged images (DeLong)", 5),
-    Column("weights_sd_of_mean", "sd of the mean of classes, weights", 5),
-    Column("splits_sd_of_mean", "sd of the mean of classes, splits", 5),
-    Column("seeds_weights", f"seeds to see {WANTED}"),
-    Column("seeds_splits", f"splits to see {WANTED}"),
+    Column("weights_sd", "sd by seed", 5),
+    Column("splits_sd", "sd by split", 5),
+    Column("judged_sd", "sd by judged images (DeLong)", 5),
+    Column("weights_sd_of_mean", "sd of the mean of classes, by seed", 5),
+    Column("splits_sd_of_mean", "sd of the mean of classes, by split", 5),
+    Column("seeds_weights", f"seeds to find {WANTED}"),
+    Column("seeds_splits", f"splits to find {WANTED}"),
 )
 
 
@@ -206,18 +172,20 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     pairs = [row for row in table if row["is_pair"] and row["weights_sd"] is not None]
     said = []
     if recipes:
-        apart = ", ".join(f"{1.96 * math.sqrt(2) * row['weights_sd']:.4f} ({row['what']})" for row in recipes)
+        apart = [f"{1.96 * math.sqrt(2) * row['weights_sd']:.4f} ({row['what']})" for row in recipes]
         said.append(
-            "Two trainings of one recipe on the same images, by other seeds of the weights, differ in ROC-AUC by up to "
-            f"{apart}, nineteen times of twenty: a smaller difference between two recipes, trained once each, may be "
-            "luck."
+            "Two trainings of one recipe on the same images that differ in the seed of the weights alone have, in 95% "
+            f"of cases, ROC-AUCs less than {text.sentence(apart)} apart: a smaller difference between two recipes, "
+            "trained once each, may be luck."
         )
-        parts = [f"{row['what']} {row['weights_sd']:.5f} and {row['splits_sd']:.5f}" for row in recipes]
+        parts = [f"{row['weights_sd']:.5f} and {row['splits_sd']:.5f} ({row['what']})" for row in recipes]
         alike = np.mean([row["weights_sd"] < row["splits_sd"] for row in recipes])
-        which = "less" if alike == 1 else "more" if alike == 0 else "for some less and for others more"
+        which = (
+            "less" if alike == 1 else "more" if alike == 0 else "for some recipes less and for others more"
+        )
         said.append(
-            f"Other weights move the ROC-AUC {which} than another split does; standard deviations by weights and by "
-            f"splits: {'; '.join(parts)}."
+            f"Another seed of the weights changes the ROC-AUC {which} than another split of the images; the standard "
+            f"deviations by seed and by split are {'; '.join(parts)}."
         )
         said.append(_judged(recipes))
     if pairs:
@@ -234,22 +202,22 @@ def _judged(recipes: Sequence[Row]) -> str:
         for row in recipes
         if row["splits_sd"] and row["judged_sd"] is not None
     ]
-    parts = "; ".join(
-        f"{row['judged_sd']:.5f} ({row['what']})" for row in recipes if row["judged_sd"] is not None
+    parts = text.sentence(
+        [f"{row['judged_sd']:.5f} ({row['what']})" for row in recipes if row["judged_sd"] is not None]
     )
     if not ratios:
-        return f"DeLong's standard deviation, of the choice of the judged images alone, is {parts}."
+        return f"DeLong's standard deviation, which is of the choice of the judged images alone, is {parts}."
     ratio = float(np.mean(ratios))
     verdict = (
-        "so another split is mostly luck with the images that judge, which DeLong's interval covers"
+        "so DeLong's interval covers about what another split changes"
         if 0.7 <= ratio <= 1.4
         else "so DeLong's interval covers less than what another split changes"
         if ratio < 0.7
-        else "so DeLong's interval is wider than what splits of these same images change"
+        else "so DeLong's interval covers more than what another split of these same images changes"
     )
     return (
-        f"DeLong's standard deviation, of the choice of the judged images alone, is {parts}: {ratio:.1f} times that of "
-        f"splits on average, {verdict}."
+        f"DeLong's standard deviation, which is of the choice of the judged images alone, is {parts}: {ratio:.1f} "
+        f"times that of splits on average, {verdict}."
     )
 
 
@@ -259,18 +227,27 @@ def _real(pairs: Sequence[Row]) -> str:
     for row in pairs:
         luck = 1.96 * max(row["weights_sd"], row["splits_sd"] or 0.0)
         size = abs(row["mean"])
-        times = f"{size / luck:.1f} times" if luck > 0 else "beyond"
-        parts.append(f"{row['what']} {row['mean']:+.4f} ({times} what luck makes of one pair of trainings)")
+        share = f", {size / luck:.1f} times ±{luck:.4f}" if luck > 0 else ", with no luck in it"
+        parts.append(f"{row['mean']:+.4f} ({row['what']}{share})")
     real = [abs(row["mean"]) > 1.96 * max(row["weights_sd"], row["splits_sd"] or 0.0) for row in pairs]
-    head = "yes" if all(real) else "no" if not any(real) else "not for all"
-    return f"Can one training of each tell two recipes apart? Here {head}: {'; '.join(parts)}."
+    head = (
+        "One training of each tells these recipes apart"
+        if all(real)
+        else "One training of each does not tell these recipes apart"
+        if not any(real)
+        else "One training of each tells some of these recipes apart, not all"
+    )
+    return (
+        f"{head}; mean differences of ROC-AUC, compared with the range in which 95% of single differences lie around "
+        f"their mean: {'; '.join(parts)}."
+    )
 
 
 def _number(pair: Row) -> str:
     """How many seeds show the wanted difference."""
     line = (
-        f"To see a difference of {WANTED} between recipes as close as {pair['what']} takes "
-        f"{_many(pair['seeds_weights'], 'seed')} of the weights on one split"
+        f"To find a difference of {WANTED} between recipes with the spread of {pair['what']} (with a power of "
+        f"{POWER:.0%}) takes {_many(pair['seeds_weights'], 'seed')} of the weights on one split"
     )
     if pair["seeds_splits"] is not None:
         line += f", or {_many(pair['seeds_splits'], 'split')}"
@@ -281,9 +258,9 @@ def _number(pair: Row) -> str:
     if pair["judged_sd"] is not None:
         reach = 1.96 * pair["judged_sd"]
         line += (
-            f"; but seeds do not make up for few images: those of one problem leave ±{reach:.4f} open about it"
+            f"; but the judged images of one problem are too few for it: their choice alone changes it by ±{reach:.4f}"
             if reach > WANTED
-            else f"; the images are enough for it: those of one problem leave ±{reach:.4f} open about it"
+            else f"; the judged images of one problem are enough for it: their choice changes it by ±{reach:.4f}"
         )
     return line + "."
 
@@ -318,8 +295,8 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "trainings",
                 "Every training: how far its ROC-AUC is from the mean of its class",
-                "A point a training, by other weights on one split or by other splits with the same seed of weights. "
-                "The bar is DeLong's 95% interval, of the judged images alone.",
+                "Each point is a training: with other seeds of the weights on one split, or on other splits with one "
+                "seed. The bar is DeLong's 95% interval, which is of the judged images alone.",
                 plots.dots(groups, bands, x="ROC-AUC less the mean, in thousandths"),
             )
         )
@@ -334,8 +311,9 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
     made.append(
         Drawing(
             "sd",
-            "Standard deviation of ROC-AUC, and of differences, by what is drawn anew",
-            "Of one class; the lower ones are differences of two recipes that share split and seed.",
+            "Standard deviation of ROC-AUC, and of a difference, by its cause",
+            "For one class: over seeds of the weights, over splits, and over the choice of the judged images. A name "
+            "with a minus is the difference of two recipes that share split and seed.",
             plots.bars(sds, y="standard deviation of ROC-AUC, in thousandths"),
         )
     )
@@ -351,9 +329,9 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         made.append(
             Drawing(
                 "needed",
-                f"How many trainings show a difference: {close['what']}",
-                "Trainings of each of the two recipes whose ROC-AUCs are closest that find a difference of the means "
-                "of one class with a probability of 80%, by a paired t-test at the 5% level.",
+                f"How many trainings find a difference: {close['what']}",
+                "For the two recipes whose ROC-AUCs are closest: trainings of each that find a difference of their "
+                "means in one class with a probability of 80%, by a paired t-test at the 5% level.",
                 plots.lines(
                     lines,
                     x="difference of ROC-AUC, in thousandths",
@@ -385,7 +363,7 @@ def method(scope: Scope) -> tuple[str, ...]:
         "share split and seed, judged on the same images; DeLong's is by E. DeLong, D. DeLong and D. Clarke-Pearson, "
         f"Biometrics 44 (1988). A standard deviation of {count} values is itself known to about "
         f"{100 / math.sqrt(2 * (count - 1)):.0f}%, of one class.",
-        f"Seeds to see {WANTED}: the least number at which a paired t-test at the 5% level finds such a difference "
+        f"Seeds to find {WANTED}: the least number at which a paired t-test at the 5% level finds such a difference "
         "with a probability of 80%.",
     )
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.choosing import ALWAYS, ANY, DEFAULT, LOSS, SYNTHETIC, of_problem
 from anomalae.experiments.studies.synthetic import ALL, KINDS, anomalies, told_apart
 from anomalae.experiments.studies.trained import judge, problem, squared_error
 
@@ -22,7 +22,6 @@ SEEDS = (0,)
 ANOMALOUS = (4, 8)
 PIXELS: dict[str, Any] = {"views": ("pixels",)}
 PLAIN: dict[str, Any] = {**PIXELS, "noise": 0.0, "score": "mse"}
-DEFAULT = "default AE"
 # What there is to choose from, by name.
 CANDIDATES: dict[str, dict[str, Any]] = {
     DEFAULT: {},
@@ -49,11 +48,6 @@ QUICK = (
     "textbook AE, width 256",
     "VAE of pixels",
 )
-# Rules by name; all but the first are ROC-AUC of held-out normals against synthetic anomalies.
-LOSS, SYNTHETIC = "held-out MSE", "synthetic anomalies"
-RULES = (LOSS, SYNTHETIC, *KINDS)
-# What a choice without any rule would lose.
-ANY, ALWAYS = "drawn at random", "always the default"
 # Problems together.
 TOGETHER = "all"
 # A loss of ROC-AUC that is nothing to speak of, and a share of what chance loses that is a good choice.
@@ -117,7 +111,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         row
         for (name, seed), candidates in problems.items()
         if len(candidates) > 1
-        for row in _of_problem(f"{name}, seed {seed}" if several else name, candidates)
+        for row in of_problem(f"{name}, seed {seed}" if several else name, candidates)
     ]
     together = []
     for rule in dict.fromkeys(row["rule"] for row in single):
@@ -142,60 +136,15 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     return [*together, *single]
 
 
-def _of_problem(name: str, candidates: Mapping[str, Mapping[str, Any]]) -> list[Row]:
-    """How each rule ranks the candidates of a problem, and what its choice loses."""
-    true = {candidate: numbers["roc_auc"] for candidate, numbers in candidates.items()}
-    best = max(true, key=lambda candidate: true[candidate])
-    shared: Row = {"normal": name, "problems": 1, "best": best, "best_roc_auc": true[best]}
-    made = []
-    for rule in RULES:
-        values = {
-            candidate: numbers[rule] * (-1 if rule == LOSS else 1)
-            for candidate, numbers in candidates.items()
-        }
-        chosen = max(values, key=lambda candidate: values[candidate])
-        made.append(
-            {
-                **shared,
-                "rule": rule,
-                "spearman": _spearman(list(values.values()), list(true.values())),
-                "chosen": chosen,
-                "roc_auc": true[chosen],
-                "lost": true[best] - true[chosen],
-            }
-        )
-    drawn = float(np.mean(list(true.values())))
-    references = {ANY: (None, drawn), **({ALWAYS: (DEFAULT, true[DEFAULT])} if DEFAULT in true else {})}
-    for rule, (taken, value) in references.items():
-        made.append(
-            {
-                **shared,
-                "rule": rule,
-                "spearman": None,
-                "chosen": taken,
-                "roc_auc": value,
-                "lost": true[best] - value,
-            }
-        )
-    return made
-
-
-def _spearman(values: Sequence[float], true: Sequence[float]) -> float | None:
-    """The rank correlation; None where either has no order."""
-    if len(values) < 3 or len(set(values)) < 2 or len(set(true)) < 2:
-        return None
-    return float(spearmanr(values, true).statistic)
-
-
 COLUMNS = (
     Column("normal", "normal classes"),
     Column("rule", "chosen by"),
-    Column("spearman", "Spearman", 2),
+    Column("spearman", "rank correlation (Spearman)", 2),
     Column("spearman_sd", "±", 2),
     Column("chosen", "choice"),
     Column("roc_auc", "its ROC-AUC", 4),
     Column("best_roc_auc", "best ROC-AUC", 4),
-    Column("lost", "lost", 4),
+    Column("lost", "ROC-AUC lost", 4),
     Column("lost_most", "most lost", 4),
 )
 
@@ -212,8 +161,9 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     if LOSS in together:
         loss = together[LOSS]
         said.append(
-            f"The loss of held-out normals {_ranks(loss)}{_in_brackets(loss)}; the lowest MSE loses "
-            f"{loss['lost']:.4f}, {_compared(loss['lost'], rule['lost'])} the synthetic anomalies."
+            f"Choosing the lowest MSE of held-out normal images costs {loss['lost']:.4f}, "
+            f"{_compared(loss['lost'], rule['lost'])} the synthetic anomalies do; it "
+            f"{_ranks(loss)}{_in_brackets(loss)}."
         )
     said.append(_kinds(together))
     said.append(_hardest(table))
@@ -223,8 +173,8 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
 def _verdict(rule: Row, together: Mapping[str, Row]) -> str:
     lost, chance = rule["lost"], together[ANY]["lost"] if ANY in together else None
     said = (
-        f"choosing by synthetic anomalies loses {lost:.4f} of ROC-AUC on average against the best settings of each "
-        f"problem"
+        f"the settings that do best against synthetic anomalies have a ROC-AUC {lost:.4f} below that of the best "
+        "settings, the mean over problems"
     )
     if chance is None:
         return f"{said[0].upper()}{said[1:]}."
@@ -234,7 +184,10 @@ def _verdict(rule: Row, together: Mapping[str, Row]) -> str:
         word = "In part"
     else:
         word = "No"
-    return f"{word}: {said}, where settings drawn at random lose {chance:.4f}; it {_ranks(rule)}{_in_brackets(rule)}."
+    return (
+        f"{word}: {said}, where settings drawn at random are {chance:.4f} below; the rule {_ranks(rule)}"
+        f"{_in_brackets(rule)}."
+    )
 
 
 def _beside_default(rule: Row, together: Mapping[str, Row]) -> str:
@@ -242,38 +195,39 @@ def _beside_default(rule: Row, together: Mapping[str, Row]) -> str:
         return ""
     lost = together[ALWAYS]["lost"]
     if rule["lost"] < lost - EQUAL:
-        word = "so the rule pays"
+        word = "more than the rule"
     elif rule["lost"] > lost + EQUAL:
-        word = "so who takes it without any rule does better"
+        word = "less than the rule"
     else:
-        word = "which is as good to within 0.001"
+        word = f"the same as the rule to within {EQUAL}"
     return (
-        f"The default, which was chosen with anomalies of MNIST in view, loses {lost:.4f} on these, {word}."
+        f"Always taking the default settings, which were chosen with anomalies of MNIST in view, costs {lost:.4f}, "
+        f"{word}."
     )
 
 
 def _ranks(row: Row) -> str:
     value = row["spearman"]
     if value is None:
-        return "gives no order"
+        return "gives the settings no order"
     if value >= WELL:
-        return "ranks them well"
+        return "ranks all settings well"
     if value >= SOMEWHAT:
-        return "ranks them somewhat"
-    return "hardly ranks them" if value > -SOMEWHAT else "ranks them the wrong way round"
+        return "ranks all settings roughly"
+    return "hardly ranks the settings" if value > -SOMEWHAT else "ranks the settings the wrong way round"
 
 
 def _in_brackets(row: Row) -> str:
     if row["spearman"] is None:
         return ""
     sd = "" if row.get("spearman_sd") is None else f" ± {row['spearman_sd']:.2f}"
-    return f" (Spearman {row['spearman']:.2f}{sd})"
+    return f" (Spearman's rank correlation {row['spearman']:.2f}{sd})"
 
 
 def _compared(lost: float, other: float) -> str:
     if lost > other + EQUAL:
         return "more than"
-    return "less than" if lost < other - EQUAL else "to within 0.001 as much as"
+    return "less than" if lost < other - EQUAL else f"to within {EQUAL} as much as"
 
 
 def _kinds(together: Mapping[str, Row]) -> str:
@@ -284,10 +238,10 @@ def _kinds(together: Mapping[str, Row]) -> str:
         return ""
     best, worst = max(values, key=lambda kind: values[kind]), min(values, key=lambda kind: values[kind])
     if values[best] == values[worst]:
-        return f"All kinds rank alike by themselves (Spearman {values[best]:.2f})."
+        return f"All kinds of synthetic anomalies, each by itself, rank alike (rank correlation {values[best]:.2f})."
     return (
-        f"Of the kinds by themselves, {best} rank best (Spearman {values[best]:.2f}) and {worst} worst "
-        f"({values[worst]:.2f})."
+        f"Of the kinds of synthetic anomalies, each by itself, {best} rank the settings best (rank correlation "
+        f"{values[best]:.2f}) and {worst} worst ({values[worst]:.2f})."
     )
 
 
@@ -298,10 +252,10 @@ def _hardest(table: Sequence[Row]) -> str:
         return ""
     worst = max(single, key=lambda row: row["lost"])
     if worst["lost"] <= EQUAL:
-        return f"It loses more than {EQUAL} on no problem."
+        return f"On no problem do the synthetic anomalies cost more than {EQUAL}."
     return (
-        f"It loses most with {worst['normal']} as normal: it takes {worst['chosen']} ({worst['roc_auc']:.4f}) "
-        f"instead of {worst['best']} ({worst['best_roc_auc']:.4f})."
+        f'The synthetic anomalies cost most with {worst["normal"]} as normal: they take "{worst["chosen"]}" (ROC-AUC '
+        f'{worst["roc_auc"]:.4f}) instead of "{worst["best"]}" ({worst["best_roc_auc"]:.4f}).'
     )
 
 
@@ -328,7 +282,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
         made.append(
             Drawing(
                 "lost",
-                "What choosing by a rule loses",
+                "What choosing by a rule costs",
                 "Best ROC-AUC among the settings less that of the settings a rule chooses: mean over the problems, and "
                 "the worst of them.",
                 plots.bars(
@@ -350,7 +304,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             Drawing(
                 "synthetic",
                 "Synthetic anomalies",
-                "Held-out normal images, and what is made of them.",
+                "Held-out normal images, and the anomalies made of them.",
                 plots.film(dict(zip(("held out", *KINDS), shown, strict=True))),
             )
         )
@@ -372,7 +326,7 @@ def _scatter(outcomes: Sequence[Outcome]) -> list[Drawing]:
         Drawing(
             "rule-and-truth",
             "What the rule sees, and the truth",
-            "A point each of the settings: mean over the problems.",
+            "Each point is one of the settings, the mean over the problems. A good rule puts them on a rising line.",
             plots.points(points, x="ROC-AUC against synthetic anomalies", y="true ROC-AUC"),
         )
     ]
@@ -389,10 +343,10 @@ def method(scope: Scope) -> tuple[str, ...]:
         trained = (
             f"Each class is normal in turn, default epochs unless said otherwise; seed {text.listed(SEEDS)}."
         )
-    names = QUICK if scope.quick else tuple(CANDIDATES)
+    names = [f'"{name}"' for name in (QUICK if scope.quick else CANDIDATES)]
     return (
         trained,
-        f"The settings: {'; '.join(names)}. What is not named is as in the default AE (settled images, width 16, noise "
+        f"The settings: {', '.join(names)}. What is not named is as in the default AE (settled images, width 16, noise "
         "1, judged by bent); a textbook AE has pixels, no noise and MSE; a VAE judges by its ELBO.",
         "A rule sees held-out normal images alone. Synthetic anomalies are made of these: a piece of stroke is rubbed "
         "out, a bent stroke added, halves of two images are joined, two patches change places; the rule is the ROC-AUC "

@@ -137,28 +137,31 @@ def test_the_answer_turns_with_the_numbers():
         made_up("knn", 0, 0.95),
         made_up("knn", 10, 0.90),
     )
-    assert "10% of hidden anomalies among the training images cost much;" in much
-    assert "default AE 0.1900, knn 0.0500" in much
-    assert "The best method changes: default AE (0.9900)" in much
-    assert "knn (0.9000) with 10%" in much
-    assert "default AE none, knn none" in much
+    assert (
+        "10% of anomalies hidden among the training images cost every method more than 0.01 of ROC-AUC:"
+        in much
+    )
+    assert "0.1900 (default AE) and 0.0500 (knn)." in much
+    assert "The best method changes: trained on clean images it is default AE (ROC-AUC 0.9900)" in much
+    assert "with 10% hidden knn (0.9000)" in much
+    assert "is none (default AE) and none (knn)." in much
     little = answer(
         made_up("default AE", 0, 0.99),
         made_up("default AE", 10, 0.995),
         made_up("knn", 0, 0.95),
         made_up("knn", 10, 0.949),
     )
-    assert "cost little;" in little
+    assert "cost no method more than" in little
     assert "a minus is a gain" in little
     assert "The best method stays the best: default AE" in little
-    assert "default AE 10%, knn 10%" in little
+    assert "is 10% (default AE) and 10% (knn)." in little
     some = answer(
         made_up("default AE", 0, 0.99),
         made_up("default AE", 10, 0.989),
         made_up("knn", 0, 0.95),
         made_up("knn", 10, 0.8),
     )
-    assert "cost much to some;" in some
+    assert "cost 1 of 2 methods more than" in some
 
 
 def test_the_answer_tells_what_becomes_of_the_threshold():
@@ -166,12 +169,12 @@ def test_the_answer_tells_what_becomes_of_the_threshold():
         made_up("knn", 0, 0.9),
         made_up("knn", 5, 0.9, false_alarms_contaminated=0.01, detected_contaminated=0.3),
     )
-    assert "5.0% of the normal images" in harm
-    assert "it buys fewer false alarms with missed anomalies" in harm
-    assert "it misses anomalies" in answer(
+    assert "flags 5.0% of the normal images" in harm
+    assert "fewer false alarms, but more missed anomalies." in harm
+    assert ": more missed anomalies." in answer(
         made_up("knn", 0, 0.9), made_up("knn", 5, 0.9, detected_contaminated=0.3)
     )
-    assert "no harm to speak of" in answer(made_up("knn", 0, 0.9), made_up("knn", 5, 0.9))
+    assert "hardly a difference" in answer(made_up("knn", 0, 0.9), made_up("knn", 5, 0.9))
 
 
 def test_the_answer_tells_whether_hidden_anomalies_stand_out():

@@ -85,39 +85,40 @@ def test_the_answer_counts_what_is_flagged_by_half():
     table = [row("blur", flagged=0.5), row("noise", flagged=0.49), row("fog", "VAE", "elbo", flagged=0.9)]
     said = STUDY.answer(table)[0]
     assert said == (
-        "At medium strength the default AE (by bent) flags at least half of the images of 1 of 2 corruptions; the VAE "
-        "(by elbo) of 1 of 1."
+        "Of the corruptions at medium strength these are flagged in at least half of the images: 1 of 2 by the default "
+        "AE, judging by bent; 1 of 1 by the VAE, judging by elbo."
     )
     assert "For comparison" not in said
     table += [row(corruptions.CLEAN, flagged=0.05), row(corruptions.OTHER, flagged=0.9)]
     assert STUDY.answer(table)[0].endswith(
-        "For comparison, they flag 5.0% of clean images and 90.0% of images of other classes."
+        "For comparison, 5.0% of clean images and 90.0% of images of other classes are flagged."
     )
 
 
 def test_the_answer_names_what_is_overlooked_or_that_nothing_is():
     table = [row("blur", flagged_strong=0.1), row("noise", flagged_strong=0.11)]
     assert STUDY.answer(table)[1].startswith(
-        "The default AE overlooks blur: even of the strong ones at most 10%"
+        "The default AE overlooks blur: even at full strength it flags at most 10% of the images."
     )
     table[0]["flagged_strong"] = 0.12
     assert STUDY.answer(table)[1] == (
-        "The default AE overlooks no strong corruption; it flags least of noise, 11.0%."
+        "The default AE overlooks no strong corruption: it flags 11.0% of the images or more, the least with noise."
     )
 
 
 def test_the_answer_names_what_looks_more_normal_or_that_nothing_does():
     table = [row("blur", roc_auc=0.44), row("noise", roc_auc=0.9), row("fog", "textbook", "mse", roc_auc=0.2)]
     said = " ".join(STUDY.answer(table))
-    assert "fog lowers the score of the textbook AE (ROC-AUC 0.200" in said
-    assert "so do, for one network or another, blur." in said
+    assert "fog most of all, to the textbook AE (ROC-AUC 0.200" in said
+    assert "for at least one network so do blur." in said
     said = " ".join(STUDY.answer([row("blur", roc_auc=0.45), row("noise", roc_auc=0.9)]))
     assert "No corruption makes images look more normal" in said
 
 
 def test_the_answer_names_the_score_that_sees_the_most_and_the_least():
     table = [row("blur", roc_auc=0.6), row("blur", "VAE", "elbo", roc_auc=0.7)]
-    last = "Of all scores {} sees the most (mean ROC-AUC {} over all kinds at medium strength), {} the least ({})."
+    last = "Of all scores, {} tells corrupted from clean images best (mean ROC-AUC {} over all corruptions at medium "
+    last += "strength), {} worst ({})."
     assert STUDY.answer(table)[-1] == last.format(
         "elbo of the VAE", "0.700", "bent of the default AE", "0.600"
     )

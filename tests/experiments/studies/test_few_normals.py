@@ -80,19 +80,23 @@ def answer(values):
 
 def test_the_answer_turns_with_the_numbers():
     few = answer({"default AE": {10: 0.9, 100: 0.99, "all": 0.991}, "knn": {10: 0.5, 100: 0.6, "all": 0.9}})
-    assert few[0].startswith("100 images suffice: with so many the best method, default AE,")
-    assert "With 10 images default AE is the best too (0.9000; knn 0.5000)." in few
-    assert "default AE 100, knn all" in few[2]
-    assert few[3] == "The default AE is better than the best baseline at every number of images."
-    many = answer({"default AE": {10: 0.5, "all": 0.9}, "knn": {10: 0.6, "all": 0.95}})
-    assert many[0].startswith("More images help to the end: the best method, knn, reaches 0.9500")
-    assert many[3] == "The default AE is better than the best baseline at no number of images."
-    crossing = answer({"default AE": {10: 0.7, "all": 0.9}, "knn": {10: 0.6, "all": 0.95}})
-    assert "With 10 images default AE is the best (0.7000; knn 0.6000)." in crossing
+    assert few[0].startswith("100 images suffice: with so many the best method (default AE) is within 0.005")
     assert (
-        crossing[3]
-        == "The default AE is better than the best baseline with 10 images, and not with all (knn)."
+        "With 10 images the best method is the same, with a ROC-AUC of 0.9000; the others have 0.5000 (knn)."
+        in few
     )
+    assert "is 100 (default AE) and all (knn)." in few[2]
+    assert few[3] == "The default AE has a higher ROC-AUC than the best baseline with every number of images."
+    many = answer({"default AE": {10: 0.5, "all": 0.9}, "knn": {10: 0.6, "all": 0.95}})
+    assert many[0].startswith("All are needed: the best method (knn) has a ROC-AUC of 0.9500")
+    assert many[3] == "The default AE has a higher ROC-AUC than the best baseline with no number of images."
+    assert many[2] == "No method stays within 0.005 of its ROC-AUC with all images if it has fewer."
+    crossing = answer({"default AE": {10: 0.7, "all": 0.9}, "knn": {10: 0.6, "all": 0.95}})
+    assert (
+        "With 10 images the best method is default AE, with a ROC-AUC of 0.7000; the others have 0.6000 (knn)."
+        in crossing
+    )
+    assert crossing[3].endswith("with 10 images, but not with all (knn is as good or better).")
 
 
 def test_the_answer_copes_with_missing_rows():

@@ -30,12 +30,11 @@ def test_the_best_and_the_worst_width_are_those_of_the_table():
         row("plain AE", 64, 0.85, score=1),
     ]
     best, cost, chosen = latent_dim.answer(table)
-    assert best == "With one class normal the best width is 8 for the plain AE (ROC-AUC 0.9500)."
+    assert best == "With one class normal, the best width is 8 for the plain AE (ROC-AUC 0.9500)."
     assert (
-        "costs up to 0.1000 of ROC-AUC for the plain AE (at a width of 64; the widest, 64, costs 0.1000)"
-        in cost
+        "costs a ROC-AUC of 0.1000 for the plain AE (width 64); the widest, 64, costs 0.1000 for the" in cost
     )
-    assert chosen.endswith("is 64 for the plain AE, 0.1000 below the best.")
+    assert chosen.endswith("takes width 64 for the plain AE (0.1000 below the best) with one class normal.")
     turned = [
         row("plain AE", 2, 0.85, score=1),
         row("plain AE", 8, 0.9, score=2),
@@ -43,16 +42,29 @@ def test_the_best_and_the_worst_width_are_those_of_the_table():
     ]
     best, cost, chosen = latent_dim.answer(turned)
     assert "the best width is 64" in best
-    assert "(at a width of 2; the widest, 64, costs nothing)" in cost
-    assert chosen.endswith("is 64 for the plain AE, as good as the best.")
+    assert "(width 2); the widest, 64, costs nothing for the plain AE" in cost
+    assert "takes width 64 for the plain AE (as good as the best)" in chosen
 
 
 @pytest.mark.parametrize(("of_plain", "said"), [(0.02, "copies more of what"), (0.08, "copies no more")])
 def test_who_copies_is_told_by_the_errors_of_anomalies(of_plain, said):
     table = [row("plain AE", 8, 0.9, anomalies=of_plain), row("denoising AE", 8, 0.9, anomalies=0.05)]
-    (sentence,) = [sentence for sentence in latent_dim.answer(table) if "rebuilds anomalies" in sentence]
-    assert f"with {of_plain / 0.01:.1f} times" in sentence
+    (sentence,) = [sentence for sentence in latent_dim.answer(table) if "of anomalies" in sentence]
+    assert f"is {of_plain / 0.01:.1f} times that of held-out normals, against 5.0 times" in sentence
     assert said in sentence
+
+
+def test_two_problems_make_six_sentences():
+    table = [
+        row(model, width, 0.9 + width / 100, kind=kind)
+        for kind in ("one", "all but one")
+        for model in latent_dim.MODELS
+        for width in (2, 8)
+    ]
+    said = latent_dim.answer(table)
+    assert len(said) == 6
+    assert said[1].startswith("With all classes but one normal, the best width is 8 for the plain AE")
+    assert "with one class normal; 2 for the plain AE (0.0600 below the best)" in said[4]
 
 
 def test_rows_that_are_missing_are_passed_over():
@@ -104,5 +116,5 @@ def test_the_quick_study_gives_an_answer(digits, tmp_path):
     outcomes = do_all(latent_dim.cells(Scope(digits, quick=True)), Shelf(tmp_path), Here())
     table = latent_dim.rows(outcomes)
     assert len(table) == 30
-    assert len(latent_dim.answer(table)) == 8
+    assert len(latent_dim.answer(table)) == 6
     assert len(latent_dim.drawings(table, outcomes)) == 4

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from anomalae.experiments.studies import agreement
 from anomalae.experiments.studies import loss as study
 from anomalae.experiments.studies.trained import Problem
 from tests.experiments.studies.made_up import check_cells, outcome, run_quick
@@ -48,8 +49,8 @@ def test_cells():
 def test_rank_correlation_is_spearmans():
     rng = np.random.default_rng(0)
     some, others = rng.normal(size=50), rng.integers(0, 5, 50)
-    assert study.agreement(some, others) == pytest.approx(spearmanr(some, others).statistic)
-    assert study.agreement(some, np.ones(50)) is None
+    assert agreement.agreement(some, others) == pytest.approx(spearmanr(some, others).statistic)
+    assert agreement.agreement(some, np.ones(50)) is None
 
 
 def test_classes_are_judged_apart_against_all_normal_images():
@@ -90,36 +91,36 @@ def test_the_answer_turns_with_the_losses():
         made_up(study.GAUSSIAN, {"elbo": 0.95}), made_up(study.BERNOULLI, {"elbo": 0.90, "elbo-excess": 0.93})
     )
     assert worse.startswith("Yes: ")
-    assert "VAE, Gaussian: 0.9500; VAE, Bernoulli: 0.9000" in worse
-    assert "A Bernoulli likelihood is worse than squared error" in worse
-    assert "raises it by 0.0300" in worse
+    assert "a mean ROC-AUC of 0.9500 (VAE, Gaussian) and 0.9000 (VAE, Bernoulli)." in worse
+    assert "a Bernoulli likelihood is worse than a Gaussian one" in worse
+    assert "raises that of Bernoulli, to 0.9300" in worse
     better = answer(
         made_up(study.GAUSSIAN, {"elbo": 0.90}), made_up(study.BERNOULLI, {"elbo": 0.95, "elbo-excess": 0.93})
     )
-    assert "A Bernoulli likelihood is better than squared error" in better
-    assert "lowers it by 0.0200" in better
+    assert "a Bernoulli likelihood is better than a Gaussian one" in better
+    assert "lowers that of Bernoulli, to 0.9300" in better
     same = answer(
         made_up(study.GAUSSIAN, {"elbo": 0.95}),
         made_up(study.BERNOULLI, {"elbo": 0.951, "elbo-excess": 0.951}),
     )
     assert same.startswith("No: ")
-    assert "A Bernoulli likelihood is as good as squared error" in same
-    assert "changes it little, 0.0000" in same
+    assert "a Bernoulli likelihood is as good as a Gaussian one" in same
+    assert "hardly changes that of Bernoulli, to 0.9510" in same
 
 
 def test_the_answer_sets_training_against_judging():
     by_score = {**every(0.9), "bent": 0.99}
-    assert "What a network is judged by matters more than what" in answer(
+    assert "The score that judges matters more than the loss" in answer(
         made_up(study.PLAIN, by_score), made_up(study.GAUSSIAN, by_score)
     )
-    assert "What a network is judged by matters less than what" in answer(
+    assert "The score that judges matters less than the loss" in answer(
         made_up(study.PLAIN, every(0.9)), made_up(study.GAUSSIAN, every(0.99))
     )
-    assert "What a network is judged by matters as much as what" in answer(
+    assert "The score that judges matters as much as the loss" in answer(
         made_up(study.PLAIN, every(0.9)), made_up(study.GAUSSIAN, every(0.9))
     )
     # Without all of them nothing is said.
-    assert "is judged by m" not in answer(
+    assert "that judges m" not in answer(
         made_up(study.PLAIN, every(0.9)), made_up(study.GAUSSIAN, {"mse": 0.9})
     )
 
@@ -129,8 +130,8 @@ def test_the_answer_tells_who_minds_ink(ink, word):
     said = answer(
         made_up(study.PLAIN, {"mse": 0.9}, ink=ink), made_up("VAE, direction", {"elbo": 0.9}, ink=-0.5)
     )
-    assert f"look anomalous {word} to AE, squared error" in said
-    assert "least to VAE, direction (-0.50)" in said
+    assert f"depends {word} on the amount of ink: most for AE, squared error" in said
+    assert "least for VAE, direction (-0.50)" in said
 
 
 def test_the_answer_tells_how_far_they_agree():
@@ -147,13 +148,14 @@ def test_the_answer_tells_how_far_they_agree():
             ),
         )
 
-    assert "find quite other normal images odd: the ranks of VAE, Gaussian by elbo agree most" in said(
-        near, far
+    assert (
+        "find different normal images anomalous: the scores of the AE by MSE agree most with those of VAE, Gaussian"
+        in said(near, far)
     )
-    assert "those of VAE, Gaussian by elbo least (-1.00)" in said(far, near)
-    assert "find much the same normal images odd" in said(ORDER, near)
-    assert study.agreement(ORDER, middle) > 0.8
-    assert "find partly the same normal images odd" in said(near, np.roll(ORDER, 1))
+    assert "least with those of VAE, Gaussian, judged by elbo (-1.00)" in said(far, near)
+    assert "find about the same normal images anomalous" in said(ORDER, near)
+    assert agreement.agreement(ORDER, middle) > 0.8
+    assert "find partly the same normal images anomalous" in said(near, np.roll(ORDER, 1))
 
 
 def test_the_answer_copes_with_failed_cells():
@@ -162,7 +164,8 @@ def test_the_answer_copes_with_failed_cells():
     assert study.answer([]) == ()
     alone = [failed, made_up(study.GAUSSIAN, {"elbo": 0.9})]
     assert study.answer(study.rows(alone)) == (
-        "The best of all pairs is VAE, Gaussian judged by elbo (0.9000); its hardest anomalous class is 3 (0.8000).",
+        "The best pair of loss and score is VAE, Gaussian, judged by elbo, with a mean ROC-AUC of 0.9000; the "
+        "anomalous class that it detects worst is 3 (0.8000).",
     )
     assert study.drawings(study.rows(alone), alone)
 

@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from anomalae.evaluation.significance import delong_test
+from anomalae.experiments.studies import sample_size
 from anomalae.experiments.studies import seeds as study
 from anomalae.experiments.studies.trained import Problem
 from tests.experiments.studies.made_up import check_cells, outcome, run_quick
@@ -50,7 +51,7 @@ def test_deviations_are_of_what_is_drawn_anew():
     assert pair["mean"] == pytest.approx(0.09)
     assert first["weights_span"] == pytest.approx(0.02)
     assert first["seeds_weights"] is None
-    assert pair["seeds_weights"] == study.seeds_needed(pair["weights_sd"], study.WANTED)
+    assert pair["seeds_weights"] == sample_size.seeds_needed(pair["weights_sd"], study.WANTED)
 
 
 def test_classes_are_pooled_by_their_variance_and_averaged_by_seed():
@@ -74,7 +75,7 @@ def test_classes_are_pooled_by_their_variance_and_averaged_by_seed():
 
 @pytest.mark.parametrize("effect", [0.5, 1.0, 2.0])
 def test_so_many_seeds_find_the_difference(effect):
-    count = study.seeds_needed(1.0, effect)
+    count = sample_size.seeds_needed(1.0, effect)
     draws = np.random.default_rng(0).normal(effect, 1, (20_000, count))
     assert np.mean(ttest_1samp(draws, 0, axis=1).pvalue < 0.05) >= 0.79
     assert np.mean(ttest_1samp(draws[:, :-1], 0, axis=1).pvalue < 0.05) < 0.81
@@ -82,13 +83,18 @@ def test_so_many_seeds_find_the_difference(effect):
 
 def test_more_luck_needs_more_seeds():
     counts = [
-        study.seeds_needed(sd, 0.001)
+        sample_size.seeds_needed(sd, 0.001)
         for sd in (0.0, 1e-6, 1e-4, 3e-4, 1e-3, 3e-3, 5.9e-3, 6.1e-3, 6.3e-3, 0.1)
     ]
     assert counts == sorted(counts)
     assert counts[0] == counts[1] == 2
     assert counts[-1] == pytest.approx(((1.959964 + 0.841621) * 100) ** 2, abs=4)
-    assert study.seeds_needed(None, 0.001) is None
+    assert sample_size.seeds_needed(None, 0.001) is None
+
+
+def test_a_larger_difference_needs_no_more_seeds():
+    counts = [sample_size.seeds_needed(1.0, effect) for effect in np.linspace(0.5, 20, 80)]
+    assert counts == sorted(counts, reverse=True)
 
 
 def answer(*arguments: Any) -> str:
@@ -97,10 +103,15 @@ def answer(*arguments: Any) -> str:
 
 def test_the_answer_turns_with_the_numbers():
     clear = answer(0.9, 0.99, 0.001, 0.002)
-    assert f"up to {1.96 * math.sqrt(2) * 0.001:.4f} (textbook AE), 0.0000 (default AE)" in clear
-    assert "Here yes: default AE - textbook AE +0.0900 (23.0 times" in clear
+    assert (
+        f"ROC-AUCs less than {1.96 * math.sqrt(2) * 0.001:.4f} (textbook AE) and 0.0000 (default AE) apart"
+        in clear
+    )
+    assert "One training of each tells these recipes apart; mean" in clear
+    assert "+0.0900 (default AE - textbook AE, 23.0 times ±0.0039)." in clear
     lucky = answer(0.9, 0.901, 0.01, 0.002)
-    assert "Here no:" in lucky
+    assert "One training of each does not tell these recipes apart" in lucky
+    assert "+0.0900 (default AE - textbook AE, with no luck in it)." in answer(0.9, 0.99, 0.0, 0.0)
     assert "787 seeds of the weights on one split, or" in lucky
 
 
@@ -113,17 +124,17 @@ def test_the_answer_sets_weights_against_splits():
             both.append(outcome(dict(one.cell.arguments), {**one.result.numbers, "roc_auc": roc_auc}))
         return " ".join(study.answer(study.rows(both)))
 
-    assert "move the ROC-AUC less than" in by(0.01, 0.02, 0.01, 0.02)
-    assert "move the ROC-AUC more than" in by(0.02, 0.01, 0.02, 0.01)
-    assert "for some less and for others more" in by(0.02, 0.01, 0.01, 0.02)
+    assert "changes the ROC-AUC less than" in by(0.01, 0.02, 0.01, 0.02)
+    assert "changes the ROC-AUC more than" in by(0.02, 0.01, 0.02, 0.01)
+    assert "for some recipes less and for others more" in by(0.02, 0.01, 0.01, 0.02)
 
 
 @pytest.mark.parametrize(
     ("judged", "words"),
     [
-        (0.01, "mostly luck with the images that judge"),
+        (0.01, "covers about what another split changes"),
         (0.001, "covers less than what another split changes"),
-        (0.1, "is wider than what splits"),
+        (0.1, "covers more than what another split"),
     ],
 )
 def test_the_answer_sets_splits_against_the_interval(judged, words):
@@ -131,10 +142,10 @@ def test_the_answer_sets_splits_against_the_interval(judged, words):
 
 
 def test_the_answer_tells_whether_the_images_suffice():
-    assert "seeds do not make up for few images: those of one problem leave ±0.0020 open" in answer(
+    assert "are too few for it: their choice alone changes it by ±0.0020" in answer(
         0.9, 0.99, 0.01, 0.01, 0.00102
     )
-    assert "the images are enough for it" in answer(0.9, 0.99, 0.01, 0.01, 0.0001)
+    assert "the judged images of one problem are enough for it" in answer(0.9, 0.99, 0.01, 0.01, 0.0001)
 
 
 def test_the_answer_copes_with_failed_cells():

@@ -14,19 +14,9 @@ from anomalae.experiments.executors.here import Here
 from anomalae.experiments.kept_cells import Outcome, Shelf, do_all
 from anomalae.experiments.studies import load_study, selection
 from anomalae.experiments.studies.base import Scope
-from anomalae.experiments.studies.selection import (
-    ALWAYS,
-    ANY,
-    CANDIDATES,
-    DEFAULT,
-    KINDS,
-    LOSS,
-    QUICK,
-    RULES,
-    SYNTHETIC,
-    TOGETHER,
-)
-from anomalae.experiments.studies.synthetic import ALL, told_apart
+from anomalae.experiments.studies.choosing import ALWAYS, ANY, DEFAULT, LOSS, RULES, SYNTHETIC
+from anomalae.experiments.studies.selection import CANDIDATES, QUICK, TOGETHER
+from anomalae.experiments.studies.synthetic import ALL, KINDS, told_apart
 from anomalae.experiments.studies.trained import Problem, squared_error
 
 STUDY = load_study("selection")
@@ -99,7 +89,7 @@ def test_missing_cells_leave_what_can_be_said():
     assert of(table, SYNTHETIC)["spearman"] is None
     assert of(table, SYNTHETIC)["lost"] == 0
     assert all(line["rule"] != ALWAYS for line in table)
-    assert "gives no order" in STUDY.answer(table)[0]
+    assert "gives the settings no order" in STUDY.answer(table)[0]
     assert STUDY.drawings(table, outcomes("3", two))
     assert STUDY.rows([broken]) == []
     # One candidate is no choice.
@@ -120,15 +110,18 @@ def line(rule: str, lost: float, spearman: float | None = None, **more: Any) -> 
 )  # fmt: skip
 def test_the_verdict_follows_from_what_chance_loses(lost, chance, word):
     said = STUDY.answer([line(SYNTHETIC, lost, 0.5), line(ANY, chance)])[0]
-    assert said.startswith(f"{word}: choosing by synthetic anomalies loses {lost:.4f}")
-    assert f"drawn at random lose {chance:.4f}" in said
+    assert said.startswith(
+        f"{word}: the settings that do best against synthetic anomalies have a ROC-AUC {lost:.4f}"
+    )
+    assert f"drawn at random are {chance:.4f} below" in said
 
 
 @pytest.mark.parametrize(
     ("spearman", "words"),
     [
-        (0.7, "ranks them well (Spearman 0.70)"), (0.69, "ranks them somewhat"), (0.29, "hardly ranks them"),
-        (-0.29, "hardly ranks them"), (-0.3, "ranks them the wrong way round"), (None, "gives no order"),
+        (0.7, "ranks all settings well (Spearman's rank correlation 0.70)"), (0.69, "ranks all settings roughly"),
+        (0.29, "hardly ranks the settings"), (-0.29, "hardly ranks the settings"),
+        (-0.3, "ranks the settings the wrong way round"), (None, "gives the settings no order"),
     ],
 )  # fmt: skip
 def test_how_a_rule_ranks_is_said_by_its_correlation(spearman, words):
@@ -141,9 +134,9 @@ def test_how_a_rule_ranks_is_said_by_its_correlation(spearman, words):
 @pytest.mark.parametrize(
     ("lost", "words"),
     [
-        (0.02, "so the rule pays"),
-        (0.001, "who takes it without any rule does better"),
-        (0.0105, "as good to within"),
+        (0.02, "costs 0.0200, more than the rule"),
+        (0.001, "less than the rule"),
+        (0.0105, "the same as the rule to within 0.001"),
     ],
 )
 def test_the_default_is_set_beside_the_rule(lost, words):
@@ -155,7 +148,7 @@ def test_the_default_is_set_beside_the_rule(lost, words):
 )
 def test_the_loss_is_set_beside_the_rule(lost, words):
     said = STUDY.answer([line(SYNTHETIC, 0.01, 0.5), line(LOSS, lost, 0.5)])[1]
-    assert f"loses {lost:.4f}, {words} the synthetic anomalies" in said
+    assert f"costs {lost:.4f}, {words} the synthetic anomalies" in said
 
 
 def test_the_best_kind_and_the_hardest_problem_are_named():
@@ -164,13 +157,18 @@ def test_the_best_kind_and_the_hardest_problem_are_named():
     single = {"rule": SYNTHETIC, "roc_auc": 0.9, "best": "edges", "best_roc_auc": 0.95, "chosen": "pixels"}
     table += [{"normal": "3", "lost": 0.05, **single}, {"normal": "5", "lost": 0.01, **single}]
     said = " ".join(STUDY.answer(table))
-    assert "strokes added rank best (Spearman 0.90) and strokes removed worst (0.10)" in said
-    assert "It loses most with 3 as normal: it takes pixels (0.9000) instead of edges (0.9500)." in said
+    assert (
+        "strokes added rank the settings best (rank correlation 0.90) and strokes removed worst (0.10)"
+        in said
+    )
+    assert (
+        'cost most with 3 as normal: they take "pixels" (ROC-AUC 0.9000) instead of "edges" (0.9500).' in said
+    )
     for each in table[-2:]:
         each["lost"] = 0.0005
-    assert "It loses more than 0.001 on no problem." in STUDY.answer(table)
+    assert "On no problem do the synthetic anomalies cost more than 0.001." in STUDY.answer(table)
     alike = [line(SYNTHETIC, 0.01, 0.5), *(line(kind, 0.01, 0.4) for kind in KINDS)]
-    assert "All kinds rank alike" in " ".join(STUDY.answer(alike))
+    assert "each by itself, rank alike" in " ".join(STUDY.answer(alike))
 
 
 def test_cells_are_fixed_and_none_touches_the_test_part():

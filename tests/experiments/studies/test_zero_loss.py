@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from anomalae.experiments.cells import Result
 from anomalae.experiments.executors.here import Here
 from anomalae.experiments.kept_cells import Outcome, Shelf, do_all
+from anomalae.experiments.studies import wide_networks, zero_loss_answer
 from anomalae.experiments.studies import zero_loss as study
 from anomalae.experiments.studies.base import Scope
 
@@ -18,7 +19,7 @@ RNG = np.random.default_rng(0)
 ROWS = RNG.random((60, 16)) * np.linspace(0.1, 1, 16)
 
 
-def row(model=study.LINEAR, *, narrow=False, few=False, precision="single", loss=1e-4, **own):
+def row(model=wide_networks.LINEAR, *, narrow=False, few=False, precision="single", loss=1e-4, **own):
     return {
         "model": model,
         "width": 16 if narrow else 196,
@@ -44,46 +45,54 @@ def row(model=study.LINEAR, *, narrow=False, few=False, precision="single", loss
 def test_the_optimum_is_what_pca_leaves():
     rebuilt = PCA(5).fit(ROWS)
     error = np.square(ROWS - rebuilt.inverse_transform(rebuilt.transform(ROWS))).mean()
-    assert study.optimum(ROWS, 5) == pytest.approx(error, rel=1e-9)
-    network = study.principal(ROWS, 5, "double")
-    assert study.errors(network, ROWS).mean() == pytest.approx(error, rel=1e-9)
-    assert study.rebuild(network, ROWS) == pytest.approx(rebuilt.inverse_transform(rebuilt.transform(ROWS)))
+    assert wide_networks.optimum(ROWS, 5) == pytest.approx(error, rel=1e-9)
+    network = wide_networks.principal(ROWS, 5, "double")
+    assert wide_networks.errors(network, ROWS).mean() == pytest.approx(error, rel=1e-9)
+    assert wide_networks.rebuild(network, ROWS) == pytest.approx(
+        rebuilt.inverse_transform(rebuilt.transform(ROWS))
+    )
 
 
 def test_a_linear_autoencoder_comes_within_a_hundredth_of_pca():
-    network = study.build(study.LINEAR, 16, 4, "single", 0)
-    curve = study.train(network, ROWS, 3000, 3e-2, 0)
-    least = study.optimum(ROWS, 4)
-    assert curve[3000] == pytest.approx(study.errors(network, ROWS).mean(), rel=1e-6)
-    assert least <= curve[3000] * (1 + 1e-6) <= (1 + study.AT_OPTIMUM) * least
+    network = wide_networks.build(wide_networks.LINEAR, 16, 4, "single", 0)
+    curve = wide_networks.train(network, ROWS, 3000, 3e-2, 0)
+    least = wide_networks.optimum(ROWS, 4)
+    assert curve[3000] == pytest.approx(wide_networks.errors(network, ROWS).mean(), rel=1e-6)
+    assert least <= curve[3000] * (1 + 1e-6) <= (1 + zero_loss_answer.AT_OPTIMUM) * least
     assert curve[1] > 10 * curve[3000]
 
 
-@pytest.mark.parametrize("precision", study.PRECISIONS)
+@pytest.mark.parametrize("precision", wide_networks.PRECISIONS)
 def test_the_identity_copies_exactly(precision):
-    assert study.errors(study.identity(16, precision), ROWS).max() == 0
+    assert wide_networks.errors(wide_networks.identity(16, precision), ROWS).max() == 0
 
 
 def test_all_principal_axes_are_off_by_rounding():
-    single, double = (study.errors(study.principal(ROWS, 16, p), ROWS).mean() for p in ("single", "double"))
+    single, double = (
+        wide_networks.errors(wide_networks.principal(ROWS, 16, p), ROWS).mean() for p in ("single", "double")
+    )
     assert 1e-17 < single < 1e-12
     assert 0 < double < 1e-28
 
 
 def test_both_precisions_begin_alike_and_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
-    single, double = (study.build(study.NONLINEAR, 9, 4, p, 3) for p in ("single", "double"))
+    single, double = (wide_networks.build(wide_networks.NONLINEAR, 9, 4, p, 3) for p in ("single", "double"))
     for some, others in zip(single.parameters(), double.parameters(), strict=True):
         assert others.dtype == torch.float64
         assert torch.equal(some.double(), others)
     assert torch.equal(torch.get_rng_state(), before)
-    assert not torch.equal(study.build(study.LINEAR, 9, 4, "single", 4)[0].weight, single[0].weight[:4])
+    assert not torch.equal(
+        wide_networks.build(wide_networks.LINEAR, 9, 4, "single", 4)[0].weight, single[0].weight[:4]
+    )
 
 
 def test_a_training_depends_on_its_seed_alone():
-    many = RNG.random((study.BATCH + 30, 9))
+    many = RNG.random((wide_networks.BATCH + 30, 9))
     ends = [
-        study.train(study.build(study.SIGMOID, 9, 9, "single", 0), many, 20, 1e-3, seed)[20]
+        wide_networks.train(
+            wide_networks.build(wide_networks.SIGMOID, 9, 9, "single", 0), many, 20, 1e-3, seed
+        )[20]
         for seed in (0, 0, 1)
     ]
     assert ends[0] == ends[1] != ends[2]
@@ -91,9 +100,9 @@ def test_a_training_depends_on_its_seed_alone():
 
 def test_images_are_halved_by_the_mean_of_blocks():
     images = RNG.integers(0, 256, (3, 28, 28), np.uint8)
-    rows = study.flat(images, 14)
+    rows = wide_networks.flat(images, 14)
     assert rows[1, 15] == pytest.approx(images[1, 2:4, 2:4].mean() / 255)
-    assert np.array_equal(study.flat(images, 28), images.reshape(3, -1) / 255)
+    assert np.array_equal(wide_networks.flat(images, 28), images.reshape(3, -1) / 255)
 
 
 # --- grid and table ---
@@ -108,7 +117,7 @@ def test_the_grid(digits, quick, number):
 
 
 def test_rows_are_means_over_seeds(digits):
-    cell = next(c for c in study.cells(Scope(digits)) if c.arguments["model"] == study.LINEAR)
+    cell = next(c for c in study.cells(Scope(digits)) if c.arguments["model"] == wide_networks.LINEAR)
     outcomes = []
     for seed, loss in ((0, 0.0), (1, 2e-4)):
         asked = Scope(digits).cell(study.measure, **{**cell.arguments, "seed": seed})
@@ -137,16 +146,16 @@ def test_rows_are_means_over_seeds(digits):
 
 
 def test_a_tiny_cell(digits):
-    asked = {"model": study.LINEAR, "width": 8, "few": True, "precision": "double", "side": 14}
+    asked = {"model": wide_networks.LINEAR, "width": 8, "few": True, "precision": "double", "side": 14}
     scope = Scope(digits, quick=True)
     result = scope.cell(study.measure, **asked, normal=[0, 1], seed=0, steps=60, rate=1e-2).do()
     assert result.numbers["n_train"] == study.FEW
     assert result.numbers["mse_train"] >= result.numbers["optimum"] > 0
-    assert [steps for steps, _ in result.numbers["curve"]] == study.checkpoints(60)
+    assert [steps for steps, _ in result.numbers["curve"]] == wide_networks.checkpoints(60)
     assert result.numbers["interval"][0] <= result.numbers["roc_auc"] <= result.numbers["interval"][1]
     assert result.arrays["rebuilt"].shape == (10, 14, 14)
     copy = scope.cell(
-        study.measure, **{**asked, "model": study.IDENTITY, "width": 196}, normal=[0, 1], seed=0
+        study.measure, **{**asked, "model": wide_networks.IDENTITY, "width": 196}, normal=[0, 1], seed=0
     ).do()
     assert copy.numbers["roc_auc"] == 0.5
     assert np.array_equal(copy.arrays["images"], copy.arrays["rebuilt"])
@@ -158,21 +167,31 @@ def test_a_tiny_cell(digits):
 def test_zero_is_said_only_where_it_was_reached():
     assert study.answer([row()])[0].startswith("No: none of 2 trainings")
     assert "1,500 steps" in study.answer([row()])[0]
-    reached = study.answer([row(), row(study.NONLINEAR, loss=0.0, zeros=1)])[0]
-    assert reached.startswith("Yes: 1 of 4 trainings ended with a loss of exactly zero (nonlinear AE")
-    assert "stays open" in study.answer([row(study.IDENTITY, loss=0.0)])[0]
+    reached = study.answer([row(), row(wide_networks.NONLINEAR, loss=0.0, zeros=1)])[0]
+    assert reached.startswith(
+        "Yes: 1 of 4 trainings ended with an MSE of exactly zero (nonlinear AE of width 196"
+    )
+    assert "stays open" in study.answer([row(wide_networks.IDENTITY, loss=0.0)])[0]
 
 
 @pytest.mark.parametrize(
     ("loss", "said"),
-    [(2e-3, "20 times higher"), (1e-5, "10 times lower"), (1.02e-4, "ends about as high")],
+    [
+        (2e-3, "is higher by a factor of 20 than without"),
+        (1e-5, "lower by a factor of 10 than"),
+        (1.02e-4, "is about as high as without"),
+    ],
 )
 def test_a_bottleneck(loss, said):
     assert said in " ".join(study.answer([row(), row(narrow=True, loss=loss, optimum=loss)]))
 
 
 @pytest.mark.parametrize(
-    ("above", "said"), [(1.004, "finds its optimum: at most 0.4%"), (1.03, "stops short")]
+    ("above", "said"),
+    [
+        (1.004, "finds its optimum there: its MSE is at most 0.4%"),
+        (1.03, "does not reach its optimum there: its MSE is up to 3.0%"),
+    ],
 )
 def test_the_optimum_of_the_linear_one(above, said):
     assert said in " ".join(study.answer([row(narrow=True, loss=0.01 * above)]))
@@ -181,8 +200,8 @@ def test_the_optimum_of_the_linear_one(above, said):
 @pytest.mark.parametrize(
     ("loss", "said"),
     [
-        (1e-5, "In double precision the loss ends 10 times lower"),
-        (1e-3, "ends 10 times higher than in single"),
+        (1e-5, "In double precision the training MSE is lower by a factor of 10 than in single"),
+        (1e-3, "is higher by a factor of 10 than in single"),
         (1.05e-4, "changes next to nothing"),
     ],
 )
@@ -191,36 +210,40 @@ def test_precision(loss, said):
 
 
 def test_images_and_layers():
-    table = [row(), row(few=True, loss=1e-5, mse_held_out=2e-3), row(study.NONLINEAR, loss=4e-4)]
-    words = " ".join(study.answer([*table, row(study.SIGMOID, loss=4e-4)]))
-    assert "the loss of 100 images ends 10 times lower than that of 965" in words
-    assert "rebuilt 200 times worse than these few" in words
-    assert "nonlinear the loss ends 4 times higher than linear" in words
-    assert "with a sigmoid at the output about as high as without" in words
+    table = [row(), row(few=True, loss=1e-5, mse_held_out=2e-3), row(wide_networks.NONLINEAR, loss=4e-4)]
+    words = " ".join(study.answer([*table, row(wide_networks.SIGMOID, loss=4e-4)]))
+    assert "the training MSE of 100 images is lower by a factor of 10 than that of 965" in words
+    assert "held-out images then have 200 times the MSE of these few, which are overfitted" in words
+    assert "that of the nonlinear AE is higher by a factor of 4 than that of the linear one" in words
+    assert "that of the AE with a sigmoid output is about as high as without the sigmoid" in words
     alike = study.answer([row(few=True, loss=1e-5, mse_held_out=1e-5)])
-    assert "others are rebuilt as well as these few" in " ".join(alike)
+    assert "held-out images then have about the MSE of these few" in " ".join(alike)
 
 
 @pytest.mark.parametrize(
     ("wide", "narrow", "said"),
     [
-        (0.8, 0.9, ["all above the 0.5", "a bottleneck helps: linear AE 0.900"]),
-        (0.9, 0.8, ["a bottleneck harms"]),
-        (0.8, 0.801, ["a bottleneck changes little"]),
-        (0.5, 0.8, ["the lowest no more than the 0.5 of a copy"]),
+        (0.8, 0.9, ["0.800 (linear AE), more than the 0.5", "raises it on average: 0.900 (linear AE)."]),
+        (0.9, 0.8, ["a bottleneck lowers it"]),
+        (0.8, 0.801, ["a bottleneck hardly changes it"]),
+        (0.5, 0.8, ["(linear AE), no more than the 0.5 of an exact copy"]),
     ],
 )
 def test_what_is_detected(wide, narrow, said):
-    words = study.answer([row(roc_auc=wide), row(narrow=True, roc_auc=narrow)])[-1]
+    table = [row(roc_auc=wide), row(narrow=True, roc_auc=narrow)]
+    words = study.answer(table)[1]
     assert all(part in words for part in said), words
+    other = row(wide_networks.NONLINEAR, roc_auc=0.3)
+    count = "1 of 2 more" if wide > 0.51 else "no more"
+    assert f"0.300 (nonlinear AE), {count} than the 0.5 of an exact copy" in study.answer([*table, other])[1]
 
 
 def test_what_is_set_by_hand():
-    table = [row(study.IDENTITY, loss=0.0, roc_auc=0.5), row(study.PRINCIPAL, loss=3e-15)]
-    said = study.answer([row(), *table])[1]
-    assert "a loss of exactly zero and a ROC-AUC of 0.50" in said
+    table = [row(wide_networks.IDENTITY, loss=0.0, roc_auc=0.5), row(wide_networks.PRINCIPAL, loss=3e-15)]
+    said = study.answer([row(), *table])[2]
+    assert "have an MSE of exactly zero and a ROC-AUC of 0.50" in said
     assert "3e-15 in single precision" in said
-    assert "an MSE of 1e-09" in study.answer([row(), row(study.IDENTITY, loss=1e-9)])[1]
+    assert "an MSE of 1e-09" in study.answer([row(), row(wide_networks.IDENTITY, loss=1e-9)])[2]
 
 
 @pytest.mark.slow
@@ -229,7 +252,7 @@ def test_the_quick_study(digits, tmp_path):
     outcomes = do_all(study.cells(scope), Shelf(tmp_path), Here())
     assert [outcome.problem for outcome in outcomes if outcome.problem] == []
     table = study.rows(outcomes)
-    linear = [line for line in table if line["model"] == study.LINEAR and line["bottleneck"]]
-    assert all(line["mse_train"] <= (1 + study.AT_OPTIMUM) * line["optimum"] for line in linear)
+    linear = [line for line in table if line["model"] == wide_networks.LINEAR and line["bottleneck"]]
+    assert all(line["mse_train"] <= (1 + zero_loss_answer.AT_OPTIMUM) * line["optimum"] for line in linear)
     assert len(study.answer(table)) == 6
     assert len(study.drawings(table, outcomes)) == 4
