@@ -153,22 +153,37 @@ def counting(what: str, total: int | None, *, quiet: bool = False) -> Iterator[C
         from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = _err()
-        columns = (TextColumn(what), _bar(console), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn(what),
+            _bar(console),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task(what, total=total)
-            yield lambda n: progress.update(task, completed=n)
+            task, begun = progress.add_task(what, total=total, rate=""), time.monotonic()
+
+            def done(n: int) -> None:
+                rate = f"{n / max(time.monotonic() - begun, 1e-9):,.0f}/s" if console.width >= 80 else ""
+                # A file that turns out to hold more than it was counted for.
+                progress.update(task, completed=n, total=total and max(total, n), rate=rate)
+
+            yield done
     else:
         yield _plain_counter(what, total)
 
 
 def _plain_counter(what: str, total: int | None) -> Callable[[int], None]:
-    last = time.monotonic()
+    begun = last = time.monotonic()
 
     def done(n: int) -> None:
         nonlocal last
         if time.monotonic() - last >= 2:
             last = time.monotonic()
-            click.echo(f"{what}: {n}" + (f" of {total}" if total else ""), err=True)
+            spent = last - begun
+            of = f" of {max(total, n)}" if total else ""
+            left = f", {_clock(spent / n * (total - n))} left" if total and 0 < n < total else ""
+            click.echo(f"{what}: {n}{of}, {n / spent:,.0f}/s{left}", err=True)
 
     return done
 

@@ -13,13 +13,13 @@ import click
 from anomalae.cli.lines import command_lines, longest_part, wrapped
 from anomalae.detectors import judged_rows as rows
 from anomalae.errors import BundleError
-from anomalae.text import printable
+from anomalae.text import plural, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from anomalae.detectors.judged_rows import Judged
+    from anomalae.detectors.row_files import Summary
 
 # Rows of the table for a person, most anomalous first.
 SHOWN = 50
@@ -187,16 +187,23 @@ def form_of(path: Path) -> str:
     return form
 
 
-def show(judged: Judged, blank: set[str], console: Console) -> None:
-    """Print the most anomalous rows, then the errors."""
+def show(
+    ranked: Sequence[rows.Row],
+    failed: Sequence[rows.Row],
+    summary: Summary,
+    blank: set[str],
+    console: Console,
+) -> None:
+    """Print the most anomalous rows, then the errors, and how many rows there are besides.
+
+    ranked, failed: those that are shown.
+    summary: of all.
+    blank: names of images without ink.
+    """
     from rich.text import Text
 
-    failed = [row for row in judged.rows if row.score is None]
-    ranked = sorted(
-        (row for row in judged.rows if row.score is not None), key=lambda row: -(row.score or 0.0)
-    )
     cells: list[tuple[str | Text, ...]] = []
-    for row in ranked[:SHOWN]:
+    for row in ranked:
         verdict = Text("flagged", style="bold red") if row.flagged else Text()
         note = Text("no ink" if row.path in blank else "")
         remark = Text(" ").join([part for part in (verdict, note) if part])
@@ -204,8 +211,8 @@ def show(judged: Judged, blank: set[str], console: Console) -> None:
     columns = (Column("path", "path"), Column("score"), Column("p-value"), Column("", "name"))
     if cells:
         print_table(columns, cells, console)
-    for row in failed[:SHOWN]:
+    for row in failed:
         say(row.error or "", console, style="yellow")
-    hidden = max(len(ranked) - SHOWN, 0) + max(len(failed) - SHOWN, 0)
+    hidden = summary.n - len(ranked) - len(failed)
     if hidden:
-        say(f"... and {hidden} more rows; --output FILE.csv has them all", console)
+        say(f"... and {plural(hidden, 'more row')}; --output FILE.csv has them all", console)

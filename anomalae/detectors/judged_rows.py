@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Judged:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns."""
-        return (*COLUMNS, BOX) if self.segmented else COLUMNS
+        return columns_of(self.segmented)
 
     @property
     def n_failed(self) -> int:
@@ -68,9 +69,14 @@ class Judged:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able values, with the numbers of all rows, of flagged and of failed ones."""
-        head = {key: getattr(self, key) for key in ("run", "score", "alpha", "fdr", "threshold")}
+        return {**self.head, "rows": self.row_dicts()}
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What the rows were judged by, and their numbers."""
+        judged_by = {key: getattr(self, key) for key in ("run", "score", "alpha", "fdr", "threshold")}
         counts = {"n": len(self.rows), "n_flagged": self.n_flagged, "n_failed": self.n_failed}
-        return {**head, **counts, "rows": self.row_dicts()}
+        return {**judged_by, **counts}
 
     def row_dicts(self) -> list[dict[str, Any]]:
         """Return each row as a dict of its columns."""
@@ -85,16 +91,30 @@ def text(form: str, judged: Judged) -> str:
 
     Raises ConfigError for another form.
     """
+    return document(form, judged.rows, judged.head, judged.columns).decode()
+
+
+def columns_of(segmented: bool) -> tuple[str, ...]:
+    """Return the names of the columns, of digits that were cut from pages or of whole pictures."""
+    return (*COLUMNS, BOX) if segmented else COLUMNS
+
+
+def document(form: str, rows: Sequence[Row], head: Mapping[str, Any], columns: Sequence[str]) -> bytes:
+    """Return rows as a whole file: csv, json with what `head` says before them, or jsonl. ConfigError for others."""
     if form == "json":
-        return json.dumps(judged.to_dict(), indent=1) + "\n"
+        dicts = [{name: getattr(row, name) for name in columns} for row in rows]
+        return (json.dumps({**head, "rows": dicts}, indent=1) + "\n").encode()
+    return (csv_text([columns]) if form == "csv" else b"") + lines(form, rows, columns)
+
+
+def lines(form: str, rows: Sequence[Row], columns: Sequence[str]) -> bytes:
+    """Return rows as lines of csv, without a header, or of jsonl. ConfigError for another form."""
     if form == "jsonl":
-        return "".join(json.dumps(row) + "\n" for row in judged.row_dicts())
+        dicts = ({name: getattr(row, name) for name in columns} for row in rows)
+        return "".join(json.dumps(row) + "\n" for row in dicts).encode()
     if form != "csv":
         raise ConfigError(f"form {form!r}: must be one of {', '.join(FORMATS)}")
-    writer = files.CsvText()
-    writer.writerow(judged.columns)
-    writer.writerows([_cell(value) for value in row.values()] for row in judged.row_dicts())
-    return writer.text()
+    return csv_text([[cell(getattr(row, name)) for name in columns] for row in rows])
 
 
 def write(path: Path, judged: Judged, form: str | None = None) -> None:
@@ -111,7 +131,15 @@ def write(path: Path, judged: Judged, form: str | None = None) -> None:
     files.write_bytes(path, _parquet(judged) if form == "parquet" else text(form, judged).encode())
 
 
-def _cell(value: Any) -> str:
+def csv_text(lines: Iterable[Sequence[str]]) -> bytes:
+    """Return lines of cells as CSV."""
+    writer = files.CsvText()
+    writer.writerows(lines)
+    return writer.text().encode()
+
+
+def cell(value: Any) -> str:
+    """Return a value of a row as text: nothing for None, 0 and 1 for a verdict, escapes for bytes that are no text."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -123,16 +151,22 @@ def _cell(value: Any) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
+def parquet_table(rows: Sequence[Row], columns: Sequence[str]) -> Any:
+    """Return rows as a table of pyarrow."""
+    import pyarrow as pa
+
+    def values(name: str) -> list[Any]:
+        every = [getattr(row, name) for row in rows]
+        return [cell(value) if isinstance(value, str) else value for value in every]
+
+    types = (pa.string(), pa.float64(), pa.float64(), pa.bool_(), pa.string(), pa.list_(pa.int64()))
+    return pa.table({name: pa.array(values(name), kind) for name, kind in zip(columns, types, strict=False)})
+
+
 def _parquet(judged: Judged) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    def column(name: str) -> list[Any]:
-        values = [getattr(row, name) for row in judged.rows]
-        return [_cell(v) if isinstance(v, str) else v for v in values]
-
-    types = (pa.string(), pa.float64(), pa.float64(), pa.bool_(), pa.string(), pa.list_(pa.int64()))
-    table = {name: pa.array(column(name), kind) for name, kind in zip(judged.columns, types, strict=False)}
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(table), sink)
+    pq.write_table(parquet_table(judged.rows, judged.columns), sink)
     return sink.getvalue().to_pybytes()

@@ -58,20 +58,66 @@ def judge(
     >>> [row.path for row in judge(detector, inputs).rows][:2]
     ['images/0/00009.png', 'images/1/00000.png']
     """
-    rule = detector.check_rule(rule)
-    check_alpha(alpha)
+    judge = Judge(detector, rule, alpha=alpha, fdr=fdr)
+    rows, done = [], 0
+    for start in range(0, len(inputs), SCORED):
+        some = inputs[start : start + SCORED]
+        rows += judge.rows(some)
+        done += sum(entry.image is not None for entry in some)
+        on_scored(done)
     if fdr is not None:
-        benjamini_hochberg([], fdr)
-    rows = [Row(entry.name, None, None, None, entry.error, entry.box) for entry in inputs]
-    there = [(place, entry.image) for place, entry in enumerate(inputs) if entry.image is not None]
-    if there:
-        scores = _scores(detector, [image for _, image in there], rule, on_scored)
-        ps = p_values(scores, detector.calibration_scores(rule))
-        flags = ps <= alpha if fdr is None else benjamini_hochberg(ps, fdr)
-        for (place, _), score, p_value, flag in zip(there, scores, ps, flags, strict=True):
-            rows[place] = replace(rows[place], score=float(score), p_value=float(p_value), flagged=bool(flag))
-    threshold = detector.threshold(alpha, rule) if fdr is None else None
-    return Judged(run, rule, alpha if fdr is None else None, fdr, threshold, rows, segmented)
+        rows = flagged_by_fdr(rows, fdr)
+    return Judged(run, judge.rule, judge.alpha, fdr, judge.threshold, rows, segmented)
+
+
+class Judge:
+    """A judge gives inputs their rows, as many at a time as are there.
+
+    detector, rule, alpha, fdr: as for `judge`. By an FDR nothing is flagged before all rows are there.
+    calibration: scores of held-out normal images, ascending.
+    threshold: score above which an image is flagged; None by an FDR, and where nothing can be.
+
+    Raises what `judge` does.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        rule: str | None = None,
+        *,
+        alpha: float = DEFAULT_ALPHA,
+        fdr: float | None = None,
+    ) -> None:
+        self.detector, self.rule = detector, detector.check_rule(rule)
+        check_alpha(alpha)
+        if fdr is not None:
+            benjamini_hochberg([], fdr)
+        self.alpha = alpha if fdr is None else None
+        self.threshold = detector.threshold(alpha, self.rule) if fdr is None else None
+        self.calibration = np.sort(detector.calibration_scores(self.rule))
+
+    def rows(self, inputs: Sequence[Input]) -> list[Row]:
+        """Return a row an input, in their order; `flagged` is None where an FDR will decide."""
+        images = [entry.image for entry in inputs if entry.image is not None]
+        if not images:
+            return [Row(entry.name, None, None, None, entry.error, entry.box) for entry in inputs]
+        scores = self.detector.score(Canonical(np.stack(images)), self.rule)
+        ps = p_values(scores, self.calibration)
+        flags = [None] * len(ps) if self.alpha is None else (ps <= self.alpha).tolist()
+        judged = zip(scores.tolist(), ps.tolist(), flags, strict=True)
+        return [
+            Row(entry.name, None, None, None, entry.error, entry.box)
+            if entry.image is None
+            else Row(entry.name, *next(judged), None, entry.box)
+            for entry in inputs
+        ]
+
+
+def flagged_by_fdr(rows: Sequence[Row], fdr: float) -> list[Row]:
+    """Return rows flagged by Benjamini-Hochberg at an FDR, all of them together."""
+    ps = [row.p_value for row in rows if row.p_value is not None]
+    flags = iter(benjamini_hochberg(ps, fdr).tolist())
+    return [row if row.p_value is None else replace(row, flagged=next(flags)) for row in rows]
 
 
 def write_heatmaps(
@@ -81,6 +127,7 @@ def write_heatmaps(
     rule: str | None = None,
     *,
     alpha: float = DEFAULT_ALPHA,
+    first: int = 0,
     on_drawn: Callable[[int], None] = lambda done: None,
 ) -> list[Path]:
     """Draw each image, its reconstruction and where they differ into `00017_name.png`.
@@ -90,6 +137,7 @@ def write_heatmaps(
     folder: is made where it is missing.
     detector, inputs, rule: as for `judge`; what has no image is passed over.
     alpha: false-alarm level that sets the colour scale.
+    first: number of the first row.
     on_drawn: called now and then with the number of images drawn.
 
     Returns the files. Raises BundleError where they cannot be written, ConfigError for a rule that the detector lacks.
@@ -117,42 +165,34 @@ def write_heatmaps(
         prepared = Canonical(images)
         rebuilt, terms = detector.reconstruct(prepared), detector.heatmap(prepared, rule)
         for (place, name, image), reconstruction, term in zip(some, rebuilt, terms, strict=True):
-            written.append(folder / f"{place:05d}_{file_name(_stem(name))}.png")
+            written.append(folder / f"{first + place:05d}_{file_name(_stem(name))}.png")
             write_png(written[-1], plots.heat_strip(image, reconstruction, term, scale, note))
         on_drawn(start + len(some))
     return written
 
 
-def write_pages(folder: Path, inputs: Sequence[Input], judged: Judged) -> list[Path]:
+def write_pages(
+    folder: Path, inputs: Sequence[Input], rows: Sequence[Row], numbers: Sequence[int] | None = None
+) -> list[Path]:
     """Draw each page that digits were cut from, with a box around each digit, into `00017_page.png`.
 
     The number is that of the page's first row. A flagged digit has a thick box of another colour, and each its number.
 
     folder: is there already, as `write_heatmaps` leaves it.
     inputs: digits of pages; what is no part of one is passed over, and so is a page that is gone by now.
-    judged: their verdicts.
+    rows: their verdicts.
+    numbers: of the rows; None counts them.
 
     Returns the files. Raises BundleError where they cannot be written.
     """
     written = []
     for places, gray in read_pages(inputs):
         boxes = [inputs[place].box or (0, 0, 0, 0) for place in places]
-        flagged = [bool(judged.rows[place].flagged) for place in places]
+        flagged = [bool(rows[place].flagged) for place in places]
         name = file_name(_stem(inputs[places[0]].name.rpartition("[")[0]))
-        written.append(folder / f"{places[0]:05d}_{name}_page.png")
+        written.append(folder / f"{numbers[places[0]] if numbers else places[0]:05d}_{name}_page.png")
         write_png(written[-1], draw_page(gray, boxes, flagged))
     return written
-
-
-def _scores(
-    detector: Detector, images: list[np.ndarray], rule: str, on_scored: Callable[[int], None]
-) -> np.ndarray:
-    parts = []
-    for start in range(0, len(images), SCORED):
-        some = images[start : start + SCORED]
-        parts.append(detector.score(Canonical(np.stack(some)), rule))
-        on_scored(start + len(some))
-    return np.concatenate(parts)
 
 
 def _stem(name: str) -> str:

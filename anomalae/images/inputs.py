@@ -23,13 +23,14 @@ from anomalae.images.canonical import check_choices
 from anomalae.images.check import SIDE
 from anomalae.images.idx import count_idx, is_gzip, is_idx, is_idx_name, read_idx_array, read_idx_rows
 from anomalae.images.lost import LostInkError, check_lost, shows_ink, to_canonical
-from anomalae.images.pictures import FORMATS, count_pages, decode, decode_pages
+from anomalae.images.pictures import FORMATS, PAGED, count_pages, decode, decode_pages
 from anomalae.images.plain import read_plain
 from anomalae.images.segment import Bounds, cut_digits, holds_several
 from anomalae.text import count, listed, plural, printable
 
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
+READ_SUFFIXES = IMAGE_SUFFIXES | ARRAY_SUFFIXES
 # Suffixes that are named where files of them are passed over.
 SUFFIXES_SHOWN = 5
 # First bytes of pictures, by format: PNG, JPEG, BMP (its reserved bytes are zero), TIFF, WebP, GIF, PNM with its size.
@@ -141,7 +142,14 @@ def read_pages(inputs: Sequence[Input]) -> Iterator[tuple[list[int], np.ndarray]
 def list_files(
     paths: Iterable[str | os.PathLike[str]], passed_over: Counter[str] | None = None
 ) -> list[Path]:
-    """Put the files in place of their folders, each file once.
+    """Return the files that `iter_files` gives, as a list."""
+    return list(iter_files(paths, passed_over))
+
+
+def iter_files(
+    paths: Iterable[str | os.PathLike[str]], passed_over: Counter[str] | None = None
+) -> Iterator[Path]:
+    """Put the files in place of their folders, each file once, a folder after another.
 
     Folders are searched with their subfolders, in the order of the names, files before subfolders; hidden names,
     files of unknown suffix and IDX files of labels (`*-idx1-ubyte`) are left out, links to folders are followed
@@ -150,12 +158,18 @@ def list_files(
 
     passed_over: takes the number of files that are left out for their suffix, by suffix; hidden ones are not counted.
     """
-    files_by_path: dict[str, Path] = {}
     passed_over = Counter() if passed_over is None else passed_over
-    for path in map(Path, paths):
+    roots = list(map(Path, paths))
+    # Below one root nothing is met twice.
+    seen: set[str] | None = set() if len(roots) > 1 else None
+    for path in roots:
         for file in _search(path, passed_over) if _is_folder(path) else [path]:
-            files_by_path.setdefault(os.path.normpath(file.absolute()), file)
-    return list(files_by_path.values())
+            if seen is not None:
+                whole = os.path.normpath(file.absolute())
+                if whole in seen:
+                    continue
+                seen.add(whole)
+            yield file
 
 
 def passed_over_line(passed_over: Counter[str]) -> str:
@@ -175,17 +189,19 @@ def passed_over_line(passed_over: Counter[str]) -> str:
 
 
 def count_inputs(files: Iterable[Path]) -> int:
-    """Count the rows that `read_inputs` will yield for files from `list_files`, by their headers alone.
+    """Count the rows that `read_inputs` will yield for files from `list_files`, by names and headers alone.
 
-    An array that turns out to be truncated yields fewer.
+    An array that turns out to be truncated yields fewer, and one whose name does not tell what it is counts as one.
     """
-    counters = {"npy": count_npy, "npz": count_npz, "idx": count_idx, "picture": _count_pages}
     total = 0
     for file in files:
-        try:
-            total += counters[_kind(file)](file)
-        except ImageError:
-            total += 1
+        total += 1
+        name = file.name.lower()
+        # To open every picture for its pages would take as long as reading it.
+        if not (name.endswith((".npy", ".npz", *PAGED_SUFFIXES)) or is_idx_name(name)):
+            continue
+        with contextlib.suppress(ImageError):
+            total += COUNTERS[_kind(file)](file) - 1
     return total
 
 
@@ -236,22 +252,27 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _inputs(files: list[Path], how: Reading) -> Iterator[Input]:
     for file in files:
-        for row, content in _contents(file):
-            name = f"{how.names.get(file, file) if how.names else file}{row}"
-            try:
-                if isinstance(content, ImageError):
-                    raise content
-                if how.segment:
-                    made = list(_digits(name, file, row, content, how))
-                else:
-                    image = to_canonical(content, how.preprocess, how.polarity)
-                    several = how.glance and _holds_several(content, how)
-                    made = [Input(name, image, blank=not image.any(), several=several)]
-            except ImageError as error:
-                lost = isinstance(error, LostInkError)
-                yield Input(name, None, f"{printable(name)}: {error}", lost=lost, setting=error.setting)
+        yield from read_file(file, str(how.names.get(file, file)), how)
+
+
+def read_file(file: Path, name: str, how: Reading) -> Iterator[Input]:
+    """Read all that a file holds, as `read_inputs` does; `name` stands for it in the names of its inputs."""
+    for row, content in _contents(file):
+        label = f"{name}{row}"
+        try:
+            if isinstance(content, ImageError):
+                raise content
+            if how.segment:
+                made = list(_digits(label, file, row, content, how))
             else:
-                yield from made
+                image = to_canonical(content, how.preprocess, how.polarity)
+                several = how.glance and _holds_several(content, how)
+                made = [Input(label, image, blank=not image.any(), several=several)]
+        except ImageError as error:
+            lost = isinstance(error, LostInkError)
+            yield Input(label, None, f"{printable(label)}: {error}", lost=lost, setting=error.setting)
+        else:
+            yield from made
 
 
 def _digits(name: str, file: Path, page: str, gray: np.ndarray, how: Reading) -> Iterator[Input]:
@@ -326,9 +347,10 @@ def _is_wanted(name: str) -> bool:
     """Tell whether a file in a folder is read: a matter of its name alone, so that a folder of others costs nothing."""
     if name.startswith("."):
         return False
-    if is_idx_name(name):
-        return "idx1-" not in name
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES
+    before, dot, suffix = name.rpartition(".")
+    if dot + suffix.lower() in READ_SUFFIXES and before:
+        return True
+    return is_idx_name(name) and "idx1-" not in name
 
 
 def _is_ours(name: str) -> bool:
@@ -340,6 +362,10 @@ def _ending(name: str) -> str:
     return printable(Path(name).suffix.lower()) or "no ending"
 
 
+PAGED_SUFFIXES = tuple(suffix for name in PAGED for suffix in FORMATS[name])
+COUNTERS = {"npy": count_npy, "npz": count_npz, "idx": count_idx, "picture": _count_pages}
+
+
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
@@ -347,14 +373,21 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _search(folder: Path, passed_over: Counter[str]) -> list[Path]:
-    """Return the files to read under a folder, and the folders that cannot be read; itself if there are none."""
-    to_read: list[Path] = []
-    seen = {_identity(folder)}
-    walk = os.walk(folder, followlinks=True, onerror=lambda error: to_read.append(Path(error.filename)))
+def _search(folder: Path, passed_over: Counter[str]) -> Iterator[Path]:
+    """Yield the files to read under a folder, and the folders that cannot be read; itself if there are none."""
+    unread: list[Path] = []
+    seen, nothing = {_identity(folder)}, True
+    walk = os.walk(folder, followlinks=True, onerror=lambda error: unread.append(Path(error.filename)))
     for root, folders, files in walk:
-        to_read += [Path(root, name) for name in sorted(files) if _is_wanted(name)]
-        passed_over.update(_ending(name) for name in files if not (_is_wanted(name) or _is_ours(name)))
+        nothing = nothing and not unread
+        while unread:
+            yield unread.pop(0)
+        wanted = sorted(filter(_is_wanted, files))
+        nothing = nothing and not wanted
+        for name in wanted:
+            yield Path(root, name)
+        if len(wanted) < len(files):
+            passed_over.update(_ending(name) for name in files if not (_is_wanted(name) or _is_ours(name)))
         entered = []
         for name in sorted(folders):
             identity = _identity(Path(root, name))
@@ -362,7 +395,9 @@ def _search(folder: Path, passed_over: Counter[str]) -> list[Path]:
                 seen.add(identity)
                 entered.append(name)
         folders[:] = entered
-    return to_read or [folder]
+    yield from unread
+    if nothing and not unread:
+        yield folder
 
 
 def _identity(folder: Path) -> tuple[int, int] | Path:

@@ -51,7 +51,7 @@ def test_parts_and_their_progress(small: Detector, inputs: list[Input], monkeypa
     assert [row.path for row in parts] == [row.path for row in whole]
     scores = [[row.score for row in judged if row.score is not None] for judged in (parts, whole)]
     np.testing.assert_allclose(*scores, rtol=1e-5)
-    assert counts == [4, 8, 9]
+    assert counts == [4, 7, 9]
     nothing = judging.judge(small, [Input("x", None, "x: broken")])
     assert (len(nothing.rows), nothing.n_failed) == (1, 1)
     assert judging.judge(small, []).rows == []

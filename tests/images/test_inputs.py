@@ -375,7 +375,8 @@ def test_idx(digits: np.ndarray, name: str) -> None:
     assert [one.name for one in found] == [f"{name}[{index}]" for index in range(5)]
     np.testing.assert_array_equal([one.image for one in found], digits)
     np.testing.assert_array_equal(read_idx(path), digits)
-    assert count_inputs([path]) == 5
+    # Only what its name tells to be an array is opened to be counted.
+    assert count_inputs([path]) == (1 if name == "t" else 5)
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import heapq
 import itertools
+import os
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,24 +21,26 @@ import click
 from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.lines import tell
-from anomalae.cli.progress import counted, counting
+from anomalae.cli.progress import counting
 from anomalae.detectors import judged_rows as rows
 from anomalae.errors import ImageError
-from anomalae.text import count, plural
+from anomalae.text import count, plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anomalae.detectors.detector import Detector
-    from anomalae.detectors.judged_rows import Judged
+    from anomalae.detectors.judging import Judge
+    from anomalae.detectors.row_files import RowFile, Summary
     from anomalae.experiments.run import Run
-    from anomalae.images.inputs import Input
+    from anomalae.images.inputs import Input, Reading
 
 
 # The first bytes of standard input, by which an image is told from a list of paths; most bytes of an image.
 START, MOST = 2**16, 2**30
 # Most bytes, and lines, of a list of paths; most bytes of one line.
 MOST_LISTED, MOST_LINES, LONGEST = 2**26, 10**6, 2**15
+# Images that are scored together, and seconds after which fewer are.
+TOGETHER, PATIENCE = 1024, 1.0
 
 
 @dataclass
@@ -91,6 +97,22 @@ class Sources:
     is_flag=True,
     help="Draw the most anomalous images and their heatmaps in the terminal; nothing when piped.",
 )
+@click.option(
+    "--top",
+    type=click.IntRange(1, 100_000),
+    metavar="K",
+    help="Print the K rows with the highest scores alone, the highest first; --output has all.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the rows in FILE.part, as a call of the same options left them, whatever ended it.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    help="Processes that read pictures, where there are many.  [default: the number of cores]",
+)
 @click.option("--fail-on-anomaly", is_flag=True, help="Exit with status 3 if something is flagged.")
 @common.machine_options
 @common.quiet_option
@@ -101,7 +123,7 @@ def command(**options: Any) -> None:
     input: such a file itself, or a list of paths, a line each. A picture of several pages (TIFF, GIF, WebP) has a row
     a page. Columns: path, score (higher = more anomalous), p_value, flagged, error; with --segment also box: left,
     top, right, bottom. A file that cannot be read, and one that turns blank though it has ink, gets a row with its
-    error; the others are scored all the same.
+    error; the others are scored all the same. Rows are written as they are ready, to FILE.part until all are there.
 
     \b
     Example:
@@ -110,42 +132,40 @@ def command(**options: Any) -> None:
       find . -name '*.png' | anomalae score - --output scores.csv
       anomalae score page.jpg --segment --heatmaps heat/
     """
+    from anomalae.detectors.judging import Judge
     from anomalae.evaluation.conformal import calibration_warning, fdr_warning
     from anomalae.experiments.run import Run
 
     if options["as_json"] and options["form"] not in (None, "json"):
         raise click.UsageError(f"--json and --format {options['form']}: give one of them")
     options["form"] = "json" if options["as_json"] else options["form"]
-    output, alpha, fdr = options["output"], options["alpha"], options["fdr"]
-    suffix_form = tables.form_of(output) if output else None
+    if options["resume"] and not options["output"]:
+        raise click.UsageError("--resume goes on with the rows of --output FILE")
+    if options["output"]:
+        tables.form_of(options["output"])
     if options["segment"] and options["preprocess"] in ("none", "resize"):
         raise click.UsageError(
             f"--segment fits digits as --preprocess mnist does, not {options['preprocess']}"
         )
+    common.end_on_signals()
     with contextlib.ExitStack() as stack:
         sources = _sources(options["paths"], stack)
         run = Run.open(
             options["run"], options["runs_dir"], device=options["device"], threads=options["threads"]
         )
-        detector = run.detector
-        rule = detector.check_rule(options["rule"])
-        n = detector.n_calibration
+        judge = Judge(run.detector, options["rule"], alpha=options["alpha"], fdr=options["fdr"])
+        n, alpha, fdr = run.detector.n_calibration, options["alpha"], options["fdr"]
         warning = calibration_warning(n, alpha) if fdr is None else fdr_warning(n, fdr)
         if warning:
             console.warn(warning)
-        passed_over: Counter[str] = Counter()
-        inputs = _read(sources, detector, options, passed_over)
-        judged = _judge(run, inputs, rule, options)
-        if output:
-            rows.write(output, judged, suffix_form)
-        if options["heatmaps"]:
-            _write_heatmaps(detector, inputs, judged, rule, options)
-    _print(judged, options, inputs)
-    if options["show"] and _for_people(options):
-        _draw(detector, inputs, judged, rule, alpha)
-    if not options["quiet"]:
-        _summarise(judged, options, inputs, passed_over)
-    _exit(judged, options["fail_on_anomaly"])
+        work = _Work(run, judge, options, stack)
+        try:
+            work.do(sources)
+        except KeyboardInterrupt:
+            tell(work.interrupted)
+            raise SystemExit(common.INTERRUPTED) from None
+        work.tell()
+    work.exit()
 
 
 def _sources(words: tuple[str, ...], stack: contextlib.ExitStack) -> Sources:
@@ -223,31 +243,6 @@ class _Bounded:
         return data
 
 
-def _read(
-    sources: Sources, detector: Detector, options: dict[str, Any], passed_over: Counter[str]
-) -> list[Input]:
-    from anomalae.images.inputs import count_inputs, list_files, read_inputs
-
-    data, segment = detector.data, options["segment"]
-    files = list_files(sources.paths, passed_over)
-    preprocess = options["preprocess"] or data.preprocess
-    if segment and preprocess in ("none", "resize"):
-        raise click.UsageError(
-            f"--segment fits digits as --preprocess mnist does, and this run's pictures were read by "
-            f"{preprocess}: give --preprocess mnist"
-        )
-    read = read_inputs(
-        files,
-        preprocess,
-        options["polarity"] or data.polarity,
-        segment=segment,
-        glance=not (segment or options["quiet"]),
-        names=sources.names,
-    )
-    total = None if segment else count_inputs(files)
-    return list(map(_with_flag, counted(read, "reading", total, quiet=options["quiet"])))
-
-
 def _with_flag(entry: Input) -> Input:
     """Name a setting that an error speaks of by its flag."""
     if entry.error is None or entry.setting is None:
@@ -255,108 +250,288 @@ def _with_flag(entry: Input) -> Input:
     return replace(entry, error=console.said(ImageError(entry.error, setting=entry.setting)))
 
 
-def _judge(run: Run, inputs: list[Input], rule: str, options: dict[str, Any]) -> Judged:
-    from anomalae.detectors.judging import judge
+class _Work:
+    """Reads, judges and writes, some images after others, and keeps what is told of them in the end."""
 
-    with counting("scoring", _images(inputs), quiet=options["quiet"]) as done:
-        return judge(
-            run.detector,
-            inputs,
-            rule,
-            alpha=options["alpha"],
-            fdr=options["fdr"],
-            run=run.name,
-            segmented=options["segment"],
-            on_scored=done,
+    def __init__(self, run: Run, judge: Judge, options: dict[str, Any], stack: contextlib.ExitStack) -> None:
+        from anomalae.detectors.row_files import Summary
+
+        self.run, self.judge, self.options = run, judge, options
+        self.form = options["form"] or ("table" if sys.stdout.isatty() else "csv")
+        self.printed = options["form"] is not None or options["top"] or not options["output"]
+        self.how = self._reading()
+        self.passed_over: Counter[str] = Counter()
+        self.summary: Summary = Summary()
+        self.lost = self.several = 0
+        # Highest scores with the row's number, less than 0; no image where the row was kept.
+        self.ranked: list[tuple[float, int, rows.Row, Input | None]] = []
+        self.failed: list[rows.Row] = []
+        self.pages: list[tuple[int, Input, rows.Row]] = []
+        self.file = self._row_file(options["output"], stack) if options["output"] else None
+        # Rows that are printed at the end: what an FDR flags, and how many there are, is not known before.
+        waits = self.printed and (options["fdr"] is not None or self.form == "json") and not options["top"]
+        self.waiting: RowFile | None = None
+        if waits or (self.file is None and options["fdr"] is not None):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            form = self.form if self.form != "table" else "csv"
+            self.waiting = self._row_file(folder / f"rows.{form}", stack)
+
+    def _row_file(self, path: Path, stack: contextlib.ExitStack) -> RowFile:
+        from anomalae.detectors.row_files import RowFile
+
+        options = self.options
+        judged_by = {
+            **self._head(),
+            "calibration": hashlib.sha256(self.judge.calibration.tobytes()).hexdigest(),
+            "preprocess": self.how.preprocess,
+            "polarity": self.how.polarity,
+            "segment": self.how.segment,
+            "format": tables.form_of(path),
+        }
+        resume = options["resume"] and path == options["output"]
+        file = RowFile(path, judged_by["format"], judged_by, resume=resume, segmented=options["segment"])
+        return stack.enter_context(file)
+
+    def _head(self) -> dict[str, Any]:
+        judge = self.judge
+        alpha, fdr = judge.alpha, self.options["fdr"]
+        return {
+            "run": self.run.name,
+            "score": judge.rule,
+            "alpha": alpha,
+            "fdr": fdr,
+            "threshold": judge.threshold,
+        }
+
+    def _reading(self) -> Reading:
+        from anomalae.images.inputs import Reading
+
+        options, data = self.options, self.run.detector.data
+        preprocess = options["preprocess"] or data.preprocess
+        if options["segment"] and preprocess in ("none", "resize"):
+            raise click.UsageError(
+                f"--segment fits digits as --preprocess mnist does, and this run's pictures were read by "
+                f"{preprocess}: give --preprocess mnist"
+            )
+        return Reading(
+            preprocess,
+            options["polarity"] or data.polarity,
+            options["segment"],
+            glance=not (options["segment"] or options["quiet"]),
         )
 
+    @property
+    def interrupted(self) -> str:
+        """What is said when it is broken off."""
+        if self.file is None:
+            return "Interrupted."
+        kept = f"{plural(self.file.n, 'row')} in {self.file.part}"
+        return f"Interrupted with {kept}; the same command with --resume goes on."
 
-def _write_heatmaps(
-    detector: Detector, inputs: list[Input], judged: Judged, rule: str, options: dict[str, Any]
-) -> None:
-    from anomalae.detectors.judging import write_heatmaps, write_pages
+    def do(self, sources: Sources) -> None:
+        """Read, judge and write all."""
+        from anomalae.images.inputs import count_inputs, iter_files
+        from anomalae.images.stream import Stream
 
-    with counting("heatmaps", _images(inputs), quiet=options["quiet"]) as done:
-        write_heatmaps(options["heatmaps"], detector, inputs, rule, alpha=options["alpha"], on_drawn=done)
-    if options["segment"]:
-        write_pages(options["heatmaps"], inputs, judged)
+        options, quiet = self.options, self.options["quiet"]
+        total = None if options["segment"] or quiet else count_inputs(iter_files(sources.paths))
+        files = iter_files(sources.paths, self.passed_over)
+        kept = 0 if self.file is None else self.file.n
+        if kept:
+            if not quiet:
+                tell(f"{plural(kept, 'row')} of {self.file.part} kept")  # type: ignore[union-attr]
+            for number, row in enumerate(self.file.kept_rows()):  # type: ignore[union-attr]
+                if row.score is not None:
+                    self._rank(number, row, None)
+                elif len(self.failed) < tables.SHOWN:
+                    self.failed.append(row)
+            files = (path for path in files if not self._is_kept(str(sources.names.get(path, path))))
+        stream = Stream(replace(self.how, names=sources.names), options["jobs"] or os.cpu_count() or 1)
+        with counting("scoring", total, quiet=quiet) as done:
+            number = kept
+            for inputs in _gathered(stream.read(files)):
+                some = [_with_flag(entry) for entry in inputs if not (kept and self._is_kept(entry.name))]
+                self._take(number, some)
+                number += len(some)
+                done(number)
+        self._finish(number)
 
+    def _is_kept(self, name: str) -> bool:
+        return self.file is not None and self.file.is_kept(name)
 
-def _images(inputs: list[Input]) -> int:
-    return sum(entry.image is not None for entry in inputs)
+    def _take(self, first: int, inputs: list[Input]) -> None:
+        """Judge some, and write their rows; `first` is the number of the first of them."""
+        judged = self.judge.rows(inputs)
+        for file in (self.file, self.waiting):
+            if file is not None:
+                file.add(judged)
+        if (
+            self.printed
+            and self.waiting is None
+            and self.form in ("csv", "jsonl")
+            and not self.options["top"]
+        ):
+            self._print_now(first, judged)
+        if self.options["heatmaps"]:
+            self._draw_heatmaps(first, inputs, judged)
+        failed = flagged = 0
+        for place, (entry, row) in enumerate(zip(inputs, judged, strict=True)):
+            self.lost += entry.lost
+            self.several += entry.several
+            flagged += bool(row.flagged)
+            if row.score is None:
+                failed += 1
+                if len(self.failed) < tables.SHOWN:
+                    self.failed.append(row)
+            else:
+                self._rank(first + place, row, entry)
+        before = self.summary
+        self.summary = replace(
+            before,
+            n=before.n + len(judged),
+            n_flagged=before.n_flagged + flagged,
+            n_failed=before.n_failed + failed,
+        )
 
+    def _rank(self, number: int, row: rows.Row, entry: Input | None) -> None:
+        """Keep a row where it is among those with the highest scores."""
+        item = (row.score or 0.0, -number, row, entry)
+        if len(self.ranked) < max(self.options["top"] or 0, tables.SHOWN):
+            heapq.heappush(self.ranked, item)
+        elif item[:2] > self.ranked[0][:2]:
+            heapq.heapreplace(self.ranked, item)
 
-def _form(options: dict[str, Any]) -> str:
-    return options["form"] or ("table" if sys.stdout.isatty() else "csv")
+    def _print_now(self, first: int, judged: list[rows.Row]) -> None:
+        columns = rows.columns_of(self.options["segment"])
+        if sys.stdout.isatty():
+            # A file's name may hold what a terminal obeys; where it is piped, names are as they are.
+            judged = [replace(row, path=printable(row.path)) for row in judged]
+        if first == 0 and self.form == "csv":
+            click.echo(rows.csv_text([columns]), nl=False)
+        click.echo(rows.lines(self.form, judged, columns), nl=False)
 
+    def _draw_heatmaps(self, first: int, inputs: list[Input], judged: list[rows.Row]) -> None:
+        from anomalae.detectors.judging import write_heatmaps
 
-def _for_people(options: dict[str, Any]) -> bool:
-    """Tell whether somebody looks at standard output, and no program's form goes there."""
-    return sys.stdout.isatty() and (_form(options) == "table" or bool(options["output"]))
+        folder, rule = self.options["heatmaps"], self.judge.rule
+        write_heatmaps(folder, self.run.detector, inputs, rule, alpha=self.options["alpha"], first=first)
+        if self.options["segment"]:
+            numbered = zip(itertools.count(first), inputs, judged)
+            self.pages += [(place, replace(entry, image=None), row) for place, entry, row in numbered]
 
+    def _finish(self, n: int) -> None:
+        """Put the files in their places, and print what waited for the last row."""
+        fdr, head = self.options["fdr"], self._head()
+        if not n and self.printed and self.waiting is None and self.form == "csv":
+            self._print_now(0, [])
+        if self.file is not None:
+            self.summary = self.file.finish(head, fdr)
+        if self.waiting is not None:
+            self.summary = self.waiting.finish(head, fdr)
+        if fdr is not None:
+            self.ranked = [(score, at, self._by_fdr(row), entry) for score, at, row, entry in self.ranked]
+        self.ranked.sort(key=lambda item: item[:2], reverse=True)
+        if self.pages:
+            from anomalae.detectors.judging import write_pages
 
-def _draw(detector: Detector, inputs: list[Input], judged: Judged, rule: str, alpha: float) -> None:
-    """Draw the most anomalous images in the terminal."""
-    import numpy as np
+            places, inputs, judged = zip(*self.pages, strict=True)
+            write_pages(
+                self.options["heatmaps"], inputs, [self._by_fdr(row) for row in judged], numbers=places
+            )
 
-    from anomalae.cli import terminal_pictures
+    def _by_fdr(self, row: rows.Row) -> rows.Row:
+        if self.options["fdr"] is None or row.p_value is None:
+            return row
+        most = self.summary.most
+        return replace(row, flagged=most is not None and row.p_value <= most)
 
-    scored = [place for place, row in enumerate(judged.rows) if row.score is not None]
-    scored.sort(key=lambda place: -(judged.rows[place].score or 0.0))
-    shown = scored[: terminal_pictures.SHOWN]
-    if shown:
+    def tell(self) -> None:
+        """Print rows that are not printed yet, and a line on all."""
+        options, out = self.options, console.out_console
+        top = self.ranked[: options["top"] or tables.SHOWN]
+        if self.printed and self.form == "table":
+            blank = {entry.name for *_, entry in top if entry is not None and entry.blank}
+            tables.show([row for _, _, row, _ in top], self.failed, self.summary, blank, out())
+        elif self.printed and options["top"]:
+            head = self._head()
+            counts = {
+                "n": self.summary.n,
+                "n_flagged": self.summary.n_flagged,
+                "n_failed": self.summary.n_failed,
+            }
+            columns = rows.columns_of(options["segment"])
+            shown = [row for _, _, row, _ in top]
+            click.echo(rows.document(self.form, shown, {**head, **counts}, columns), nl=False)
+        elif self.printed and self.waiting is not None:
+            with self.waiting.path.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        if options["show"] and sys.stdout.isatty() and (self.form == "table" or options["output"]) and top:
+            self._draw()
+        if not options["quiet"]:
+            self._summarise()
+
+    def _draw(self) -> None:
+        """Draw the most anomalous images in the terminal."""
+        import numpy as np
+
+        from anomalae.cli import terminal_pictures
+
+        there = [item for item in self.ranked if item[3] is not None]
+        shown = there[: terminal_pictures.SHOWN]
+        if not shown:
+            return
         terminal_pictures.show(
             console.out_console(),
-            detector,
-            np.stack([inputs[place].image for place in shown]),  # type: ignore[misc]
-            [judged.rows[place].path for place in shown],
-            [judged.rows[place].score or 0.0 for place in shown],
-            [bool(judged.rows[place].flagged) for place in shown],
-            rule=rule,
-            alpha=alpha,
+            self.run.detector,
+            np.stack([entry.image for *_, entry in shown]),  # type: ignore[union-attr, misc]
+            [row.path for _, _, row, _ in shown],
+            [score for score, *_ in shown],
+            [bool(row.flagged) for _, _, row, _ in shown],
+            rule=self.judge.rule,
+            alpha=self.options["alpha"],
         )
 
+    def _summarise(self) -> None:
+        from anomalae.images.inputs import passed_over_line
 
-def _print(judged: Judged, options: dict[str, Any], inputs: list[Input]) -> None:
-    form = _form(options)
-    wanted = options["form"] is not None or not options["output"]
-    if wanted and form == "table":
-        blank = {entry.name for entry in inputs if entry.blank}
-        tables.show(judged, blank, console.out_console())
-    elif wanted:
-        click.echo(rows.text(form, judged), nl=False)
+        options, summary, lost = self.options, self.summary, self.lost
+        by = f"FDR {options['fdr']:g}" if options["fdr"] else f"alpha {options['alpha']:g}"
+        failed = summary.n_failed
+        unread = f", {failed - lost} could not be read" if failed > lost else ""
+        if lost:
+            unread += f", {lost} without a score: {'its' if lost == 1 else 'their'} ink was lost"
+        run = f"run {self.run.name}, score {self.judge.rule}"
+        what = plural(summary.n, "digit" if options["segment"] else "image")
+        tell(f"{what}: {summary.n_flagged} flagged at {by}{unread} ({run})")
+        if self.passed_over:
+            tell(passed_over_line(self.passed_over))
+        if self.several:
+            looks = "looks like several digits" if self.several == 1 else "look like several digits each"
+            tell(f"{plural(self.several, 'picture')} {looks}: try --segment")
+        if options["output"]:
+            tell(f"written: {options['output']}")
+        if options["heatmaps"]:
+            tell(f"heatmaps: {options['heatmaps']}")
 
-
-def _summarise(
-    judged: Judged, options: dict[str, Any], inputs: list[Input], passed_over: Counter[str]
-) -> None:
-    from anomalae.images.inputs import passed_over_line
-
-    n, failed, flagged = len(judged.rows), judged.n_failed, judged.n_flagged
-    by = f"FDR {options['fdr']:g}" if options["fdr"] else f"alpha {options['alpha']:g}"
-    lost = sum(entry.lost for entry in inputs)
-    unread = f", {failed - lost} could not be read" if failed > lost else ""
-    if lost:
-        unread += f", {lost} without a score: {'its' if lost == 1 else 'their'} ink was lost"
-    run = f"run {judged.run}, score {judged.score}"
-    what = plural(n, "digit" if judged.segmented else "image")
-    tell(f"{what}: {flagged} flagged at {by}{unread} ({run})")
-    if passed_over:
-        tell(passed_over_line(passed_over))
-    several = sum(entry.several for entry in inputs)
-    if several:
-        looks = "looks like several digits" if several == 1 else "look like several digits each"
-        tell(f"{plural(several, 'picture')} {looks}: try --segment")
-    if options["output"]:
-        tell(f"written: {options['output']}")
-    if options["heatmaps"]:
-        tell(f"heatmaps: {options['heatmaps']}")
+    def exit(self) -> None:
+        """End with the status that says how it went."""
+        if self.summary.n_failed == self.summary.n:
+            raise SystemExit(1)
+        if self.summary.n_failed:
+            raise SystemExit(common.IN_PART)
+        if self.options["fail_on_anomaly"] and self.summary.n_flagged:
+            raise SystemExit(common.FLAGGED)
 
 
-def _exit(judged: Judged, fail_on_anomaly: bool) -> None:
-    if judged.n_failed == len(judged.rows):
-        raise SystemExit(1)
-    if judged.n_failed:
-        raise SystemExit(common.IN_PART)
-    if fail_on_anomaly and judged.n_flagged:
-        raise SystemExit(common.FLAGGED)
+def _gathered(groups: Iterator[list[Input]]) -> Iterator[list[Input]]:
+    """Put small groups together: as many as are scored fast, or what has come within a second."""
+    gathered: list[Input] = []
+    begun = time.monotonic()
+    for group in groups:
+        gathered += group
+        if len(gathered) >= TOGETHER or time.monotonic() - begun > PATIENCE:
+            yield gathered
+            gathered, begun = [], time.monotonic()
+    if gathered:
+        yield gathered

@@ -1,0 +1,348 @@
+"""Rows written as they are ready, and gone on with after any end: FILE.part grows, and takes the place of FILE.
+
+CSV and JSON lines are appended to, and whole after any end but for a torn last line; JSON is made of JSON lines at the
+end, and Parquet of a folder of parts. FILE.part.json says what the rows were judged by, so that no others are added.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from anomalae import files
+from anomalae.detectors.judged_rows import Row, cell, columns_of, csv_text, lines, parquet_table
+from anomalae.errors import BundleError
+from anomalae.evaluation.conformal import benjamini_hochberg
+
+# Rows of a part of Parquet, and bytes that are looked at at a time.
+PART_ROWS, BLOCK = 16_384, 2**20
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is counted of rows."""
+
+    n: int = 0
+    n_flagged: int = 0
+    n_failed: int = 0
+    # The largest p-value that is flagged, where an FDR decided; None where nothing is.
+    most: float | None = None
+
+
+class RowFile:
+    """A file of rows under way.
+
+    path: of the file that will be there at the end.
+    form: csv, json, jsonl or parquet.
+    judged_by: what decides the rows, JSON-able: run, score, alpha, and so on.
+    resume: whether to go on with what is there.
+    segmented: whether rows have boxes.
+
+    Raises BundleError where the file cannot be written, where another process writes it, where rows are there that are
+    not gone on with, and where those were judged by something else.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        form: str,
+        judged_by: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        segmented: bool = False,
+    ) -> None:
+        self.path, self.form, self.judged_by = path, form, json.loads(json.dumps(dict(judged_by)))
+        self.columns = columns_of(segmented)
+        self._stack = contextlib.ExitStack()
+        self._pending: list[Row] = []
+        self._n = self._n_flagged = self._n_failed = 0
+        self._seen = np.zeros(0, np.uint64)
+        self._file: BinaryIO | None = None
+        with self._said():
+            target = path.resolve() if path.is_symlink() else path
+            # Into a pipe or a device rows go at the end; until then they are kept elsewhere.
+            self._into = target.exists() and not target.is_file() and not target.is_dir()
+            if target.is_dir():
+                raise BundleError(f"{path}: cannot be written: Is a directory")
+            self._target = target
+            home = (
+                Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+                if self._into
+                else target.parent
+            )
+            self.part = home / f"{target.name}.part"
+            self._record = home / f"{target.name}.part.json"
+            self._lock()
+            try:
+                self._begin(resume)
+            except BaseException:
+                self._stack.close()
+                raise
+
+    def _lock(self) -> None:
+        lock = FileLock(self.part.with_name(f".{self.part.name}.lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise BundleError(f"{self.part}: another process is writing it") from None
+
+        def release() -> None:
+            # Removed while it is held: nobody waits for it.
+            with contextlib.suppress(OSError):
+                Path(lock.lock_file).unlink()
+            lock.release()
+
+        self._stack.callback(release)
+
+    def _begin(self, resume: bool) -> None:
+        there = self.part.exists()
+        if there and not resume:
+            raise BundleError(
+                f"{self.part}: rows of a call that did not end are there: go on with them (resume), or remove it",
+                setting="resume",
+            )
+        if there:
+            self._check_record()
+        else:
+            files.write_json(self._record, self.judged_by)
+        if self.form == "parquet":
+            self.part.mkdir(exist_ok=True)
+        else:
+            self._file = self._stack.enter_context(self.part.open("ab+"))
+            self._cut()
+            if self.form == "csv" and self._file.tell() == 0:
+                self._file.write(csv_text([self.columns]))
+                self._file.flush()
+        if there:
+            hashes = []
+            for row in self._rows():
+                hashes.append(_hash(row["path"]))
+                self._count(row["p_value"] is None, row["flagged"] in (True, "1"))
+            self._seen = np.sort(np.array(hashes, np.uint64))
+
+    def _check_record(self) -> None:
+        before = files.read_json(self._record)
+        if before == self.judged_by:
+            return
+        before = before if isinstance(before, dict) else {}
+        differ = [key for key in self.judged_by if before.get(key) != self.judged_by[key]]
+        shown = (
+            ", ".join(f"{key} {before.get(key)}, now {self.judged_by[key]}" for key in differ)
+            or "other settings"
+        )
+        raise BundleError(f"{self.part}: its rows were judged by {shown}: give the same, or remove it")
+
+    @property
+    def n(self) -> int:
+        """Number of rows so far, those that were there among them."""
+        return self._n
+
+    def is_kept(self, name: str) -> bool:
+        """Tell whether an input of this name has its row already."""
+        if not len(self._seen):
+            return False
+        value = _hash(cell(name))
+        at = int(np.searchsorted(self._seen, value))
+        return at < len(self._seen) and self._seen[at] == value
+
+    def kept_rows(self) -> Iterator[Row]:
+        """Read the rows that are there; a path is text as the file has it."""
+        for row in self._rows():
+            score = None if row["p_value"] is None else float(row["score"])
+            flagged = self._flagged(row, self.judged_by.get("fdr") is not None, None)
+            yield Row(row["path"], score, row["p_value"], flagged, row["error"] or None)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Write rows; after a killed process they are there."""
+        for row in rows:
+            self._count(row.score is None, bool(row.flagged))
+        with self._said():
+            if self._file is None:
+                self._pending += rows
+                while len(self._pending) >= PART_ROWS:
+                    self._write_part(PART_ROWS)
+                return
+            self._file.write(lines("csv" if self.form == "csv" else "jsonl", rows, self.columns))
+            self._file.flush()
+
+    def finish(self, head: Mapping[str, Any], fdr: float | None = None) -> Summary:
+        """Put the rows in the place of the file.
+
+        head: what a JSON document says before its rows.
+        fdr: flags by Benjamini-Hochberg, all rows together; None leaves the flags as they are.
+        """
+        with self._said():
+            if self._pending:
+                self._write_part(len(self._pending))
+            most = None if fdr is None else self._most(fdr)
+            flagged = self._n_flagged if fdr is None else self._n_at_most(most)
+            summary = Summary(self._n, flagged, self._n_failed, most)
+            if self._file is not None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            if self.form in ("csv", "jsonl") and fdr is None and not self._into:
+                self.part.replace(self._target)
+            else:
+                with files.replacing(self.path) as file:
+                    self._write_whole(file, head, summary, fdr is not None, most)
+                self._remove()
+            with contextlib.suppress(OSError):
+                self._record.unlink()
+        self.close()
+        return summary
+
+    def close(self) -> None:
+        """Keep what was written as it is, to go on with; after `finish` there is nothing to do."""
+        if self._pending:
+            with contextlib.suppress(BundleError), self._said():
+                self._write_part(len(self._pending))
+        self._stack.close()
+
+    def __enter__(self) -> RowFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _remove(self) -> None:
+        if self.part.is_dir():
+            shutil.rmtree(self.part)
+        else:
+            self.part.unlink()
+
+    def _write_part(self, n: int) -> None:
+        import pyarrow.parquet as pq
+
+        number = len(list(self.part.glob("*.parquet")))
+        content = io.BytesIO()
+        pq.write_table(parquet_table(self._pending[:n], self.columns), content)
+        files.write_bytes(self.part / f"{number:05d}.parquet", content.getvalue())
+        del self._pending[:n]
+
+    def _cut(self) -> None:
+        """Cut a last line that is torn."""
+        assert self._file is not None
+        whole, inside, at = 0, False, 0
+        self._file.seek(0)
+        while block := self._file.read(BLOCK):
+            levels = np.frombuffer(block, np.uint8)
+            ends = levels == ord("\n")
+            if self.form == "csv":
+                # A name in quotes may hold ends of lines.
+                quotes = np.cumsum(levels == ord('"')) + inside
+                ends &= quotes % 2 == 0
+                inside = bool(quotes[-1] % 2)
+            last = np.flatnonzero(ends)
+            whole = at + int(last[-1]) + 1 if len(last) else whole
+            at += len(block)
+        self._file.truncate(whole)
+        self._file.seek(0, os.SEEK_END)
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """Read the rows that are written, with p_value and flagged as values; paths as text of the file."""
+        if self.form == "parquet":
+            import pyarrow.parquet as pq
+
+            for part in sorted(self.part.glob("*.parquet")):
+                yield from pq.read_table(part).to_pylist()
+        elif self.form == "csv":
+            with self.part.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    yield {**row, "p_value": float(row["p_value"]) if row["p_value"] else None}
+        else:
+            with self.part.open(encoding="utf-8") as file:
+                for line in file:
+                    row = json.loads(line)
+                    yield {**row, "path": cell(row["path"]), "whole_path": row["path"]}
+
+    def _most(self, fdr: float) -> float | None:
+        """Return the largest p-value that an FDR flags."""
+        ps = np.array([row["p_value"] for row in self._rows() if row["p_value"] is not None])
+        flagged = ps[benjamini_hochberg(ps, fdr)]
+        return float(flagged.max()) if len(flagged) else None
+
+    def _flagged(self, row: Mapping[str, Any], by_fdr: bool, most: float | None) -> bool | None:
+        if row["p_value"] is None:
+            return None
+        if by_fdr:
+            return most is not None and row["p_value"] <= most
+        return row["flagged"] in (True, "1")
+
+    def _n_at_most(self, most: float | None) -> int:
+        return sum(bool(self._flagged(row, True, most)) for row in self._rows())
+
+    def _count(self, failed: bool, flagged: bool) -> None:
+        self._n += 1
+        self._n_failed += failed
+        self._n_flagged += flagged
+
+    def _write_whole(
+        self, file: BinaryIO, head: Mapping[str, Any], summary: Summary, by_fdr: bool, most: float | None
+    ) -> None:
+        """Write what the file holds at the end, row by row."""
+        if self.form == "parquet":
+            self._write_parquet(file, by_fdr, most)
+            return
+        if self.form == "json":
+            counts = {"n": summary.n, "n_flagged": summary.n_flagged, "n_failed": summary.n_failed}
+            file.write((json.dumps({**head, **counts}, indent=1)[:-2] + ',\n "rows": [').encode())
+        if self.form == "csv":
+            file.write(csv_text([self.columns]))
+        before = "\n"
+        for row in self._rows():
+            flagged = self._flagged(row, by_fdr, most)
+            if self.form == "csv":
+                cells = [cell(flagged if name == "flagged" else row[name]) for name in self.columns]
+                file.write(csv_text([cells]))
+                continue
+            row = {name: row[name] for name in self.columns} | {"path": row["whole_path"], "flagged": flagged}
+            if self.form == "jsonl":
+                file.write((json.dumps(row) + "\n").encode())
+            else:
+                file.write((before + json.dumps(row)).encode())
+                before = ",\n"
+        if self.form == "json":
+            file.write(b"\n ]\n}\n")
+
+    def _write_parquet(self, file: BinaryIO, by_fdr: bool, most: float | None) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        empty = parquet_table([], self.columns)
+        with pq.ParquetWriter(file, empty.schema) as writer:
+            for part in sorted(self.part.glob("*.parquet")):
+                table = pq.read_table(part)
+                if by_fdr:
+                    flags = [self._flagged(row, True, most) for row in table.select(["p_value"]).to_pylist()]
+                    at = self.columns.index("flagged")
+                    table = table.set_column(at, "flagged", pa.array(flags, pa.bool_()))
+                writer.write_table(table)
+
+    @contextlib.contextmanager
+    def _said(self) -> Iterator[None]:
+        """Turn an error of the system into one that names the file."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise BundleError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(
+        hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+    )
