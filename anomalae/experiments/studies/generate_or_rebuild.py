@@ -44,6 +44,8 @@ DRAWS, QUICK_DRAWS = 1000, 300
 READER = {"units": 128, "images": 10_000, "epochs": 20}
 QUICK_READER = {"units": 64, "images": 1000, "epochs": 20}
 SHOWN = 10
+# Of these a figure shows so many: a study shows at most 100 images of a data set.
+DRAWN_WIDE = 6
 
 
 def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
@@ -261,13 +263,13 @@ def _films(kind: str, outcomes: Sequence[Outcome]) -> list[Drawing]:
             first.setdefault((asked["model"], asked["width"], bool(asked["few"])), outcome.result.arrays)
     if not first:
         return []
-    again = {"held-out image": next(iter(first.values()))["real"]}
-    again |= {_name(*network): arrays[REBUILT] for network, arrays in first.items()}
+    again = {"held-out image": next(iter(first.values()))["real"][:DRAWN_WIDE]}
+    again |= {_name(*network): arrays[REBUILT][:DRAWN_WIDE] for network, arrays in first.items()}
     drawn = {}
     for network, arrays in first.items():
-        drawn[f"{_name(*network)}"] = arrays[DRAWN]
+        drawn[f"{_name(*network)}"] = arrays[DRAWN][:DRAWN_WIDE]
         # Each row needs a name of its own, and all should read alike.
-        drawn[f"nearest{' ' * len(drawn)}"] = arrays["nearest"]
+        drawn[f"nearest{' ' * len(drawn)}"] = arrays["nearest"][:DRAWN_WIDE]
     place = kind.replace(" ", "-")
     return [
         Drawing(
