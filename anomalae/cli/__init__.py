@@ -23,6 +23,7 @@ from anomalae.version import __version__
 COMMANDS = (
     "train",
     "score",
+    "merge",
     "evaluate",
     "compare",
     "report",

@@ -34,6 +34,7 @@ ADVICE = {
     "resume": "go on with: anomalae train --resume {about}",
     "runs": "`anomalae runs` lists them",
     "score": "as `anomalae score --output FILE.csv` writes it",
+    "shard": "as `anomalae score --shard I/N --output FILE.csv` leaves it",
     "scores": "see --scores",
     "train": "train one first: anomalae train --normal 0",
 }

@@ -49,6 +49,7 @@ class RowFile:
     form: csv, json, jsonl or parquet.
     judged_by: what decides the rows, JSON-able: run, score, alpha, and so on.
     resume: whether to go on with what is there.
+    anew: whether to put aside what is there.
     segmented: whether rows have boxes.
 
     Raises BundleError where the file cannot be written, where another process writes it, where rows are there that are
@@ -62,6 +63,7 @@ class RowFile:
         judged_by: Mapping[str, Any],
         *,
         resume: bool = False,
+        anew: bool = False,
         segmented: bool = False,
     ) -> None:
         self.path, self.form, self.judged_by = path, form, json.loads(json.dumps(dict(judged_by)))
@@ -87,6 +89,8 @@ class RowFile:
             self._record = home / f"{target.name}.part.json"
             self._lock()
             try:
+                if anew and self.part.exists():
+                    self._remove()
                 self._begin(resume)
             except BaseException:
                 self._stack.close()
@@ -178,11 +182,14 @@ class RowFile:
             self._file.write(lines("csv" if self.form == "csv" else "jsonl", rows, self.columns))
             self._file.flush()
 
-    def finish(self, head: Mapping[str, Any], fdr: float | None = None) -> Summary:
+    def finish(
+        self, head: Mapping[str, Any], fdr: float | None = None, record: Path | None = None
+    ) -> Summary:
         """Put the rows in the place of the file.
 
         head: what a JSON document says before its rows.
         fdr: flags by Benjamini-Hochberg, all rows together; None leaves the flags as they are.
+        record: where to keep what the rows were judged by, and their number; None keeps it nowhere.
         """
         with self._said():
             if self._pending:
@@ -193,6 +200,8 @@ class RowFile:
             if self._file is not None:
                 self._file.flush()
                 os.fsync(self._file.fileno())
+            if record is not None:
+                files.write_json(record, {**self.judged_by, "n": self._n})
             if self.form in ("csv", "jsonl") and fdr is None and not self._into:
                 self.part.replace(self._target)
             else:

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -147,7 +147,9 @@ def list_files(
 
 
 def iter_files(
-    paths: Iterable[str | os.PathLike[str]], passed_over: Counter[str] | None = None
+    paths: Iterable[str | os.PathLike[str]],
+    passed_over: Counter[str] | None = None,
+    holds: Callable[[str], bool] | None = None,
 ) -> Iterator[Path]:
     """Put the files in place of their folders, each file once, a folder after another.
 
@@ -157,6 +159,7 @@ def iter_files(
     hold no images or cannot be read: `read_inputs` has an error for each.
 
     passed_over: takes the number of files that are left out for their suffix, by suffix; hidden ones are not counted.
+    holds: told the path of each file relative to the folder that was named, with `/` between; False leaves it out.
     """
     passed_over = Counter() if passed_over is None else passed_over
     roots = list(map(Path, paths))
@@ -169,7 +172,8 @@ def iter_files(
                 if whole in seen:
                     continue
                 seen.add(whole)
-            yield file
+            if holds is None or holds(file.as_posix() if file == path else file.relative_to(path).as_posix()):
+                yield file
 
 
 def passed_over_line(passed_over: Counter[str]) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from anomalae.detectors.judging import Judge
     from anomalae.detectors.row_files import RowFile, Summary
+    from anomalae.detectors.shards import Shard
     from anomalae.experiments.run import Run
     from anomalae.images.inputs import Input, Reading
 
@@ -109,6 +110,12 @@ class Sources:
     help="Go on with the rows in FILE.part, as a call of the same options left them, whatever ended it.",
 )
 @click.option(
+    "--shard",
+    metavar="I/N",
+    help="Score the I-th of N parts alone, chosen by a hash of each file's path in its folder; `anomalae merge` puts "
+    "the files together, and flags by an FDR.",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1, 1024),
     help="Processes that read pictures, where there are many.  [default: the number of cores]",
@@ -143,6 +150,7 @@ def command(**options: Any) -> None:
         raise click.UsageError("--resume goes on with the rows of --output FILE")
     if options["output"]:
         tables.form_of(options["output"])
+    shard = _shard(options)
     if options["segment"] and options["preprocess"] in ("none", "resize"):
         raise click.UsageError(
             f"--segment fits digits as --preprocess mnist does, not {options['preprocess']}"
@@ -158,14 +166,30 @@ def command(**options: Any) -> None:
         warning = calibration_warning(n, alpha) if fdr is None else fdr_warning(n, fdr)
         if warning:
             console.warn(warning)
-        work = _Work(run, judge, options, stack)
+        work = _Work(run, judge, options, sources, shard, stack)
         try:
-            work.do(sources)
+            work.do()
         except KeyboardInterrupt:
             tell(work.interrupted)
             raise SystemExit(common.INTERRUPTED) from None
         work.tell()
     work.exit()
+
+
+def _shard(options: dict[str, Any]) -> Shard | None:
+    from anomalae.detectors.shards import Shard
+    from anomalae.errors import ConfigError
+
+    if options["shard"] is None:
+        return None
+    if options["fdr"] is not None:
+        raise click.UsageError("--shard: excludes --fdr, which needs all rows: give it to `anomalae merge`")
+    if not options["output"]:
+        raise click.UsageError("--shard: needs --output FILE, for `anomalae merge`")
+    try:
+        return Shard.parse(options["shard"])
+    except ConfigError as error:
+        raise click.UsageError(console.said(error)) from None
 
 
 def _sources(words: tuple[str, ...], stack: contextlib.ExitStack) -> Sources:
@@ -253,10 +277,19 @@ def _with_flag(entry: Input) -> Input:
 class _Work:
     """Reads, judges and writes, some images after others, and keeps what is told of them in the end."""
 
-    def __init__(self, run: Run, judge: Judge, options: dict[str, Any], stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self,
+        run: Run,
+        judge: Judge,
+        options: dict[str, Any],
+        sources: Sources,
+        shard: Shard | None,
+        stack: contextlib.ExitStack,
+    ) -> None:
         from anomalae.detectors.row_files import Summary
 
         self.run, self.judge, self.options = run, judge, options
+        self.sources, self.shard = sources, shard
         self.form = options["form"] or ("table" if sys.stdout.isatty() else "csv")
         self.printed = options["form"] is not None or options["top"] or not options["output"]
         self.how = self._reading()
@@ -288,6 +321,13 @@ class _Work:
             "segment": self.how.segment,
             "format": tables.form_of(path),
         }
+        if self.shard is not None:
+            paths = [str(path) for path in self.sources.paths]
+            judged_by |= {
+                "shard": str(self.shard),
+                "paths": paths,
+                "n_calibration": len(self.judge.calibration),
+            }
         resume = options["resume"] and path == options["output"]
         file = RowFile(path, judged_by["format"], judged_by, resume=resume, segmented=options["segment"])
         return stack.enter_context(file)
@@ -328,14 +368,17 @@ class _Work:
         kept = f"{plural(self.file.n, 'row')} in {self.file.part}"
         return f"Interrupted with {kept}; the same command with --resume goes on."
 
-    def do(self, sources: Sources) -> None:
+    def do(self) -> None:
         """Read, judge and write all."""
         from anomalae.images.inputs import count_inputs, iter_files
         from anomalae.images.stream import Stream
 
-        options, quiet = self.options, self.options["quiet"]
-        total = None if options["segment"] or quiet else count_inputs(iter_files(sources.paths))
-        files = iter_files(sources.paths, self.passed_over)
+        options, quiet, sources = self.options, self.options["quiet"], self.sources
+        holds = None if self.shard is None else self.shard.holds
+        total = None
+        if not (options["segment"] or quiet):
+            total = count_inputs(iter_files(sources.paths, holds=holds))
+        files = iter_files(sources.paths, self.passed_over, holds)
         kept = 0 if self.file is None else self.file.n
         if kept:
             if not quiet:
@@ -425,7 +468,10 @@ class _Work:
         if not n and self.printed and self.waiting is None and self.form == "csv":
             self._print_now(0, [])
         if self.file is not None:
-            self.summary = self.file.finish(head, fdr)
+            from anomalae.detectors.shards import record_path
+
+            record = None if self.shard is None else record_path(self.options["output"])
+            self.summary = self.file.finish(head, fdr, record)
         if self.waiting is not None:
             self.summary = self.waiting.finish(head, fdr)
         if fdr is not None:
@@ -516,7 +562,8 @@ class _Work:
 
     def exit(self) -> None:
         """End with the status that says how it went."""
-        if self.summary.n_failed == self.summary.n:
+        # A shard may well be empty.
+        if self.summary.n_failed == self.summary.n and not (self.shard and not self.summary.n):
             raise SystemExit(1)
         if self.summary.n_failed:
             raise SystemExit(common.IN_PART)
