@@ -24,6 +24,7 @@ COMMANDS = (
     "train",
     "score",
     "merge",
+    "drift",
     "evaluate",
     "compare",
     "report",

@@ -111,8 +111,17 @@ def listing_order(name: str, roots: Sequence[str]) -> tuple[int, tuple[tuple[int
         (n for n, root in enumerate(roots) if name == root or name.startswith(f"{root.rstrip('/')}/")), -1
     )
     inside = name[len(roots[at].rstrip("/")) + 1 :] if at >= 0 else name
-    *folders, file = (_PLACE.sub("", inside) or inside).split("/")
+    *folders, file = file_of(inside).split("/")
     return at, (*((1, folder) for folder in folders), (0, file))
+
+
+def file_of(name: str) -> str:
+    """Return the path of a row's file: its name without the place in an array, the page or the digit.
+
+    >>> file_of("a/b.npz:images[3]"), file_of("page.tif[1][2]")
+    ('a/b.npz', 'page.tif')
+    """
+    return _PLACE.sub("", name) or name
 
 
 def _record(path: Path) -> dict[str, Any]:

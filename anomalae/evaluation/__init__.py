@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from anomalae.evaluation.conformal import p_values as p_values
     from anomalae.evaluation.conformal import threshold as threshold
     from anomalae.evaluation.delong_covariance import delong_covariance as delong_covariance
+    from anomalae.evaluation.drift import Drift as Drift
+    from anomalae.evaluation.drift import detect_drift as detect_drift
     from anomalae.evaluation.intervals import bootstrap_interval as bootstrap_interval
     from anomalae.evaluation.intervals import delong_interval as delong_interval
     from anomalae.evaluation.intervals import mean_auc_interval as mean_auc_interval
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ClassResult": "anomalae.evaluation.metrics",
     "DelongTest": "anomalae.evaluation.significance",
+    "Drift": "anomalae.evaluation.drift",
     "Evaluation": "anomalae.evaluation.metrics",
     "benjamini_hochberg": "anomalae.evaluation.conformal",
     "bootstrap_interval": "anomalae.evaluation.intervals",
@@ -35,6 +38,7 @@ _HOMES = {
     "delong_covariance": "anomalae.evaluation.delong_covariance",
     "delong_interval": "anomalae.evaluation.intervals",
     "delong_test": "anomalae.evaluation.significance",
+    "detect_drift": "anomalae.evaluation.drift",
     "evaluate": "anomalae.evaluation.metrics",
     "false_alarm_band": "anomalae.evaluation.conformal",
     "fdr_warning": "anomalae.evaluation.conformal",

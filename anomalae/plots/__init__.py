@@ -36,6 +36,7 @@ from anomalae.plots.series import (
     tiles,
 )
 from anomalae.plots.spaces import latent, principal_plane
+from anomalae.plots.streams import drift
 from anomalae.plots.style import save, svg
 from anomalae.plots.tables import classes, matrix
 
@@ -48,6 +49,7 @@ __all__ = [
     "densities",
     "differences",
     "dots",
+    "drift",
     "film",
     "gray",
     "heat",
