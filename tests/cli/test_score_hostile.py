@@ -254,6 +254,15 @@ def test_what_is_printed_is_marked_too(small: Detector, images: np.ndarray, more
     }
 
 
+def test_marked_and_unmarked_rows_are_not_mixed(small: Detector, images: np.ndarray):
+    small.save("runs/small")
+    Image.fromarray(images[0]).save("a.png")
+    ok("score", "a.png", "--output", "x.csv", "--spreadsheet")
+    Path("x.csv").rename("x.csv.part")
+    Path("x.csv.part.json").write_text(json.dumps({"spreadsheet": True}))
+    assert "spreadsheet True, now False" in fails(1, "score", "a.png", "--output", "x.csv", "--resume")
+
+
 def test_other_forms_are_for_programs(small: Detector):
     small.save("runs/small")
     assert "--spreadsheet is for CSV" in fails(2, "score", ".", "--spreadsheet", "--format", "jsonl")

@@ -202,6 +202,8 @@ def test_memory_that_runs_out_on_the_way_is_the_error_of_its_file(segment: bool)
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs /proc")
     sparse("large.npy", header((6000, 6000), "<f4"), 4 * 36_000_000)
+    # Levels whose bytes are in the other order are copied as they are read.
+    sparse("other.npy", header((6000, 6000), ">f4"), 4 * 36_000_000)
     digit = np.zeros((60, 60), np.uint8)
     digit[10:50, 25:32] = 255
     Image.fromarray(digit).save("a.png")
@@ -215,4 +217,5 @@ def test_memory_that_runs_out_on_the_way_is_the_error_of_its_file(segment: bool)
     )
     command = [sys.executable, "-c", script, str(segment)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines() == ["None", "large.npy: not enough memory", "None"]
+    errors = ["None", "large.npy: not enough memory", "other.npy: not enough memory", "None"]
+    assert run.stdout.splitlines() == errors
