@@ -5,8 +5,9 @@ What the headers declare is checked, and compared with a limit, before anything 
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,18 @@ from anomalae.datasets.dataset import Dataset, Part, make_dataset
 from anomalae.datasets.folders import TEST_SHARE, is_number
 from anomalae.datasets.splits import stratified_indices
 from anomalae.errors import DataError, ImageError
-from anomalae.images.arrays import LIMIT, Header, check_end, check_limit, check_size, npy_header, take
+from anomalae.images.arrays import (
+    LIMIT,
+    Header,
+    check_end,
+    check_limit,
+    check_size,
+    npy_header,
+    open_archive,
+    take,
+)
 from anomalae.images.check import PIXELS
-from anomalae.images.pictures import MAX_PIXELS, reasons, too_large
+from anomalae.images.pictures import check_extent, reasons
 from anomalae.images.sources import CHANNELS, Preparation, gather_images
 from anomalae.text import listed, natural_order, plural, printable
 
@@ -70,15 +80,18 @@ def load_archive(path: Path, preprocess: str, polarity: str) -> Dataset:
     return make_dataset(str(path), train, test, classes, str(path), False, **how_read)
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
-    try:
-        with reasons():
-            try:
-                return zipfile.ZipFile(path)
-            except zipfile.BadZipFile:
-                raise ImageError("not a .npz file, which is a zip archive of arrays") from None
-    except ImageError as error:
-        raise DataError(f"{printable(path)}: {error}") from None
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    with contextlib.ExitStack() as stack:
+        try:
+            with reasons():
+                try:
+                    archive = stack.enter_context(open_archive(path))
+                except zipfile.BadZipFile:
+                    raise ImageError("not a .npz file, which is a zip archive of arrays") from None
+        except ImageError as error:
+            raise DataError(f"{printable(path)}: {error}") from None
+        yield archive
 
 
 def _layout(members: Members, path: Path) -> tuple[tuple[str, str], ...]:
@@ -142,8 +155,8 @@ def _check_images(header: Header) -> None:
     if shape[0] * PIXELS > LIMIT:
         raise ImageError(f"{shape[0]:,} images, the limit is {LIMIT // PIXELS:,}")
     sides = sorted(shape[1:])[-2:]
-    if len(shape) > 2 and sides[0] * sides[1] > MAX_PIXELS:
-        raise too_large(f"images of {sides[1]:,} x {sides[0]:,} pixels")
+    if len(shape) > 2:
+        check_extent(sides[1], sides[0], "images of ")
 
 
 def _check_labels(header: Header) -> None:

@@ -14,6 +14,11 @@ from anomalae.errors import ConfigError
 COLUMNS = ("path", "score", "p_value", "flagged", "error")
 # The column that follows where pages were cut into their digits: left, top, right, bottom.
 BOX = "box"
+# The columns that hold what a file's name may say, and the beginnings that a spreadsheet takes for a formula, or might
+# (the wide forms of = + - @ too). The quote is the mark against it.
+TEXTS = ("path", "error")
+MARK = "'"
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", MARK)
 TEXT_FORMATS = ("csv", "json", "jsonl")
 FORMATS = (*TEXT_FORMATS, "parquet")
 
@@ -99,22 +104,37 @@ def columns_of(segmented: bool) -> tuple[str, ...]:
     return (*COLUMNS, BOX) if segmented else COLUMNS
 
 
-def document(form: str, rows: Sequence[Row], head: Mapping[str, Any], columns: Sequence[str]) -> bytes:
+def document(
+    form: str,
+    rows: Sequence[Row],
+    head: Mapping[str, Any],
+    columns: Sequence[str],
+    *,
+    spreadsheet: bool = False,
+) -> bytes:
     """Return rows as a whole file: csv, json with what `head` says before them, or jsonl. ConfigError for others."""
     if form == "json":
         dicts = [{name: getattr(row, name) for name in columns} for row in rows]
         return (json.dumps({**head, "rows": dicts}, indent=1) + "\n").encode()
-    return (csv_text([columns]) if form == "csv" else b"") + lines(form, rows, columns)
+    return (csv_text([columns]) if form == "csv" else b"") + lines(
+        form, rows, columns, spreadsheet=spreadsheet
+    )
 
 
-def lines(form: str, rows: Sequence[Row], columns: Sequence[str]) -> bytes:
-    """Return rows as lines of csv, without a header, or of jsonl. ConfigError for another form."""
+def lines(form: str, rows: Sequence[Row], columns: Sequence[str], *, spreadsheet: bool = False) -> bytes:
+    """Return rows as lines of csv, without a header, or of jsonl. ConfigError for another form.
+
+    spreadsheet: whether texts are marked that a spreadsheet would take for formulas, in csv.
+    """
     if form == "jsonl":
         dicts = ({name: getattr(row, name) for name in columns} for row in rows)
         return "".join(json.dumps(row) + "\n" for row in dicts).encode()
     if form != "csv":
         raise ConfigError(f"form {form!r}: must be one of {', '.join(FORMATS)}")
-    return csv_text([[cell(getattr(row, name)) for name in columns] for row in rows])
+    return csv_text(
+        cells({name: getattr(row, name) for name in columns}, columns, spreadsheet=spreadsheet)
+        for row in rows
+    )
 
 
 def write(path: Path, judged: Judged, form: str | None = None) -> None:
@@ -136,6 +156,25 @@ def csv_text(lines: Iterable[Sequence[str]]) -> bytes:
     writer = files.CsvText()
     writer.writerows(lines)
     return writer.text().encode()
+
+
+def cells(row: Mapping[str, Any], columns: Sequence[str], *, spreadsheet: bool = False) -> list[str]:
+    """Return a row's values as text; for a spreadsheet, with a mark before texts that look like formulas."""
+    return [marked(cell(row[name])) if spreadsheet and name in TEXTS else cell(row[name]) for name in columns]
+
+
+def marked(text: str) -> str:
+    """Return a text with a mark before it if a spreadsheet may take it for a formula, or it begins with the mark.
+
+    >>> marked("=1+1.png"), marked("a.png"), unmarked(marked("'a.png"))
+    ("'=1+1.png", 'a.png', "'a.png")
+    """
+    return MARK + text if text.startswith(FORMULA) else text
+
+
+def unmarked(text: str) -> str:
+    """Return what `marked` made a text of."""
+    return text.removeprefix(MARK)
 
 
 def cell(value: Any) -> str:

@@ -23,7 +23,17 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from anomalae import files
-from anomalae.detectors.judged_rows import Row, cell, columns_of, csv_text, lines, parquet_table
+from anomalae.detectors.judged_rows import (
+    TEXTS,
+    Row,
+    cell,
+    cells,
+    columns_of,
+    csv_text,
+    lines,
+    parquet_table,
+    unmarked,
+)
 from anomalae.errors import BundleError
 from anomalae.evaluation.conformal import benjamini_hochberg
 
@@ -51,6 +61,7 @@ class RowFile:
     resume: whether to go on with what is there.
     anew: whether to put aside what is there.
     segmented: whether rows have boxes.
+    spreadsheet: whether texts are marked that a spreadsheet would take for formulas, in csv.
 
     Raises BundleError where the file cannot be written, where another process writes it, where rows are there that are
     not gone on with, and where those were judged by something else.
@@ -65,9 +76,10 @@ class RowFile:
         resume: bool = False,
         anew: bool = False,
         segmented: bool = False,
+        spreadsheet: bool = False,
     ) -> None:
         self.path, self.form, self.judged_by = path, form, json.loads(json.dumps(dict(judged_by)))
-        self.columns = columns_of(segmented)
+        self.columns, self.spreadsheet = columns_of(segmented), spreadsheet
         self._stack = contextlib.ExitStack()
         self._pending: list[Row] = []
         self._n = self._n_flagged = self._n_failed = 0
@@ -179,7 +191,8 @@ class RowFile:
                 while len(self._pending) >= PART_ROWS:
                     self._write_part(PART_ROWS)
                 return
-            self._file.write(lines("csv" if self.form == "csv" else "jsonl", rows, self.columns))
+            form = "csv" if self.form == "csv" else "jsonl"
+            self._file.write(lines(form, rows, self.columns, spreadsheet=self.spreadsheet))
             self._file.flush()
 
     def finish(
@@ -270,6 +283,8 @@ class RowFile:
         elif self.form == "csv":
             with self.part.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
+                    if self.spreadsheet:
+                        row |= {name: unmarked(row[name]) for name in TEXTS}
                     yield {**row, "p_value": float(row["p_value"]) if row["p_value"] else None}
         else:
             with self.part.open(encoding="utf-8") as file:
@@ -314,8 +329,8 @@ class RowFile:
         for row in self._rows():
             flagged = self._flagged(row, by_fdr, most)
             if self.form == "csv":
-                cells = [cell(flagged if name == "flagged" else row[name]) for name in self.columns]
-                file.write(csv_text([cells]))
+                row = {**row, "flagged": flagged}
+                file.write(csv_text([cells(row, self.columns, spreadsheet=self.spreadsheet)]))
                 continue
             row = {name: row[name] for name in self.columns} | {"path": row["whole_path"], "flagged": flagged}
             if self.form == "jsonl":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalae import files
-from anomalae.detectors.judged_rows import FORMATS, Row
+from anomalae.detectors.judged_rows import FORMATS, Row, unmarked
 from anomalae.detectors.row_files import RowFile, Summary
 from anomalae.errors import BundleError, ConfigError
 
@@ -85,12 +85,12 @@ def merge(
     """
     records = [_record(path) for path in paths]
     _check(paths, records)
-    judged_by = {**records[0], "shard": None, "fdr": fdr, "format": form}
+    judged_by = {**records[0], "shard": None, "fdr": fdr, "format": form, "spreadsheet": False}
     judged_by["alpha"] = judged_by["alpha"] if fdr is None else None
     judged_by["threshold"] = judged_by["threshold"] if fdr is None else None
     roots = records[0]["paths"]
     ordered = heapq.merge(
-        *(_rows(path, record["format"]) for path, record in zip(paths, records, strict=True)),
+        *(_rows(path, record) for path, record in zip(paths, records, strict=True)),
         key=lambda row: listing_order(row.path, roots),
     )
     with RowFile(output, form, judged_by, anew=True, segmented=judged_by["segment"]) as file:
@@ -166,9 +166,12 @@ def _check(paths: Sequence[Path], records: Sequence[dict[str, Any]]) -> None:
         raise BundleError(f"shards that are missing: {', '.join(missing[:5])}{more}")
 
 
-def _rows(path: Path, form: str) -> Iterator[Row]:
+def _rows(path: Path, record: dict[str, Any]) -> Iterator[Row]:
+    marked = record["format"] == "csv" and record.get("spreadsheet")
     try:
-        for row in _read(path, form):
+        for row in _read(path, record["format"]):
+            if marked:
+                row |= {"path": unmarked(row["path"]), "error": unmarked(row["error"])}
             score, p_value, flagged = row["score"], row["p_value"], row["flagged"]
             box = row.get("box") or None
             yield Row(

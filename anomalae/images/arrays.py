@@ -21,10 +21,17 @@ import numpy as np
 
 from anomalae.errors import ImageError
 from anomalae.images.check import PIXELS, SIDE
-from anomalae.images.pictures import MAX_PIXELS, reasons, too_large
+from anomalae.images.pictures import check_extent, reasons
 
 # Bytes that a compressed file may hold when unpacked.
 LIMIT = 2**30
+# Beyond so many, it holds at most this many times its own size, and has at least so many bytes an image. Zeros give
+# 1,030 times and a byte; of digits, those with pure strokes, enlarged, gave 490 times at most and 32 bytes.
+LEAST_CHECKED, MOST_TIMES, LEAST_BYTES = 2**24, 800, 8
+# Most arrays of an archive, and bytes of its list of them, which is read before they are counted.
+MOST_ARRAYS, MOST_LISTING = 10_000, 2**22
+# Most images of a file; and most of fewer pixels than the smallest digits that there are.
+MOST_IMAGES, MOST_TINY, TINY = 10_000_000, 10_000, 64
 # Most bytes of a header; NumPy's own limit.
 NPY_HEADER = 10_000
 CHUNK = 2**20
@@ -85,9 +92,15 @@ class Layout:
             raise ImageError(f"{hint}shape {shape}, expected {expected}")
         if 0 in shape:
             raise ImageError(f"no images: shape {shape}")
-        if layout.height * layout.width > MAX_PIXELS:
-            raise too_large(f"{layout.width:,} x {layout.height:,} pixels")
+        check_extent(layout.width, layout.height)
         return layout
+
+    def check_count(self) -> None:
+        """Raise ImageError for more images than a file may hold."""
+        most = MOST_TINY if self.height * self.width < TINY else MOST_IMAGES
+        if self.count > most:
+            size = f" of {self.width} x {self.height} pixels" if most == MOST_TINY else ""
+            raise ImageError(f"{self.count:,} images{size}, the limit is {most:,}")
 
 
 # A row is what follows the path in its name, and its pixels or why there are none.
@@ -106,8 +119,8 @@ def read_npz(path: Path) -> Iterator[Row]:
     with contextlib.ExitStack() as stack:
         try:
             with reasons():
-                archive = stack.enter_context(zipfile.ZipFile(path))
-                members = _members(archive)
+                archive = stack.enter_context(open_archive(path))
+                members = _members(archive, path.stat().st_size)
         except ImageError as error:
             yield "", error
             return
@@ -128,8 +141,8 @@ def count_npy(path: Path) -> int:
 def count_npz(path: Path) -> int:
     """Count the images that the headers in a `.npz` file declare, an array that is broken as one."""
     total = 0
-    with reasons(), zipfile.ZipFile(path) as archive:
-        for member in _members(archive):
+    with reasons(), open_archive(path) as archive:
+        for member in _members(archive, path.stat().st_size):
             count = 1
             with contextlib.suppress(ImageError), reasons(), archive.open(member) as stream:
                 count = _checked_header(stream, member.file_size)[1].count
@@ -166,12 +179,29 @@ def _checked_header(stream: Stream, size: int) -> tuple[Header, Layout]:
     header, start = npy_header(stream)
     layout = Layout.of(header)
     check_size(header.size, size - start)
+    layout.check_count()
     return header, layout
 
 
 def check_limit(size: int) -> None:
     if size > LIMIT:
         raise ImageError(f"declares {size:,} bytes unpacked, the limit is {LIMIT:,}")
+
+
+def check_packed(unpacked: int, images: int, packed: int) -> None:
+    """Raise ImageError for a file of `packed` bytes that unpacks to far more than images do, or to more than LIMIT."""
+    check_limit(unpacked)
+    if unpacked <= LEAST_CHECKED:
+        return
+    if unpacked > MOST_TIMES * packed:
+        raise ImageError(
+            f"declares {unpacked:,} bytes unpacked, {unpacked // max(1, packed):,} times its {packed:,}; "
+            f"the limit is {MOST_TIMES}"
+        )
+    if packed < LEAST_BYTES * images:
+        raise ImageError(
+            f"declares {images:,} images in {packed:,} bytes; the least is {LEAST_BYTES} bytes an image"
+        )
 
 
 def check_size(declared: int, there: int) -> None:
@@ -186,23 +216,49 @@ def check_end(stream: Stream) -> None:
         raise ImageError("corrupt: data follow after those that the header declares")
 
 
-def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """Return the arrays in a `.npz` file."""
+@contextlib.contextmanager
+def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a `.npz` file, of whose arrays there are not too many, and none packed in another way than NumPy does.
+
+    Other ways than deflate give all that a block unpacks to at once, gigabytes of it.
+    """
+    with _Listed(path) as file, zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if len(members) > MOST_ARRAYS:
+            raise ImageError(f"holds {len(members):,} arrays, the limit is {MOST_ARRAYS:,}")
+        for member in members:
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ImageError(
+                    f"packed by method {member.compress_type}, expected deflate or not packed, as NumPy writes"
+                )
+        yield archive
+
+
+class _Listed(io.FileIO):
+    """A file that is never read by more at once than the list of an archive's arrays may have."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size > MOST_LISTING:
+            raise ImageError(f"the archive's list of arrays is larger than {MOST_LISTING:,} bytes")
+        return super().read(size)
+
+
+def _members(archive: zipfile.ZipFile, packed: int) -> list[zipfile.ZipInfo]:
+    """Return the arrays in a `.npz` file of `packed` bytes, but for labels beside others."""
     members = [member for member in archive.infolist() if not member.is_dir()]
     if not members:
         raise ImageError("holds no arrays")
-    check_limit(sum(member.file_size for member in members))
-    if len(members) > 1:
-        images = [member for member in members if not _is_labels(archive, member)]
-        return images or members
-    return members
-
-
-def _is_labels(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
-    with contextlib.suppress(ImageError), reasons(), archive.open(member) as stream:
-        header = npy_header(stream)[0]
-        return len(header.shape) <= 1 and header.dtype.kind in "iu"
-    return False
+    unpacked = sum(member.file_size for member in members)
+    check_limit(unpacked)
+    labels, images = set[int](), 0
+    for place, member in enumerate(members):
+        with contextlib.suppress(ImageError), reasons(), archive.open(member) as stream:
+            header = npy_header(stream)[0]
+            if len(header.shape) <= 1 and header.dtype.kind in "iu":
+                labels.add(place)
+            images += Layout.of(header).count
+    check_packed(unpacked, images, packed)
+    return [member for place, member in enumerate(members) if place not in labels] or members
 
 
 def read_rows(

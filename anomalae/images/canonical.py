@@ -18,6 +18,7 @@ from scipy import ndimage
 from anomalae.errors import ConfigError, ImageError
 from anomalae.images.check import SIDE
 from anomalae.images.ink import Strokes, find_strokes, frame
+from anomalae.images.pictures import check_side
 from anomalae.images.sheet import Sheet, reduced_tones, tones_of
 
 PREPROCESSES = ("auto", "mnist", "resize", "none")
@@ -86,6 +87,7 @@ def check_gray(gray: np.ndarray) -> None:
     """Raise ImageError unless a grey picture is usable."""
     if gray.ndim != 2 or gray.size == 0:
         raise ImageError(f"a grey picture has shape (H, W) with at least one pixel, not {gray.shape}")
+    check_side(gray.shape[1], gray.shape[0])
     if gray.dtype.kind == "f":
         if not np.isfinite(gray).all():
             raise ImageError("the picture holds a value that is not finite")

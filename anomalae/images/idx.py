@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from anomalae.errors import ImageError
-from anomalae.images.arrays import Header, Layout, Row, check_end, check_limit, check_size, read_rows, take
+from anomalae.images.arrays import Header, Layout, Row, check_end, check_packed, check_size, read_rows, take
 from anomalae.images.pictures import reasons
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -25,12 +25,7 @@ DIMENSIONS = 4
 
 def read_idx_rows(path: Path) -> Iterator[Row]:
     """Read each image of an IDX file, gzipped or not."""
-
-    def read_header(stream: io.BufferedIOBase) -> tuple[Header, Layout]:
-        header = _checked_header(path, stream)
-        return header, Layout.of(header)
-
-    return read_rows(lambda: _open(path), read_header, name="")
+    return read_rows(lambda: _open(path), lambda stream: _read_layout(path, stream), name="")
 
 
 def read_idx_array(path: Path) -> np.ndarray:
@@ -46,7 +41,7 @@ def read_idx_array(path: Path) -> np.ndarray:
 def count_idx(path: Path) -> int:
     """Count the images that the header of an IDX file declares. ImageError for a broken one."""
     with reasons(), _open(path) as stream:
-        return Layout.of(_checked_header(path, stream)).count
+        return _read_layout(path, stream)[1].count
 
 
 def is_idx(start: bytes) -> bool:
@@ -71,6 +66,13 @@ def _open(path: Path) -> io.BufferedIOBase:
     return gzip.open(path) if packed else path.open("rb")
 
 
+def _read_layout(path: Path, stream: io.BufferedIOBase) -> tuple[Header, Layout]:
+    header = _checked_header(path, stream)
+    layout = Layout.of(header)
+    layout.check_count()
+    return header, layout
+
+
 def _checked_header(path: Path, stream: io.BufferedIOBase) -> Header:
     """Read the header; ImageError unless what it declares agrees with the file's size or, packed, the limit."""
     start = stream.read(4)
@@ -81,7 +83,8 @@ def _checked_header(path: Path, stream: io.BufferedIOBase) -> Header:
         raise ImageError("truncated in the IDX header")
     header = Header(struct.unpack(f">{start[3]}I", dimensions), np.dtype(TYPES[start[2]]))
     if isinstance(stream, gzip.GzipFile):
-        check_limit(header.size)
+        images = header.shape[0] if len(header.shape) > 1 else 0
+        check_packed(header.size, images, path.stat().st_size)
     else:
         check_size(header.size, path.stat().st_size - len(start) - len(dimensions))
     return header

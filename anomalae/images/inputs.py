@@ -23,7 +23,7 @@ from anomalae.images.canonical import check_choices
 from anomalae.images.check import SIDE
 from anomalae.images.idx import count_idx, is_gzip, is_idx, is_idx_name, read_idx_array, read_idx_rows
 from anomalae.images.lost import LostInkError, check_lost, shows_ink, to_canonical
-from anomalae.images.pictures import FORMATS, PAGED, count_pages, decode, decode_pages
+from anomalae.images.pictures import FORMATS, PAGED, count_pages, decode, decode_pages, image_error
 from anomalae.images.plain import read_plain
 from anomalae.images.segment import Bounds, cut_digits, holds_several
 from anomalae.text import count, listed, plural, printable
@@ -260,8 +260,18 @@ def _inputs(files: list[Path], how: Reading) -> Iterator[Input]:
 
 
 def read_file(file: Path, name: str, how: Reading) -> Iterator[Input]:
-    """Read all that a file holds, as `read_inputs` does; `name` stands for it in the names of its inputs."""
-    for row, content in _contents(file):
+    """Read all that a file holds, as `read_inputs` does; `name` stands for it in the names of its inputs.
+
+    Whatever goes wrong, memory that is not there included, is the error of an input: nothing is raised.
+    """
+    contents = _contents(file)
+    while True:
+        try:
+            row, content = next(contents, (None, None))
+        except Exception as problem:
+            row, content = "", image_error(problem)
+        if row is None or content is None:
+            return
         label = f"{name}{row}"
         try:
             if isinstance(content, ImageError):
@@ -272,7 +282,8 @@ def read_file(file: Path, name: str, how: Reading) -> Iterator[Input]:
                 image = to_canonical(content, how.preprocess, how.polarity)
                 several = how.glance and _holds_several(content, how)
                 made = [Input(label, image, blank=not image.any(), several=several)]
-        except ImageError as error:
+        except Exception as problem:
+            error = image_error(problem, "cannot be brought to canonical form")
             lost = isinstance(error, LostInkError)
             yield Input(label, None, f"{printable(label)}: {error}", lost=lost, setting=error.setting)
         else:

@@ -27,10 +27,13 @@ FORMATS = {
 }
 # Most pixels of a picture. This is Pillow's own default: a quarter of a gibibyte of RGB.
 MAX_PIXELS = 89_478_485
+# Most pixels of its longer side: a strip takes more memory than its pixels say, on the way to a square.
+MAX_SIDE = 32_768
 # Formats whose files may hold several pictures: pages of a TIFF, frames of an animation.
 PAGED = ("TIFF", "GIF", "WEBP")
-# Most pages of a file, and most pixels of all together.
-MAX_PAGES, MAX_PAGED_PIXELS = 10_000, 40 * MAX_PIXELS
+# Most pages of a file, and most pixels of all together: of scanned pages, and of frames, which hold the whole canvas
+# each, however little a file says of it.
+MAX_PAGES, MAX_PAGED_PIXELS, MAX_FRAMED_PIXELS = 10_000, 40 * MAX_PIXELS, 4 * MAX_PIXELS
 # TIFF's tag that says what a page is, and its bit for a smaller version of another page.
 SUBFILE_TYPE, REDUCED = 254, 1
 # A transparent picture with fewer grey levels from darkest to lightest has vanished on its sheet.
@@ -50,19 +53,25 @@ def reasons() -> Iterator[None]:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
-    except ImageError:
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        size = re.search(r"\((\d+) pixels\)", str(error))
-        raise too_large(f"{int(size[1]):,} pixels" if size else "too many pixels") from None
-    except UnidentifiedImageError:
-        raise ImageError(f"not an image ({', '.join(FORMATS)})") from None
-    except MemoryError:
-        raise ImageError("not enough memory") from None
-    except OSError as error:
-        raise ImageError(printable(error.strerror or str(error) or type(error).__name__)) from None
     except Exception as error:
-        raise ImageError(printable(f"broken file: {error or type(error).__name__}")) from None
+        raise image_error(error) from None
+
+
+def image_error(error: Exception, what: str = "broken file") -> ImageError:
+    """Return whatever was raised as an ImageError, in one line; `what` comes before what has no words of its own."""
+    match error:
+        case ImageError():
+            return error
+        case Image.DecompressionBombWarning() | Image.DecompressionBombError():
+            size = re.search(r"\((\d+) pixels\)", str(error))
+            return too_large(f"{int(size[1]):,} pixels" if size else "too many pixels")
+        case UnidentifiedImageError():
+            return ImageError(f"not an image ({', '.join(FORMATS)})")
+        case MemoryError():
+            return ImageError("not enough memory")
+        case OSError():
+            return ImageError(printable(error.strerror or str(error) or type(error).__name__))
+    return ImageError(printable(f"{what}: {str(error) or type(error).__name__}"))
 
 
 def decode(path: Path) -> np.ndarray:
@@ -75,7 +84,8 @@ def decode_pages(path: Path) -> Iterator[tuple[str, np.ndarray | ImageError]]:
     """Read each page of a picture file as `decode` does, with what its name adds to the path: `[1]`.
 
     A file of one page adds nothing. A TIFF's smaller versions of a page are no pages. A page that is broken gives its
-    error; where the next cannot be found after it, and beyond MAX_PAGES and MAX_PAGED_PIXELS, that is the last.
+    error; where the next cannot be found after it, and beyond MAX_PAGES and MAX_PAGED_PIXELS, or for frames
+    MAX_FRAMED_PIXELS, that is the last.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -85,6 +95,7 @@ def decode_pages(path: Path) -> Iterator[tuple[str, np.ndarray | ImageError]]:
             yield "", error
             return
         several, total = _count_pages(image) > 1, 0
+        most = MAX_PAGED_PIXELS if image.format == "TIFF" else MAX_FRAMED_PIXELS
         for number in itertools.count():
             label = f"[{number}]" if several else ""
             try:
@@ -101,14 +112,15 @@ def decode_pages(path: Path) -> Iterator[tuple[str, np.ndarray | ImageError]]:
                     total += image.width * image.height
                     if number >= MAX_PAGES:
                         raise ImageError(f"more than {MAX_PAGES:,} pages; nothing is read from here on")
-                    if total > MAX_PAGED_PIXELS:
-                        most = f"{MAX_PAGED_PIXELS:,} pixels in all pages"
-                        raise ImageError(f"more than {most}; nothing is read from here on")
+                    if several and total > most:
+                        raise ImageError(
+                            f"more than {most:,} pixels in all pages; nothing is read from here on"
+                        )
                     pixels = _pixels(image)
             except ImageError as error:
                 yield label, error
                 # The pages of a TIFF stand alone; the frames of an animation build on one another.
-                if image.format != "TIFF" or number >= MAX_PAGES or total > MAX_PAGED_PIXELS:
+                if image.format != "TIFF" or number >= MAX_PAGES or total > most:
                     return
             else:
                 yield label, pixels
@@ -154,8 +166,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
     width, height = image.size
     if not width or not height:
         raise ImageError(f"no pixels: {width} x {height}")
-    if width * height > MAX_PIXELS:
-        raise too_large(f"{width:,} x {height:,} pixels")
+    check_extent(width, height)
     image.load()
     return _gray(_upright(image))
 
@@ -201,6 +212,19 @@ def gray_levels(image: Image.Image) -> np.ndarray:
     """Return grey levels (H, W) of a picture in memory as `read_image` returns those of a file."""
     with reasons():
         return _gray(_upright(image))
+
+
+def check_extent(width: int, height: int, what: str = "") -> None:
+    """Raise ImageError for more than MAX_PIXELS, or MAX_SIDE along a side; `what` comes before them."""
+    if width * height > MAX_PIXELS:
+        raise too_large(f"{what}{width:,} x {height:,} pixels")
+    check_side(width, height, what)
+
+
+def check_side(width: int, height: int, what: str = "") -> None:
+    """Raise ImageError for more than MAX_SIDE pixels along a side."""
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"too large: {what}{width:,} x {height:,} pixels, the limit is {MAX_SIDE:,} a side")
 
 
 def too_large(size: str) -> ImageError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from anomalae.errors import ImageError
 from anomalae.images.ink import (
     TOLERANCE,
     Paper,
@@ -19,6 +20,7 @@ from anomalae.images.ink import (
     frame,
     reduce,
 )
+from anomalae.images.pictures import MAX_PIXELS
 from anomalae.images.tight import find_tight
 
 # Rows above and below, columns to the left and to the right.
@@ -26,6 +28,8 @@ Room = tuple[tuple[int, int], tuple[int, int]]
 NO_ROOM: Room = ((0, 0), (0, 0))
 # Of the pixels along the edges at most this share is anything but paper, where no ink reaches them.
 MOST_AWAY = 0.1
+# A picture with room around it has at most so many pixels: enough for a square one of the most pixels a file may have.
+MOST_ROOMY = 3 * MAX_PIXELS
 # The level of white.
 FULL = {"uint8": 255, "uint16": 65535}
 
@@ -148,6 +152,8 @@ def least_tone(gray: np.ndarray) -> float:
 def _with_room(gray: np.ndarray, room: Room, paper: Paper) -> np.ndarray:
     """Return a picture with paper around it, as light as the paper at the nearest edge of the picture."""
     (height, width), ((above, below), (before, behind)) = gray.shape, room
+    if (above + height + below) * (before + width + behind) > MOST_ROOMY:
+        raise ImageError(f"too large for ink that reaches its edges: {width:,} x {height:,} pixels")
     down, across = (coordinates(0, n, n) for n in gray.shape)
     full = FULL.get(gray.dtype.name)
 

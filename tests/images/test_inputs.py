@@ -273,8 +273,11 @@ def test_pages_without_end_are_bounded(picture: np.ndarray, monkeypatch: pytest.
     assert [one.error is None for one in found] == [True] * 4 + [False]
     assert found[-1].error == "p.gif[4]: more than 4 pages; nothing is read from here on"
     monkeypatch.setattr(decode, "MAX_PAGES", 100)
-    monkeypatch.setattr(decode, "MAX_PAGED_PIXELS", 2 * picture.size)
+    paged("p.tif", [np.roll(picture, number, axis=0) for number in range(6)])
+    monkeypatch.setattr(decode, "MAX_PAGED_PIXELS", 3 * picture.size)
+    monkeypatch.setattr(decode, "MAX_FRAMED_PIXELS", 2 * picture.size)
     assert [one.error is None for one in rows("p.gif")] == [True, True, False]
+    assert [one.error is None for one in rows("p.tif")] == [True, True, True, False]
 
 
 def test_files_passed_over_are_counted_by_their_ending() -> None:
@@ -799,7 +802,7 @@ def test_no_memory_is_taken_for_promises() -> None:
     lines = run.stdout.splitlines()
     assert len(lines) == 5
     for line, words in zip(
-        lines, ["too large", "truncated", "truncated", "truncated", "10,000"], strict=True
+        lines, ["too large", "truncated", "truncated", "the limit is 800", "10,000"], strict=True
     ):
         assert words in line
 

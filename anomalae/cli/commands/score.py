@@ -116,6 +116,11 @@ class Sources:
     "the files together, and flags by an FDR.",
 )
 @click.option(
+    "--spreadsheet",
+    is_flag=True,
+    help="In CSV, put ' before a path or error that begins with = + - @ or ', a tab or the end of a line.",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1, 1024),
     help="Processes that read pictures, where there are many.  [default: the number of cores]",
@@ -131,6 +136,9 @@ def command(**options: Any) -> None:
     a page. Columns: path, score (higher = more anomalous), p_value, flagged, error; with --segment also box: left,
     top, right, bottom. A file that cannot be read, and one that turns blank though it has ink, gets a row with its
     error; the others are scored all the same. Rows are written as they are ready, to FILE.part until all are there.
+
+    In CSV a path is the file's name as it is, for programs to read. A spreadsheet runs what begins with = + - @ as a
+    formula: give --spreadsheet where names are others' and the file is opened by hand.
 
     \b
     Example:
@@ -150,6 +158,8 @@ def command(**options: Any) -> None:
         raise click.UsageError("--resume goes on with the rows of --output FILE")
     if options["output"]:
         tables.form_of(options["output"])
+    if options["spreadsheet"] and "csv" not in _forms(options):
+        raise click.UsageError("--spreadsheet is for CSV: give --format csv or --output FILE.csv")
     shard = _shard(options)
     if options["segment"] and options["preprocess"] in ("none", "resize"):
         raise click.UsageError(
@@ -190,6 +200,15 @@ def _shard(options: dict[str, Any]) -> Shard | None:
         return Shard.parse(options["shard"])
     except ConfigError as error:
         raise click.UsageError(console.said(error)) from None
+
+
+def _printed_form(options: dict[str, Any]) -> str:
+    return options["form"] or ("table" if sys.stdout.isatty() else "csv")
+
+
+def _forms(options: dict[str, Any]) -> list[str]:
+    """Return the forms in which rows are written, or may be printed."""
+    return [_printed_form(options), *([tables.form_of(options["output"])] if options["output"] else [])]
 
 
 def _sources(words: tuple[str, ...], stack: contextlib.ExitStack) -> Sources:
@@ -290,7 +309,7 @@ class _Work:
 
         self.run, self.judge, self.options = run, judge, options
         self.sources, self.shard = sources, shard
-        self.form = options["form"] or ("table" if sys.stdout.isatty() else "csv")
+        self.form = _printed_form(options)
         self.printed = options["form"] is not None or options["top"] or not options["output"]
         self.how = self._reading()
         self.passed_over: Counter[str] = Counter()
@@ -320,6 +339,7 @@ class _Work:
             "polarity": self.how.polarity,
             "segment": self.how.segment,
             "format": tables.form_of(path),
+            "spreadsheet": options["spreadsheet"],
         }
         if self.shard is not None:
             paths = [str(path) for path in self.sources.paths]
@@ -329,7 +349,14 @@ class _Work:
                 "n_calibration": len(self.judge.calibration),
             }
         resume = options["resume"] and path == options["output"]
-        file = RowFile(path, judged_by["format"], judged_by, resume=resume, segmented=options["segment"])
+        file = RowFile(
+            path,
+            judged_by["format"],
+            judged_by,
+            resume=resume,
+            segmented=options["segment"],
+            spreadsheet=options["spreadsheet"],
+        )
         return stack.enter_context(file)
 
     def _head(self) -> dict[str, Any]:
@@ -451,7 +478,8 @@ class _Work:
             judged = [replace(row, path=printable(row.path)) for row in judged]
         if first == 0 and self.form == "csv":
             click.echo(rows.csv_text([columns]), nl=False)
-        click.echo(rows.lines(self.form, judged, columns), nl=False)
+        lines = rows.lines(self.form, judged, columns, spreadsheet=self.options["spreadsheet"])
+        click.echo(lines, nl=False)
 
     def _draw_heatmaps(self, first: int, inputs: list[Input], judged: list[rows.Row]) -> None:
         from anomalae.detectors.judging import write_heatmaps
@@ -507,7 +535,9 @@ class _Work:
             }
             columns = rows.columns_of(options["segment"])
             shown = [row for _, _, row, _ in top]
-            click.echo(rows.document(self.form, shown, {**head, **counts}, columns), nl=False)
+            marks = options["spreadsheet"]
+            document = rows.document(self.form, shown, {**head, **counts}, columns, spreadsheet=marks)
+            click.echo(document, nl=False)
         elif self.printed and self.waiting is not None:
             with self.waiting.path.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
