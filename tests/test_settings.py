@@ -57,7 +57,7 @@ def test_of_takes_none_as_not_given_and_the_architectures_defaults():
         ("latent_dim", 785, "latent_dim 785: must be from 1 to 784"),
         ("latent_dim", 2.0, "must be a whole number"),
         ("epochs", True, "must be a whole number"),
-        ("epochs", 0, "epochs 0: must be from 1 to 1000000"),
+        ("epochs", 0, "epochs 0: must be from 1 to 100000"),
         ("batch_size", -1, "batch_size -1: must be from 1 to 1000000"),
         ("learning_rate", 0, "learning_rate 0: must be above 0"),
         ("learning_rate", float("nan"), "must be a finite number"),
