@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 200
 # Of JSON that is read: what 100,000 epochs of a history take. Read, it takes up to 25 times as much memory.
 MOST_JSON = 16 * 2**20
-# Of arrays whose shapes nobody knows before they are read.
-MOST_ARRAYS = 2**31
+# Of arrays: a network of thousands of units a layer takes a tenth of it, with what its training needs.
+MOST_ARRAYS = 2**32
 # What Windows refuses in names, which has the most such characters.
 _REFUSED = re.compile(r'[<>:"/\\|?*]')
 
@@ -253,7 +253,7 @@ def read_arrays(
     """Read `(arrays, metadata)` of a safetensors file.
 
     path: of the file.
-    shapes: of the arrays by name, which must be exactly these; None takes any, of at most MOST_ARRAYS bytes.
+    shapes: of the arrays by name, which must be exactly these; None takes any.
 
     Raises BundleError, naming the file, the array and what was expected, where that fails or a value is not finite.
     """
@@ -262,9 +262,7 @@ def read_arrays(
 
     found, metadata = read_shapes(path)
     if shapes is not None:
-        _check_shapes(path, found, shapes)
-    elif (size := path.stat().st_size) > MOST_ARRAYS:
-        raise BundleError(f"{path}: {size:,} bytes, the limit is {MOST_ARRAYS:,}")
+        check_shapes(path, found, shapes)
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in found}
@@ -285,13 +283,15 @@ def read_shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]
 
     path: of the file.
 
-    Raises BundleError, naming it, where it is missing or no such file.
+    Raises BundleError, naming it, where it is missing, no regular file, larger than MOST_ARRAYS, or another file.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with _opened(path) as file:
-            length = int.from_bytes(file.read(8), "little")
+            size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
+        if size > MOST_ARRAYS:
+            raise BundleError(f"{path}: {size:,} bytes, the limit is {MOST_ARRAYS:,}")
         if length > MOST_JSON:
             raise ValueError(f"a header of {length:,} bytes, the limit is {MOST_JSON:,}")
         with safe_open(path, framework="numpy") as arrays:
@@ -314,7 +314,13 @@ def names(path: Path) -> set[str]:
         return set()
 
 
-def _check_shapes(path: Path, found: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]]) -> None:
+def check_shapes(path: Path, found: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise BundleError unless a file holds these arrays and no others.
+
+    path: of the file.
+    found: shapes of its arrays by name.
+    shapes: those that it should hold.
+    """
     for name in sorted(set(shapes) - set(found)):
         raise BundleError(f"{path}: array {name!r} is missing")
     for name in sorted(set(found) - set(shapes)):

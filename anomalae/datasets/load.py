@@ -22,7 +22,7 @@ from anomalae.datasets.dataset import Dataset, OneClassSplit, Part, make_dataset
 from anomalae.datasets.digits import digits_folder, load_bundled_digits
 from anomalae.datasets.download import Progress, UnavailableError
 from anomalae.datasets.folders import export, load_folder
-from anomalae.datasets.official import SOURCES, Official, acquire, can_unpack, survey
+from anomalae.datasets.official import SOURCES, Official, Source, acquire, can_unpack, survey
 from anomalae.datasets.splits import split_indices
 from anomalae.errors import ConfigError, DataError, ImageError
 from anomalae.settings import POLARITIES, PREPROCESSES
@@ -137,6 +137,38 @@ def is_there(path: str | Path) -> bool:
     )
 
 
+def is_outside(path: str | Path) -> bool:
+    """Tell whether a path lies neither in the working folder nor where data sets are looked for.
+
+    path: to be read because a run, which may come from anybody, says so.
+
+    >>> is_outside("images/scans"), is_outside("/etc")
+    (False, True)
+    """
+    place = Path(path).resolve()
+    return not any(place.is_relative_to(folder.resolve()) for folder in (Path(), *_roots(None)))
+
+
+def read_official(name: str, root: str | Path) -> Dataset | None:
+    """Read a data set from where a run says that it is, if nobody keeps it elsewhere; nothing is written there.
+
+    name: of DATASETS, but for the bundled digits.
+    root: folder of its files.
+
+    Returns None where some of the files are missing there, or any is where data sets are looked for. Raises DataError
+    where they are not the official ones.
+
+    >>> read_official("mnist", "elsewhere")
+    """
+    source = SOURCES[_known(name)]
+    if any(_holds_any(source, place) for place in _roots(None)):
+        return None
+    surveyed = survey(source, Path(root), lambda: _official(name))
+    if surveyed.wrong:
+        raise DataError(surveyed.wrong)
+    return None if surveyed.absent else _read_parts(name, Path(root), not surveyed.unproven)
+
+
 @dataclass(frozen=True)
 class Status:
     """A status says where a data set stands.
@@ -238,10 +270,12 @@ def _roots(data_dir: str | Path | None) -> list[Path]:
 def _root(name: str, data_dir: str | Path | None) -> Path:
     """Return the first root that has any file of the data set, packed or not; else the first."""
     source, roots = SOURCES[name], _roots(data_dir)
+    return next((root for root in roots if _holds_any(source, root)), roots[0])
+
+
+def _holds_any(source: Source, root: Path) -> bool:
     files = [*source.sizes, *(f"{file}.gz" for file in source.sizes), source.archive or ""]
-    return next(
-        (root for root in roots if any((root / source.folder / file).is_file() for file in files)), roots[0]
-    )
+    return any((root / source.folder / file).is_file() for file in files)
 
 
 def _where_to_put(name: str, data_dir: str | Path | None) -> str:
@@ -272,6 +306,10 @@ def _load_idx(
     verified = acquire(SOURCES[name], root, lambda: _official(name), download=download, progress=progress)
     if not verified:
         warn(f"{root / SOURCES[name].folder}: no official hash to compare all files with; taken as they are")
+    return _read_parts(name, root, verified)
+
+
+def _read_parts(name: str, root: Path, verified: bool) -> Dataset:
     train, test = (_idx_part(name, root, part) for part in (0, 1))
     return make_dataset(name, train, test, tuple(range(10)), str(root.absolute()), verified)
 

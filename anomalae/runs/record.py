@@ -265,7 +265,7 @@ def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray], record: Record
     It is made to outlive its process, not the machine: waiting for the disk would double the time of short epochs.
     """
     metadata = {"epoch": epoch, "record": record.to_dict()}
-    files.write_arrays(folder / runs.CHECKPOINT, arrays, metadata, durable=False)
+    files.write_arrays(runs.own_file(folder, runs.CHECKPOINT), arrays, metadata, durable=False)
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], list[dict[str, Any]], Record]:

@@ -59,8 +59,8 @@ def evaluation_document(
 
 def write_evaluation(folder: Path, document: dict[str, Any], evaluation: Evaluation) -> None:
     """Write `evaluation.json` and `scores.csv` into the run."""
-    files.write_bytes(folder / runs.SCORES, scores_csv(evaluation).encode())
-    files.write_json(folder / runs.EVALUATION, document)
+    files.write_bytes(runs.own_file(folder, runs.SCORES), scores_csv(evaluation).encode())
+    files.write_json(runs.own_file(folder, runs.EVALUATION), document)
 
 
 def scores_csv(evaluation: Evaluation) -> str:
@@ -232,8 +232,8 @@ def write_comparison(folder: Path, document: dict[str, Any], scores: dict[str, n
     document: the table, JSON-able, with a row a method under `rows`.
     scores: float64 (n_test,) of each method that has them, the run's own under `anomalae`.
     """
-    files.write_arrays(folder / runs.COMPARISON_SCORES, scores)
-    files.write_json(folder / runs.COMPARISON, document)
+    files.write_arrays(runs.own_file(folder, runs.COMPARISON_SCORES), scores)
+    files.write_json(runs.own_file(folder, runs.COMPARISON), document)
 
 
 def read_comparison(folder: Path) -> Comparison | None:

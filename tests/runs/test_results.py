@@ -93,7 +93,7 @@ def test_a_broken_scores_file_is_refused(tmp_path: Path, table: str, fault: str)
     [
         ({"alpha": 0}, "alpha is 0"),
         ({"alpha": "x"}, "alpha is 'x'"),
-        ({"threshold": float("nan")}, "threshold is nan"),
+        ({"threshold": float("nan")}, "not valid JSON: NaN is no finite number"),
         ({"threshold": True}, "threshold is True"),
         ({"threshold": 10**400}, "threshold is 1"),
         ({"n_normal": 7}, "does not belong"),
