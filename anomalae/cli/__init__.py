@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from anomalae.cli import help as help_
-from anomalae.cli.console import nearest, warnings_shown, said
+from anomalae.cli.console import nearest, said, warnings_shown
 from anomalae.cli.exit_status import INTERRUPTED, WRONG_USAGE
 from anomalae.cli.lines import tell
 from anomalae.errors import AnomalaeError

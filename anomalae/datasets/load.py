@@ -149,21 +149,28 @@ def is_outside(path: str | Path) -> bool:
     return not any(place.is_relative_to(folder.resolve()) for folder in (Path(), *_roots(None)))
 
 
-def read_official(name: str, root: str | Path) -> Dataset | None:
-    """Read a data set from where a run says that it is, if nobody keeps it elsewhere; nothing is written there.
+def is_kept(name: str) -> bool:
+    """Tell whether any file of an official data set lies where data sets are looked for.
 
     name: of DATASETS, but for the bundled digits.
-    root: folder of its files.
 
-    Returns None where some of the files are missing there, or any is where data sets are looked for. Raises DataError
-    where they are not the official ones.
+    >>> is_kept("mnist")
+    False
+    """
+    return any(_holds_any(SOURCES[_known(name)], root) for root in _roots(None))
+
+
+def read_official(name: str, root: str | Path) -> Dataset | None:
+    """Read an official data set from a folder in which nothing is written, neither downloaded nor unpacked.
+
+    name: of DATASETS, but for the bundled digits.
+    root: the folder.
+
+    Returns None where some of its files are missing. Raises DataError where they are not the official ones.
 
     >>> read_official("mnist", "elsewhere")
     """
-    source = SOURCES[_known(name)]
-    if any(_holds_any(source, place) for place in _roots(None)):
-        return None
-    surveyed = survey(source, Path(root), lambda: _official(name))
+    surveyed = survey(SOURCES[_known(name)], Path(root), lambda: _official(name))
     if surveyed.wrong:
         raise DataError(surveyed.wrong)
     return None if surveyed.absent else _read_parts(name, Path(root), not surveyed.unproven)

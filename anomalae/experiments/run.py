@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -17,6 +16,7 @@ from anomalae.datasets.load import (
     Dataset,
     OneClassSplit,
     Part,
+    is_kept,
     is_outside,
     is_there,
     load_dataset,
@@ -288,9 +288,17 @@ def reload_dataset(data: Data, data_dir: str | None = None, progress: Downloads 
         raise DataError("this run was trained on arrays, not on a data set", advice="dataset")
     if data.name not in DATASETS and not is_there(data.name):
         raise DataError(f"data set {data.name}: the folder or file that this run was trained on is gone")
-    dataset = _read_kept(data) if data_dir is None and data.name in SOURCES else None
-    if data.name not in DATASETS:
-        _tell_outside(data, data.name)
+    dataset = None
+    if data.name in SOURCES:
+        # Looked for where nothing is written, before anything is downloaded.
+        if data_dir is None and data.root is not None and not is_kept(data.name):
+            _tell_outside(data.root)
+            dataset = read_official(data.name, data.root)
+    elif data.name not in DATASETS and is_outside(data.name):
+        if not {"train", "test"} <= set(data.hashes):
+            what = f"data set {text.printable(data.name)}: is not read"
+            raise DataError(f"{what}, for the run that names it has no hashes of it", advice="dataset")
+        _tell_outside(data.name)
     if dataset is None:
         dataset = load_dataset(
             data.name,
@@ -307,24 +315,11 @@ def reload_dataset(data: Data, data_dir: str | None = None, progress: Downloads 
     return dataset
 
 
-def _read_kept(data: Data) -> Dataset | None:
-    """Read an official data set from the folder in which the run found it; None where it is not there any more."""
-    if data.root is None or not os.path.isdir(data.root):  # noqa: PTH112 - false for a name that is too long
-        return None
-    _tell_outside(data, data.root)
-    return read_official(str(data.name), data.root)
-
-
-def _tell_outside(data: Data, path: str) -> None:
-    """Tell of a path that only the run names, before it is read; DataError where the run could not tell what is read."""
-    if not is_outside(path):
-        return
-    if not {"train", "test"} <= set(data.hashes):
-        raise DataError(
-            f"{text.printable(path)}: is not read, for the run that names it has no hashes of its data",
-            advice="dataset",
-        )
-    warnings.warn(f"data are read from {text.printable(path)}, as the run says", PathWarning, stacklevel=2)
+def _tell_outside(path: str) -> None:
+    """Tell of a path that only a run names, before it is read."""
+    if is_outside(path):
+        line = f"data are read from {text.printable(path)}, as the run says"
+        warnings.warn(line, PathWarning, stacklevel=3)
 
 
 def check_classes(dataset: Dataset, normal: tuple[int | str, ...]) -> None:

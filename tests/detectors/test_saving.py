@@ -87,7 +87,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda f: (f / runs.WEIGHTS).unlink(), r"weights\.safetensors: no such file"),
     "no calibration": (lambda f: (f / runs.CALIBRATION).unlink(), r"calibration\.safetensors: no such file"),
     "strange history": (
-        lambda f: (f / runs.HISTORY).write_text('{"epoch": 1, "foo": 2}\n'), r"history\.jsonl: line 1: unknown key 'foo'"
+        lambda f: (f / runs.HISTORY).write_text('{"epoch": 1, "foo": 2}\n'), r"line 1: unknown key 'foo'"
     ),
     "strange date": (_edit_config(lambda c: c.update(created="garbage")), r"created is 'garbage', which is no date"),
     "strange counts": (_edit_config(lambda c: c["data"].update(n_train="x")), r"data\.n_train is 'x', of the wrong"),
