@@ -47,7 +47,7 @@ def shown(value: object) -> str:
     """Return any value as Python writes it, of a long, large or deep one the beginning.
 
     >>> shown({"beta": "x" * 100}), shown(10**90)
-    ("{'beta': 'xxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxx'}", '1000000000000000000...000000000000000000')
+    ("{'beta': 'xxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxx'}", '100000000000000000...0000000000000000000')
     """
     return _SHORT.repr(value)
 

@@ -165,7 +165,9 @@ def own_file(folder: Path, name: str) -> Path:
     """Return the path of a run's file that is to be written, and remove what is there if it leads elsewhere.
 
     folder: of the run, which may come from anybody.
-    name: of the file. A link in its place is not followed, a pipe or a device not written into.
+    name: of the file; a link in its place is not followed, a pipe or a device not written into.
+
+    Raises BundleError where that cannot be removed.
 
     >>> own_file(create(Path("runs"), None, "zero"), CONFIG).as_posix()
     'runs/zero/config.json'

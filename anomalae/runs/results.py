@@ -27,6 +27,11 @@ OWN = "anomalae"
 
 # Of the text of `scores.csv`: some million images.
 MOST_TEXT = 2**28
+# What a table of methods shows of each as numbers.
+_NUMBERS = (
+    "roc_auc", "average_precision", "fpr_at_95_tpr", "fit_seconds", "score_seconds", "peak_memory_bytes",
+    "p_value_vs_run",
+)  # fmt: skip
 # What a list of runs shows of an evaluation.
 _SHOWN = ("roc_auc", "roc_auc_interval", "threshold", "alpha")
 
@@ -244,9 +249,21 @@ def read_comparison(folder: Path) -> Comparison | None:
     document = files.read_json(path)
     scores = read_comparison_scores(folder)
     rows = document.get("rows") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "method" in row for row in rows):
-        raise BundleError(f"{path} is no comparison")
+    if not isinstance(rows, list) or not all(map(_is_row, rows)):
+        raise BundleError(f"{path}: is no comparison")
     return Comparison(rows, scores)
+
+
+def _is_row(row: Any) -> bool:
+    """Tell whether this is a row of a table of methods, as it is shown."""
+    if not isinstance(row, dict) or not isinstance(row.get("method"), str):
+        return False
+    interval = row.get("roc_auc_interval") or [0.0, 0.0]
+    return (
+        all(isinstance(row.get(name, ""), str) for name in ("settings", "status"))
+        and all(row.get(name) is None or _is_number(row[name]) for name in _NUMBERS)
+        and (isinstance(interval, list) and len(interval) == 2 and all(map(_is_number, interval)))
+    )
 
 
 def read_comparison_scores(folder: Path) -> dict[str, np.ndarray]:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from anomalae import Detector, files, runs
+from anomalae import Detector, Settings, files, runs
+from anomalae.datasets.dataset import Dataset
 from anomalae.errors import BundleError
+from anomalae.experiments.training import Unwatched, train_and_keep
 from anomalae.runs import results
 from tests.cli import QUICK, fails, ok, parsed
 from tests.full_disks import small_disk
@@ -137,15 +139,14 @@ def test_nothing_is_written_where_a_link_in_a_run_leads(name: str):
     assert results.read_evaluation(Path("runs/a")) is not None
 
 
-def test_an_interrupted_run_with_links_goes_on_without_following_them():
-    ended = (
-        "import sys; from anomalae.cli import main; from anomalae.experiments import training\n"
-        "class Stops(training.Unwatched):\n    def on_epoch(self, state):\n        raise KeyboardInterrupt\n"
-        "from anomalae import Settings, load_dataset\n"
-        "settings = Settings.of(epochs=2, hidden=(32,), latent_dim=8)\n"
-        "training.train_and_keep(load_dataset('digits'), settings, normal=[0], name='a', watcher=Stops())"
-    )
-    subprocess.run([sys.executable, "-c", ended], capture_output=True, check=False)
+def test_an_interrupted_run_with_links_goes_on_without_following_them(digits: Dataset):
+    class Stops(Unwatched):
+        def on_epoch(self, state: object) -> None:
+            raise KeyboardInterrupt
+
+    settings = Settings.of(epochs=2, hidden=(32,), latent_dim=8)
+    with pytest.raises(KeyboardInterrupt):
+        train_and_keep(digits, settings, normal=[0], name="a", watcher=Stops())
     assert runs.is_unfinished(Path("runs/a"))
     Path("precious").write_text("of years")
     for name in (runs.WEIGHTS, runs.CALIBRATION, runs.PATHWAY):

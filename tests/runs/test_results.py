@@ -139,7 +139,12 @@ def test_a_comparison_comes_back_as_it_was_kept(tmp_path: Path):
     }
 
 
-@pytest.mark.parametrize("content", [[], {}, {"rows": 3}, {"rows": [3]}, {"rows": [{}]}])
+BROKEN_ROWS = ({"method": 5}, {"method": "knn", "status": 5}, {"method": "knn", "roc_auc": "high"})
+
+
+@pytest.mark.parametrize(
+    "content", [[], {}, {"rows": 3}, {"rows": [3]}, {"rows": [{}]}, *({"rows": [row]} for row in BROKEN_ROWS)]
+)
 def test_a_broken_comparison_is_refused(tmp_path: Path, content: object):
     files.write_json(tmp_path / runs.COMPARISON, content)
     with pytest.raises(BundleError, match="is no comparison"):
