@@ -133,11 +133,9 @@ def _read_networks(folder: Path, record: Record, device: torch.device) -> list[N
     path = folder / runs.WEIGHTS
     try:
         _check_outlines(path, files.read_shapes(path)[0], record.settings)
-        built: list[Any] = [build(own) for own in networks(record.settings)]
+        built = _build(folder, record)
     except PartError as error:
         raise BundleError(f"{folder / runs.CONFIG}: {error}") from None
-    except (RuntimeError, MemoryError):
-        raise BundleError(f"{folder / runs.CONFIG}: settings ask for more memory than there is") from None
     prefixes = _prefixes(len(built))
     shapes = {
         prefix + name: tuple(tensor.shape)
@@ -152,6 +150,13 @@ def _read_networks(folder: Path, record: Record, device: torch.device) -> list[N
             {name: torch.from_numpy(weights[prefix + name]) for name in network.state_dict()}
         )
     return [network.to(device).eval() for network in built]
+
+
+def _build(folder: Path, record: Record) -> list[Any]:
+    try:
+        return [build(own) for own in networks(record.settings)]
+    except (RuntimeError, MemoryError):
+        raise BundleError(f"{folder / runs.CONFIG}: settings ask for more memory than there is") from None
 
 
 def check_checkpoint(folder: Path, settings: Settings) -> None:

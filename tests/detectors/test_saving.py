@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from anomalae import Detector, files, runs
+from anomalae import Detector, Settings, files, runs
 from anomalae.errors import BundleError
+from anomalae.models.base import build, networks
+from anomalae.network_kinds import LIKELIHOODS, MODELS
 from anomalae.runs.record import NEWEST
 
 
@@ -296,6 +299,25 @@ def test_shapes_are_compared_before_memory_is_taken(small):
         "run/weights.safetensors: array 'decoder.4.bias' is missing",
         "run/weights.safetensors: array '0.decoder.0.bias' is missing",
     ]
+
+
+@pytest.mark.parametrize("architecture", ["dense", "conv"])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("model", [name for name in MODELS.names() if MODELS.is_ours(name)])
+def test_every_network_can_be_made_without_memory(model, likelihood, architecture):
+    density = {"likelihood": likelihood, "samples": 2} if MODELS[model].density else {}
+    (own,) = networks(
+        Settings.of(model=model, architecture=architecture, latent_dim=4, views=("edges",), **density)
+    )
+    with torch.device("meta"):
+        outline = build(own)
+    whole = build(own).state_dict()
+    assert {name: tensor.shape for name, tensor in outline.state_dict().items()} == {
+        name: tensor.shape for name, tensor in whole.items()
+    }
+    assert (
+        sum(tensor.nbytes for tensor in outline.state_dict().values() if tensor.device.type != "meta") < 1000
+    )
 
 
 def test_a_file_of_a_terabyte_is_not_read(small):

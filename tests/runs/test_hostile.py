@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from anomalae import Detector, Settings, files, runs
@@ -139,7 +140,10 @@ def test_nothing_is_written_where_a_link_in_a_run_leads(name: str):
     assert results.read_evaluation(Path("runs/a")) is not None
 
 
-def test_an_interrupted_run_with_links_goes_on_without_following_them(digits: Dataset):
+@pytest.fixture
+def interrupted(digits: Dataset) -> Path:
+    """A training that ended after its first epoch."""
+
     class Stops(Unwatched):
         def on_epoch(self, state: object) -> None:
             raise KeyboardInterrupt
@@ -147,6 +151,35 @@ def test_an_interrupted_run_with_links_goes_on_without_following_them(digits: Da
     settings = Settings.of(epochs=2, hidden=(32,), latent_dim=8)
     with pytest.raises(KeyboardInterrupt):
         train_and_keep(digits, settings, normal=[0], name="a", watcher=Stops())
+    return Path("runs/a")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        # Shapes of 3.6 GB, which no memory is taken for.
+        (
+            lambda arrays, record: record["settings"].update(hidden=[16_384] * 3),
+            "array 'decoder.4.bias' is missing",
+        ),
+        (
+            lambda arrays, record: arrays.update({"0.model.encoder.1.bias": np.zeros(32, np.int64)}),
+            "encoder.1.bias holds torch.int64, expected torch.float32",
+        ),
+        (
+            lambda arrays, record: arrays.update({"0.optimizer.0.exp_avg": np.zeros(3, np.float32)}),
+            "exp_avg of weight 0 has shape [3]",
+        ),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_one_line(interrupted: Path, spoil: Callable, error: str):
+    arrays, metadata = files.read_arrays(interrupted / runs.CHECKPOINT)
+    spoil(arrays, metadata["record"])
+    files.write_arrays(interrupted / runs.CHECKPOINT, arrays, metadata)
+    assert error in fails(1, "train", "--resume", "a")
+
+
+def test_an_interrupted_run_with_links_goes_on_without_following_them(interrupted: Path):
     assert runs.is_unfinished(Path("runs/a"))
     Path("precious").write_text("of years")
     for name in (runs.WEIGHTS, runs.CALIBRATION, runs.PATHWAY):
