@@ -53,6 +53,10 @@ class PartWarning(UserWarning):
     """A part that does not come with anomalae is passed over, because it or its package does not work."""
 
 
+class PathWarning(UserWarning):
+    """A run names a path outside of where one works and keeps data sets, and data are read from there."""
+
+
 class ImageError(AnomalaeError, ValueError):
     """An array or a file is not a usable image."""
 

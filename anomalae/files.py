@@ -6,9 +6,11 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 # Of a file's name: 255 is what file systems take, and a hidden file beside it has a longer one while it is written.
 MOST_BYTES = 200
+# Of JSON that is read: what 100,000 epochs of a history take. Read, it takes up to 25 times as much memory.
+MOST_JSON = 16 * 2**20
+# Of arrays: a network of thousands of units a layer takes a tenth of it, with what its training needs.
+MOST_ARRAYS = 2**32
 # What Windows refuses in names, which has the most such characters.
 _REFUSED = re.compile(r'[<>:"/\\|?*]')
 
@@ -165,19 +171,80 @@ def write_arrays(
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; BundleError when it is missing or not JSON."""
-    try:
-        return json.loads(_read(path))
-    except ValueError as error:
-        raise BundleError(f"{path}: not valid JSON: {_first_line(error)}") from None
+    """Read a JSON file.
+
+    path: of the file.
+
+    Raises BundleError, naming it, where it is missing, no regular file, larger than MOST_JSON, or not JSON.
+    """
+    return _parsed(read_text(path), str(path))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read one JSON object a line; BundleError when the file is missing or a line is not JSON."""
+    """Read one JSON object a line.
+
+    path: of the file.
+
+    Raises BundleError as `read_json` does, naming the line.
+    """
+    rows = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        row = _parsed(line, f"{path}: line {number}")
+        if not isinstance(row, dict):
+            raise BundleError(f"{path}: line {number}: expected an object, got {type(row).__name__}")
+        rows.append(row)
+    return rows
+
+
+def read_text(path: Path, most: int = MOST_JSON) -> str:
+    """Read a text in UTF-8.
+
+    path: of the file; a pipe is not waited for, and a device not read.
+    most: bytes it may have.
+
+    Raises BundleError, naming it, where it is missing, no regular file, larger, or no text.
+    """
     try:
-        return [json.loads(line) for line in _read(path).splitlines()]
+        with _opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            # It may grow meanwhile.
+            content = file.read(most + 1) if size <= most else b""
+        if max(size, len(content)) > most:
+            raise BundleError(f"{path}: {max(size, len(content)):,} bytes, the limit is {most:,}")
+        return content.decode()
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}: cannot be read: {_first_line(error)}") from None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file to read; BundleError for a pipe, which is not waited for, a device and the like."""
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise BundleError(f"{path}: is no regular file")
+        yield file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except RecursionError:
+        raise BundleError(f"{where}: not valid JSON: nested too deeply") from None
     except ValueError as error:
-        raise BundleError(f"{path}: not valid JSON lines: {_first_line(error)}") from None
+        raise BundleError(f"{where}: not valid JSON: {_first_line(error)}") from None
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is no finite number")
+    return value
 
 
 def read_arrays(
@@ -193,17 +260,17 @@ def read_arrays(
     import numpy as np
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise BundleError(f"{path}: no such file")
+    found, metadata = read_shapes(path)
+    if shapes is not None:
+        check_shapes(path, found, shapes)
     try:
         with safe_open(path, framework="numpy") as file:
-            names = list(file.keys())
-            if shapes is not None:
-                _check_names(path, names, {n: tuple(file.get_slice(n).get_shape()) for n in names}, shapes)
-            arrays = {name: file.get_tensor(name) for name in names}
-            metadata = json.loads((file.metadata() or {}).get("json", "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
+            arrays = {name: file.get_tensor(name) for name in found}
+    # Of a type that NumPy does not have, a TypeError.
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise BundleError(f"{path}: not a readable safetensors file: {_first_line(error)}") from None
+    except MemoryError:
+        raise BundleError(f"{path}: needs more memory than there is") from None
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(np.size(array) - np.isfinite(array).sum())
@@ -211,38 +278,56 @@ def read_arrays(
     return arrays, metadata
 
 
-def names(path: Path) -> set[str]:
-    """Return the names of the arrays in a safetensors file; none where it cannot be read."""
+def read_shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+    """Read `(shapes, metadata)` of a safetensors file, the shapes of its arrays by name, and none of the arrays.
+
+    path: of the file.
+
+    Raises BundleError, naming it, where it is missing, no regular file, larger than MOST_ARRAYS, or another file.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as file:
-            return set(file.keys())
-    except (SafetensorError, OSError):
+        with _opened(path) as file:
+            size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
+        if size > MOST_ARRAYS:
+            raise BundleError(f"{path}: {size:,} bytes, the limit is {MOST_ARRAYS:,}")
+        if length > MOST_JSON:
+            raise ValueError(f"a header of {length:,} bytes, the limit is {MOST_JSON:,}")
+        with safe_open(path, framework="numpy") as arrays:
+            shapes = {name: tuple(arrays.get_slice(name).get_shape()) for name in arrays.keys()}  # noqa: SIM118
+            metadata = _parsed((arrays.metadata() or {}).get("json", "{}"), str(path))
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"{path}: not a readable safetensors file: {_first_line(error)}") from None
+    if not isinstance(metadata, dict):
+        raise BundleError(f"{path}: not a readable safetensors file: its metadata are no object")
+    return shapes, metadata
+
+
+def names(path: Path) -> set[str]:
+    """Return the names of the arrays in a safetensors file; none where it cannot be read."""
+    try:
+        return set(read_shapes(path)[0])
+    except BundleError:
         return set()
 
 
-def _check_names(
-    path: Path, names: list[str], found_shapes: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]]
-) -> None:
-    for name in sorted(set(shapes) - set(names)):
+def check_shapes(path: Path, found: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise BundleError unless a file holds these arrays and no others.
+
+    path: of the file.
+    found: shapes of its arrays by name.
+    shapes: those that it should hold.
+    """
+    for name in sorted(set(shapes) - set(found)):
         raise BundleError(f"{path}: array {name!r} is missing")
-    for name in sorted(set(names) - set(shapes)):
-        raise BundleError(f"{path}: unknown array {name!r}")
+    for name in sorted(set(found) - set(shapes)):
+        raise BundleError(f"{path}: unknown array {name[:MOST_BYTES]!r}")
     for name, shape in shapes.items():
-        if found_shapes[name] != tuple(shape):
-            raise BundleError(
-                f"{path}: {name!r} has shape {list(found_shapes[name])}, expected {list(shape)}"
-            )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BundleError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path}: cannot be read: {_first_line(error)}") from None
+        if found[name] != tuple(shape):
+            raise BundleError(f"{path}: {name!r} has shape {list(found[name])}, expected {list(shape)}")
 
 
 def _first_line(error: Exception) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
 from anomalae.errors import ConfigError
 from anomalae.plugins import VIEWS
+from anomalae.text import shown
+
+# Of a setting that is no whole number: what float32 still holds.
+MOST = 1e30
 
 
 @dataclass(frozen=True)
@@ -25,17 +28,17 @@ class Whole:
     def check(self, name: str, value: Any) -> int:
         """The value as an int. Raises ConfigError for anything else."""
         if isinstance(value, bool) or not isinstance(value, Integral):
-            raise ConfigError(f"{name} {value!r}: must be a whole number", setting=name)
+            raise ConfigError(f"{name} {shown(value)}: must be a whole number", setting=name)
         value = int(value)
         if value < self.least or (self.most is not None and value > self.most):
             limit = f"at least {self.least}" if self.most is None else f"from {self.least} to {self.most}"
-            raise ConfigError(f"{name} {value}: must be {limit}", setting=name)
+            raise ConfigError(f"{name} {shown(value)}: must be {limit}", setting=name)
         return value
 
 
 @dataclass(frozen=True)
 class Real:
-    """A finite number that is at least `least`, or above it where `open`."""
+    """A number that is at least `least`, or above it where `open`, and at most MOST."""
 
     least: float
     open: bool = False
@@ -45,11 +48,14 @@ class Real:
 
     def check(self, name: str, value: Any) -> Any:
         """The value as it is. Raises ConfigError for one out of range."""
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ConfigError(f"{name} {value!r}: must be a finite number", setting=name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+            raise ConfigError(f"{name} {shown(value)}: must be a finite number", setting=name)
+        if value > MOST:
+            raise ConfigError(f"{name} {shown(value)}: must be at most {MOST:g}", setting=name)
         if value < self.least or (self.open and value == self.least):
             raise ConfigError(
-                f"{name} {value}: must be {'above' if self.open else 'at least'} {self.least:g}", setting=name
+                f"{name} {shown(value)}: must be {'above' if self.open else 'at least'} {self.least:g}",
+                setting=name,
             )
         return value
 
@@ -68,26 +74,28 @@ class Choice:
         if value not in self.names():
             names = self.names()
             raise ConfigError(
-                f"{name} {value!r}: must be one of {', '.join(names)}", unknown=str(value), known=names
+                f"{name} {shown(value)}: must be one of {', '.join(names)}", unknown=str(value), known=names
             )
         return str(value)
 
 
 @dataclass(frozen=True)
 class Widths:
-    """Several whole numbers, each from 1 to `most`."""
+    """At most `count` whole numbers, each from 1 to `most`."""
 
     most: int
+    count: int
 
     def __str__(self) -> str:
         return "whole numbers from 1"
 
     def check(self, name: str, value: Any) -> tuple[int, ...]:
         """The value as a tuple. Raises ConfigError for anything else."""
-        try:
-            widths = tuple(value)
-        except TypeError:
-            raise ConfigError(f"{name} {value!r}: must be several whole numbers, as in 1024, 512") from None
+        if not hasattr(value, "__iter__") or isinstance(value, Mapping | str | bytes):
+            raise ConfigError(f"{name} {shown(value)}: must be several whole numbers, as in 1024, 512")
+        widths = tuple(value)
+        if len(widths) > self.count:
+            raise ConfigError(f"{name}: {len(widths):,} numbers, at most {self.count} are allowed")
         return tuple(Whole(1, self.most).check(name, width) for width in widths)
 
 
@@ -100,14 +108,14 @@ class Views:
 
     def check(self, name: str, value: Any) -> tuple[str, ...]:
         """The value as a tuple. Raises ConfigError for an unknown view, and for one that is named twice."""
-        if isinstance(value, str) or not hasattr(value, "__iter__"):
-            raise ConfigError(f"{name} {value!r}: must be several names, as in ('pixels', 'edges')")
+        if not hasattr(value, "__iter__") or isinstance(value, Mapping | str | bytes):
+            raise ConfigError(f"{name} {shown(value)}: must be several names, as in ('pixels', 'edges')")
         views = tuple(value)
         for view in views:
-            if view not in VIEWS:
+            if not isinstance(view, str) or view not in VIEWS:
                 names = VIEWS.names()
                 raise ConfigError(
-                    f"view {view!r}: must be one of {', '.join(names)}", unknown=str(view), known=names
+                    f"view {shown(view)}: must be one of {', '.join(names)}", unknown=str(view), known=names
                 )
             # One of a package that fails is refused here, not in the middle of a training.
             if not VIEWS.is_ours(view):
@@ -128,7 +136,9 @@ class Rule:
 
     def check(self, name: str, value: Any) -> str:
         """The value as it is: `Settings` checks it, once all of them are known."""
-        return str(value)
+        if not isinstance(value, str):
+            raise ConfigError(f"{name} {shown(value)}: must be the name of a score", setting=name)
+        return value
 
 
 Range = Whole | Real | Choice | Widths | Views | Rule

@@ -19,6 +19,7 @@ from anomalae.errors import ConfigError
 from anomalae.network_kinds import LIKELIHOODS, MODELS, Kind, owners
 from anomalae.plugins import SCORES, VIEWS
 from anomalae.ranges import Choice, Range, Real, Rule, Views, Whole, Widths
+from anomalae.text import shown
 
 T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -27,7 +28,7 @@ PIXELS = 28 * 28
 MOST_LAYERS = 6  # of a ladder; a seventh would have a unit or two
 # Limits no use comes near: beyond them time or memory runs out long before a result.
 MOST_MEMBERS, MOST_PASSES, MOST_SAMPLES = 100, 100, 10_000
-MOST_WIDTH, MOST_EPOCHS, MOST_IMAGES = 16_384, 1_000_000, 1_000_000
+MOST_WIDTH, MOST_WIDTHS, MOST_EPOCHS, MOST_IMAGES = 16_384, 20, 100_000, 1_000_000
 
 ARCHITECTURES = ("dense", "conv")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -182,7 +183,7 @@ class Settings:
     hidden: tuple[int, ...] = setting(
         (512, 256),
         "Units of the encoder's dense layers, or channels of its two conv layers; the decoder mirrors them.",
-        Widths(MOST_WIDTH),
+        Widths(MOST_WIDTH, MOST_WIDTHS),
         f"512,256; conv: {','.join(map(str, CONV_HIDDEN))}",
     )
     epochs: int | None = setting(
@@ -278,7 +279,7 @@ class Settings:
             SCORES[self.rule]
         if self.rule not in self.rules:
             raise ConfigError(
-                f"score {self.rule!r}: {self._described()} has {', '.join(self.rules)}",
+                f"score {shown(self.rule)}: {self._described()} has {', '.join(self.rules)}",
                 setting="score",
                 unknown=self.rule,
                 known=self.rules,
@@ -295,7 +296,7 @@ class Settings:
                 whose = f"{', '.join(names)} or {last}" if names else last
                 article = "an" if whose[0] == "a" else "a"
                 raise ConfigError(
-                    f"{name} {value!r}: only {article} {whose} has one, and model is {self.model!r}"
+                    f"{name} {shown(value)}: only {article} {whose} has one, and model is {self.model!r}"
                 )
         if self.passes is None:
             noisy = Real(0).check("noise", self.noise) > 0
@@ -458,7 +459,7 @@ def strict(cls: type[T], values: Any, where: str) -> T:
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}")
+            raise ConfigError(f"{where}: unknown key {shown(key)}")
     try:
         return cls(**values)
     except (TypeError, ConfigError) as error:

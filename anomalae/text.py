@@ -8,12 +8,15 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 Name = TypeVar("Name", int, str, int | str)
 
 MISSING = "-"
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 40
 
 # --- names ---
 
@@ -38,6 +41,15 @@ def shortened(name: object, most: int = 24) -> str:
     """
     line = printable(str(name))
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def shown(value: object) -> str:
+    """Return any value as Python writes it, of a long, large or deep one the beginning.
+
+    >>> shown({"beta": "x" * 100}), shown(10**90)
+    ("{'beta': 'xxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxx'}", '100000000000000000...0000000000000000000')
+    """
+    return _SHORT.repr(value)
 
 
 def natural_order(names: Iterable[Name]) -> list[Name]:

@@ -689,7 +689,7 @@ class TestBadInput:
             ({"contamination": "auto"}, "contamination 'auto': must be a float"),
             ({"latent_dim": 0}, "latent_dim 0: must be from 1"),
             ({"hidden": 5}, "hidden 5: must be several whole numbers"),
-            ({"epochs": 0}, "epochs 0: must be from 1 to 1000000"),
+            ({"epochs": 0}, "epochs 0: must be from 1 to 100000"),
             ({"random_state": -1}, "seed -1: must be from 0"),
             ({"device": "tpu"}, "device 'tpu': must be one of"),
             ({"threads": 0}, "threads 0: must be a whole number, at least 1"),

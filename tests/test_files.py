@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image
 
 from anomalae import files
 from anomalae.errors import BundleError
+from tests.full_disks import ROOM, small_disk
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(1.5)}
 
@@ -90,11 +93,32 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_a_really_full_disk():
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full here")
-    with pytest.raises(BundleError, match="cannot be written"):
-        files.write_json(Path("/dev/full/x.json"), {})
+def test_a_really_full_disk_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "disk" / "x.json"
+    with small_disk(tmp_path / "disk"):
+        files.write_json(path, {"old": True})
+        with pytest.raises(BundleError, match=r"x\.json: cannot be written: No space left on device"):
+            files.write_json(path, {"new": "x" * ROOM})
+        assert files.read_json(path) == {"old": True}
+        assert [file.name for file in path.parent.iterdir()] == ["x.json"]
+        files.write_json(path, {"new": True})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+def test_a_file_that_may_not_grow_leaves_the_old_one_whole(tmp_path):
+    """What a full disk is to those who may not mount one: the write fails in its middle."""
+    code = (
+        "import resource, sys; from pathlib import Path; from anomalae import files\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "path = Path(sys.argv[1]); files.write_json(path, {'old': True})\n"
+        "try:\n    files.write_json(path, {'new': 'x' * 2000})\n"
+        "except files.BundleError as error:\n    print(error)"
+    )
+    path = tmp_path / "x.json"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{path}: cannot be written: File too large\n"
+    assert files.read_json(path) == {"old": True}
+    assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
 
 
 def test_nan_is_not_json(tmp_path):

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from anomalae.cli import help as help_
-from anomalae.cli.console import nearest, part_warnings_shown, said
+from anomalae.cli.console import nearest, said, warnings_shown
 from anomalae.cli.exit_status import INTERRUPTED, WRONG_USAGE
 from anomalae.cli.lines import tell
 from anomalae.errors import AnomalaeError
@@ -72,7 +72,7 @@ class _Lazy(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Turn our own errors into one line and an exit status, and Ctrl-C too; click's own usage errors stay 2."""
         try:
-            with part_warnings_shown():
+            with warnings_shown():
                 return super().invoke(ctx)
         except AnomalaeError as error:
             tell(f"Error: {said(error)}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomalae.cli.lines import tell
-from anomalae.errors import AnomalaeError, PartWarning
+from anomalae.errors import AnomalaeError, PartWarning, PathWarning
 from anomalae.text import printable
 
 if TYPE_CHECKING:
@@ -100,13 +100,13 @@ def warn(message: str) -> None:
 
 
 @contextlib.contextmanager
-def part_warnings_shown() -> Iterator[None]:
-    """Print the library's warnings of parts that do not work as ours, in one line each; others stay as they are."""
+def warnings_shown() -> Iterator[None]:
+    """Print the library's warnings of parts that do not work and of paths in runs, a line each; others stay."""
     with warnings.catch_warnings():
         shown = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, PartWarning):
+            if issubclass(category, PartWarning | PathWarning):
                 warn(str(message))
             else:
                 shown(message, category, *where, **more)

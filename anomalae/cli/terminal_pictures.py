@@ -161,9 +161,11 @@ def show_run(folder: Path, *, as_json: bool = False) -> None:
 
 def _is_at_hand(run: Run) -> bool:
     """Tell whether the run's data set is there and quickly read."""
-    from anomalae.datasets.load import DATASETS, is_there, locate
+    from anomalae.datasets.load import DATASETS, is_outside, is_there, locate
 
     data = run.record.data
     if data.name in DATASETS:
-        return locate(data.name, run.data_dir or data.root).state == "present"
-    return data.name is not None and is_there(data.name) and data.n_test <= READ_AT_MOST
+        return locate(data.name).state == "present"
+    # What a run names elsewhere is not read for a look at it.
+    near = data.name is not None and not is_outside(data.name)
+    return near and is_there(str(data.name)) and data.n_test <= READ_AT_MOST

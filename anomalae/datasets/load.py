@@ -22,7 +22,7 @@ from anomalae.datasets.dataset import Dataset, OneClassSplit, Part, make_dataset
 from anomalae.datasets.digits import digits_folder, load_bundled_digits
 from anomalae.datasets.download import Progress, UnavailableError
 from anomalae.datasets.folders import export, load_folder
-from anomalae.datasets.official import SOURCES, Official, acquire, can_unpack, survey
+from anomalae.datasets.official import SOURCES, Official, Source, acquire, can_unpack, survey
 from anomalae.datasets.splits import split_indices
 from anomalae.errors import ConfigError, DataError, ImageError
 from anomalae.settings import POLARITIES, PREPROCESSES
@@ -137,6 +137,45 @@ def is_there(path: str | Path) -> bool:
     )
 
 
+def is_outside(path: str | Path) -> bool:
+    """Tell whether a path lies neither in the working folder nor where data sets are looked for.
+
+    path: to be read because a run, which may come from anybody, says so.
+
+    >>> is_outside("images/scans"), is_outside("/etc")
+    (False, True)
+    """
+    place = Path(path).resolve()
+    return not any(place.is_relative_to(folder.resolve()) for folder in (Path(), *_roots(None)))
+
+
+def is_kept(name: str) -> bool:
+    """Tell whether any file of an official data set lies where data sets are looked for.
+
+    name: of DATASETS, but for the bundled digits.
+
+    >>> is_kept("mnist")
+    False
+    """
+    return any(_holds_any(SOURCES[_known(name)], root) for root in _roots(None))
+
+
+def read_official(name: str, root: str | Path) -> Dataset | None:
+    """Read an official data set from a folder in which nothing is written, neither downloaded nor unpacked.
+
+    name: of DATASETS, but for the bundled digits.
+    root: the folder.
+
+    Returns None where some of its files are missing. Raises DataError where they are not the official ones.
+
+    >>> read_official("mnist", "elsewhere")
+    """
+    surveyed = survey(SOURCES[_known(name)], Path(root), lambda: _official(name))
+    if surveyed.wrong:
+        raise DataError(surveyed.wrong)
+    return None if surveyed.absent else _read_parts(name, Path(root), not surveyed.unproven)
+
+
 @dataclass(frozen=True)
 class Status:
     """A status says where a data set stands.
@@ -238,10 +277,12 @@ def _roots(data_dir: str | Path | None) -> list[Path]:
 def _root(name: str, data_dir: str | Path | None) -> Path:
     """Return the first root that has any file of the data set, packed or not; else the first."""
     source, roots = SOURCES[name], _roots(data_dir)
+    return next((root for root in roots if _holds_any(source, root)), roots[0])
+
+
+def _holds_any(source: Source, root: Path) -> bool:
     files = [*source.sizes, *(f"{file}.gz" for file in source.sizes), source.archive or ""]
-    return next(
-        (root for root in roots if any((root / source.folder / file).is_file() for file in files)), roots[0]
-    )
+    return any((root / source.folder / file).is_file() for file in files)
 
 
 def _where_to_put(name: str, data_dir: str | Path | None) -> str:
@@ -272,6 +313,10 @@ def _load_idx(
     verified = acquire(SOURCES[name], root, lambda: _official(name), download=download, progress=progress)
     if not verified:
         warn(f"{root / SOURCES[name].folder}: no official hash to compare all files with; taken as they are")
+    return _read_parts(name, root, verified)
+
+
+def _read_parts(name: str, root: Path, verified: bool) -> Dataset:
     train, test = (_idx_part(name, root, part) for part in (0, 1))
     return make_dataset(name, train, test, tuple(range(10)), str(root.absolute()), verified)
 

@@ -61,6 +61,8 @@ def fit(
     n = len(images.train)
     _check_number(asked, n)
     settings = asked.for_images(n)
+    if folder is not None and resume:
+        saving.check_checkpoint(folder, settings)
     record = Record(
         settings,
         replace(

@@ -21,12 +21,16 @@ from anomalae.detectors.neighbours import Neighbours
 from anomalae.errors import BundleError, ConfigError, PartError
 from anomalae.models.base import Network, build, networks
 from anomalae.models.training.state import Epoch, history_lines
+from anomalae.network_kinds import MODELS
 from anomalae.plugins import SCORES
+from anomalae.runs import record as records
 from anomalae.runs.record import Record, read_record
-from anomalae.settings import Settings, strict
+from anomalae.settings import Settings
 
 Arrays = dict[str, np.ndarray]
 
+# Of a weight: what a training ends with is smaller by far, and products of larger ones overflow.
+MOST_WEIGHT = 1e9
 IMAGES = "images"  # the array in the file of neighbours
 STANDARD = "standard."  # before a rule, in the file of calibration scores: the standards of an ensemble
 
@@ -71,15 +75,15 @@ def assemble(
 
 def write(folder: Path, fitted: Fitted) -> None:
     """Write a fitted detector's files into an existing folder, `config.json` last, and drop its checkpoint."""
-    _write_weights(folder / runs.WEIGHTS, fitted.ensemble.networks)
-    _write_learned(folder / runs.PATHWAY, fitted.ensemble.networks)
+    _write_weights(runs.own_file(folder, runs.WEIGHTS), fitted.ensemble.networks)
+    _write_learned(runs.own_file(folder, runs.PATHWAY), fitted.ensemble.networks)
     for member in fitted.ensemble.members:
         if isinstance(member, Neighbours):
-            files.write_arrays(folder / runs.NEIGHBOURS, {IMAGES: member.kept})
+            files.write_arrays(runs.own_file(folder, runs.NEIGHBOURS), {IMAGES: member.kept})
     standards = {f"{STANDARD}{rule}": array for rule, array in fitted.ensemble.standards.items()}
-    files.write_arrays(folder / runs.CALIBRATION, {**fitted.calibration, **standards})
+    files.write_arrays(runs.own_file(folder, runs.CALIBRATION), {**fitted.calibration, **standards})
     write_history(folder, fitted.history)
-    files.write_json(folder / runs.CONFIG, fitted.record.to_dict())
+    files.write_json(runs.own_file(folder, runs.CONFIG), fitted.record.to_dict())
     (folder / runs.CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -105,16 +109,12 @@ def read(folder: Path, device: torch.device) -> Fitted:
 
 def write_history(folder: Path, history: list[Epoch], *, durable: bool = True) -> None:
     """Write a line an epoch."""
-    files.write_jsonl(folder / runs.HISTORY, history_lines(history), durable=durable)
+    files.write_jsonl(runs.own_file(folder, runs.HISTORY), history_lines(history), durable=durable)
 
 
 def read_history(folder: Path) -> list[Epoch]:
     """The history of a run. Raises BundleError for a line that is none."""
-    path = folder / runs.HISTORY
-    try:
-        return [strict(Epoch, line, str(path)) for line in files.read_jsonl(path)]
-    except ConfigError as error:
-        raise BundleError(str(error)) from None
+    return [Epoch(**line) for line in records.read_history(folder)]
 
 
 # --- weights.safetensors ---
@@ -130,28 +130,70 @@ def _write_weights(path: Path, members: Sequence[NetworkMember]) -> None:
 
 
 def _read_networks(folder: Path, record: Record, device: torch.device) -> list[Network]:
+    path = folder / runs.WEIGHTS
     try:
-        built: list[Any] = [build(own) for own in networks(record.settings)]
+        _check_outlines(path, files.read_shapes(path)[0], record.settings)
+        built = _build(folder, record)
     except PartError as error:
         raise BundleError(f"{folder / runs.CONFIG}: {error}") from None
-    except (RuntimeError, MemoryError):
-        raise BundleError(f"{folder / runs.CONFIG}: settings ask for more memory than there is") from None
     prefixes = _prefixes(len(built))
     shapes = {
         prefix + name: tuple(tensor.shape)
         for prefix, network in zip(prefixes, built, strict=True)
         for name, tensor in network.state_dict().items()
     }
-    weights, _ = files.read_arrays(folder / runs.WEIGHTS, shapes)
+    weights, _ = files.read_arrays(path, shapes)
     for prefix, network in zip(prefixes, built, strict=True):
         for name, tensor in network.state_dict().items():
-            _check_type(
-                folder / runs.WEIGHTS, prefix + name, weights[prefix + name], tensor.cpu().numpy().dtype
-            )
+            _check_weight(path, prefix + name, weights[prefix + name], tensor.cpu().numpy().dtype)
         network.load_state_dict(
             {name: torch.from_numpy(weights[prefix + name]) for name in network.state_dict()}
         )
     return [network.to(device).eval() for network in built]
+
+
+def _build(folder: Path, record: Record) -> list[Any]:
+    try:
+        return [build(own) for own in networks(record.settings)]
+    except (RuntimeError, MemoryError):
+        raise BundleError(f"{folder / runs.CONFIG}: settings ask for more memory than there is") from None
+
+
+def check_checkpoint(folder: Path, settings: Settings) -> None:
+    """Raise BundleError unless the weights of a checkpoint have the shapes of these settings; takes no memory."""
+    path = folder / runs.CHECKPOINT
+    of_one = settings.n_networks == 1
+    found = {}
+    for name, shape in files.read_shapes(path)[0].items():
+        # That of a single network had no number before there were ensembles.
+        place, weight, rest = name.partition("model.")
+        if weight and (not place or place[:-1].isdigit()):
+            found[rest if of_one else place + rest] = shape
+    _check_outlines(path, found, settings)
+
+
+def _check_outlines(path: Path, found: dict[str, tuple[int, ...]], settings: Settings) -> None:
+    """Raise BundleError unless a file holds arrays of the shapes of the networks, which are made without memory.
+
+    What a kind of one's own does as it is made is its own matter.
+    """
+    if not MODELS.is_ours(settings.model):
+        return
+    shapes: dict[str, tuple[int, ...]] = {}
+    for prefix, own in zip(_prefixes(settings.n_networks), networks(settings), strict=True):
+        with torch.device("meta"):
+            outline = build(own)
+        shapes |= {prefix + name: tuple(tensor.shape) for name, tensor in outline.state_dict().items()}
+        # Something is missing; so many networks need not be made to tell.
+        if len(shapes) > len(found):
+            break
+    files.check_shapes(path, found, shapes)
+
+
+def _check_weight(path: Path, name: str, array: np.ndarray, dtype: np.dtype) -> None:
+    _check_type(path, name, array, dtype)
+    if array.dtype.kind == "f" and array.size and (largest := float(np.abs(array).max())) > MOST_WEIGHT:
+        raise BundleError(f"{path}: {name!r} holds {largest:g}, the limit is {MOST_WEIGHT:g}")
 
 
 def _check_type(path: Path, name: str, array: np.ndarray, dtype: np.dtype) -> None:

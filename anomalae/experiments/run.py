@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +11,20 @@ from typing import Any
 import numpy as np
 
 from anomalae import cards, runs, text
-from anomalae.datasets.load import DATASETS, Dataset, OneClassSplit, Part, is_there, load_dataset
+from anomalae.datasets.load import (
+    DATASETS,
+    Dataset,
+    OneClassSplit,
+    Part,
+    is_kept,
+    is_outside,
+    is_there,
+    load_dataset,
+    read_official,
+)
+from anomalae.datasets.official import SOURCES
 from anomalae.detectors.detector import Detector
-from anomalae.errors import AnomalaeError, ConfigError, DataError
+from anomalae.errors import AnomalaeError, ConfigError, DataError, PathWarning
 from anomalae.evaluation import conformal
 from anomalae.evaluation.metrics import Evaluation, evaluate
 from anomalae.images.sources import Canonical
@@ -32,7 +44,8 @@ class Run:
     folder: the run's folder.
     device: auto, cpu, cuda or mps, where its detector computes.
     threads: CPU threads, as for `Detector`.
-    data_dir: where its data set is looked for first; None is where it was found for the training.
+    data_dir: where its data set is looked for and downloaded to; None is as for `load_dataset`, then where it was found
+        for the training, which is only read.
     progress: called while files are downloaded.
 
     >>> Run(Path("runs/mnist-0-ae")).name
@@ -260,24 +273,53 @@ def describe(dataset: Dataset, split: OneClassSplit, root: str | None = None) ->
 
 
 def reload_dataset(data: Data, data_dir: str | None = None, progress: Downloads | None = None) -> Dataset:
-    """Load the data set a run was trained on, hashes compared. DataError when it is gone or has changed."""
+    """Load the data set a run was trained on, hashes compared.
+
+    data: of the run, which may come from anybody.
+    data_dir: as for `load_dataset`. What is missing is downloaded to there, or to where data sets are looked for, and
+        never to where the run says that it found them.
+    progress: called while files are downloaded.
+
+    A path of the run outside of these is told by a PathWarning, then read.
+
+    Raises DataError when the data are gone or have changed.
+    """
     if data.name is None:
         raise DataError("this run was trained on arrays, not on a data set", advice="dataset")
     if data.name not in DATASETS and not is_there(data.name):
         raise DataError(f"data set {data.name}: the folder or file that this run was trained on is gone")
-    dataset = load_dataset(
-        data.name,
-        data_dir or data.root,
-        preprocess=data.preprocess,
-        polarity=data.polarity,
-        progress=progress,
-        # They were given when the run was trained, and the hashes say that nothing has changed since.
-        warn=lambda message: None,
-    )
+    dataset = None
+    if data.name in SOURCES:
+        # Looked for where nothing is written, before anything is downloaded.
+        if data_dir is None and data.root is not None and not is_kept(data.name):
+            _tell_outside(data.root)
+            dataset = read_official(data.name, data.root)
+    elif data.name not in DATASETS and is_outside(data.name):
+        if not {"train", "test"} <= set(data.hashes):
+            what = f"data set {text.printable(data.name)}: is not read"
+            raise DataError(f"{what}, for the run that names it has no hashes of it", advice="dataset")
+        _tell_outside(data.name)
+    if dataset is None:
+        dataset = load_dataset(
+            data.name,
+            data_dir,
+            preprocess=data.preprocess,
+            polarity=data.polarity,
+            progress=progress,
+            # They were given when the run was trained, and the hashes say that nothing has changed since.
+            warn=lambda message: None,
+        )
     for part, value in data.hashes.items():
         if dataset.provenance["sha256"].get(part) != value:
             raise DataError(f"data set {data.name}: its {part} part is not the one this run was trained on")
     return dataset
+
+
+def _tell_outside(path: str) -> None:
+    """Tell of a path that only a run names, before it is read."""
+    if is_outside(path):
+        line = f"data are read from {text.printable(path)}, as the run says"
+        warnings.warn(line, PathWarning, stacklevel=3)
 
 
 def check_classes(dataset: Dataset, normal: tuple[int | str, ...]) -> None:

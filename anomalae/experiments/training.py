@@ -14,7 +14,7 @@ from anomalae.errors import BundleError
 from anomalae.evaluation.conformal import calibration_warning
 from anomalae.experiments.run import Downloads, Run, describe, reload_dataset
 from anomalae.runs.environment import choose_device
-from anomalae.runs.record import read_checkpoint
+from anomalae.runs.record import read_progress
 from anomalae.settings import DEFAULT_ALPHA, Settings
 
 if TYPE_CHECKING:
@@ -118,10 +118,10 @@ def train_and_keep(
     try:
         return _train(dataset, split, settings, folder, alpha, device, threads, watcher, resume=False)
     except BaseException:
-        # Nothing worth keeping was written yet.
-        if not runs.is_unfinished(folder) and not runs.is_finished(folder):
+        # Nothing worth keeping was written yet; what another process holds is its own.
+        if not (runs.is_unfinished(folder) or runs.is_finished(folder) or runs.is_locked(folder)):
             with contextlib.suppress(OSError):
-                runs.remove_empty(folder)
+                runs.remove_left_over(folder)
         raise
 
 
@@ -140,7 +140,7 @@ def resume(
     The weights at its end are those of an uninterrupted training, bit for bit (same machine, versions, threads).
 
     folder: of the unfinished run.
-    data_dir: where its data set is looked for first; None is where it was found before.
+    data_dir: as for `Run`.
     alpha, device, watcher: as for `train_and_keep`.
     threads: CPU threads; None takes as many as the training had.
     progress: called while files are downloaded.
@@ -162,7 +162,7 @@ def resume(
     folder = Path(folder)
     if runs.is_finished(folder):
         raise BundleError(f"{folder}: is finished already", advice="evaluate", about=folder.name)
-    _, _, record = read_checkpoint(folder)
+    _, record = read_progress(folder)
     dataset = reload_dataset(record.data, data_dir, progress)
     split = dataset.one_class(normal=record.data.normal, seed=record.data.seed)
     threads = record.environment.threads if threads is None else threads
@@ -192,7 +192,7 @@ def _train(
     resume: bool,
 ) -> Run:
     """Train into an existing folder, which is locked meanwhile, then evaluate what stands there."""
-    done = len(read_checkpoint(folder)[1]) if resume else None
+    done = len(read_progress(folder)[0]) if resume else None
     watcher.on_begin(folder, dataset, split, settings, done)
     with runs.lock(folder):
         detector = Detector(device=device, threads=threads, **settings.to_dict())

@@ -11,9 +11,10 @@ def blur_matrix(side: int, sigma: float, cut: int) -> Tensor:
 
     A 2-D image is blurred by `B @ image @ B.T`. Kernel weights sum to 1 before the border cuts them.
     """
-    distance = torch.arange(side, dtype=torch.float64)
+    # Of numbers even where a network is made without memory.
+    distance = torch.arange(side, dtype=torch.float64, device="cpu")
     distance = (distance[:, None] - distance[None, :]).abs()
-    offsets = torch.arange(-cut, cut + 1, dtype=torch.float64)
+    offsets = torch.arange(-cut, cut + 1, dtype=torch.float64, device="cpu")
     kernel = torch.exp(-(distance**2) / (2 * sigma**2)).where(distance <= cut, 0)
     return kernel / torch.exp(-(offsets**2) / (2 * sigma**2)).sum()
 

@@ -136,7 +136,7 @@ class SmoothDirection(nn.Module):
         self.metric = SmoothMetric(height, width, self.BLUR, self.CUT, self.EPS)
         self.kappa = kappa
         d = channels * height * width
-        radius = math.sqrt(self.metric.square(torch.ones(d, dtype=torch.float64)))
+        radius = math.sqrt(self.metric.square(torch.ones(d, dtype=torch.float64, device="cpu")))
         self.constant = (
             log_vmf(d, kappa) + math.log(d) - d * math.log(radius) + channels * self.metric.log_det / 2
         )

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from anomalae.runs.folder import create as create
     from anomalae.runs.folder import delete as delete
     from anomalae.runs.folder import is_finished as is_finished
+    from anomalae.runs.folder import is_left_over as is_left_over
     from anomalae.runs.folder import is_unfinished as is_unfinished
     from anomalae.runs.folder import list_runs as list_runs
-    from anomalae.runs.folder import remove_empty as remove_empty
+    from anomalae.runs.folder import own_file as own_file
+    from anomalae.runs.folder import remove_left_over as remove_left_over
     from anomalae.runs.folder import replace_folder as replace_folder
     from anomalae.runs.folder import resolve as resolve
     from anomalae.runs.folder import slug as slug
@@ -53,11 +55,13 @@ _HOMES = {
     "create": "anomalae.runs.folder",
     "delete": "anomalae.runs.folder",
     "is_finished": "anomalae.runs.folder",
+    "is_left_over": "anomalae.runs.folder",
     "is_locked": "anomalae.runs.locks",
     "is_unfinished": "anomalae.runs.folder",
     "list_runs": "anomalae.runs.folder",
     "lock": "anomalae.runs.locks",
-    "remove_empty": "anomalae.runs.folder",
+    "own_file": "anomalae.runs.folder",
+    "remove_left_over": "anomalae.runs.folder",
     "replace_folder": "anomalae.runs.folder",
     "resolve": "anomalae.runs.folder",
     "slug": "anomalae.runs.folder",

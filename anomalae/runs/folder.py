@@ -92,7 +92,7 @@ def check_free(runs_dir: Path, name: str) -> None:
     >>> check_free(Path("runs"), "zero")
     """
     folder = runs_dir / check_name(name)
-    if folder.exists():
+    if os.path.lexists(folder) and not is_left_over(folder):
         raise already_there(folder)
 
 
@@ -103,6 +103,8 @@ def create(runs_dir: Path, name: str | None, automatic: str) -> Path:
     name: of the run, refused if it is taken; None takes the other one.
     automatic: a name, counted up where it is taken: `automatic-2` and so on.
 
+    What a training left that ended before its first checkpoint does not take a name.
+
     Returns the folder. Raises BundleError for a name that is taken or cannot name a run, and where nothing can be
     written.
 
@@ -112,15 +114,11 @@ def create(runs_dir: Path, name: str | None, automatic: str) -> Path:
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
         if name is not None:
-            folder = runs_dir / check_name(name)
-            folder.mkdir()
-            return folder
+            return _make(runs_dir / check_name(name))
         count = 1
         while True:
-            folder = runs_dir / (automatic if count == 1 else f"{automatic}-{count}")
             try:
-                folder.mkdir()
-                return folder
+                return _make(runs_dir / (automatic if count == 1 else f"{automatic}-{count}"))
             except FileExistsError:
                 count += 1
     except FileExistsError:
@@ -129,15 +127,58 @@ def create(runs_dir: Path, name: str | None, automatic: str) -> Path:
         raise BundleError(f"{runs_dir}: cannot be written: {error.strerror}") from None
 
 
-def remove_empty(folder: Path) -> None:
-    """Remove a run folder in which nothing but a lock was written.
+def _make(folder: Path) -> Path:
+    if is_left_over(folder):
+        remove_left_over(folder)
+    folder.mkdir()
+    return folder
 
-    folder: of the run. Anything else in it is an OSError, and nothing is lost.
 
-    >>> remove_empty(create(Path("runs"), None, "zero"))
+def is_left_over(folder: Path) -> bool:
+    """Return whether a training ended in this folder before it wrote its first checkpoint, so that nothing is lost.
+
+    folder: any path.
+
+    >>> is_left_over(create(Path("runs"), None, "zero"))
+    False
     """
-    (folder / LOCK).unlink(missing_ok=True)
+    if folder.is_symlink() or not os.path.isfile(folder / LOCK):  # noqa: PTH113
+        return False
+    names = {path.name for path in folder.iterdir()}
+    return all(name in (LOCK, HISTORY) or _PART.fullmatch(name) for name in names) and not is_locked(folder)
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove the folder of a training that ended before it wrote its first checkpoint.
+
+    folder: of the run. Anything else in it is an OSError, and is not lost.
+
+    >>> remove_left_over(create(Path("runs"), None, "zero"))
+    """
+    for path in folder.iterdir():
+        if path.name in (LOCK, HISTORY) or _PART.fullmatch(path.name):
+            path.unlink(missing_ok=True)
     folder.rmdir()
+
+
+def own_file(folder: Path, name: str) -> Path:
+    """Return the path of a run's file that is to be written, and remove what is there if it leads elsewhere.
+
+    folder: of the run, which may come from anybody.
+    name: of the file; a link in its place is not followed, a pipe or a device not written into.
+
+    Raises BundleError where that cannot be removed.
+
+    >>> own_file(create(Path("runs"), None, "zero"), CONFIG).as_posix()
+    'runs/zero/config.json'
+    """
+    path = folder / name
+    if path.is_symlink() or (path.exists() and not (path.is_file() or path.is_dir())):
+        try:
+            path.unlink()
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
 
 
 def check_deletable(folder: Path) -> list[Path]:

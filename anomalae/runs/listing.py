@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from anomalae import files, runs
+from anomalae import runs
 from anomalae.errors import AnomalaeError
 from anomalae.runs import results
-from anomalae.runs.record import read_checkpoint, read_record
+from anomalae.runs.record import read_history, read_progress, read_record
 
 
 def describe_run(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
@@ -28,12 +28,11 @@ def describe_run(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
             evaluation = results.read_evaluation_document(folder)
             if evaluation is not None:
                 description["evaluation"] = evaluation
+            lines = read_history(folder)
         else:
-            _, history, record = read_checkpoint(folder)
+            lines, record = read_progress(folder)
             description["status"] = "training" if runs.is_locked(folder) else "interrupted"
-            description["epoch"] = len(history)
-        history_file = folder / runs.HISTORY
-        lines = files.read_jsonl(history_file) if history_file.is_file() else []
+            description["epoch"] = len(lines)
     except AnomalaeError as error:
         if strictly:
             raise

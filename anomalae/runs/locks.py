@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def lock(folder: Path, holder: str = "another training is at work on this run") 
     folder: of the run.
     holder: who holds it, in the words of the error.
 
-    Raises BundleError if another holds it.
+    Raises BundleError if another holds it, and where it cannot be written.
 
     >>> with lock(Path(".")):
     ...     is_locked(Path("."))
@@ -28,9 +29,14 @@ def lock(folder: Path, holder: str = "another training is at work on this run") 
     """
     held = FileLock(folder / LOCK)
     try:
+        if (folder / LOCK).is_symlink():
+            # It would be emptied where the link leads to.
+            (folder / LOCK).unlink()
         held.acquire(blocking=False)
     except Timeout:
         raise BundleError(f"{folder}: {holder}") from None
+    except OSError as error:
+        raise BundleError(f"{folder / LOCK}: cannot be written: {error.strerror or error}") from None
     try:
         yield
     finally:
@@ -45,7 +51,9 @@ def is_locked(folder: Path) -> bool:
     >>> is_locked(Path("."))
     False
     """
-    if not (folder / LOCK).is_file():
+    path = folder / LOCK
+    # Nobody holds a link; of what cannot be written nobody can tell.
+    if path.is_symlink() or not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
         return False
     try:
         with lock(folder):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +18,8 @@ from anomalae.errors import BundleError, ConfigError
 from anomalae.network_kinds import MODELS, REGISTRIES
 from anomalae.plugins import SCORES, VIEWS, Registry
 from anomalae.runs.environment import Environment
-from anomalae.settings import Settings, strict
+from anomalae.settings import POLARITIES, PREPROCESSES, Settings, strict
+from anomalae.text import shown
 
 # Formats of a run folder. The first is raised when an older anomalae could no longer read a newer run; runs with parts
 # of one's own have the second, as an older anomalae knows of none; runs of another arithmetic than the plain one the
@@ -108,11 +111,11 @@ class Record:
         version = values.get("format_version", FORMAT_VERSION)
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise BundleError(
-                f"{where}: format version {version!r}: must be a whole number from 1 to {NEWEST}"
+                f"{where}: format version {shown(version)}: must be a whole number from 1 to {NEWEST}"
             )
         if version > NEWEST:
             raise BundleError(
-                f"{where}: format version {version!r} is newer than {NEWEST}, the newest this anomalae reads"
+                f"{where}: format version {shown(version)} is newer than {NEWEST}, the newest this anomalae reads"
             )
         _check_types(values, where)
         _check_parts(values, where)
@@ -127,18 +130,66 @@ class Record:
             raise BundleError(str(error)) from None
 
 
-_TYPES: dict[tuple[str, ...], type | tuple[type, ...]] = {
-    ("created",): str,
-    ("seconds",): (int, float),
-    ("validation",): dict,
-    ("parts",): dict,
-    ("environment", "versions"): dict,
-    ("data", "hashes"): dict,
-    ("data", "name"): (str, type(None)),
-    ("data", "root"): (str, type(None)),
-    ("data", "normal"): list,
-    ("data", "anomalous"): list,
-    **{("data", f"n_{part}"): int for part in ("train", "validation", "calibration", "test")},
+Check = Callable[[Any], bool]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_path(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and "\0" not in value)
+
+
+def _is_number(value: Any) -> bool:
+    # JSON has whole numbers of any size.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _is_whole(least: int, most: int) -> Check:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_dict(of: Check) -> Check:
+    return lambda value: isinstance(value, dict) and all(map(of, value.values()))
+
+
+def _are_classes(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_text(name) or _is_class(name) for name in value)
+
+
+# Of images a run has been trained on or tested with, and of CPU threads: far more than anybody has.
+MOST_COUNTED, MOST_THREADS = 10**9, 100_000
+_is_class = _is_whole(-(2**63), 2**63 - 1)
+_is_count = _is_whole(0, MOST_COUNTED)
+# What a vae tells of its validation images.
+_VALIDATION = ("elbo", "log_likelihood", "kl", "active_units")
+
+_CHECKS: dict[tuple[str, ...], Check] = {
+    ("created",): _is_text,
+    ("seconds",): lambda value: _is_number(value) and value >= 0,
+    ("validation",): lambda value: _is_dict(_is_number)(value) and set(value) in (set(), set(_VALIDATION)),
+    ("parts",): _is_dict(_is_text),
+    **{("environment", name): _is_text for name in ("device", "processor", "arithmetic", "platform")},
+    ("environment", "threads"): _is_whole(1, MOST_THREADS),
+    ("environment", "versions"): _is_dict(_is_text),
+    ("data", "name"): _is_path,
+    ("data", "root"): _is_path,
+    ("data", "normal"): _are_classes,
+    ("data", "anomalous"): _are_classes,
+    ("data", "seed"): _is_whole(0, 2**63 - 1),
+    **{("data", f"n_{part}"): _is_count for part in ("train", "validation", "calibration", "test")},
+    ("data", "preprocess"): PREPROCESSES.__contains__,
+    ("data", "polarity"): POLARITIES.__contains__,
+    ("data", "hashes"): _is_dict(_is_text),
+    ("data", "verified"): lambda value: isinstance(value, bool),
+}
+_EPOCH: dict[str, Check] = {
+    "epoch": _is_count,
+    "loss": _is_number,
+    "validation_loss": lambda value: value is None or _is_number(value),
+    "learning_rate": _is_number,
+    "seconds": _is_number,
 }
 
 
@@ -147,16 +198,19 @@ _MISSING = object()
 
 def _check_types(values: dict[str, Any], where: str) -> None:
     """Raise BundleError for a value that is not of the kind that others rely on; a key may be missing."""
-    for keys, kind in _TYPES.items():
+    for keys, check in _CHECKS.items():
         value: Any = values
         for key in keys:
             value = value.get(key, _MISSING) if isinstance(value, dict) else _MISSING
-        if value is not _MISSING and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise BundleError(f"{where}: {'.'.join(keys)} is {value!r}, of the wrong kind")
+        if value is not _MISSING and not check(value):
+            raise BundleError(f"{where}: {'.'.join(keys)} is {shown(value)}, of the wrong kind")
+    created = values.get("created", "")
     try:
-        datetime.fromisoformat(values.get("created") or "2000-01-01T00:00:00+00:00")
+        zoned = not created or datetime.fromisoformat(created).tzinfo is not None
     except ValueError:
-        raise BundleError(f"{where}: created is {values['created']!r}, which is no date") from None
+        raise BundleError(f"{where}: created is {shown(created)}, which is no date") from None
+    if not zoned:
+        raise BundleError(f"{where}: created is {shown(created)}, a date without its time zone")
 
 
 def used_parts(settings: Settings, rules: tuple[str, ...]) -> dict[str, str]:
@@ -211,16 +265,38 @@ def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray], record: Record
     It is made to outlive its process, not the machine: waiting for the disk would double the time of short epochs.
     """
     metadata = {"epoch": epoch, "record": record.to_dict()}
-    files.write_arrays(folder / runs.CHECKPOINT, arrays, metadata, durable=False)
+    files.write_arrays(runs.own_file(folder, runs.CHECKPOINT), arrays, metadata, durable=False)
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], list[dict[str, Any]], Record]:
     """Read `(arrays, history up to the checkpoint's epoch, record)` of an unfinished run."""
+    history, record = read_progress(folder)
+    return files.read_arrays(folder / runs.CHECKPOINT)[0], history, record
+
+
+def read_progress(folder: Path) -> tuple[list[dict[str, Any]], Record]:
+    """Read `(history up to the checkpoint's epoch, record)` of an unfinished run, and none of its arrays."""
     path = folder / runs.CHECKPOINT
-    arrays, metadata = files.read_arrays(path)
-    if set(metadata) != {"epoch", "record"}:
+    _, metadata = files.read_shapes(path)
+    if set(metadata) != {"epoch", "record"} or not _is_count(metadata["epoch"]):
         raise BundleError(f"{path}: not a checkpoint of anomalae")
-    history = files.read_jsonl(folder / runs.HISTORY)[: metadata["epoch"]]
+    history = read_history(folder)[: metadata["epoch"]]
     if len(history) < metadata["epoch"]:
         raise BundleError(f"{folder / runs.HISTORY}: ends before epoch {metadata['epoch']} of the checkpoint")
-    return arrays, history, Record.from_dict(metadata["record"], str(path))
+    return history, Record.from_dict(metadata["record"], str(path))
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Read a line an epoch, each checked: the fields of `anomalae.models.training.state.Epoch`."""
+    path = folder / runs.HISTORY
+    lines = files.read_jsonl(path)
+    for number, line in enumerate(lines, 1):
+        for key in line:
+            if key not in _EPOCH:
+                raise BundleError(f"{path}: line {number}: unknown key {shown(key)}")
+        for key, check in _EPOCH.items():
+            if key not in line:
+                raise BundleError(f"{path}: line {number}: {key} is missing")
+            if not check(line[key]):
+                raise BundleError(f"{path}: line {number}: {key} is {shown(line[key])}, of the wrong kind")
+    return lines

@@ -25,6 +25,13 @@ SCORES_HEADER = ["index", "label", "is_anomaly", "score", "p_value", "flagged"]
 # Name of the method that is the run itself, beside its baselines.
 OWN = "anomalae"
 
+# Of the text of `scores.csv`: some million images.
+MOST_TEXT = 2**28
+# What a table of methods shows of each as numbers.
+_NUMBERS = (
+    "roc_auc", "average_precision", "fpr_at_95_tpr", "fit_seconds", "score_seconds", "peak_memory_bytes",
+    "p_value_vs_run",
+)  # fmt: skip
 # What a list of runs shows of an evaluation.
 _SHOWN = ("roc_auc", "roc_auc_interval", "threshold", "alpha")
 
@@ -57,8 +64,8 @@ def evaluation_document(
 
 def write_evaluation(folder: Path, document: dict[str, Any], evaluation: Evaluation) -> None:
     """Write `evaluation.json` and `scores.csv` into the run."""
-    files.write_bytes(folder / runs.SCORES, scores_csv(evaluation).encode())
-    files.write_json(folder / runs.EVALUATION, document)
+    files.write_bytes(runs.own_file(folder, runs.SCORES), scores_csv(evaluation).encode())
+    files.write_json(runs.own_file(folder, runs.EVALUATION), document)
 
 
 def scores_csv(evaluation: Evaluation) -> str:
@@ -83,6 +90,12 @@ def read_evaluation_document(folder: Path) -> dict[str, Any] | None:
     for key in _SHOWN:
         if not isinstance(document, dict) or key not in document:
             raise BundleError(f"{path}: has no {key!r}; evaluate the run again")
+    _judged_by(document, path)
+    for name, count in (("roc_auc", 1), ("roc_auc_interval", 2)):
+        numbers = document[name] if name == "roc_auc_interval" else [document[name]]
+        whole = isinstance(numbers, list) and len(numbers) == count and all(map(_is_number, numbers))
+        if document[name] is not None and not whole:
+            raise BundleError(f"{path}: {name} is {text.shown(document[name])}, of the wrong kind")
     return dict(document)
 
 
@@ -135,28 +148,33 @@ def _judged_by(kept: Any, path: Path) -> tuple[float, float | None]:
         if name not in kept:
             raise BundleError(f"{path}: {name!r} is missing")
     alpha, threshold = kept["alpha"], kept["threshold"]
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
-        raise BundleError(f"{path}: alpha is {alpha!r}, must be above 0 and below 1")
-    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    if threshold is not None and not (number and abs(threshold) <= sys.float_info.max):
-        raise BundleError(f"{path}: threshold is {threshold!r}, must be a finite number or null")
+    if not _is_number(alpha) or not 0 < alpha < 1:
+        raise BundleError(f"{path}: alpha is {text.shown(alpha)}, must be above 0 and below 1")
+    if threshold is not None and not _is_number(threshold):
+        raise BundleError(f"{path}: threshold is {text.shown(threshold)}, must be a finite number or null")
     return float(alpha), None if threshold is None else float(threshold)
+
+
+def _is_number(value: Any) -> bool:
+    # JSON has whole numbers of any size.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _read_rows(path: Path) -> list[list[str]]:
     """Read the lines of a `scores.csv` below its header, each checked."""
+    lines = csv.reader(io.StringIO(files.read_text(path, MOST_TEXT), newline=""), strict=True)
+    rows = []
     try:
-        text = path.read_bytes().decode()
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        if next(lines, None) != SCORES_HEADER:
+            raise BundleError(f"{path}: the first line must be {','.join(SCORES_HEADER)}")
+        for index, row in enumerate(lines):
+            fault = _fault(row, index)
+            if fault:
+                raise BundleError(f"{path}: image {index}: {fault}")
+            rows.append(row)
+    except csv.Error as error:
         raise BundleError(f"{path}: cannot be read: {error}") from None
-    if not rows or rows[0] != SCORES_HEADER:
-        raise BundleError(f"{path}: the first line must be {','.join(SCORES_HEADER)}")
-    for index, row in enumerate(rows[1:]):
-        fault = _fault(row, index)
-        if fault:
-            raise BundleError(f"{path}: image {index}: {fault}")
-    return rows[1:]
+    return rows
 
 
 def _fault(row: list[str], index: int) -> str | None:
@@ -164,17 +182,17 @@ def _fault(row: list[str], index: int) -> str | None:
         return f"{len(row)} columns, expected {len(SCORES_HEADER)}"
     values = dict(zip(SCORES_HEADER, row, strict=True))
     if values["index"] != str(index):
-        return f"index is {values['index']!r}, expected {index}"
+        return f"index is {text.shown(values['index'])}, expected {index}"
     for name in ("is_anomaly", "flagged"):
         if values[name] not in ("0", "1"):
-            return f"{name} is {values[name]!r}, must be 0 or 1"
+            return f"{name} is {text.shown(values[name])}, must be 0 or 1"
     for name in ("score", "p_value"):
         try:
             finite = (name == "p_value" and not values[name]) or math.isfinite(float(values[name]))
         except ValueError:
             finite = False
         if not finite:
-            return f"{name} is {values[name]!r}, must be a finite number"
+            return f"{name} is {text.shown(values[name])}, must be a finite number"
     return None
 
 
@@ -219,8 +237,8 @@ def write_comparison(folder: Path, document: dict[str, Any], scores: dict[str, n
     document: the table, JSON-able, with a row a method under `rows`.
     scores: float64 (n_test,) of each method that has them, the run's own under `anomalae`.
     """
-    files.write_arrays(folder / runs.COMPARISON_SCORES, scores)
-    files.write_json(folder / runs.COMPARISON, document)
+    files.write_arrays(runs.own_file(folder, runs.COMPARISON_SCORES), scores)
+    files.write_json(runs.own_file(folder, runs.COMPARISON), document)
 
 
 def read_comparison(folder: Path) -> Comparison | None:
@@ -231,9 +249,21 @@ def read_comparison(folder: Path) -> Comparison | None:
     document = files.read_json(path)
     scores = read_comparison_scores(folder)
     rows = document.get("rows") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "method" in row for row in rows):
-        raise BundleError(f"{path} is no comparison")
+    if not isinstance(rows, list) or not all(map(_is_row, rows)):
+        raise BundleError(f"{path}: is no comparison")
     return Comparison(rows, scores)
+
+
+def _is_row(row: Any) -> bool:
+    """Tell whether this is a row of a table of methods, as it is shown."""
+    if not isinstance(row, dict) or not isinstance(row.get("method"), str):
+        return False
+    interval = row.get("roc_auc_interval") or [0.0, 0.0]
+    return (
+        all(isinstance(row.get(name, ""), str) for name in ("settings", "status"))
+        and all(row.get(name) is None or _is_number(row[name]) for name in _NUMBERS)
+        and (isinstance(interval, list) and len(interval) == 2 and all(map(_is_number, interval)))
+    )
 
 
 def read_comparison_scores(folder: Path) -> dict[str, np.ndarray]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from anomalae import Detector, files, runs
+from anomalae import Detector, Settings, files, runs
 from anomalae.errors import BundleError
+from anomalae.models.base import build, networks
+from anomalae.network_kinds import LIKELIHOODS, MODELS
 from anomalae.runs.record import NEWEST
 
 
@@ -87,10 +93,58 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda f: (f / runs.WEIGHTS).unlink(), r"weights\.safetensors: no such file"),
     "no calibration": (lambda f: (f / runs.CALIBRATION).unlink(), r"calibration\.safetensors: no such file"),
     "strange history": (
-        lambda f: (f / runs.HISTORY).write_text('{"epoch": 1, "foo": 2}\n'), r"history\.jsonl: unknown key 'foo'"
+        lambda f: (f / runs.HISTORY).write_text('{"epoch": 1, "foo": 2}\n'), r"line 1: unknown key 'foo'"
     ),
     "strange date": (_edit_config(lambda c: c.update(created="garbage")), r"created is 'garbage', which is no date"),
     "strange counts": (_edit_config(lambda c: c["data"].update(n_train="x")), r"data\.n_train is 'x', of the wrong"),
+    "date without a zone": (
+        _edit_config(lambda c: c.update(created="2026-01-01")), "created is '2026-01-01', a date without its time zone"
+    ),
+    "format below the first": (_edit_config(lambda c: c.update(format_version=-5)), "format version -5: must be"),
+    "views of no list": (
+        _edit_config(lambda c: c["settings"].update(views={"pixels": 1})), "views {'pixels': 1}: must be several names"
+    ),
+    "view of no text": (
+        _edit_config(lambda c: c["settings"].update(views=[["pixels"]])), r"view \['pixels'\]: must be one of"
+    ),
+    "score of no text": (_edit_config(lambda c: c["settings"].update(score=5)), "score 5: must be the name of a score"),
+    "width beyond all": (
+        _edit_config(lambda c: c["settings"].update(hidden=[10**30, 5])), "hidden 10{30}: must be from 1 to 16384"
+    ),
+    "layers without end": (
+        _edit_config(lambda c: c["settings"].update(hidden=[64] * 20_000)),
+        "hidden: 20,000 numbers, at most 20 are allowed",
+    ),
+    "members without end": (
+        _edit_config(lambda c: c["settings"].update(members=10**6)), "members 1000000: must be from 1 to 100"
+    ),
+    "passes without end": (
+        _edit_config(lambda c: c["settings"].update(passes=10**9)), "passes 1000000000: must be from 1 to 100"
+    ),
+    "number beyond float32": (
+        _edit_config(lambda c: c["settings"].update(noise=10**400)), r"noise 1000.*\.\.\..*000: must be at most 1e\+30"
+    ),
+    "normal nested": (
+        _edit_config(lambda c: c["data"].update(normal=[[0]])), r"data\.normal is \[\[0\]\], of the wrong kind"
+    ),
+    "root of no text": (_edit_config(lambda c: c["data"].update(root=5)), r"data\.root is 5, of the wrong kind"),
+    "root of no path": (_edit_config(lambda c: c["data"].update(root="\0")), r"data\.root is '\\x00', of"),
+    "hashes of no text": (_edit_config(lambda c: c["data"].update(hashes={"train": 1})), r"hashes is \{'train': 1\}"),
+    "count below none": (_edit_config(lambda c: c["data"].update(n_train=-1)), r"data\.n_train is -1, of the wrong"),
+    "way of reading": (_edit_config(lambda c: c["data"].update(preprocess=[])), r"preprocess is \[\], of"),
+    "threads without end": (
+        _edit_config(lambda c: c["environment"].update(threads=10**9)), r"environment\.threads is 1000000000, of the"
+    ),
+    "validation in part": (_edit_config(lambda c: c.update(validation={"elbo": 1})), r"validation is \{'elbo': 1\}"),
+    "seconds without end": (_edit_config(lambda c: c.update(seconds=10**400)), r"seconds is 1000.*, of the wrong kind"),
+    "whole weights": (
+        _edit_weights(lambda w: w.update({"encoder.1.bias": np.zeros(32, np.int64)})),
+        r"weights\.safetensors: 'encoder.1.bias' holds int64, expected float32",
+    ),
+    "weight beyond use": (
+        _edit_weights(lambda w: w["encoder.1.bias"].__setitem__(0, 3e38)),
+        r"weights\.safetensors: 'encoder.1.bias' holds 3e\+38, the limit is 1e\+09",
+    ),
     "no history": (lambda f: (f / runs.HISTORY).unlink(), r"history\.jsonl: no such file"),
 }  # fmt: skip
 
@@ -203,3 +257,84 @@ def test_arrays_of_another_type_are_refused(name, array, dtype, small, tmp_path)
     files.write_arrays(path, {**arrays, array: arrays[array].astype(dtype)})
     with pytest.raises(BundleError, match=f"{name}.safetensors: '{array}' holds {np.dtype(dtype)}, expected"):
         Detector.load(tmp_path / "run")
+
+
+BOMBS = """
+import json, resource, sys, time
+from pathlib import Path
+from anomalae import Detector
+from anomalae.errors import BundleError
+
+config = Path("run/config.json")
+record = json.loads(config.read_text())
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 2**29, taken + 2**29))
+for line in sys.stdin:
+    config.write_text(json.dumps(record | {"settings": record["settings"] | json.loads(line)}))
+    begun = time.process_time()
+    try:
+        Detector.load("run")
+    except BundleError as error:
+        print(error)
+    assert time.process_time() - begun < 10
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has no such limit")
+def test_shapes_are_compared_before_memory_is_taken(small):
+    small.save("run")
+    # Weights of 3.6 GB, of 3 GB that only a shape betrays, and of 4 TB, in 100 networks.
+    bombs = [
+        {"hidden": [16_384] * 3},
+        {"hidden": [16_384, 16_384, 32]},
+        {"members": 100, "hidden": [16_384] * 20},
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", BOMBS],
+        input="\n".join(map(json.dumps, bombs)), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "run/weights.safetensors: array 'decoder.4.bias' is missing",
+        "run/weights.safetensors: array 'decoder.4.bias' is missing",
+        "run/weights.safetensors: array '0.decoder.0.bias' is missing",
+    ]
+
+
+@pytest.mark.parametrize("architecture", ["dense", "conv"])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("model", [name for name in MODELS.names() if MODELS.is_ours(name)])
+def test_every_network_can_be_made_without_memory(model, likelihood, architecture):
+    density = {"likelihood": likelihood, "samples": 2} if MODELS[model].density else {}
+    (own,) = networks(
+        Settings.of(model=model, architecture=architecture, latent_dim=4, views=("edges",), **density)
+    )
+    with torch.device("meta"):
+        outline = build(own)
+    whole = build(own).state_dict()
+    assert {name: tensor.shape for name, tensor in outline.state_dict().items()} == {
+        name: tensor.shape for name, tensor in whole.items()
+    }
+    assert (
+        sum(tensor.nbytes for tensor in outline.state_dict().values() if tensor.device.type != "meta") < 1000
+    )
+
+
+def test_a_file_of_a_terabyte_is_not_read(small):
+    small.save("run")
+    for name in (runs.WEIGHTS, runs.CALIBRATION, runs.PATHWAY):
+        small.save("run")
+        with (Path("run") / name).open("r+b") as file:
+            file.truncate(10**12)
+        with pytest.raises(BundleError, match=f"{name}: 1,000,000,000,000 bytes, the limit is 4,294,967,296"):
+            Detector.load("run")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pipes among its files")
+def test_a_pipe_is_not_waited_for(small):
+    for name in (runs.WEIGHTS, runs.CALIBRATION, runs.PATHWAY, runs.HISTORY):
+        small.save("run")
+        (Path("run") / name).unlink()
+        os.mkfifo(Path("run") / name)
+        with pytest.raises(BundleError, match=f"{name}: is no regular file"):
+            Detector.load("run")

@@ -85,12 +85,12 @@ def test_a_lock_of_an_older_anomalae_is_taken_and_an_empty_folder_removed(tmp_pa
     with runs.lock(folder):
         assert runs.is_locked(folder)
     assert not runs.is_locked(folder)
-    runs.remove_empty(folder)
+    runs.remove_left_over(folder)
     assert not folder.exists()
     (tmp_path / "new").mkdir()
     with runs.lock(tmp_path / "new"):
         pass
-    runs.remove_empty(tmp_path / "new")
+    runs.remove_left_over(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 

@@ -93,7 +93,7 @@ def test_a_broken_scores_file_is_refused(tmp_path: Path, table: str, fault: str)
     [
         ({"alpha": 0}, "alpha is 0"),
         ({"alpha": "x"}, "alpha is 'x'"),
-        ({"threshold": float("nan")}, "threshold is nan"),
+        ({"threshold": float("nan")}, "not valid JSON: NaN is no finite number"),
         ({"threshold": True}, "threshold is True"),
         ({"threshold": 10**400}, "threshold is 1"),
         ({"n_normal": 7}, "does not belong"),
@@ -139,7 +139,12 @@ def test_a_comparison_comes_back_as_it_was_kept(tmp_path: Path):
     }
 
 
-@pytest.mark.parametrize("content", [[], {}, {"rows": 3}, {"rows": [3]}, {"rows": [{}]}])
+BROKEN_ROWS = ({"method": 5}, {"method": "knn", "status": 5}, {"method": "knn", "roc_auc": "high"})
+
+
+@pytest.mark.parametrize(
+    "content", [[], {}, {"rows": 3}, {"rows": [3]}, {"rows": [{}]}, *({"rows": [row]} for row in BROKEN_ROWS)]
+)
 def test_a_broken_comparison_is_refused(tmp_path: Path, content: object):
     files.write_json(tmp_path / runs.COMPARISON, content)
     with pytest.raises(BundleError, match="is no comparison"):

@@ -123,7 +123,7 @@ class Training:
             for place, learner in enumerate(self.learners):
                 _restore(learner, place, arrays)
             self.history = [Epoch(**line) for line in history]
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        except (RuntimeError, ValueError, LookupError, TypeError) as error:
             raise BundleError(f"checkpoint does not fit its settings: {str(error).splitlines()[0]}") from None
 
 
@@ -139,6 +139,14 @@ def _restore(learner: Learner, place: int, arrays: dict[str, np.ndarray]) -> Non
         else:
             index, _, key = rest.partition(".")
             state.setdefault(int(index), {})[key] = torch.from_numpy(array)
+    for name, tensor in learner.network.state_dict().items():
+        if weights[name].dtype != tensor.dtype:
+            raise ValueError(f"{name} holds {weights[name].dtype}, expected {tensor.dtype}")
+    parameters = list(learner.network.parameters())
+    for place, moments in state.items():
+        for moment in ("exp_avg", "exp_avg_sq"):
+            if moments[moment].shape != parameters[place].shape:
+                raise ValueError(f"{moment} of weight {place} has shape {list(moments[moment].shape)}")
     learner.network.load_state_dict(weights)
     groups = learner.optimizer.state_dict()["param_groups"]
     learner.optimizer.load_state_dict({"state": state, "param_groups": groups})
