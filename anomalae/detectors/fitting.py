@@ -24,7 +24,7 @@ from anomalae.models.training.checkpoints import Checkpoints
 from anomalae.models.training.state import Epoch, Training
 from anomalae.plugins import SCORES
 from anomalae.runs.environment import record_environment
-from anomalae.runs.record import Data, Record, read_checkpoint, used_parts, write_checkpoint
+from anomalae.runs.record import Data, Record, read_checkpoint, read_progress, used_parts, write_checkpoint
 from anomalae.settings import Settings
 
 
@@ -61,8 +61,6 @@ def fit(
     n = len(images.train)
     _check_number(asked, n)
     settings = asked.for_images(n)
-    if folder is not None and resume:
-        saving.check_checkpoint(folder, settings)
     record = Record(
         settings,
         replace(
@@ -75,10 +73,13 @@ def fit(
         datetime.now(UTC).isoformat(timespec="seconds"),
         parts=used_parts(settings, (settings.rule,)),
     )
+    if folder is not None and resume:
+        # Before memory is taken for what the settings ask.
+        _check_same(folder, read_progress(folder)[1], record)
+        saving.check_checkpoint(folder, settings)
     state = Training.start(networks(settings), settings.schedule(n), device, record.environment.arithmetic)
     if folder is not None and resume:
         arrays, lines, before = read_checkpoint(folder)
-        _check_same(folder, before, record)
         state.restore(arrays, lines)
         if device.type == "cpu":
             state.arithmetic = available(before.environment.arithmetic)
