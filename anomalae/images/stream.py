@@ -1,7 +1,4 @@
-"""Files read in worker processes, a chunk after another and in their order, in bounded memory.
-
-Processes are those of the standard library: any of its executors does, so that a cluster's can stand in.
-"""
+"""Files read in worker processes, a chunk after another and in their order, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -89,12 +86,10 @@ class Stream:
 
     how: how pictures are read.
     jobs: number of processes; 1 reads in this one.
-    pool: an executor to use instead of processes of one's own.
     """
 
     how: Reading
     jobs: int = 1
-    pool: Executor | None = None
     _own: ProcessPoolExecutor | None = field(default=None, init=False)
 
     def read(self, files: Iterable[Path]) -> Iterator[list[Input]]:
@@ -102,9 +97,8 @@ class Stream:
         names = self.how.names
         named = ((os.fspath(file), str(names.get(file, file) if names else file)) for file in files)
         try:
-            if self.pool is None:
-                yield from self._here(named)
-            if self.pool is not None or self.jobs > 1:
+            yield from self._here(named)
+            if self.jobs > 1:
                 yield from self._elsewhere(named)
         finally:
             self._close()
@@ -140,9 +134,7 @@ class Stream:
             chunk, future = waiting.popleft()
             try:
                 packed = future.result()
-            except Exception as error:
-                if not _is_death(error):
-                    raise
+            except BrokenProcessPool:
                 # Whose fault it was nobody knows: these files are read one by one, and what waits is handed out anew.
                 self._close()
                 left = [other for other, _ in waiting]
@@ -157,9 +149,7 @@ class Stream:
         """Read one file in a process; one that ends its process has an error."""
         try:
             packed = self._submit([one]).result()
-        except Exception as error:
-            if not _is_death(error):
-                raise
+        except BrokenProcessPool:
             self._close()
             problem = "the process that read it ended: out of memory, or a fault of a decoder"
             yield [Input(one[1], None, f"{printable(one[1])}: {problem}")]
@@ -180,7 +170,7 @@ class Stream:
             yield group
 
     def _submit(self, chunk: list[Named]) -> Future[Packed]:
-        return (self.pool or self._processes()).submit(read_chunk, chunk, self.how)
+        return self._processes().submit(read_chunk, chunk, self.how)
 
     def _processes(self) -> ProcessPoolExecutor:
         """Return this stream's processes, and start them if there are none."""
@@ -203,11 +193,6 @@ class Stream:
             with contextlib.suppress(OSError, ValueError):
                 process.terminate()
         self._own = None
-
-
-def _is_death(error: Exception) -> bool:
-    """Tell whether a process has ended; a cluster's error has another class, that is loaded only where it is used."""
-    return isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"
 
 
 def _begin() -> None:
