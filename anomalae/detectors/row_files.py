@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from anomalae import files
 from anomalae.detectors.judged_rows import (
+    BOX,
     TEXTS,
     Row,
     cell,
@@ -175,11 +176,10 @@ class RowFile:
         return at < len(self._seen) and self._seen[at] == value
 
     def kept_rows(self) -> Iterator[Row]:
-        """Read the rows that are there; a path is text as the file has it."""
+        """Read the rows that are there; by an FDR nothing is flagged yet."""
+        by_fdr = self.judged_by.get("fdr") is not None
         for row in self._rows():
-            score = None if row["p_value"] is None else float(row["score"])
-            flagged = self._flagged(row, self.judged_by.get("fdr") is not None, None)
-            yield Row(row["path"], score, row["p_value"], flagged, row["error"] or None)
+            yield as_row(row if not by_fdr else {**row, "flagged": None})
 
     def add(self, rows: Sequence[Row]) -> None:
         """Write rows; after a killed process they are there."""
@@ -274,23 +274,11 @@ class RowFile:
         self._file.seek(0, os.SEEK_END)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        """Read the rows that are written, with p_value and flagged as values; paths as text of the file."""
-        if self.form == "parquet":
-            import pyarrow.parquet as pq
-
-            for part in sorted(self.part.glob("*.parquet")):
-                yield from pq.read_table(part).to_pylist()
-        elif self.form == "csv":
-            with self.part.open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    if self.spreadsheet:
-                        row |= {name: unmarked(row[name]) for name in TEXTS}
-                    yield {**row, "p_value": float(row["p_value"]) if row["p_value"] else None}
-        else:
-            with self.part.open(encoding="utf-8") as file:
-                for line in file:
-                    row = json.loads(line)
-                    yield {**row, "path": cell(row["path"]), "whole_path": row["path"]}
+        """Read the rows that are written, with `path` as every form of file has it, and the whole path beside it."""
+        form = "jsonl" if self.form == "json" else self.form
+        for row in read_rows(self.part, form, self.spreadsheet):
+            p_value = float(row["p_value"]) if row["p_value"] not in (None, "") else None
+            yield {**row, "p_value": p_value, "path": cell(row["path"]), "whole_path": row["path"]}
 
     def _most(self, fdr: float) -> float | None:
         """Return the largest p-value that an FDR flags."""
@@ -364,6 +352,44 @@ class RowFile:
             raise
         except OSError as error:
             raise BundleError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+
+
+def read_rows(path: Path, form: str, spreadsheet: bool = False) -> Iterator[dict[str, Any]]:
+    """Read the rows of a file one after another, by their columns; values of CSV are texts.
+
+    path: of the file; of Parquet it may be a folder of parts.
+    form: csv, json, jsonl or parquet.
+    spreadsheet: whether texts of CSV are marked.
+    """
+    if form == "parquet":
+        import pyarrow.parquet as pq
+
+        for part in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
+            for batch in pq.ParquetFile(part).iter_batches():
+                yield from batch.to_pylist()
+    elif form == "csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, strict=True):
+                yield row | {name: unmarked(row[name]) for name in TEXTS} if spreadsheet else row
+    elif form == "jsonl":
+        with path.open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+    else:
+        yield from files.read_json(path)["rows"]
+
+
+def as_row(values: Mapping[str, Any]) -> Row:
+    """Return a row of values as `read_rows` gives them."""
+    score, p_value, flagged = (values[name] for name in ("score", "p_value", "flagged"))
+    box = values.get(BOX) or None
+    return Row(
+        values.get("whole_path", values["path"]),
+        None if score in (None, "") else float(score),
+        None if p_value in (None, "") else float(p_value),
+        None if flagged in (None, "") else flagged in (True, "1"),
+        values["error"] or None,
+        tuple(map(int, box.split() if isinstance(box, str) else box)) if box else None,  # type: ignore[arg-type]
+    )
 
 
 def _hash(name: str) -> int:

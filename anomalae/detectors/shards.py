@@ -9,7 +9,6 @@ import csv
 import hashlib
 import heapq
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from anomalae import files
-from anomalae.detectors.judged_rows import FORMATS, Row, unmarked
-from anomalae.detectors.row_files import RowFile, Summary
+from anomalae.detectors.judged_rows import FORMATS, Row
+from anomalae.detectors.row_files import RowFile, Summary, as_row, read_rows
 from anomalae.errors import BundleError, ConfigError
 
 SUFFIX = ".shard.json"
@@ -167,39 +166,11 @@ def _check(paths: Sequence[Path], records: Sequence[dict[str, Any]]) -> None:
 
 
 def _rows(path: Path, record: dict[str, Any]) -> Iterator[Row]:
-    marked = record["format"] == "csv" and record.get("spreadsheet")
     try:
-        for row in _read(path, record["format"]):
-            if marked:
-                row |= {"path": unmarked(row["path"]), "error": unmarked(row["error"])}
-            score, p_value, flagged = row["score"], row["p_value"], row["flagged"]
-            box = row.get("box") or None
-            yield Row(
-                row["path"],
-                None if score in (None, "") else float(score),
-                None if p_value in (None, "") else float(p_value),
-                None if flagged in (None, "") else flagged in (True, "1"),
-                row["error"] or None,
-                tuple(map(int, box.split() if isinstance(box, str) else box)) if box else None,  # type: ignore[arg-type]
-            )
+        for row in read_rows(path, record["format"], bool(record.get("spreadsheet"))):
+            yield as_row(row)
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise BundleError(f"{path}: cannot be read: {error}") from None
-
-
-def _read(path: Path, form: str) -> Iterator[dict[str, Any]]:
-    if form == "parquet":
-        import pyarrow.parquet as pq
-
-        for batch in pq.ParquetFile(path).iter_batches():
-            yield from batch.to_pylist()
-    elif form == "csv":
-        with path.open(encoding="utf-8", newline="") as file:
-            yield from csv.DictReader(file, strict=True)
-    elif form == "jsonl":
-        with path.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
-    else:
-        yield from files.read_json(path)["rows"]
 
 
 def _without_flag(row: Row) -> Row:

@@ -204,6 +204,41 @@ main(sys.argv[1:])
     return 20
 
 
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl"])
+@pytest.mark.parametrize("more", [[], ["--fdr", "0.3"]])
+def test_what_is_printed_after_going_on_is_all(folder, form, more):
+    whole = run("score", "images", "--format", form, "--jobs", "1", *more)
+    run(*words(f"x.{form}", "--jobs", "1", *more))
+    # As if it had been broken off after so many rows: a record and the first lines.
+    make_part(f"x.{form}", 20, more)
+    result = run(*words(f"x.{form}", "--resume", "--format", form, *more))
+    assert "20 rows of x." in result.stderr
+    assert result.stdout == whole.stdout == Path(f"x.{form}").read_text()
+
+
+def make_part(output: str, kept: int, more: list[str]) -> None:
+    """Leave what a call leaves that was killed when so many rows were written."""
+    path = Path(output)
+    rows = read(path)[:kept]
+    path.unlink()
+    code = f"""
+import sys
+from anomalae.cli import main
+from anomalae.detectors.row_files import RowFile
+add = RowFile.add
+def cut(self, rows):
+    add(self, rows[:{kept}])
+    raise KeyboardInterrupt
+RowFile.add = cut
+main(sys.argv[1:])
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words(output, "--jobs", "1", *more)], capture_output=True, text=True
+    )
+    assert ended.returncode == 130, ended.stderr
+    assert len(rows) == kept
+
+
 def test_a_part_is_not_written_over_unasked(folder):
     Path("x.csv.part").write_text("path,score,p_value,flagged,error\n")
     assert "go on with them (--resume), or remove it" in fails(1, *words("x.csv"))

@@ -410,11 +410,7 @@ class _Work:
         if kept:
             if not quiet:
                 tell(f"{plural(kept, 'row')} of {self.file.part} kept")  # type: ignore[union-attr]
-            for number, row in enumerate(self.file.kept_rows()):  # type: ignore[union-attr]
-                if row.score is not None:
-                    self._rank(number, row, None)
-                elif len(self.failed) < tables.SHOWN:
-                    self.failed.append(row)
+            self._take_kept()
             files = (path for path in files if not self._is_kept(str(sources.names.get(path, path))))
         stream = Stream(replace(self.how, names=sources.names), options["jobs"] or os.cpu_count() or 1)
         with counting("scoring", total, quiet=quiet) as done:
@@ -426,6 +422,28 @@ class _Work:
                 done(number)
         self._finish(number)
 
+    def _take_kept(self) -> None:
+        """Count and print the rows that are there, as if they were judged now."""
+        assert self.file is not None
+        number, kept = 0, self.file.kept_rows()
+        while some := list(itertools.islice(kept, TOGETHER)):
+            if self.waiting is not None:
+                self.waiting.add(some)
+            elif self._prints_now:
+                self._print_now(number, some)
+            for place, row in enumerate(some, number):
+                if row.score is not None:
+                    self._rank(place, row, None)
+                elif len(self.failed) < tables.SHOWN:
+                    self.failed.append(row)
+            number += len(some)
+
+    @property
+    def _prints_now(self) -> bool:
+        """Whether rows are printed as they come."""
+        lines = self.form in ("csv", "jsonl") and not self.options["top"]
+        return bool(self.printed and self.waiting is None and lines)
+
     def _is_kept(self, name: str) -> bool:
         return self.file is not None and self.file.is_kept(name)
 
@@ -435,12 +453,7 @@ class _Work:
         for file in (self.file, self.waiting):
             if file is not None:
                 file.add(judged)
-        if (
-            self.printed
-            and self.waiting is None
-            and self.form in ("csv", "jsonl")
-            and not self.options["top"]
-        ):
+        if self._prints_now:
             self._print_now(first, judged)
         if self.options["heatmaps"]:
             self._draw_heatmaps(first, inputs, judged)
