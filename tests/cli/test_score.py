@@ -305,8 +305,8 @@ def test_rubbish_on_standard_input_is_one_clear_line(images):
 
 
 def test_standard_input_is_bounded(images, monkeypatch):
-    monkeypatch.setattr("anomalae.cli.commands.score.START", 1000)
-    monkeypatch.setattr("anomalae.cli.commands.score.MOST", 2000)
+    monkeypatch.setattr("anomalae.cli.sources.START", 1000)
+    monkeypatch.setattr("anomalae.cli.sources.MOST", 2000)
     np.save("x.npy", images[:10])
     assert "standard input is larger than 2,000 bytes" in fails(
         2, "score", "-", stdin=Path("x.npy").read_bytes()
@@ -326,7 +326,7 @@ def test_standard_input_is_bounded(images, monkeypatch):
 )
 def test_a_list_on_standard_input_is_bounded(listed, complaint, monkeypatch):
     for name, value in {"START": 100, "MOST_LISTED": 5000, "MOST_LINES": 1000, "LONGEST": 200}.items():
-        monkeypatch.setattr(f"anomalae.cli.commands.score.{name}", value)
+        monkeypatch.setattr(f"anomalae.cli.sources.{name}", value)
     assert fails(2, "score", "-", stdin=listed).endswith(complaint)
 
 
@@ -334,7 +334,7 @@ def test_a_list_on_standard_input_is_bounded(listed, complaint, monkeypatch):
 def test_a_list_is_whole_wherever_its_start_is_cut(end, monkeypatch):
     names = [b"a.png", b"b\xff\xc3.png", b"c" * 20]
     for start in range(1, 40):
-        monkeypatch.setattr("anomalae.cli.commands.score.START", start)
+        monkeypatch.setattr("anomalae.cli.sources.START", start)
         found = rows(run("score", "-", stdin=b"\n".join(names) + end).stdout)
         assert [row["path"] for row in found] == ["a.png", "b\\udcff\\udcc3.png", "c" * 20]
 
