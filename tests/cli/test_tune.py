@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import sys
 import tomllib
@@ -65,7 +66,7 @@ def test_tune_tells_of_each_trial_and_train_takes_the_winner():
     assert "latent-dim 16, noise 1, learning-rate 0.002, score bent; " in result.stderr
     assert "trial 2 of 2: 0." in result.stderr
     assert "Warning: 32 held-out images: with fewer than 50, how well they are told" in result.stderr
-    assert "What the rule is worth is not measured here" in result.stdout
+    assert "What the rule is worth: in the study of 10 problems made in full on MNIST" in result.stdout
     assert f"anomalae train --config {FOLDER}/winner.toml" in result.stdout
     found = tomllib.loads((FOLDER / "winner.toml").read_text())
     assert found["normal"] == ["0", "1", "2", "3", "4"]
@@ -280,10 +281,11 @@ def test_of_equal_trials_the_first_wins():
 
 
 def test_what_the_rule_is_worth_is_read_from_the_study(tmp_path):
-    assert "not measured here" in worth(tmp_path)
+    measured = worth(tmp_path)
+    assert "10 problems made in full on MNIST" in measured
     folder = tmp_path / "selection"
     folder.mkdir()
-    together = {"normal": TOGETHER, "problems": 10}
+    together = {"normal": TOGETHER, "problems": 5}
     rows = [
         {**together, "rule": SYNTHETIC, "spearman": 0.61, "lost": 0.0123},
         {**together, "rule": LOSS, "spearman": -0.2, "lost": 0.02},
@@ -291,15 +293,25 @@ def test_what_the_rule_is_worth_is_read_from_the_study(tmp_path):
     ]
     (folder / "table.json").write_text(json.dumps({"rows": rows, "quick": False}))
     said = worth(tmp_path)
-    assert "10 problems" in said
+    assert f"5 problems in {folder} its order" in said
     assert "Spearman correlation of 0.61, and its choice lost 0.0123 of ROC-AUC on average" in said
-    assert "by the loss of held-out normals -0.20" in said
-    assert "a quick one" not in said
-    (folder / "table.json").write_text(json.dumps({"rows": rows, "quick": True}))
-    assert "a quick one" in worth(tmp_path)
-    for broken in ("[]", "{}", "no", json.dumps({"rows": rows[2:], "quick": True})):
-        (folder / "table.json").write_text(broken)
-        assert "not measured here" in worth(tmp_path)
+    assert "(those of the lowest error of held-out normals 0.0200). Anomalies" in said
+    for weak in (
+        "[]",
+        "{}",
+        "no",
+        json.dumps({"rows": rows[2:], "quick": False}),
+        json.dumps({"rows": rows, "quick": True}),
+    ):
+        (folder / "table.json").write_text(weak)
+        assert worth(tmp_path) == measured
+
+
+def test_what_the_rule_is_worth_is_what_the_kept_study_measured():
+    kept = Path(__file__).parents[2] / "reports" / "studies"
+    found, said = worth(kept), worth(Path("nowhere"))
+    assert f"in {kept / 'selection'}" in found
+    assert re.findall(r"\d\.\d+", found) == re.findall(r"\d\.\d+", said)
 
 
 def test_classes_may_have_names(digits, tmp_path, judged_by):
