@@ -385,7 +385,7 @@ def _toml_value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-# Of the full study on MNIST, from `reports/studies/selection/table.json`, by `anomalae study --dataset mnist selection`.
+# Of the full study on MNIST, as in `reports/studies/selection/table.json`.
 MEASURED: dict[str, Any] = {
     "problems": 10,
     "spearman": 0.47,
