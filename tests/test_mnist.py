@@ -57,8 +57,8 @@ def test_false_alarms_lie_in_their_band(twos: Detector, split: OneClassSplit):
 def test_scans_of_digits_are_judged_like_the_digits(twos: Detector, split: OneClassSplit, tmp_path: Path):
     """Dark ink on light paper at several sizes, off centre, with noise, as JPEG: at most 0.01 ROC-AUC is lost."""
     rng = np.random.default_rng(0)
-    twos_there = np.flatnonzero(split.test.labels == 2)[:250]
-    others = rng.permutation(np.flatnonzero(split.test.labels != 2))[:500]
+    twos_there = np.flatnonzero(split.test.labels == 2)[:120]
+    others = rng.permutation(np.flatnonzero(split.test.labels != 2))[:240]
     chosen = np.concatenate([twos_there, others])
     for place, index in enumerate(chosen):
         redraw_as_scan(split.test.images[index], rng).save(tmp_path / f"{place:04d}.jpg", quality=80)

@@ -20,7 +20,7 @@ from anomalae.cli.tables import Column, print_table
 from tests.cli import QUICK, ok
 from tests.cli.terminal import Terminal
 
-WIDTHS = (60, 80, 120)
+WIDTHS = (60, 80, pytest.param(120, marks=pytest.mark.slow))
 # Nothing is broken or left out here, so that all words are whole.
 WIDE = 500
 BARS = re.compile("[━╸╺⠁-⣿]")
