@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -119,6 +120,9 @@ def _times(ratio: float) -> str:
 
 
 def _factor(value: float) -> str:
+    """Return a factor in words: one of a million or more as a power of ten."""
+    if value >= 1e6:
+        return f"about 10 to the {round(math.log10(value))}"
     return text.short(value, 2) if value < 10 else text.count(round(value))
 
 

@@ -216,6 +216,8 @@ def test_images_and_layers():
     assert "held-out images then have 200 times the MSE of these few, which are overfitted" in words
     assert "that of the nonlinear AE is higher by a factor of 4 than that of the linear one" in words
     assert "that of the AE with a sigmoid output is about as high as without the sigmoid" in words
+    tiny = study.answer([row(), row(few=True, loss=2e-15, mse_held_out=2e-3)])
+    assert "have about 10 to the 12 times the MSE of these few" in " ".join(tiny)
     alike = study.answer([row(few=True, loss=1e-5, mse_held_out=1e-5)])
     assert "held-out images then have about the MSE of these few" in " ".join(alike)
 
