@@ -138,6 +138,11 @@ class Detector:
         """Calibrations by images of one's own, by name; see `calibrate`."""
         return {} if self._fitted is None else dict(self._fitted.own_calibrations)
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells this training from any other: SHA-256 of the scores of its calibration images, hexadecimal."""
+        return self._whole.fingerprint
+
     # --- training ---------------------------------------------------------------------------------------------
 
     def fit(

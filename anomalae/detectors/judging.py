@@ -102,11 +102,17 @@ class Judge:
         self.threshold = threshold(self.calibration, alpha) if fdr is None else None
 
     def rows(self, inputs: Sequence[Input]) -> list[Row]:
-        """Return a row an input, in their order; `flagged` is None where an FDR will decide."""
-        images = [entry.image for entry in inputs if entry.image is not None]
-        if not images:
+        """Return a row an input, in their order; `flagged` is None where an FDR will decide.
+
+        An input that was scored as it was read, by this rule of this detector, keeps its score.
+        """
+        there = [entry for entry in inputs if entry.image is not None]
+        if not there:
             return [Row(entry.name, None, None, None, entry.error, entry.box) for entry in inputs]
-        scores = self.detector.score(Canonical(np.stack(images)), self.rule)
+        scores = np.array([np.nan if entry.score is None else entry.score for entry in there])
+        images = [entry.image for entry in there if entry.image is not None and entry.score is None]
+        if images:
+            scores[np.isnan(scores)] = self.detector.score(Canonical(np.stack(images)), self.rule)
         ps = p_values(scores, self.calibration)
         flags = [None] * len(ps) if self.alpha is None else (ps <= self.alpha).tolist()
         judged = zip(scores.tolist(), ps.tolist(), flags, strict=True)

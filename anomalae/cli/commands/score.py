@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from anomalae.detectors.row_files import RowFile, Summary
     from anomalae.detectors.shards import Shard
     from anomalae.experiments.run import Run
+    from anomalae.experiments.spread import Spread
     from anomalae.images.inputs import Input, Reading
+    from anomalae.images.stream import Stream
 
 
 @click.command("score")
@@ -111,6 +113,13 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 1024),
     help="Processes that read pictures, where there are many.  [default: the number of cores]",
 )
+@click.option(
+    "--backend",
+    type=common.OneOf(["joblib", "dask"]),
+    help="Who reads and scores: this machine, or a Dask cluster (pip install 'anomalae[dask]') whose workers see the "
+    "files and the run under the same paths.  [default: joblib]",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Of a Dask scheduler, as in tcp://HOST:8786.")
 @click.option("--fail-on-anomaly", is_flag=True, help="Exit with status 3 if something is flagged.")
 @common.machine_options
 @common.quiet_option
@@ -305,7 +314,6 @@ class _Work:
     def do(self) -> None:
         """Read, judge and write all."""
         from anomalae.images.inputs import count_inputs, iter_files
-        from anomalae.images.stream import Stream
 
         options, quiet, sources = self.options, self.options["quiet"], self.sources
         holds = None if self.shard is None else self.shard.holds
@@ -319,7 +327,7 @@ class _Work:
                 tell(f"{plural(kept, 'row')} of {self.file.part} kept")  # type: ignore[union-attr]
             self._take_kept()
             files = (path for path in files if not self._is_kept(str(sources.names.get(path, path))))
-        stream = Stream(replace(self.how, names=sources.names), options["jobs"] or os.cpu_count() or 1)
+        stream = self._stream()
         with counting("scoring", total, quiet=quiet) as done:
             number = kept
             for inputs in gathered(stream.read(files)):
@@ -328,6 +336,26 @@ class _Work:
                 number += len(some)
                 done(number)
         self._finish(number)
+
+    def _stream(self) -> Stream | Spread:
+        """Return what reads the files: processes of this machine, or a cluster, which scores them too."""
+        options, names = self.options, self.sources.names
+        if options["backend"] != "dask" and options["scheduler"] is None:
+            from anomalae.images.stream import Stream
+
+            return Stream(replace(self.how, names=names), options["jobs"] or os.cpu_count() or 1)
+        if names:
+            raise click.UsageError("--scheduler: a file on standard input is not where the workers are")
+        # Words about wrong options come before the extra is looked for.
+        cluster = common.make_executor(options, 1)
+        from anomalae.experiments.spread import By, Spread
+
+        detector, folder = self.run.detector, self.run.folder.absolute()
+        return Spread(
+            cluster,  # type: ignore[arg-type]
+            self.how,
+            By(str(folder), detector.fingerprint, self.judge.rule, options["threads"]),
+        )
 
     def _take_kept(self) -> None:
         """Count and print the rows that are there, as if they were judged now."""
