@@ -217,7 +217,6 @@ def as_text(table: dict[str, Any], epochs: int | None) -> str:
         f"| {mean('detected_before'):.1%} |"
     )
     lost = 100 * (mean("detected_many") - mean("detected_few"))
-    few, many = (f"{row} of a digit" for row in (FEW, f"{MANY:,}"))
     versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items())
     recipe = "the default recipe" if epochs is None else f"the default recipe with {epochs} epochs"
     return "\n".join(
@@ -227,13 +226,14 @@ def as_text(table: dict[str, Any], epochs: int | None) -> str:
             f"Runs of {recipe} on MNIST, a digit normal each, split seed {table['split_seed']}, score "
             f"{table['settings']['score']}, alpha {ALPHA:g}.",
             "",
-            f"False alarms: {table['others']}, {few} drawn for `calibrate`, {draws} times, seed {table['seed']}; all "
-            f"others of the digit judged. In {inside} of {total} draws ({inside / total:.1%}) the rate lies in its 95% "
-            "band; asked are 90%. Before: by the run's own threshold, the same images.",
+            f"False alarms: {table['others']}, {FEW} of a digit drawn for `calibrate`, {draws} times, seed "
+            f"{table['seed']}; all others of the digit judged. In {inside} of {total} draws "
+            f"({inside / total:.1%}) the rate lies in its 95% band; asked are 90%. "
+            "Before: by the run's own threshold, the same images.",
             "",
             f"Detection: MNIST's test digits thicker ({_range(THICKER)} pixels at either edge), thinner "
             f"({_range(THINNER)}) and slanted ({_range(SLANT)}, left or right), three images of each, fitted as scans "
-            f"are; {rows[0]['n_normal']:,} and so on of the normal digit, {many} or {few} drawn for the "
+            f"are; {rows[0]['n_normal']:,} and so on of the normal digit, {MANY:,} or {FEW} drawn for the "
             f"threshold, {draws} times; all images of the other digits judged. Mean detection by {FEW} lies {lost:.2f} "
             "points below that by 1,000; asked are at most 3. Deviations are over draws. Before: what the run's own "
             "threshold flags of the normal ones and detects.",

@@ -486,7 +486,14 @@ class Detector:
     def check_free_calibration(
         self, name: str, *, replace: bool = False, folder: str | Path | None = None
     ) -> None:
-        """Raise BundleError unless `calibrate` can take a calibration of this name; its arguments are these."""
+        """Raise BundleError unless `calibrate` can take a calibration of this name.
+
+        name, replace, folder: as for `calibrate`.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> Detector(epochs=1, hidden=(16,)).fit(split.train.images).check_free_calibration("mine")
+        """
         own = self._whole.own_calibrations
         runs.check_name(name, "calibration")
         if name in own and not replace:

@@ -38,7 +38,7 @@ class TwoCalibrations:
     smallest_fdr: at which they flag where no more than a tenth of all images has to be.
 
     >>> compare_calibrations(np.arange(50.0), np.arange(60.0) - 20, alpha=0.1).n_flagged
-    14
+    15
     """
 
     n: int
@@ -67,9 +67,8 @@ def compare_calibrations(own: npt.ArrayLike, before: npt.ArrayLike, alpha: float
     before: float64 (m,), m at least 1, of the run's calibration images.
     alpha: false-alarm level, above 0 and below 1.
 
-    The test is exact up to 10^8 pairs of scores.
-
-    Raises ConfigError for an alpha out of range, and for scores that `threshold` refuses.
+    Returns the comparison; its test is exact up to 10^8 pairs of scores. Raises ConfigError for an alpha out of range,
+    and for scores that `threshold` refuses.
 
     >>> rng = np.random.default_rng(0)
     >>> compare_calibrations(rng.normal(size=100), rng.normal(size=500), alpha=0.05).differs

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from anomalae.lazy import front_door
 
 if TYPE_CHECKING:
+    from anomalae.runs.calibrations import HOLDER as HOLDER
     from anomalae.runs.calibrations import MOST_CALIBRATIONS as MOST_CALIBRATIONS
     from anomalae.runs.calibrations import OwnCalibration as OwnCalibration
     from anomalae.runs.calibrations import calibration_names as calibration_names
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from anomalae.runs.locks import lock as lock
 
 _HOMES = {
+    "HOLDER": "anomalae.runs.calibrations",
     "MOST_CALIBRATIONS": "anomalae.runs.calibrations",
     "OwnCalibration": "anomalae.runs.calibrations",
     "calibration_names": "anomalae.runs.calibrations",

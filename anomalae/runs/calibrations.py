@@ -110,7 +110,11 @@ def read_calibrations(
     absent: scores that cannot be had here, whose arrays are passed over.
     fingerprint: of the run.
 
-    Raises BundleError, naming file and fault, for one that is not whole and sound, or is another run's.
+    Returns them by name. Raises BundleError, naming file and fault, for one that is not whole and sound, or is another
+    run's.
+
+    >>> read_calibrations(Path("runs/zero"), ("mse",), set(), "")
+    {}
     """
     return {
         name: read_calibration(calibration_file(folder, name), rules, absent, fingerprint)
@@ -140,9 +144,14 @@ def read_calibration(
 def describe_calibration(folder: Path, name: str) -> dict[str, Any]:
     """Return what is known of a calibration without its scores, JSON-able.
 
-    folder: of the run. name: of the calibration.
+    folder: of the run.
+    name: of the calibration.
 
-    Raises BundleError for one that is broken.
+    Raises BundleError for one that is broken, or is not there.
+
+    >>> describe_calibration(Path("runs/zero"), "mine")
+    Traceback (most recent call last):
+    anomalae.errors.BundleError: runs/zero/calibrations/mine.safetensors: no such file
     """
     path = calibration_file(folder, name)
     _, told, n = _read_told(path)
@@ -175,7 +184,15 @@ def _name(path: Path) -> str:
 
 
 def check_number(n: int, name: str) -> None:
-    """Raise ConfigError for fewer images than MIN_CALIBRATION, or more than MOST_IMAGES, of a calibration."""
+    """Raise ConfigError for fewer images than MIN_CALIBRATION, or more than MOST_IMAGES.
+
+    n: number of images.
+    name: of the calibration.
+
+    >>> check_number(12, "mine")
+    Traceback (most recent call last):
+    anomalae.errors.ConfigError: calibration 'mine': 12 images, at least 40 are needed
+    """
     if n < MIN_CALIBRATION:
         there = f"{n} image{'' if n == 1 else 's'}"
         raise ConfigError(f"calibration {name!r}: {there}, at least {MIN_CALIBRATION} are needed")
@@ -192,6 +209,10 @@ def keep_calibration(folder: Path, calibration: OwnCalibration, *, replace: bool
 
     Returns the file. Raises BundleError for a name that is taken, more than MOST_CALIBRATIONS, and a folder that cannot
     be written.
+
+    >>> mine = OwnCalibration("mine", {"mse": np.arange(50.0)}, "2026-01-31T12:00:00+00:00", "scans")
+    >>> keep_calibration(Path("."), mine).as_posix(), calibration_names(Path("."))
+    ('calibrations/mine.safetensors', ['mine'])
     """
     with lock(folder, HOLDER):
         check_free_calibration(folder, calibration.name, replace=replace)
@@ -204,6 +225,8 @@ def check_free_calibration(folder: Path, name: str, *, replace: bool = False) ->
     folder: of the run.
     name: see `runs.check_name`.
     replace: whether one of that name may be there.
+
+    >>> check_free_calibration(Path("runs/zero"), "mine")
     """
     path = calibration_file(folder, name)
     # What leads elsewhere is not looked into, and makes way.
@@ -217,7 +240,13 @@ def check_free_calibration(folder: Path, name: str, *, replace: bool = False) ->
 
 
 def write_calibrations(folder: Path, calibrations: Mapping[str, OwnCalibration]) -> None:
-    """Write calibrations into a folder that is written as a whole, and remove all others from it."""
+    """Write calibrations into a folder that is written as a whole, and remove all others from it.
+
+    folder: of the run.
+    calibrations: by name.
+
+    >>> write_calibrations(Path("."), {})
+    """
     stale = [] if (folder / CALIBRATIONS).is_symlink() else calibration_names(folder)
     for name in stale:
         if name not in calibrations:
@@ -229,9 +258,14 @@ def write_calibrations(folder: Path, calibrations: Mapping[str, OwnCalibration])
 def delete_calibration(folder: Path, name: str) -> Path:
     """Delete a calibration of a run, whole or broken.
 
-    folder: of the run. name: of the calibration.
+    folder: of the run.
+    name: of the calibration.
 
     Returns the file that is gone. Raises BundleError where there is none, or it cannot be deleted.
+
+    >>> delete_calibration(Path("."), "mine")
+    Traceback (most recent call last):
+    anomalae.errors.BundleError: calibrations/mine.safetensors: no such calibration
     """
     path = calibration_file(folder, name)
     with lock(folder, HOLDER):

@@ -201,6 +201,12 @@ def test_they_are_listed_and_deleted():
     assert not Path("runs/small").exists()
 
 
+def test_a_run_that_is_at_work_is_told_before_anything_is_read():
+    with runs.lock(Path("runs/small")):
+        complaint = fails(1, "calibrate", "nowhere", "--name", "mine")
+    assert "runs/small: another process is at work on this run" in complaint
+
+
 def test_an_unknown_one_is_wrong_usage_with_the_nearest():
     assert "make one first: anomalae calibrate" in fails(2, "score", "scans", "--calibration", "mine")
     ok("calibrate", "normal", "--name", "mine")

@@ -75,6 +75,7 @@ def command(**options: Any) -> None:
       anomalae score scans/ --run mnist-0-ae --calibration mine
       anomalae calibrate --run mnist-0-ae --list
     """
+    from anomalae import runs
     from anomalae.experiments.run import Run
 
     _check_usage(options)
@@ -84,12 +85,12 @@ def command(**options: Any) -> None:
         _list(run, options["as_json"])
         return
     if options["delete"]:
-        from anomalae import runs
-
         tell(f"deleted: {runs.delete_calibration(run.folder, options['name'])}")
         return
     rule, detector = run.detector.check_rule(options["rule"]), run.detector
-    detector.check_free_calibration(options["name"], replace=options["replace"], folder=run.folder)
+    # What could not be kept is told before anything is scored.
+    with runs.lock(run.folder, runs.HOLDER):
+        detector.check_free_calibration(options["name"], replace=options["replace"], folder=run.folder)
     with contextlib.ExitStack() as stack:
         sources = take_sources(options["paths"], stack)
         how = reading(options, detector.data)
