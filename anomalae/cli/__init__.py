@@ -24,6 +24,7 @@ COMMANDS = (
     "train",
     "score",
     "merge",
+    "calibrate",
     "drift",
     "evaluate",
     "compare",

@@ -23,6 +23,19 @@ def any_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
     return _named(ctx, incomplete, finished=None)
 
 
+def calibrations(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of a run's calibrations that begin so."""
+    from anomalae import runs
+    from anomalae.errors import BundleError
+
+    try:
+        folder = runs.resolve(ctx.params.get("run"), Path(ctx.params.get("runs_dir") or "runs"))
+        names = runs.calibration_names(folder)
+    except BundleError:
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 def datasets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of data sets that begin so, and let the shell offer folders and files."""
     from anomalae.datasets.load import DATASETS

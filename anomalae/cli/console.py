@@ -25,12 +25,14 @@ UNSEEN = 100_000
 # What the command line says after an error, by the error's advice; {about} is the name the error gives.
 ADVICE = {
     "benchmark": "made by: anomalae benchmark",
+    "calibrate": "make one first: anomalae calibrate",
     "dataset": "name one with --dataset",
     "density": "train with --model vae, ladder-vae or adgm",
     "evaluate": "evaluate it: anomalae evaluate --run {about}",
     "list": "`anomalae check --list` names all",
     "name": "choose another --name",
     "output": "choose another --output",
+    "replace": "choose another --name, or give --replace",
     "resume": "go on with: anomalae train --resume {about}",
     "runs": "`anomalae runs` lists them",
     "score": "as `anomalae score --output FILE.csv` writes it",

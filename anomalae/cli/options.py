@@ -64,6 +64,16 @@ def run_option(function: F) -> F:
     )(function)
 
 
+def calibration_option(function: F) -> F:
+    """Add `--calibration NAME`, default the run's own."""
+    return click.option(
+        "--calibration",
+        metavar="NAME",
+        shell_complete=completion.calibrations,
+        help="Judge by the images that `anomalae calibrate --name NAME` was given. Default: the run's own.",
+    )(function)
+
+
 def run_operand(function: F) -> F:
     """Add RUN, as an argument or as `--run RUN`, to a command whose only operand is a run; it gets `run` either way."""
 
@@ -107,6 +117,17 @@ def run_name(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 
     try:
         return None if value is None else runs.check_name(value)
+    except BundleError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def calibration_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse a name that no calibration can have."""
+    from anomalae import runs
+    from anomalae.errors import BundleError
+
+    try:
+        return None if value is None else runs.check_name(value, "calibration")
     except BundleError as error:
         raise click.BadParameter(str(error)) from None
 

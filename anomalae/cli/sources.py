@@ -1,4 +1,4 @@
-"""What `score` is given to read: paths as they are typed, a list of them, or a file itself on standard input."""
+"""What `score` and `calibrate` read, and how: paths as they are typed, a list of them, or a file itself."""
 
 from __future__ import annotations
 
@@ -7,17 +7,27 @@ import itertools
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from anomalae.cli import console
+from anomalae.errors import ImageError
 from anomalae.text import count
+
+if TYPE_CHECKING:
+    from anomalae.images.inputs import Input, Reading
+    from anomalae.runs.calibrations import OwnCalibration
+    from anomalae.runs.record import Data
 
 # The first bytes of standard input, by which an image is told from a list of paths; most bytes of an image.
 START, MOST = 2**16, 2**30
+# Images that are scored together, and seconds after which fewer are.
+TOGETHER, PATIENCE = 1024, 1.0
 # Most bytes, and lines, of a list of paths; most bytes of one line.
 MOST_LISTED, MOST_LINES, LONGEST = 2**26, 10**6, 2**15
 
@@ -107,3 +117,53 @@ class _Bounded:
         if self.left < 0:
             raise click.UsageError(f"standard input is larger than {count(MOST)} bytes")
         return data
+
+
+def with_flag(entry: Input) -> Input:
+    """Name a setting that an error speaks of by its flag."""
+    if entry.error is None or entry.setting is None:
+        return entry
+    return replace(entry, error=console.said(ImageError(entry.error, setting=entry.setting)))
+
+
+def gathered(groups: Iterator[list[Input]]) -> Iterator[list[Input]]:
+    """Put small groups together: as many as are scored fast, or what has come within a second."""
+    together: list[Input] = []
+    begun = time.monotonic()
+    for group in groups:
+        together += group
+        if len(together) >= TOGETHER or time.monotonic() - begun > PATIENCE:
+            yield together
+            together, begun = [], time.monotonic()
+    if together:
+        yield together
+
+
+def check_segment(options: dict[str, Any]) -> None:
+    """Refuse `--segment` with a `--preprocess` that it cannot have."""
+    if options["segment"] and options["preprocess"] in ("none", "resize"):
+        raise click.UsageError(
+            f"--segment fits digits as --preprocess mnist does, not {options['preprocess']}"
+        )
+
+
+def reading(options: dict[str, Any], as_were: Data | OwnCalibration) -> Reading:
+    """Return how pictures are read.
+
+    options: of the command, `--preprocess`, `--polarity`, `--segment` and `--quiet` among them.
+    as_were: tells how other images were read, for what is not given.
+    """
+    from anomalae.images.inputs import Reading
+
+    preprocess = options["preprocess"] or as_were.preprocess
+    if options["segment"] and preprocess in ("none", "resize"):
+        raise click.UsageError(
+            f"--segment fits digits as --preprocess mnist does, and this run's pictures were read by "
+            f"{preprocess}: give --preprocess mnist"
+        )
+    return Reading(
+        preprocess,
+        options["polarity"] or as_were.polarity,
+        options["segment"],
+        glance=not (options["segment"] or options["quiet"]),
+    )

@@ -49,6 +49,7 @@ def show(
     *,
     rule: str,
     alpha: float,
+    calibration: str | None = None,
 ) -> None:
     """Draw images, each above its heatmap, as many side by side as the console is wide; nothing where it cannot.
 
@@ -57,14 +58,14 @@ def show(
     images: uint8 (N, 28, 28), N at least 1.
     names, scores, flagged: of each image.
     rule: by which they were scored.
-    alpha: false-alarm level that sets the colour scale.
+    alpha, calibration: false-alarm level, and whose, that set the colour scale.
     """
     from anomalae import plots
     from anomalae.images.sources import Canonical
 
     if not can_draw(console):
         return
-    scale = plots.heat_scale(detector.heatmap_level(alpha, rule))
+    scale = plots.heat_scale(detector.heatmap_level(alpha, rule, calibration=calibration))
     inner = slice(EDGE, -EDGE)
     drawn = [
         [*blocks(plots.gray(image)[inner, inner]), *blocks(plots.heat(terms, scale)[inner, inner])]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import replace as replaced
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -18,7 +19,7 @@ from anomalae.detectors import described, fitting, saving
 from anomalae.detectors.batches import SCORING_BATCH, batches
 from anomalae.detectors.ensemble import Ensemble
 from anomalae.detectors.saving import Fitted
-from anomalae.errors import ConfigError, ImageWarning, PartError
+from anomalae.errors import BundleError, ConfigError, ImageWarning, PartError
 from anomalae.evaluation import conformal
 from anomalae.images.canonical import check_choices
 from anomalae.images.check import SIDE
@@ -132,6 +133,16 @@ class Detector:
         """Number of calibration images behind thresholds and p-values."""
         return len(self.calibration_scores())
 
+    @property
+    def calibrations(self) -> dict[str, runs.OwnCalibration]:
+        """Calibrations by images of one's own, by name; see `calibrate`."""
+        return {} if self._fitted is None else dict(self._fitted.own_calibrations)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this training from any other: SHA-256 of the scores of its calibration images, hexadecimal."""
+        return self._whole.fingerprint
+
     # --- training ---------------------------------------------------------------------------------------------
 
     def fit(
@@ -182,18 +193,18 @@ class Detector:
         if calibration is None and validation is not None:
             raise ConfigError("calibration images are needed beside validation images; or give neither")
         data = data or Data(seed=self.asked.seed)
-        data = replace(
+        data = replaced(
             data, preprocess=preprocess or data.preprocess, polarity=polarity or data.polarity, arrays=""
         )
         check_choices(data.preprocess, data.polarity)
         if preprocess is not None:
-            data = replace(data, arrays="grey")
+            data = replaced(data, arrays="grey")
         shapes: Counter[Shape] = Counter()
         train = gather_images(
             train, "training images", _preparation(data), lambda shape: shapes.update([shape])
         )
         if data.arrays and any(len(shape) == 3 for shape in shapes):
-            data = replace(data, arrays="colour")
+            data = replaced(data, arrays="colour")
         if data.arrays:
             _tell(shapes, data.preprocess)
         held_out = None
@@ -306,12 +317,14 @@ class Detector:
         by_member = ensemble.score_members(self._batches(images), rules, on_scored)
         return {rule: ensemble.combine(rule, scores) for rule, scores in by_member.items()}
 
-    def calibration_scores(self, rule: str | None = None) -> np.ndarray:
+    def calibration_scores(self, rule: str | None = None, *, calibration: str | None = None) -> np.ndarray:
         """Return the scores of the calibration images.
 
         rule: as for `score`.
+        calibration: name of one of `calibrations`; None is the detector's own.
 
-        Returns float64 (n,). Raises ConfigError for a rule that the detector lacks, and where it is not fitted.
+        Returns float64 (n,). Raises ConfigError for a rule or a calibration that the detector lacks, and where it is
+        not fitted.
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
@@ -319,15 +332,17 @@ class Detector:
         >>> detector.calibration_scores().shape
         (26,)
         """
-        return self._whole.calibration[self.check_rule(rule)]
+        return self._calibrated(calibration, self.check_rule(rule))[self.check_rule(rule)]
 
-    def p_values(self, images: Any, rule: str | None = None) -> np.ndarray:
+    def p_values(self, images: Any, rule: str | None = None, *, calibration: str | None = None) -> np.ndarray:
         """Return conformal p-values, small = anomalous; see `anomalae.evaluation.conformal.p_values`.
 
         images: N of them, as for `score`.
         rule: as for `score`.
+        calibration: name of one of `calibrations`; None is the detector's own.
 
-        Returns float64 (N,) in [1/(n+1), 1], of n calibration images. Raises what `score` raises.
+        Returns float64 (N,) in [1/(n+1), 1], of n calibration images. Raises what `score` raises, and ConfigError for a
+        calibration that the detector lacks.
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
@@ -335,16 +350,20 @@ class Detector:
         >>> bool(detector.p_values(split.test.images).min() >= 1 / 27)
         True
         """
-        return conformal.p_values(self.score(images, rule), self.calibration_scores(rule))
+        known = self.calibration_scores(rule, calibration=calibration)
+        return conformal.p_values(self.score(images, rule), known)
 
-    def threshold(self, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> float | None:
+    def threshold(
+        self, alpha: float = DEFAULT_ALPHA, rule: str | None = None, *, calibration: str | None = None
+    ) -> float | None:
         """Return the score above which images are flagged.
 
         alpha: false-alarm level, above 0 and below 1.
         rule: as for `score`.
+        calibration: name of one of `calibrations`; None is the detector's own.
 
         Returns None where none can be flagged: the calibration images are too few for alpha. Raises ConfigError for an
-        alpha out of range and for a rule that the detector lacks.
+        alpha out of range and for a rule or a calibration that the detector lacks.
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
@@ -352,17 +371,25 @@ class Detector:
         >>> detector.threshold(0.1) <= detector.threshold(0.05), detector.threshold(0.02)
         (True, None)
         """
-        return conformal.threshold(self.calibration_scores(rule), alpha)
+        return conformal.threshold(self.calibration_scores(rule, calibration=calibration), alpha)
 
-    def flags(self, images: Any, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> np.ndarray:
+    def flags(
+        self,
+        images: Any,
+        alpha: float = DEFAULT_ALPHA,
+        rule: str | None = None,
+        *,
+        calibration: str | None = None,
+    ) -> np.ndarray:
         """Tell which images are flagged as anomalous.
 
         images: N of them, as for `score`.
         alpha: false-alarm level, above 0 and below 1.
         rule: as for `score`.
+        calibration: name of one of `calibrations`; None is the detector's own.
 
         Returns bool (N,): True where `p <= alpha`, which is where the score is above the threshold. Raises ConfigError
-        for an alpha out of range, and what `score` raises.
+        for an alpha out of range, and what `p_values` raises.
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
@@ -371,7 +398,128 @@ class Detector:
         dtype('bool')
         """
         conformal.check_alpha(alpha)
-        return self.p_values(images, rule) <= alpha
+        return self.p_values(images, rule, calibration=calibration) <= alpha
+
+    def calibrate(
+        self,
+        images: Any,
+        name: str,
+        *,
+        replace: bool = False,
+        folder: str | Path | None = None,
+        on_scored: Callable[[int], None] = lambda done: None,
+    ) -> runs.OwnCalibration:
+        """Make p-values and thresholds for images of one's own, from some of them that are known to be normal.
+
+        The networks stay as they are. What is judged by `calibration=name` has the promised false-alarm rate if it
+        comes from where these images do, and is none of them.
+
+        images: at least 40 of them, as for `score`, normal all.
+        name: of the calibration, as that of a run may be (see `anomalae.runs.check_name`).
+        replace: whether one of that name may be there.
+        folder: of this detector's run, which keeps it at once; None keeps it with the detector, and `save` writes it.
+        on_scored: called now and then with the number of images scored.
+
+        Returns the calibration, one of `calibrations` now. Raises ImageError for unusable images, ConfigError where
+        they are too few and where the detector is not fitted, BundleError for a name that is taken or can be none, and
+        for a folder that cannot be written or is another run's.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> zeros = split.test.images[split.test.labels == 0]
+        >>> detector.calibrate(zeros[:50], name="mine").n
+        50
+        >>> bool(detector.p_values(zeros[50], calibration="mine")[0] >= 1 / 51)
+        True
+        """
+        self.check_free_calibration(name, replace=replace, folder=folder)
+        scores = self._scores(images, self.rules, on_scored)
+        source = str(images) if isinstance(images, (str, Path)) else "arrays"
+        return self.calibrate_by_scores(scores, name, source=source, replace=replace, folder=folder)
+
+    def calibrate_by_scores(
+        self,
+        scores: Mapping[str, np.ndarray],
+        name: str,
+        *,
+        source: str = "arrays",
+        preprocess: str | None = None,
+        polarity: str | None = None,
+        segment: bool = False,
+        replace: bool = False,
+        folder: str | Path | None = None,
+    ) -> runs.OwnCalibration:
+        """Do what `calibrate` does with scores that are there already.
+
+        scores: of n normal images by every rule of the detector, as `score_all` gives them.
+        name, replace, folder: as for `calibrate`.
+        source: where the images came from, in words.
+        preprocess, polarity, segment: how files became canonical; None is as the training images did.
+
+        Returns and raises what `calibrate` does.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.calibrate_by_scores(detector.score_all(split.test.images[:60]), "sixty").source
+        'arrays'
+        """
+        self.check_free_calibration(name, replace=replace, folder=folder)
+        whole = self._whole
+        calibration = runs.OwnCalibration(
+            name,
+            {rule: np.asarray(scores[rule], np.float64) for rule in self.rules},
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            source,
+            preprocess or self.data.preprocess,
+            polarity or self.data.polarity,
+            segment,
+            whole.fingerprint,
+        )
+        runs.check_number(calibration.n, name)
+        if folder is not None:
+            runs.keep_calibration(Path(folder), calibration, replace=replace)
+        whole.own_calibrations[name] = calibration
+        return calibration
+
+    def check_free_calibration(
+        self, name: str, *, replace: bool = False, folder: str | Path | None = None
+    ) -> None:
+        """Raise BundleError unless `calibrate` can take a calibration of this name.
+
+        name, replace, folder: as for `calibrate`.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> Detector(epochs=1, hidden=(16,)).fit(split.train.images).check_free_calibration("mine")
+        """
+        own = self._whole.own_calibrations
+        runs.check_name(name, "calibration")
+        if name in own and not replace:
+            raise BundleError(f"calibration {name!r}: exists already", advice="replace")
+        if name not in own and len(own) >= runs.MOST_CALIBRATIONS:
+            raise BundleError(
+                f"calibration {name!r}: there are {len(own)}, the limit is {runs.MOST_CALIBRATIONS}"
+            )
+        if folder is not None:
+            saving.check_run(Path(folder), self._whole)
+            runs.check_free_calibration(Path(folder), name, replace=replace)
+
+    def _calibrated(self, name: str | None, rule: str) -> Arrays:
+        """Scores of the calibration images by rule, of which this is one."""
+        if name is None:
+            return self._whole.calibration
+        own = self._whole.own_calibrations
+        if name not in own:
+            known = f"there are {', '.join(own)}" if own else "there is none"
+            raise ConfigError(f"calibration {name!r}: {known}", unknown=name, known=own, advice="calibrate")
+        if rule not in own[name].scores:
+            has = ", ".join(own[name].scores)
+            raise ConfigError(
+                f"score {rule!r}: calibration {name!r} has {has}", unknown=rule, known=own[name].scores
+            )
+        return own[name].scores
 
     @in_own_threads
     def reconstruct(self, images: Any) -> np.ndarray:
@@ -470,7 +618,9 @@ class Detector:
         rule, ensemble = self.heatmap_rule(rule), self._ensemble
         return np.concatenate([ensemble.terms(rule, x) for x in self._batches(images)])
 
-    def heatmap_level(self, alpha: float = DEFAULT_ALPHA, rule: str | None = None) -> float:
+    def heatmap_level(
+        self, alpha: float = DEFAULT_ALPHA, rule: str | None = None, *, calibration: str | None = None
+    ) -> float:
         """Return what the absolute terms of a heatmap sum to, about, at the threshold of the rule that is drawn.
 
         It is the measure of the colour scale (`anomalae.plots.heat_scale`): the threshold of what the heatmaps of the
@@ -478,8 +628,9 @@ class Detector:
 
         alpha: false-alarm level, above 0 and below 1.
         rule: as for `heatmap`.
+        calibration: name of one of `calibrations`; None is the detector's own.
 
-        Raises ConfigError for an alpha out of range, and for a rule that this detector lacks.
+        Raises ConfigError for an alpha out of range, and for a rule or a calibration that this detector lacks.
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
@@ -488,7 +639,7 @@ class Detector:
         True
         """
         rule = self.heatmap_rule(rule)
-        sums = self._ensemble.sums(rule, self._whole.calibration)
+        sums = self._ensemble.sums(rule, self._calibrated(calibration, rule))
         level = conformal.threshold(sums, alpha)
         return float(sums.max()) if level is None else level
 

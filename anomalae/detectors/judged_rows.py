@@ -56,6 +56,8 @@ class Judged:
     rows: list[Row]
     # Whether pages were cut into their digits, so that rows have boxes.
     segmented: bool = False
+    # Name of the calibration that p-values are of; None is the run's own.
+    calibration: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -80,6 +82,9 @@ class Judged:
     def head(self) -> dict[str, Any]:
         """What the rows were judged by, and their numbers."""
         judged_by = {key: getattr(self, key) for key in ("run", "score", "alpha", "fdr", "threshold")}
+        # Only where there is one, as most documents have none.
+        if self.calibration is not None:
+            judged_by["calibration"] = self.calibration
         counts = {"n": len(self.rows), "n_flagged": self.n_flagged, "n_failed": self.n_failed}
         return {**judged_by, **counts}
 

@@ -12,7 +12,7 @@ from anomalae import plots
 from anomalae.detectors.detector import Detector
 from anomalae.detectors.judged_rows import Judged, Row
 from anomalae.errors import BundleError
-from anomalae.evaluation.conformal import benjamini_hochberg, check_alpha, p_values
+from anomalae.evaluation.conformal import benjamini_hochberg, check_alpha, p_values, threshold
 from anomalae.files import file_name, write_png
 from anomalae.images.inputs import IMAGE_SUFFIXES, Input, read_pages
 from anomalae.images.sources import Canonical
@@ -30,6 +30,7 @@ def judge(
     *,
     alpha: float = DEFAULT_ALPHA,
     fdr: float | None = None,
+    calibration: str | None = None,
     run: str = "",
     segmented: bool = False,
     on_scored: Callable[[int], None] = lambda done: None,
@@ -42,12 +43,13 @@ def judge(
     alpha: false-alarm level, above 0 and below 1: flagged is what has a p-value of at most this.
     fdr: flags by Benjamini-Hochberg instead, so that at most this share of the flagged images is normal, in
         expectation; above 0 and below 1.
+    calibration: name of one of the detector's `calibrations`; None is its own.
     run: name of the run that judges, for the record.
     segmented: whether the inputs are digits that were cut from pages, so that the rows have boxes.
     on_scored: called now and then with the number of images scored.
 
-    Returns a row an input, in their order, and what they were judged by. Raises ConfigError for a rule that the
-    detector lacks, and for an alpha or FDR out of range.
+    Returns a row an input, in their order, and what they were judged by. Raises ConfigError for a rule or a calibration
+    that the detector lacks, and for an alpha or FDR out of range.
 
     >>> from anomalae import load_dataset
     >>> from anomalae.datasets import export
@@ -58,7 +60,7 @@ def judge(
     >>> [row.path for row in judge(detector, inputs).rows][:2]
     ['images/0/00009.png', 'images/1/00000.png']
     """
-    judge = Judge(detector, rule, alpha=alpha, fdr=fdr)
+    judge = Judge(detector, rule, alpha=alpha, fdr=fdr, calibration=calibration)
     rows, done = [], 0
     for start in range(0, len(inputs), SCORED):
         some = inputs[start : start + SCORED]
@@ -67,13 +69,14 @@ def judge(
         on_scored(done)
     if fdr is not None:
         rows = flagged_by_fdr(rows, fdr)
-    return Judged(run, judge.rule, judge.alpha, fdr, judge.threshold, rows, segmented)
+    return Judged(run, judge.rule, judge.alpha, fdr, judge.threshold, rows, segmented, calibration)
 
 
 class Judge:
     """A judge gives inputs their rows, as many at a time as are there.
 
     detector, rule, alpha, fdr: as for `judge`. By an FDR nothing is flagged before all rows are there.
+    calibrated_by: name of the calibration, `calibration` of `judge`.
     calibration: scores of held-out normal images, ascending.
     threshold: score above which an image is flagged; None by an FDR, and where nothing can be.
 
@@ -87,21 +90,29 @@ class Judge:
         *,
         alpha: float = DEFAULT_ALPHA,
         fdr: float | None = None,
+        calibration: str | None = None,
     ) -> None:
         self.detector, self.rule = detector, detector.check_rule(rule)
         check_alpha(alpha)
         if fdr is not None:
             benjamini_hochberg([], fdr)
         self.alpha = alpha if fdr is None else None
-        self.threshold = detector.threshold(alpha, self.rule) if fdr is None else None
-        self.calibration = np.sort(detector.calibration_scores(self.rule))
+        self.calibrated_by = calibration
+        self.calibration = np.sort(detector.calibration_scores(self.rule, calibration=calibration))
+        self.threshold = threshold(self.calibration, alpha) if fdr is None else None
 
     def rows(self, inputs: Sequence[Input]) -> list[Row]:
-        """Return a row an input, in their order; `flagged` is None where an FDR will decide."""
-        images = [entry.image for entry in inputs if entry.image is not None]
-        if not images:
+        """Return a row an input, in their order; `flagged` is None where an FDR will decide.
+
+        An input that was scored as it was read, by this rule of this detector, keeps its score.
+        """
+        there = [entry for entry in inputs if entry.image is not None]
+        if not there:
             return [Row(entry.name, None, None, None, entry.error, entry.box) for entry in inputs]
-        scores = self.detector.score(Canonical(np.stack(images)), self.rule)
+        scores = np.array([np.nan if entry.score is None else entry.score for entry in there])
+        images = [entry.image for entry in there if entry.image is not None and entry.score is None]
+        if images:
+            scores[np.isnan(scores)] = self.detector.score(Canonical(np.stack(images)), self.rule)
         ps = p_values(scores, self.calibration)
         flags = [None] * len(ps) if self.alpha is None else (ps <= self.alpha).tolist()
         judged = zip(scores.tolist(), ps.tolist(), flags, strict=True)
@@ -127,6 +138,7 @@ def write_heatmaps(
     rule: str | None = None,
     *,
     alpha: float = DEFAULT_ALPHA,
+    calibration: str | None = None,
     first: int = 0,
     on_drawn: Callable[[int], None] = lambda done: None,
 ) -> list[Path]:
@@ -137,6 +149,7 @@ def write_heatmaps(
     folder: is made where it is missing.
     detector, inputs, rule: as for `judge`; what has no image is passed over.
     alpha: false-alarm level that sets the colour scale.
+    calibration: as for `judge`.
     first: number of the first row.
     on_drawn: called now and then with the number of images drawn.
 
@@ -154,7 +167,7 @@ def write_heatmaps(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
-    scale = plots.heat_scale(detector.heatmap_level(alpha, rule))
+    scale = plots.heat_scale(detector.heatmap_level(alpha, rule, calibration=calibration))
     there = [
         (place, entry.name, entry.image) for place, entry in enumerate(inputs) if entry.image is not None
     ]

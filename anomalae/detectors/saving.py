@@ -5,8 +5,9 @@ The names of a single network's weights stand as they are; those of an ensemble 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,33 @@ class Fitted:
     calibration: scores of the calibration images by rule, float64 (n,) each.
     record: what `config.json` holds; its settings have epochs and batch size filled in.
     history: a line an epoch.
+    own_calibrations: of images of one's own, by name.
     """
 
     ensemble: Ensemble
     calibration: Arrays
     record: Record
     history: list[Epoch]
+    own_calibrations: dict[str, runs.OwnCalibration] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this fitting from any other."""
+        return _fingerprint(self.calibration[self.record.settings.rule])
+
+
+def _fingerprint(scores: np.ndarray) -> str:
+    """SHA-256 of the scores of the calibration images, which no other fitting has."""
+    return hashlib.sha256(np.ascontiguousarray(scores).tobytes()).hexdigest()
+
+
+def check_run(folder: Path, fitted: Fitted) -> None:
+    """Raise BundleError unless the folder holds this very detector."""
+    rule = fitted.record.settings.rule
+    there = read_record(folder).settings.rule
+    scores = files.read_arrays(folder / runs.CALIBRATION)[0].get(rule)
+    if there != rule or scores is None or _fingerprint(scores) != fitted.fingerprint:
+        raise BundleError(f"{folder}: holds another detector than the one that is calibrated")
 
 
 def assemble(
@@ -82,6 +104,7 @@ def write(folder: Path, fitted: Fitted) -> None:
             files.write_arrays(runs.own_file(folder, runs.NEIGHBOURS), {IMAGES: member.kept})
     standards = {f"{STANDARD}{rule}": array for rule, array in fitted.ensemble.standards.items()}
     files.write_arrays(runs.own_file(folder, runs.CALIBRATION), {**fitted.calibration, **standards})
+    runs.write_calibrations(folder, fitted.own_calibrations)
     write_history(folder, fitted.history)
     files.write_json(runs.own_file(folder, runs.CONFIG), fitted.record.to_dict())
     (folder / runs.CHECKPOINT).unlink(missing_ok=True)
@@ -101,7 +124,10 @@ def read(folder: Path, device: torch.device) -> Fitted:
     if learning:
         _read_learned(folder / runs.PATHWAY, ensemble.networks, learning, absent)
     calibration, ensemble.standards = _read_calibration(folder, record, rules, absent, len(ensemble.members))
-    return Fitted(ensemble, calibration, record, read_history(folder))
+    fitted = Fitted(ensemble, calibration, record, read_history(folder))
+    own_rule_first = (record.settings.rule, *(rule for rule in rules if rule != record.settings.rule))
+    fitted.own_calibrations = runs.read_calibrations(folder, own_rule_first, absent, fitted.fingerprint)
+    return fitted
 
 
 # --- history.jsonl ---

@@ -97,6 +97,8 @@ def merge(
             file.add(some if fdr is None else [_without_flag(row) for row in some])
             on_rows(file.n)
         head = {key: judged_by[key] for key in ("run", "score", "alpha", "fdr", "threshold")}
+        if judged_by.get("calibration") is not None:
+            head["calibration"] = judged_by["calibration"]
         return file.finish(head, fdr)
 
 

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from anomalae.evaluation.significance import DelongTest as DelongTest
     from anomalae.evaluation.significance import delong_test as delong_test
     from anomalae.evaluation.significance import holm as holm
+    from anomalae.evaluation.two_calibrations import TwoCalibrations as TwoCalibrations
+    from anomalae.evaluation.two_calibrations import compare_calibrations as compare_calibrations
 
 _HOMES = {
+    "compare_calibrations": "anomalae.evaluation.two_calibrations",
+    "TwoCalibrations": "anomalae.evaluation.two_calibrations",
     "ClassResult": "anomalae.evaluation.metrics",
     "DelongTest": "anomalae.evaluation.significance",
     "Drift": "anomalae.evaluation.drift",

@@ -79,6 +79,11 @@ def smallest_alpha(n: int) -> float:
     return 1 / (n + 1)
 
 
+def smallest_fdr(n: int) -> float:
+    """Return the smallest FDR that needs to flag no more than HARDLY_EVER of all images, or none; at most 1."""
+    return min(1.0, smallest_alpha(n) / HARDLY_EVER)
+
+
 def calibration_warning(n: int, alpha: float) -> str | None:
     """Return one line if `n` calibration images are fewer than MIN_CALIBRATION or cannot flag at `alpha`, else None.
 
@@ -93,7 +98,7 @@ def calibration_warning(n: int, alpha: float) -> str | None:
     True
     """
     check_alpha(alpha)
-    smallest = _smallest_shown(n)
+    smallest = smallest_alpha_shown(n)
     images = f"{n} calibration image{'' if n == 1 else 's'}"
     if _rank(n, alpha) == 0:
         return f"{images} cannot flag at alpha {alpha}: the smallest alpha that can flag is {smallest}"
@@ -121,7 +126,9 @@ def fdr_warning(n: int, fdr: float) -> str | None:
     images = f"{n} calibration image{'' if n == 1 else 's'}"
     share = smallest_alpha(n) / float(fdr)
     if share > 1 + ROUNDING:
-        return f"{images} cannot flag at FDR {fdr}: the smallest FDR that can flag is {_smallest_shown(n)}"
+        return (
+            f"{images} cannot flag at FDR {fdr}: the smallest FDR that can flag is {smallest_alpha_shown(n)}"
+        )
     if share > HARDLY_EVER:
         return f"with {images} FDR {fdr} flags at least {share:.1%} of the scored images, or none"
     return None
@@ -189,7 +196,7 @@ def false_alarm_band(
     return float(lo) / n_test, float(hi) / n_test
 
 
-def _smallest_shown(n: int) -> Decimal:
+def smallest_alpha_shown(n: int) -> Decimal:
     """Return 1 / (n + 1) in three digits, rounded up so that the level we name does flag."""
     return Context(prec=3, rounding=ROUND_CEILING).create_decimal_from_float(smallest_alpha(n))
 

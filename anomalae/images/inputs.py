@@ -56,6 +56,7 @@ class Input:
     file, page: where a digit was cut from: the file, and what the page's name adds to it.
     lost: whether there is no image because the picture's ink was lost on the way.
     setting: that the error speaks of, for the command line to name its flag.
+    score: of the image, where it was scored as it was read.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Input:
     page: str = ""
     lost: bool = False
     setting: str | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True)

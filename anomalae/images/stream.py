@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -42,11 +42,13 @@ class Packed:
     names: of the inputs, in their order.
     images: uint8 (N, 28, 28), one for each name; zeros where there is none.
     special: inputs that are more than a name and an image, by their places; None where a file is left to the receiver.
+    scores: float64 (N,) of the images, where they were scored, NaN where there is no image; None where they were not.
     """
 
     names: list[str]
     images: np.ndarray
     special: dict[int, Input | None]
+    scores: np.ndarray | None = None
 
     @classmethod
     def of(cls, entries: Sequence[Input | str]) -> Packed:
@@ -68,7 +70,10 @@ class Packed:
     def unpack(self) -> Iterator[Input | None]:
         """Yield the inputs, None for a file that was left."""
         for place, (name, image) in enumerate(zip(self.names, self.images, strict=True)):
-            yield self.special[place] if place in self.special else Input(name, image)
+            entry = self.special[place] if place in self.special else Input(name, image)
+            if self.scores is not None and entry is not None and entry.image is not None:
+                entry = replace(entry, score=float(self.scores[place]))
+            yield entry
 
 
 def read_chunk(files: Sequence[Named], how: Reading) -> Packed:
@@ -78,6 +83,28 @@ def read_chunk(files: Sequence[Named], how: Reading) -> Packed:
         some = list(itertools.islice(read_file(Path(file), name, how), MOST + 1))
         entries += [file] if len(some) > MOST else some
     return Packed.of(entries)
+
+
+def groups(chunk: Sequence[Named], how: Reading) -> Iterator[list[Input]]:
+    """Read files in this process, an array of any length too."""
+    entries = (entry for file, name in chunk for entry in read_file(Path(file), name, how))
+    while group := list(itertools.islice(entries, GROUP)):
+        yield group
+
+
+def unpack(packed: Packed, chunk: Sequence[Named], how: Reading) -> Iterator[list[Input]]:
+    """Return the inputs of a chunk that was read elsewhere; files that were left are read now."""
+    by_file, group = dict(chunk), list[Input]()
+    for entry, file in zip(packed.unpack(), packed.names, strict=True):
+        if entry is not None:
+            group.append(entry)
+            continue
+        if group:
+            yield group
+        group = []
+        yield from groups([(file, by_file[file])], how)
+    if group:
+        yield group
 
 
 @dataclass(eq=False)
@@ -111,16 +138,10 @@ class Stream:
             if not chunk:
                 return
             begun = time.perf_counter()
-            for group in self._groups(chunk):
+            for group in groups(chunk, self.how):
                 spent += time.perf_counter() - begun
                 yield group
                 begun = time.perf_counter()
-
-    def _groups(self, chunk: Sequence[Named]) -> Iterator[list[Input]]:
-        """Read files in this process, an array of any length too."""
-        entries = (entry for file, name in chunk for entry in read_file(Path(file), name, self.how))
-        while group := list(itertools.islice(entries, GROUP)):
-            yield group
 
     def _elsewhere(self, named: Iterator[Named]) -> Iterator[list[Input]]:
         """Hand out chunks, so many that no process waits, and take their results in order."""
@@ -143,7 +164,7 @@ class Stream:
                     yield from self._alone(one)
                 waiting.extend((other, self._submit(other)) for other in left)
             else:
-                yield from self._unpacked(packed, chunk)
+                yield from unpack(packed, chunk, self.how)
 
     def _alone(self, one: Named) -> Iterator[list[Input]]:
         """Read one file in a process; one that ends its process has an error."""
@@ -154,20 +175,7 @@ class Stream:
             problem = "the process that read it ended: out of memory, or a fault of a decoder"
             yield [Input(one[1], None, f"{printable(one[1])}: {problem}")]
         else:
-            yield from self._unpacked(packed, [one])
-
-    def _unpacked(self, packed: Packed, chunk: Sequence[Named]) -> Iterator[list[Input]]:
-        by_file, group = dict(chunk), list[Input]()
-        for entry, file in zip(packed.unpack(), packed.names, strict=True):
-            if entry is not None:
-                group.append(entry)
-                continue
-            if group:
-                yield group
-            group = []
-            yield from self._groups([(file, by_file[file])])
-        if group:
-            yield group
+            yield from unpack(packed, [one], self.how)
 
     def _submit(self, chunk: list[Named]) -> Future[Packed]:
         return self._processes().submit(read_chunk, chunk, self.how)
@@ -209,4 +217,4 @@ def _end_after(sentinel: int) -> None:
     os._exit(1)
 
 
-__all__ = ["Packed", "Stream", "read_chunk"]
+__all__ = ["Packed", "Stream", "groups", "read_chunk", "unpack"]

@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING
 from anomalae.lazy import front_door
 
 if TYPE_CHECKING:
+    from anomalae.runs.calibrations import HOLDER as HOLDER
+    from anomalae.runs.calibrations import MOST_CALIBRATIONS as MOST_CALIBRATIONS
+    from anomalae.runs.calibrations import OwnCalibration as OwnCalibration
+    from anomalae.runs.calibrations import calibration_names as calibration_names
+    from anomalae.runs.calibrations import check_free_calibration as check_free_calibration
+    from anomalae.runs.calibrations import check_number as check_number
+    from anomalae.runs.calibrations import delete_calibration as delete_calibration
+    from anomalae.runs.calibrations import describe_calibration as describe_calibration
+    from anomalae.runs.calibrations import keep_calibration as keep_calibration
+    from anomalae.runs.calibrations import read_calibrations as read_calibrations
+    from anomalae.runs.calibrations import write_calibrations as write_calibrations
     from anomalae.runs.folder import CALIBRATION as CALIBRATION
     from anomalae.runs.folder import CHECKPOINT as CHECKPOINT
     from anomalae.runs.folder import COMPARISON as COMPARISON
@@ -37,6 +48,17 @@ if TYPE_CHECKING:
     from anomalae.runs.locks import lock as lock
 
 _HOMES = {
+    "HOLDER": "anomalae.runs.calibrations",
+    "MOST_CALIBRATIONS": "anomalae.runs.calibrations",
+    "OwnCalibration": "anomalae.runs.calibrations",
+    "calibration_names": "anomalae.runs.calibrations",
+    "check_free_calibration": "anomalae.runs.calibrations",
+    "check_number": "anomalae.runs.calibrations",
+    "describe_calibration": "anomalae.runs.calibrations",
+    "delete_calibration": "anomalae.runs.calibrations",
+    "keep_calibration": "anomalae.runs.calibrations",
+    "read_calibrations": "anomalae.runs.calibrations",
+    "write_calibrations": "anomalae.runs.calibrations",
     "CALIBRATION": "anomalae.runs.folder",
     "CHECKPOINT": "anomalae.runs.folder",
     "COMPARISON": "anomalae.runs.folder",

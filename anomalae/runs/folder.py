@@ -31,6 +31,8 @@ SCORES = "scores.csv"
 COMPARISON = "comparison.json"
 # Scores of the run and each baseline, on the test part.
 COMPARISON_SCORES = "comparison.safetensors"
+# Folder of calibrations of one's own, a file each.
+CALIBRATIONS, CALIBRATIONS_SUFFIX = "calibrations", ".safetensors"
 # All that a run folder may hold, but for parts of files that were being written when their process was killed.
 _FILES = {
     CONFIG, CHECKPOINT, WEIGHTS, CALIBRATION, NEIGHBOURS, PATHWAY, HISTORY, EVALUATION, SCORES, COMPARISON,
@@ -40,11 +42,12 @@ _PART = re.compile(r"\..*\.part")
 _NAME = re.compile(r"[^\W_][\w.+-]{0,99}")
 
 
-def check_name(name: str) -> str:
+def check_name(name: str, what: str = "run") -> str:
     """Return a name that can name a run.
 
     name: letters and digits of any script, `.`, `_`, `+`, `-`, at most 100 of them in 200 bytes, the first a letter or
         a digit: such a name needs no quotes and is no option.
+    what: it names, in the words of the error.
 
     Raises BundleError for any other name.
 
@@ -53,7 +56,7 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name) or len(name.encode()) > files.MOST_BYTES:
         raise BundleError(
-            f"run name {name!r}: must be at most 100 letters, digits, '.', '_', '+' or '-' (200 bytes), "
+            f"{what} name {name!r}: must be at most 100 letters, digits, '.', '_', '+' or '-' (200 bytes), "
             "beginning with a letter or a digit"
         )
     return name
@@ -197,15 +200,27 @@ def check_deletable(folder: Path) -> list[Path]:
         raise BundleError(f"{folder}: is a link, so it is not deleted: delete the run that it leads to")
     if not ((is_finished(folder) and (folder / CALIBRATION).is_file()) or is_unfinished(folder)):
         raise BundleError(f"{folder}: is no run folder, so it is not deleted")
-    content = sorted(folder.iterdir())
-    for path in content:
-        if not (path.name in _FILES or _PART.fullmatch(path.name)) or (
-            path.is_dir() and not path.is_symlink()
+    content = []
+    for path in sorted(folder.iterdir()):
+        inside = _calibration_files(path)
+        if inside is None and (
+            not (path.name in _FILES or _PART.fullmatch(path.name))
+            or (path.is_dir() and not path.is_symlink())
         ):
             raise BundleError(f"{folder}: is not deleted, for {path.name} in it is not of the run")
+        content += [path] if inside is None else inside
     if is_locked(folder):
         raise BundleError(f"{folder}: is not deleted, for a training is at work on it")
     return content
+
+
+def _calibration_files(path: Path) -> list[Path] | None:
+    """Return what a folder of calibrations holds; None of anything else, or where there is more in it than these."""
+    if path.name != CALIBRATIONS or path.is_symlink() or not path.is_dir():
+        return None
+    inside = sorted(path.iterdir())
+    own = all(file.name.endswith((CALIBRATIONS_SUFFIX, ".part")) and not file.is_dir() for file in inside)
+    return inside if own else None
 
 
 def delete(folder: Path) -> None:

@@ -18,7 +18,8 @@ def describe_run(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
     strictly: raise the error of a broken run instead of listing it.
 
     Returns `run`, `path` and `status` (finished, training, interrupted or broken), and `error` of a broken one; of the
-    others what `config.json` holds, the `history` of their epochs, the `evaluation` a finished run keeps, and the
+    others what `config.json` holds, the `history` of their epochs, the `evaluation` a finished run keeps, the names of
+    its own `calibrations` where it has some, and the
     `epoch` after which an unfinished one stands.
     """
     description: dict[str, Any] = {"run": folder.name, "path": str(folder), "status": "finished"}
@@ -29,6 +30,9 @@ def describe_run(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
             if evaluation is not None:
                 description["evaluation"] = evaluation
             lines = read_history(folder)
+            # Only where there are some, as most runs have none.
+            if own := runs.calibration_names(folder):
+                description["calibrations"] = own
         else:
             lines, record = read_progress(folder)
             description["status"] = "training" if runs.is_locked(folder) else "interrupted"

@@ -28,6 +28,7 @@ OTHERS = 0.01
 @common.run_option
 @common.runs_dir_option
 @click.option("--score", "rule", metavar="RULE", help="By which they were scored. Default: the run's own.")
+@common.calibration_option
 @click.option(
     "--order",
     type=common.OneOf(["rows", "time"]),
@@ -72,8 +73,10 @@ def command(scores: Path, **options: Any) -> None:
     run = Run.open(options["run"], options["runs_dir"])
     rule = run.detector.check_rule(options["rule"])
     rows = [row for row in read_scores(scores) if row.score is not None]
-    calibration = run.detector.calibration_scores(rule)
-    _check_run(scores, rows, calibration, f"run {run.name}, score {rule}")
+    name = options["calibration"]
+    calibration = run.detector.calibration_scores(rule, calibration=name)
+    by = f"run {run.name}, score {rule}{f', calibration {name}' if name else ''}"
+    _check_run(scores, rows, calibration, by)
     if options["order"] == "time":
         rows = _by_time(rows)
     try:
@@ -92,6 +95,7 @@ def command(scores: Path, **options: Any) -> None:
         document = {
             "run": run.name,
             "score": rule,
+            **({} if name is None else {"calibration": name}),
             "n": len(rows),
             "n_calibration": len(calibration),
             "odds": found.odds,
@@ -124,7 +128,9 @@ def _check_run(scores: Path, rows: list[ScoredRow], calibration: Any, by: str) -
     own = p_values([row.score or 0.0 for row in rows], calibration)
     written = np.array([row.p_value or 0.0 for row in rows])
     if (np.abs(own - written) > SAME * own).mean() > OTHERS:
-        raise DataError(f"{scores}: its p-values are not those of {by}: it was scored by another run or rule")
+        raise DataError(
+            f"{scores}: its p-values are not those of {by}: it was scored by another run, rule or calibration"
+        )
 
 
 def _by_time(rows: list[ScoredRow]) -> list[ScoredRow]:

@@ -178,6 +178,8 @@ def _show(description: dict[str, Any], as_json: bool) -> None:
                 f"{number(evaluation['roc_auc'])} {interval(evaluation['roc_auc_interval'], brackets=True)}",
             ),
         ]
+    if "calibrations" in description:
+        rows.append(("calibrations", ", ".join(description["calibrations"])))
     environment = description["environment"]
     rows.append(("trained", f"{description['created']}, {description['seconds']:.0f} s, {environment['device']}, "
                             f"{plural(environment['threads'], 'thread')}{_by(environment)}"))  # fmt: skip

@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -22,23 +21,26 @@ from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.lines import tell
 from anomalae.cli.progress import counting
-from anomalae.cli.sources import Sources, take_sources
+from anomalae.cli.sources import (
+    TOGETHER,
+    Sources,
+    check_segment,
+    gathered,
+    reading,
+    take_sources,
+    with_flag,
+)
 from anomalae.detectors import judged_rows as rows
-from anomalae.errors import ImageError
 from anomalae.text import plural, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from anomalae.detectors.judging import Judge
     from anomalae.detectors.row_files import RowFile, Summary
     from anomalae.detectors.shards import Shard
     from anomalae.experiments.run import Run
+    from anomalae.experiments.spread import Spread
     from anomalae.images.inputs import Input, Reading
-
-
-# Images that are scored together, and seconds after which fewer are.
-TOGETHER, PATIENCE = 1024, 1.0
+    from anomalae.images.stream import Stream
 
 
 @click.command("score")
@@ -48,6 +50,7 @@ TOGETHER, PATIENCE = 1024, 1.0
 @click.option(
     "--score", "rule", metavar="RULE", help="Another rule of the run, as in mse. Default: the run's own."
 )
+@common.calibration_option
 @common.alpha_option
 @click.option(
     "--fdr",
@@ -110,6 +113,13 @@ TOGETHER, PATIENCE = 1024, 1.0
     type=click.IntRange(1, 1024),
     help="Processes that read pictures, where there are many.  [default: the number of cores]",
 )
+@click.option(
+    "--backend",
+    type=common.OneOf(["joblib", "dask"]),
+    help="Who reads and scores: this machine, or a Dask cluster (pip install 'anomalae[dask]') whose workers see the "
+    "files and the run under the same paths.  [default: joblib]",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Of a Dask scheduler, as in tcp://HOST:8786.")
 @click.option("--fail-on-anomaly", is_flag=True, help="Exit with status 3 if something is flagged.")
 @common.machine_options
 @common.quiet_option
@@ -146,18 +156,21 @@ def command(**options: Any) -> None:
     if options["spreadsheet"] and "csv" not in _forms(options):
         raise click.UsageError("--spreadsheet is for CSV: give --format csv or --output FILE.csv")
     shard = _shard(options)
-    if options["segment"] and options["preprocess"] in ("none", "resize"):
-        raise click.UsageError(
-            f"--segment fits digits as --preprocess mnist does, not {options['preprocess']}"
-        )
+    check_segment(options)
     common.end_on_signals()
     with contextlib.ExitStack() as stack:
         sources = take_sources(options["paths"], stack)
         run = Run.open(
             options["run"], options["runs_dir"], device=options["device"], threads=options["threads"]
         )
-        judge = Judge(run.detector, options["rule"], alpha=options["alpha"], fdr=options["fdr"])
-        n, alpha, fdr = run.detector.n_calibration, options["alpha"], options["fdr"]
+        judge = Judge(
+            run.detector,
+            options["rule"],
+            alpha=options["alpha"],
+            fdr=options["fdr"],
+            calibration=options["calibration"],
+        )
+        n, alpha, fdr = len(judge.calibration), options["alpha"], options["fdr"]
         warning = calibration_warning(n, alpha) if fdr is None else fdr_warning(n, fdr)
         if warning:
             console.warn(warning)
@@ -194,13 +207,6 @@ def _printed_form(options: dict[str, Any]) -> str:
 def _forms(options: dict[str, Any]) -> list[str]:
     """Return the forms in which rows are written, or may be printed."""
     return [_printed_form(options), *([tables.form_of(options["output"])] if options["output"] else [])]
-
-
-def _with_flag(entry: Input) -> Input:
-    """Name a setting that an error speaks of by its flag."""
-    if entry.error is None or entry.setting is None:
-        return entry
-    return replace(entry, error=console.said(ImageError(entry.error, setting=entry.setting)))
 
 
 class _Work:
@@ -244,7 +250,8 @@ class _Work:
         options = self.options
         judged_by = {
             **self._head(),
-            "calibration": hashlib.sha256(self.judge.calibration.tobytes()).hexdigest(),
+            "calibration": self.judge.calibrated_by,
+            "calibration_hash": hashlib.sha256(self.judge.calibration.tobytes()).hexdigest(),
             "preprocess": self.how.preprocess,
             "polarity": self.how.polarity,
             "segment": self.how.segment,
@@ -272,30 +279,29 @@ class _Work:
     def _head(self) -> dict[str, Any]:
         judge = self.judge
         alpha, fdr = judge.alpha, self.options["fdr"]
-        return {
+        head = {
             "run": self.run.name,
             "score": judge.rule,
             "alpha": alpha,
             "fdr": fdr,
             "threshold": judge.threshold,
         }
+        return head if judge.calibrated_by is None else {**head, "calibration": judge.calibrated_by}
 
     def _reading(self) -> Reading:
-        from anomalae.images.inputs import Reading
-
-        options, data = self.options, self.run.detector.data
-        preprocess = options["preprocess"] or data.preprocess
-        if options["segment"] and preprocess in ("none", "resize"):
-            raise click.UsageError(
-                f"--segment fits digits as --preprocess mnist does, and this run's pictures were read by "
-                f"{preprocess}: give --preprocess mnist"
+        options, detector = self.options, self.run.detector
+        own = detector.calibrations.get(options["calibration"])
+        how = reading(options, detector.data if own is None else own)
+        if own is not None and (how.preprocess, how.polarity, how.segment) != (
+            own.preprocess,
+            own.polarity,
+            own.segment,
+        ):
+            console.warn(
+                f"calibration {own.name} was made with --preprocess {own.preprocess} --polarity {own.polarity}"
+                f"{' --segment' if own.segment else ''}: its false-alarm rate is not promised for other ones"
             )
-        return Reading(
-            preprocess,
-            options["polarity"] or data.polarity,
-            options["segment"],
-            glance=not (options["segment"] or options["quiet"]),
-        )
+        return how
 
     @property
     def interrupted(self) -> str:
@@ -308,7 +314,6 @@ class _Work:
     def do(self) -> None:
         """Read, judge and write all."""
         from anomalae.images.inputs import count_inputs, iter_files
-        from anomalae.images.stream import Stream
 
         options, quiet, sources = self.options, self.options["quiet"], self.sources
         holds = None if self.shard is None else self.shard.holds
@@ -322,15 +327,35 @@ class _Work:
                 tell(f"{plural(kept, 'row')} of {self.file.part} kept")  # type: ignore[union-attr]
             self._take_kept()
             files = (path for path in files if not self._is_kept(str(sources.names.get(path, path))))
-        stream = Stream(replace(self.how, names=sources.names), options["jobs"] or os.cpu_count() or 1)
+        stream = self._stream()
         with counting("scoring", total, quiet=quiet) as done:
             number = kept
-            for inputs in _gathered(stream.read(files)):
-                some = [_with_flag(entry) for entry in inputs if not (kept and self._is_kept(entry.name))]
+            for inputs in gathered(stream.read(files)):
+                some = [with_flag(entry) for entry in inputs if not (kept and self._is_kept(entry.name))]
                 self._take(number, some)
                 number += len(some)
                 done(number)
         self._finish(number)
+
+    def _stream(self) -> Stream | Spread:
+        """Return what reads the files: processes of this machine, or a cluster, which scores them too."""
+        options, names = self.options, self.sources.names
+        if options["backend"] != "dask" and options["scheduler"] is None:
+            from anomalae.images.stream import Stream
+
+            return Stream(replace(self.how, names=names), options["jobs"] or os.cpu_count() or 1)
+        if names:
+            raise click.UsageError("--scheduler: a file on standard input is not where the workers are")
+        # Words about wrong options come before the extra is looked for.
+        cluster = common.make_executor(options, 1)
+        from anomalae.experiments.spread import By, Spread
+
+        detector, folder = self.run.detector, self.run.folder.absolute()
+        return Spread(
+            cluster,  # type: ignore[arg-type]
+            self.how,
+            By(str(folder), detector.fingerprint, self.judge.rule, options["threads"]),
+        )
 
     def _take_kept(self) -> None:
         """Count and print the rows that are there, as if they were judged now."""
@@ -408,7 +433,15 @@ class _Work:
         from anomalae.detectors.judging import write_heatmaps
 
         folder, rule = self.options["heatmaps"], self.judge.rule
-        write_heatmaps(folder, self.run.detector, inputs, rule, alpha=self.options["alpha"], first=first)
+        write_heatmaps(
+            folder,
+            self.run.detector,
+            inputs,
+            rule,
+            alpha=self.options["alpha"],
+            calibration=self.judge.calibrated_by,
+            first=first,
+        )
         if self.options["segment"]:
             numbered = zip(itertools.count(first), inputs, judged)
             self.pages += [(place, replace(entry, image=None), row) for place, entry, row in numbered]
@@ -489,6 +522,7 @@ class _Work:
             [bool(row.flagged) for _, _, row, _ in shown],
             rule=self.judge.rule,
             alpha=self.options["alpha"],
+            calibration=self.judge.calibrated_by,
         )
 
     def _summarise(self) -> None:
@@ -501,6 +535,8 @@ class _Work:
         if lost:
             unread += f", {lost} without a score: {'its' if lost == 1 else 'their'} ink was lost"
         run = f"run {self.run.name}, score {self.judge.rule}"
+        if self.judge.calibrated_by is not None:
+            run += f", calibration {self.judge.calibrated_by}"
         what = plural(summary.n, "digit" if options["segment"] else "image")
         tell(f"{what}: {summary.n_flagged} flagged at {by}{unread} ({run})")
         if self.passed_over:
@@ -522,16 +558,3 @@ class _Work:
             raise SystemExit(common.IN_PART)
         if self.options["fail_on_anomaly"] and self.summary.n_flagged:
             raise SystemExit(common.FLAGGED)
-
-
-def _gathered(groups: Iterator[list[Input]]) -> Iterator[list[Input]]:
-    """Put small groups together: as many as are scored fast, or what has come within a second."""
-    gathered: list[Input] = []
-    begun = time.monotonic()
-    for group in groups:
-        gathered += group
-        if len(gathered) >= TOGETHER or time.monotonic() - begun > PATIENCE:
-            yield gathered
-            gathered, begun = [], time.monotonic()
-    if gathered:
-        yield gathered

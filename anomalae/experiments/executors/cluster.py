@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from anomalae.errors import ConfigError
@@ -12,6 +14,8 @@ from anomalae.experiments.cells import Done, Task, attempt
 
 # Seconds that a scheduler may take to answer.
 PATIENCE = 10
+# Tasks that wait for each worker's thread.
+AHEAD = 3
 
 
 class Cluster:
@@ -88,6 +92,34 @@ class Cluster:
         finally:
             with contextlib.suppress(Exception):
                 self._client.cancel(list(futures))
+
+    def in_order(self, work: Callable[[Any], Any], things: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Do work on one thing after another, some ahead, and yield each with its result in their order.
+
+        A result is None where workers died over it. Raises ConfigError where a worker says why it failed.
+        """
+        left, waiting = iter(things), deque[tuple[Any, Any]]()
+        try:
+            while True:
+                if len(waiting) < AHEAD:
+                    some = itertools.islice(left, max(AHEAD, AHEAD * self.jobs) - len(waiting))
+                    waiting.extend((thing, self._client.submit(work, thing, pure=False)) for thing in some)
+                if not waiting:
+                    return
+                thing, future = waiting.popleft()
+                try:
+                    result = future.result()
+                except Exception as error:
+                    if type(error).__name__ != "KilledWorker":
+                        said = " ".join(str(error).split())[:300] or type(error).__name__
+                        raise ConfigError(
+                            f"scheduler {self.scheduler}: a worker failed: {said}", setting="scheduler"
+                        ) from None
+                    result = None
+                yield thing, result
+        finally:
+            with contextlib.suppress(Exception):
+                self._client.cancel([future for _, future in waiting])
 
     def close(self) -> None:
         """Leave the cluster."""
