@@ -79,15 +79,15 @@ def _main_part(table: dict[str, Any]) -> Part:
     head += [title for label in also for title in (f"ROC-AUC on {label}", f"false alarms on {label}")]
     rows = []
     for row in table["rows"]:
-        low, high = row["false_alarm_band"]
+        band = row["false_alarm_band"]
         cells = [
             str(row[side]),
-            str(row["n_train"]),
+            _whole(row["n_train"]),
             text.spread(row["roc_auc"][main]),
             *(text.spread(row["roc_auc"][rule]) for rule in others),
             text.percent(row["detection_rate"]["mean"]),
             _rates(row["false_alarm_rates"]),
-            f"{100 * low:.1f} to {100 * high:.1f}%",
+            f"{100 * band[0]:.1f} to {100 * band[1]:.1f}%" if band else text.MISSING,
         ]
         for label in also:
             of_other = row["also"][label]
@@ -128,9 +128,17 @@ def _main_part(table: dict[str, Any]) -> Part:
         notes.append(
             "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
         )
+    failed = table.get("failed", {})
+    if failed:
+        notes.append("Failed, twice, so that what hangs on it is left out:")
+        notes += [f"{name}: {problem}" for name, problem in failed.items()]
     ranks = {**{f"({rule})": 4 for rule in others}, "train images": 3, "95% band": 2, "false alarms": 1}
     ranks |= {f"false alarms on {label}": 2 for label in also}
     return Part(head, rows, notes, ranks=ranks)
+
+
+def _whole(value: int | None) -> str:
+    return text.MISSING if value is None else str(value)
 
 
 def _rates(rates: list[float | None]) -> str:
@@ -145,7 +153,7 @@ def _other_part(table: dict[str, Any], label: str) -> Part:
     rows = []
     for row in table["rows"]:
         judged = row["also"][label]
-        cells = [str(row[side]), str(judged["n_normal"]), str(judged["n_anomalous"])]
+        cells = [str(row[side]), _whole(judged["n_normal"]), _whole(judged["n_anomalous"])]
         cells += [text.spread(judged["roc_auc"][rule]) for rule in rules]
         cells += [text.spread(judged["members"][name]) for name in members]
         cells += [text.percent(judged["detection_rate"]["mean"]), _rates(judged["false_alarm_rates"])]
@@ -160,7 +168,7 @@ def _other_part(table: dict[str, Any], label: str) -> Part:
     notes = [
         f"All {text.count(of_all['n'])} images of {of_all['dataset']}, none of them trained on, flagged by the "
         f"thresholds of the data trained on. 95% bootstrap interval of the mean ({main}): "
-        f"{text.interval(of_all['interval'])}."
+        f"{text.interval(of_all['interval'], text.MISSING)}."
     ]
     low = {"normal images": 4, "anomalous": 4, **{f"({rule})": 3 for rule in rules[1:]}}
     ranks = low | dict.fromkeys(alone, 2) | {"detected": 1}
@@ -193,16 +201,21 @@ def csv_table(table: dict[str, Any]) -> str:
                     judged["false_alarm_rates"] if rule == table["score"] else [None] * len(table["seeds"])
                 )
                 for seed, value, rate in zip(table["seeds"], spread["values"], rates, strict=True):
-                    shown = "" if rate is None else repr(rate)
-                    writer.writerow([row[side], seed, method, rule, repr(value), shown])
+                    writer.writerow([row[side], seed, method, rule, _exact(value), _exact(rate)])
         for name, spread in row.get("members", {}).items():
             for seed, value in zip(table["seeds"], spread["values"], strict=True):
-                writer.writerow([row[side], seed, f"anomalae, {name} alone", table["score"], repr(value), ""])
+                writer.writerow(
+                    [row[side], seed, f"anomalae, {name} alone", table["score"], _exact(value), ""]
+                )
     for label, column in table.get("baselines", {}).items():
         for chosen, values in column["values"].items():
             for seed, value in zip(column["seeds"], values, strict=True):
-                writer.writerow([chosen, seed, label, "", "" if value is None else repr(value), ""])
+                writer.writerow([chosen, seed, label, "", _exact(value), ""])
     return writer.text()
+
+
+def _exact(value: float | None) -> str:
+    return "" if value is None else repr(value)
 
 
 def _baselines_part(table: dict[str, Any]) -> Part:
@@ -214,8 +227,11 @@ def _baselines_part(table: dict[str, Any]) -> Part:
     methods = {f"anomalae ({main})": (ours, mean_of_run["mean"], mean_of_run["interval"], None)}
     ranked = sorted(table["baselines"].items(), key=lambda item: -(item[1]["mean"] or 0.0))
     methods |= {label: (b["rows"], b["mean"], b["interval"], b) for label, b in ranked}
-    best = {n: max((rows[n] for rows, *_ in methods.values() if rows[n] is not None)) for n in normals}
-    top = max(mean for _, mean, *_ in methods.values() if mean is not None)
+    best = {
+        n: max((rows[n] for rows, *_ in methods.values() if rows[n] is not None), default=0.0)
+        for n in normals
+    }
+    top = max((mean for _, mean, *_ in methods.values() if mean is not None), default=0.0)
     head = [
         "method",
         *normals,
@@ -257,8 +273,8 @@ def _baselines_part(table: dict[str, Any]) -> Part:
 
 def _cost(column: dict[str, Any] | None, table: dict[str, Any]) -> list[str]:
     if column is None:
-        seconds = float(np.median([row["seconds"]["mean"] for row in table["rows"]]))
-        return ["", text.number(seconds, 1), "", ""]
+        there = [row["seconds"]["mean"] for row in table["rows"] if row["seconds"]["mean"] is not None]
+        return ["", text.number(float(np.median(there)) if there else None, 1), "", ""]
     better = sum(t["p_value"] < 0.05 and t["difference"] > 0 for t in column["tests"].values())
     worse = sum(t["p_value"] < 0.05 and t["difference"] < 0 for t in column["tests"].values())
     micro = None if column["score_seconds"] is None else column["score_seconds"] * 1e6

@@ -176,7 +176,11 @@ class Cell:
     def do(self) -> Result:
         """Do the work, by the pinned number of threads."""
         with limited(self.threads):
-            return self.work(self.source.load(), self.arguments)
+            return self.compute()
+
+    def compute(self) -> Result:
+        """Do the work, by as many threads as there are."""
+        return self.work(self.source.load(), self.arguments)
 
 
 def revision(work: Work) -> str:

@@ -398,7 +398,7 @@ def worth(reports: Path) -> str:
 
     reports: folder that holds a folder a study; a quick one's table says too little.
     """
-    where, found = f"made in full on MNIST, seed 0 (`anomalae study --dataset mnist {NAME}`)", MEASURED
+    where, found = f"made in full on MNIST, seed 0 (study {NAME!r})", MEASURED
     with contextlib.suppress(BundleError, KeyError, TypeError, ValueError, AttributeError):
         table = files.read_json(reports / NAME / "table.json")
         rows = {row["rule"]: row for row in table["rows"] if row["normal"] == TOGETHER}

@@ -200,13 +200,14 @@ class TestBenchmark:
         table = parsed(*self.ARGS, "--json")
         cells = Path("reports/benchmark-digits-ae/cells")
         first = {p.name: p.stat().st_mtime_ns for p in cells.iterdir()}
-        assert set(first) == {f"normal-{d}_seed-0.{s}" for d in (0, 1) for s in ("json", "safetensors")}
-        (cells / "normal-1_seed-0.json").unlink()  # as after a kill
+        name, other = (table["cells"][f"normal-{d}_seed-0"] for d in (0, 1))
+        assert set(first) == {f"{stem}.{s}" for stem in (name, other) for s in ("json", "safetensors")}
+        (cells / f"{other}.json").unlink()  # as after a kill
         result = ok(*self.ARGS, "--seeds", "0,1")
         assert "normal-0_seed-0: ROC-AUC" in result.stderr
         assert "(kept)" in result.stderr
         second = {p.name: p.stat().st_mtime_ns for p in cells.iterdir()}
-        assert second["normal-0_seed-0.json"] == first["normal-0_seed-0.json"]
+        assert second[f"{name}.json"] == first[f"{name}.json"]
         assert len(second) == 8
         more = json.loads(Path("reports/benchmark-digits-ae/table.json").read_text())
         assert (

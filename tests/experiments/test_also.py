@@ -33,8 +33,13 @@ def file(digits: Dataset) -> Path:
     return write("some.npz", digits, 0)
 
 
-def cell(name: str = "normal-3_seed-0") -> dict[str, Any]:
-    return json.loads(Path(f"b/cells/{name}.json").read_text())
+def cell_file(name: str = "normal-3_seed-0", ending: str = ".json") -> Path:
+    stem = json.loads(Path("b/table.json").read_text())["cells"][name]
+    return Path(f"b/cells/{stem}{ending}")
+
+
+def cell() -> dict[str, Any]:
+    return json.loads(cell_file().read_text())["numbers"]
 
 
 @pytest.mark.parametrize("part", ["test", "development"])
@@ -69,7 +74,7 @@ def test_the_numbers_are_those_of_the_same_detector(file: Path, digits: Dataset,
         assert spread["mean"] == pytest.approx(np.mean(values))
     cells = [(label, seed) for seed in (0, 1) for label in (3, 8)]
     scores = [
-        files.read_arrays(Path(f"b/cells/normal-{label}_seed-{seed}.safetensors"))[0][
+        files.read_arrays(cell_file(f"normal-{label}_seed-{seed}", ".safetensors"))[0][
             f"bent on {file.absolute()}"
         ]
         for label, seed in cells
@@ -103,7 +108,7 @@ def test_a_cell_is_kept_only_with_the_scores_that_are_asked_for(file: Path, digi
     assert "also" not in plain["rows"][0]
     first = ok(*ONE, "--also", file)
     assert first.stderr.count("trained in") == 1
-    path = Path("b/cells/normal-3_seed-0.json")
+    path = cell_file()
     made = path.stat().st_mtime_ns
     # The same training: the numbers on its own data stay.
     again = parsed(*quiet, "--also", file)

@@ -30,12 +30,7 @@ def test_the_table_is_what_the_cells_sum_to(digits: Dataset):
     cells = [cell(chosen, seed) for chosen, seed in AUC]
     labels = digits.test.labels
     scores = {(c, s): np.random.default_rng([c, s]).normal(size=labels.size) + (labels != c) for c, s in AUC}
-
-    def read_scores(of: dict) -> dict[str, np.ndarray]:
-        made = scores[of["normal"], of["seed"]]
-        return {"bent": made, "mse": made}
-
-    table = summarise(grid, cells, read_scores)
+    table = summarise(grid, cells, [{"bent": scores[key], "mse": scores[key]} for key in AUC])
     assert [row["normal"] for row in table["rows"]] == [0, 8]
     assert table["rows"][1]["roc_auc"]["bent"]["values"] == [0.7, 0.8]
     assert table["rows"][0]["roc_auc"]["bent"]["mean"] == pytest.approx(0.85)
@@ -52,12 +47,25 @@ def test_the_table_is_what_the_cells_sum_to(digits: Dataset):
 
 
 def test_development_images_have_no_interval_in_common(digits: Dataset):
-    def read_scores(of: dict) -> dict[str, np.ndarray]:
-        raise AssertionError("the scores are not needed")
-
     grid = Grid(digits, (0, 8), (0, 1), Settings(), part="development")
-    table = summarise(grid, [cell(*key) for key in AUC], read_scores)
+    table = summarise(grid, [cell(*key) for key in AUC], [{}] * len(AUC))
     assert table["mean"]["bent"]["interval"] is None
+
+
+def test_what_hangs_on_a_cell_that_failed_is_not_there(digits: Dataset):
+    grid = Grid(digits, (0, 8), (0, 1), Settings())
+    cells = [{"normal": 8, "seed": 1} if key == (8, 1) else cell(*key) for key in AUC]
+    table = summarise(grid, cells, [{}] * len(AUC))
+    assert table["rows"][1]["roc_auc"]["bent"] == {"mean": None, "sd": None, "values": [0.7, None]}
+    assert table["rows"][1]["n_train"] == 100
+    assert table["rows"][0]["roc_auc"]["bent"]["mean"] == pytest.approx(0.85)
+    assert table["mean"]["bent"] == {
+        "mean": None,
+        "sd": None,
+        "values": [pytest.approx(0.8), None],
+        "interval": None,
+    }
+    assert table["worst"] is None
 
 
 def test_a_missing_value_leaves_no_mean():

@@ -459,7 +459,7 @@ def test_benchmark():
     done = parsed("report", "--benchmark", "b", "--json")
     assert done["report"] == "b/index.html"
     assert done["roc_auc"] == table["mean"]["bent"]["mean"]
-    cell = json.loads(next(Path("b/cells").glob("normal-0*.json")).read_text())
+    cell = json.loads(next(Path("b/cells").glob("normal-0*.json")).read_text())["numbers"]
     matrix = json.loads(Path("b/metrics.json").read_text())["matrix"]
     at = matrix["columns"].index("7")
     assert matrix["rows"]["0"][at] == cell["scores"]["bent"]["per_class"]["7"]["roc_auc"]

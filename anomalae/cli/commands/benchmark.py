@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from anomalae.experiments.baselines.trials import Trial
     from anomalae.experiments.grid import Grid
 
+# Cells that are named in a line.
+MOST_NAMED = 5
+
 
 @click.command("benchmark")
 @click.option(
@@ -84,7 +87,9 @@ def command(**options: Any) -> None:
     """Train and evaluate each class against the rest, for several seeds, and print the table.
 
     Each cell is written as it is done; called again, the benchmark goes on where it was, and classes or seeds can
-    be added. The tables are OUTPUT/table.md, table.csv and table.json. Baselines are fitted on the training and
+    be added. A cell of another revision, version, device, arithmetic or number of threads is left as it is, and made
+    anew. One that fails is done once more, then left out of the table, which says why (exit status 4). The tables are
+    OUTPUT/table.md, table.csv and table.json. Baselines are fitted on the training and
     validation images of each cell and score the same images. No weights are kept: a cell without scores of an
     --also, or of what it held then, is trained again.
 
@@ -97,7 +102,7 @@ def command(**options: Any) -> None:
     """
     from anomalae.datasets.load import check_dataset, parse_classes
     from anomalae.experiments import benchmark
-    from anomalae.experiments.grid import Grid
+    from anomalae.experiments.grid import CELLS, Grid
 
     common.end_on_signals()
     if options["normal"] and options["anomalous"]:
@@ -121,6 +126,7 @@ def command(**options: Any) -> None:
     total, quiet = len(classes) * len(seeds), options["quiet"]
     executor = common.make_executor(options, 1)
     done: list[str] = []
+    failed: list[str] = []
     displays: list[TrainingDisplay] = []
 
     def close() -> None:
@@ -128,8 +134,10 @@ def command(**options: Any) -> None:
             displays.pop().__exit__()
 
     def on_start(name: str, split: Any) -> Any:
+        # Of one that failed meanwhile.
+        close()
         if not quiet:
-            tell(f"[{len(done) + 1}/{total}] {name}")
+            tell(f"[{len(done) + len(failed) + 1}/{total}] {name}")
         epochs = settings.for_images(len(split.train)).epochs or 0
         display = TrainingDisplay(
             epochs, len(split.train) * settings.n_networks, quiet=quiet or not console.watched()
@@ -147,7 +155,20 @@ def command(**options: Any) -> None:
             for label, other in zip(grid.also_labels, also, strict=True):
                 auc += f", on {label} {number(cell['also'][other.name]['scores'][settings.rule]['roc_auc'])}"
             how = f"trained in {cell['seconds']:.0f} s" if new else "kept"
-            tell(f"[{len(done)}/{total}] {name}: ROC-AUC {auc} ({how})")
+            tell(f"[{len(done) + len(failed)}/{total}] {name}: ROC-AUC {auc} ({how})")
+
+    def on_failed(name: str, problem: str) -> None:
+        failed.append(name)
+        close()
+        if not quiet:
+            tell(f"[{len(done) + len(failed)}/{total}] {name}: failed twice: {printable(problem)}")
+
+    def on_others(names: list[str], differing: list[str]) -> None:
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        tell(
+            f"{folder / CELLS}: cells of another {', '.join(differing)} are left as they are, and made anew: "
+            f"{', '.join(map(printable, names[:MOST_NAMED]))}{more}"
+        )
 
     what = "cells"
     try:
@@ -158,6 +179,8 @@ def command(**options: Any) -> None:
             threads=options["threads"],
             executor=executor,
             on_cell=on_cell,
+            on_failed=on_failed,
+            on_others=on_others,
             on_start=on_start,
         )
         if chosen:
@@ -174,7 +197,7 @@ def command(**options: Any) -> None:
     elif not quiet:
         _print(table)
         tell(f"kept: {folder / 'table.md'}, table.csv, table.json")
-    if chosen and any(column["failures"] for column in table["baselines"].values()):
+    if failed or (chosen and any(column["failures"] for column in table["baselines"].values())):
         raise SystemExit(common.IN_PART)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,11 +81,14 @@ def run_baselines(
     return list(columns.values())
 
 
-def summarise(grid: Grid, folder: Path, columns: Sequence[Column]) -> dict[str, Any]:
+def summarise(
+    grid: Grid, folder: Path, columns: Sequence[Column], cells: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the columns as JSON-able values, by label: AUCs by normal class, mean, tests against the grid's own cells.
 
     grid, folder: as for `run_baselines`, all cells done.
     columns: what it returned.
+    cells: names of the cells' files, by name; one that failed is not among them, and is not tested against.
 
     `tests` holds for each normal class the paired DeLong test of the first seed's scores, Holm-corrected over all
     classes and baselines; a positive difference says that our detector has the higher ROC-AUC.
@@ -101,15 +104,14 @@ def summarise(grid: Grid, folder: Path, columns: Sequence[Column]) -> dict[str, 
         for (chosen, seed), part in parts.items()
     }
     ours = {
-        chosen: files.read_arrays(folder / CELLS / f"{cell_name(grid, chosen, first)}.safetensors")[0][
-            grid.settings.rule
-        ]
+        chosen: files.read_arrays(folder / CELLS / f"{cells[name]}.safetensors")[0][grid.settings.rule]
         for chosen in grid.classes
+        if (name := cell_name(grid, chosen, first)) in cells
     }
     tests = {
         (column.baseline.label, p): delong_test(ours[p], trial.scores, anomalous[p, first])
         for column in columns
-        for p in grid.classes
+        for p in ours
         if (trial := column.trials[p, first]).ok and trial.scores is not None
     }
     corrected = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
@@ -201,7 +203,7 @@ def add(
     return {
         **table,
         "command": benchmark_command(grid, baselines=names, time_limit=time_limit, threads=threads),
-        "baselines": summarise(grid, folder, columns),
+        "baselines": summarise(grid, folder, columns, table["cells"]),
         "baseline_versions": versions(),
     }
 

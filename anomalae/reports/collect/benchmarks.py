@@ -27,13 +27,14 @@ def read_benchmark(folder: Path) -> BenchmarkReport:
     name = folder.resolve().name
     baselines = table.get("baselines") or {}
     side = table.get("side", "normal")
+    failed = tuple(f"Failed, twice: {cell}: {problem}" for cell, problem in table.get("failed", {}).items())
     # On the other side each row has one anomalous class: there is no pair to show.
     if side != "normal":
-        return BenchmarkReport(name, table, baselines=baselines)
+        return BenchmarkReport(name, table, baselines=baselines, missing=failed)
     by_normal = _cells(table, folder / CELLS)
     if by_normal is None:
         gone = f"Not all cells are there ({folder / CELLS}), so each normal against each anomalous class is left out."
-        return BenchmarkReport(name, table, baselines=baselines, missing=(gone,))
+        return BenchmarkReport(name, table, baselines=baselines, missing=(gone, *failed))
     matrix, columns = _matrix(by_normal)
     return BenchmarkReport(name, table, matrix, columns, baselines)
 
@@ -44,6 +45,9 @@ def _check(table: Any, path: Path) -> None:
     for key in ("dataset", "part", "alpha", "settings", "command", "score", "seeds", "rows", "mean", "worst"):
         if key not in table:
             raise BundleError(f"{path}: {key!r} is missing; measure the benchmark again")
+    for key in ("cells", "failed"):
+        if not isinstance(table.get(key, {}), dict):
+            raise BundleError(f"{path}: {key!r} is no object; measure the benchmark again")
     side = table.get("side", "normal")
     also = ("also",) if table.get("also") else ()
     for key in (side, "roc_auc", "n_train", "false_alarm_rates", "false_alarm_band", "detection_rate", *also):
@@ -56,9 +60,18 @@ def _cells(table: dict[str, Any], folder: Path) -> dict[str, list[dict[str, floa
     aucs_by_normal: dict[str, list[dict[str, float | None]]] = {
         str(row["normal"]): [] for row in table["rows"]
     }
-    for file in sorted(folder.glob("normal-*_seed-*.json")):
+    # Once a file was named by class and seed alone, and a folder had no others.
+    stems = table.get("cells") or {
+        path.stem: path.stem
+        for path in sorted(folder.glob("normal-*_seed-*.json"))
+        if path.stem.count("_") == 1
+    }
+    for file in (folder / f"{stem}.json" for stem in stems.values()):
+        if not file.is_file():
+            continue
         cell = files.read_json(file)
         try:
+            cell = cell["numbers"] if "cells" in table else cell
             if str(cell["normal"]) in aucs_by_normal and cell["seed"] in table["seeds"]:
                 per_class = cell["scores"][table["score"]]["per_class"]
                 aucs_by_normal[str(cell["normal"])].append({k: v["roc_auc"] for k, v in per_class.items()})

@@ -137,8 +137,11 @@ def write_benchmark(report: BenchmarkReport, folder: Path) -> list[Path]:
     drawn, table = figures.of_benchmark(report), report.table
     main, side = table["score"], table.get("side", "normal")
     rows = table["rows"]
-    rates = [(rate, row["false_alarm_band"]) for row in rows for rate in row["false_alarm_rates"]]
+    # A class has no band if all its cells failed.
+    banded = [row for row in rows if row["false_alarm_band"] is not None]
+    rates = [(rate, row["false_alarm_band"]) for row in banded for rate in row["false_alarm_rates"]]
     inside = sum(rate is not None and low <= rate <= high for rate, (low, high) in rates)
+    judged = [row for row in rows if row["roc_auc"][main]["mean"] is not None]
     matrix: list[tuple[str, list[float | None]]] = []
     if report.matrix is not None:
         for row, values in zip(rows, report.matrix.tolist(), strict=True):
@@ -150,7 +153,7 @@ def write_benchmark(report: BenchmarkReport, folder: Path) -> list[Path]:
         "judged_on": _judged_on(table),
         "others": [rule for rule in table["mean"] if rule != main],
         "also": table.get("also") or {},
-        "worst": min(rows, key=lambda row: row["roc_auc"][main]["mean"] or 0.0),
+        "worst": min(judged or rows, key=lambda row: row["roc_auc"][main]["mean"] or 0.0),
         "in_band": (inside, len(rates)),
         "hardest_pair": _hardest_pair(report),
         "matrix_rows": matrix,
