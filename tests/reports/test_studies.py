@@ -109,7 +109,7 @@ def test_figures_that_a_study_has_no_more_are_removed_and_nothing_else(report, t
     table = json.loads((folder / "table.json").read_text())
     assert "lines.png" in table["files"]
     (folder / "table.json").write_text(
-        json.dumps({**table, "files": [*table["files"], "../outside.png", 3, ""]})
+        json.dumps({**table, "files": [*table["files"], "../outside.png", 3, "", ".."]})
     )
     write_study(replace(report, drawings=()), folder)
     left = sorted(path.name for path in folder.iterdir())

@@ -70,8 +70,9 @@ def write_study(report: StudyReport, folder: Path) -> list[Path]:
     files.write_bytes(folder / PAGE, filled)
     for name in earlier if isinstance(earlier, list) else ():
         # A name, and nothing else that a table might hold.
-        if isinstance(name, str) and Path(name).name == name and name not in names:
-            (folder / name).unlink(missing_ok=True)
+        is_name = isinstance(name, str) and Path(name).name == name and name not in names
+        if is_name and (folder / name).is_file():
+            (folder / name).unlink()
     return [folder / name for name in names]
 
 
