@@ -7,6 +7,7 @@ imported because a run folder names it: a name is looked up among these, and now
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import re
@@ -118,6 +119,15 @@ class Registry(Generic[Part]):
         if name in self._own:
             return f"module {_module(self._own[name])}"
         return " and ".join(map(_package, _entry_points(self.group).get(name, ())))
+
+    def modules(self, name: str) -> tuple[str, ...]:
+        """Names of the modules that a part comes from: that which brings it, and that in which it was written."""
+        points = () if name in self._own else _entry_points(self.group).get(name, ())
+        modules = {point.module for point in points}
+        # What its package cannot give was written nowhere.
+        with contextlib.suppress(PartError):
+            modules.add(_module(self[name]))
+        return tuple(sorted(modules - {""}))
 
     def ours(self) -> tuple[str, ...]:
         """Names of the parts that come with anomalae."""

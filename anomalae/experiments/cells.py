@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
+import importlib
 import inspect
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,12 +21,16 @@ import numpy as np
 
 import anomalae
 from anomalae.datasets.load import DATASETS, Dataset, is_there, load_dataset
-from anomalae.errors import DataError
+from anomalae.errors import ConfigError, DataError
+from anomalae.network_kinds import REGISTRIES
+from anomalae.runs.environment import versions_of
 from anomalae.threads import limited
 from anomalae.version import __version__
 
 # Hexadecimal digits of a key.
 KEY = 20
+# Those of a hash that are shown.
+PART_OF_HASH = 8
 # Where a training's numbers are made.
 COMPUTING_ROOMS = ("models", "scores")
 COMPUTING_FILES = (
@@ -32,7 +38,11 @@ COMPUTING_FILES = (
     "network_kinds",
     "seeds",
     "arithmetic",
+    "datasets/classes",
+    "datasets/dataset",
     "datasets/splits",
+    "evaluation/checks",
+    "evaluation/delong_covariance",
     "evaluation/metrics",
     "evaluation/intervals",
     "evaluation/conformal",
@@ -46,6 +56,8 @@ COMPUTING_FILES = (
     "experiments/grid",
     "experiments/run",
 )
+# Others' code that makes numbers; another version of it may make other ones.
+COMPUTING_PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +173,7 @@ class Cell:
         """All that decides the numbers, JSON-able."""
         return {
             "work": f"{self.work.__module__}:{self.work.__qualname__}",
-            "revision": revision(self.work),
-            "version": __version__,
+            **computed_by(self.work, self.arguments),
             "data": dict(self.source.hashes),
             "threads": self.threads,
             "arguments": json.loads(json.dumps(self.arguments)),
@@ -173,14 +184,93 @@ class Cell:
         """The hash by which the cell is kept."""
         return hashlib.sha256(json.dumps(self.spec, sort_keys=True).encode()).hexdigest()[:KEY]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to another process, the spec with it: by that, it is seen whether the same code computes there."""
+        return {**self.__dict__, "spec": self.spec}
+
     def do(self) -> Result:
-        """Do the work, by the pinned number of threads."""
+        """Do the work, by the pinned number of threads. ConfigError where other code or versions would do it."""
+        differs = differences(computed_by(self.work, self.arguments), self.spec)
+        if differs:
+            raise ConfigError(f"the process that works differs from where the grid was made: {differs}")
         with limited(self.threads):
             return self.compute()
 
     def compute(self) -> Result:
         """Do the work, by as many threads as there are."""
         return self.work(self.source.load(), self.arguments)
+
+
+def computed_by(work: Work, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what computes a cell's numbers, JSON-able.
+
+    work, arguments: of the cell.
+
+    Returns the `revision` of our code, the `versions` of packages, and `parts`: whence the networks, scores and views
+    are that the arguments name and that do not come with anomalae, each with a hash of its code.
+    """
+    return {"revision": revision(work), "versions": dict(_versions()), "parts": _parts(arguments)}
+
+
+def differences(those: Mapping[str, Any], these: Mapping[str, Any]) -> str:
+    """Say in what two cells' specs differ, but for work, threads and arguments; "" where in nothing.
+
+    >>> differences({"revision": "a", "versions": {"torch": "2.5"}}, {"revision": "a", "versions": {"torch": "2.6"}})
+    'torch 2.5, not 2.6'
+    """
+    said = ["other code"] if those.get("revision") != these.get("revision") else []
+    for key, words in (("versions", "{}"), ("parts", "{}"), ("data", "other data: {} part")):
+        # A spec that lacks what the other has is an old one, or of what computes alone.
+        some, others = those.get(key), these.get(key)
+        if not isinstance(some, dict) or not isinstance(others, dict):
+            said += ["versions that are not recorded"] if key == "versions" and some != others else []
+            continue
+        for name in dict.fromkeys((*others, *some)):
+            one, other = (
+                str(each.get(name, "none"))[: PART_OF_HASH if key == "data" else None]
+                for each in (some, others)
+            )
+            if some.get(name) != others.get(name):
+                said.append(f"{words.format(name)} {one}, not {other}")
+    return "; ".join(said)
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    return {"anomalae": __version__, **versions_of(COMPUTING_PACKAGES)}
+
+
+def _parts(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Whence the parts are that are named in arguments and are not ours, with a hash of their code."""
+    named = set(_texts(arguments))
+    return {
+        f"{sort} {name}": f"{registry.origin(name)} {_hash_of(registry.modules(name))}"
+        for sort, registry in REGISTRIES.items()
+        for name in sorted(named.intersection(registry.names()).difference(registry.ours()))
+    }
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in something JSON-able."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _texts(each)
+
+
+@functools.cache
+def _hash_of(modules: tuple[str, ...]) -> str:
+    """A hash of the code of modules; of those that have no file, as a notebook, nothing goes into it."""
+    codes = []
+    for module in modules:
+        # Whatever a module of others raises is told where it is used.
+        with contextlib.suppress(Exception):
+            codes.append(_code(inspect.getsource(importlib.import_module(module))))
+    return hashlib.sha256("".join(codes).encode()).hexdigest()[:PART_OF_HASH]
 
 
 def revision(work: Work) -> str:
@@ -203,6 +293,7 @@ def _computing() -> str:
     return hashlib.sha256(codes.encode()).hexdigest()
 
 
+@functools.cache
 def _code_of(work: Work) -> str:
     """The code of a function, and of all that it names in its module and in those beside it, and so on."""
     package = work.__module__.rpartition(".")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from anomalae import files
 from anomalae.errors import BundleError
-from anomalae.experiments.cells import Cell, Done, Result
+from anomalae.experiments.cells import Cell, Done, Result, differences
 from anomalae.experiments.executors import Executor, run_twice
 
 NUMBERS, ARRAYS = ".json", ".safetensors"
@@ -128,18 +129,21 @@ class Shelf:
         files.write_json(self.folder / f"{cell.key}{NUMBERS}", written)
         self.kept[cell.key] = written
 
-    def of_other_data(self, cells: Sequence[Cell]) -> int:
-        """Return how many kept cells are these but for their data, which have changed; they stay where they are."""
-        wanted = {_but_for_data(cell.spec) for cell in cells}
-        now = {str(cell.spec["data"]) for cell in cells}
-        others = (written["spec"] for written in self.kept.values())
-        return sum(str(spec.get("data")) not in now and _but_for_data(spec) in wanted for spec in others)
+    def others(self, cells: Sequence[Cell]) -> dict[str, int]:
+        """Return how many kept cells are these but for data, code or versions, by what differs; see `differences`.
+
+        They stay where they are.
+        """
+        keys, wanted = {cell.key for cell in cells}, {_asked(cell.spec): cell.spec for cell in cells}
+        others = [written["spec"] for key, written in self.kept.items() if key not in keys]
+        counts = Counter(differences(spec, wanted[_asked(spec)]) for spec in others if _asked(spec) in wanted)
+        return {words: count for words, count in counts.items() if words}
 
     def estimate(self, cells: Sequence[Cell]) -> tuple[int, float | None]:
         """Return how many of these are not there, and the seconds they would take one after another.
 
-        A cell is taken to need as long as the median of those kept of the same work with most of its arguments; None
-        where no cell of its work was ever done here.
+        A cell is taken to need as long as the median of those kept of the same work and data with most of its
+        arguments; None where no cell of its work was ever done here on its data.
         """
         missing = [cell for cell in cells if self.take(cell) is None]
         total = 0.0
@@ -147,7 +151,7 @@ class Shelf:
             alike = [
                 (_shared(written["spec"]["arguments"], cell.spec["arguments"]), written["seconds"])
                 for written in self.kept.values()
-                if written["spec"].get("work") == cell.spec["work"]
+                if all(written["spec"].get(key) == cell.spec[key] for key in ("work", "data"))
             ]
             if not alike:
                 return len(missing), None
@@ -171,10 +175,8 @@ def _digest(numbers: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(dict(numbers), sort_keys=True).encode()).hexdigest()
 
 
-def _but_for_data(spec: dict[str, Any]) -> str:
-    return str(
-        {key: value for key, value in sorted(spec.items()) if key not in ("data", "revision", "version")}
-    )
+def _asked(spec: Mapping[str, Any]) -> str:
+    return json.dumps([spec.get(key) for key in ("work", "threads", "arguments")], sort_keys=True)
 
 
 def _shared(some: Any, others: Any) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 from anomalae import files
 from anomalae.datasets.dataset import Dataset
 from anomalae.errors import AnomalaeError, BundleError, ConfigError
-from anomalae.experiments.cells import Cell, Done, Result, Source
+from anomalae.experiments.cells import Cell, Done, Result, Source, computed_by
 from anomalae.experiments.executors import Executor, make_executor, run_twice
 from anomalae.experiments.studies.choosing import ALWAYS, ANY, LOSS, SYNTHETIC
 from anomalae.experiments.studies.selection import NAME, TOGETHER
@@ -29,7 +29,6 @@ from anomalae.ranges import Whole
 from anomalae.runs.locks import lock
 from anomalae.settings import Settings
 from anomalae.text import plural, typed
-from anomalae.version import __version__
 
 STORAGE, WINNER, DOCUMENT = "trials.db", "winner.toml", "tuning.json"
 MOST_TRIALS = 10_000
@@ -137,14 +136,15 @@ class Tuning:
 
     @property
     def name(self) -> str:
-        """By which Optuna keeps the trials: other data, classes, seeds or settings make another search."""
+        """By which Optuna keeps the trials: other data, classes, seeds, settings or code make another search."""
+        fixed = Settings.of(**self.fixed).to_dict()
         spec = {
             "data": self.dataset.provenance["sha256"],
             "normal": [str(name) for name in self.normal],
-            "fixed": Settings.of(**self.fixed).to_dict(),
+            "fixed": fixed,
             "searched": self.searched,
             "seeds": self.seeds,
-            "version": __version__,
+            **computed_by(measure, fixed),
         }
         digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
         classes = ",".join(str(name) for name in self.normal)[:40]

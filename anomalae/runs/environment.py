@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 
@@ -73,6 +74,11 @@ def choose_device(name: str | torch.device) -> torch.device:
     return device
 
 
+def versions_of(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of installed packages by their names, as pip has these."""
+    return {package: metadata.version(package) for package in packages}
+
+
 def record_environment(device: torch.device, arithmetic: str | None = None) -> Environment:
     """Describe this machine as it is now.
 
@@ -80,7 +86,7 @@ def record_environment(device: torch.device, arithmetic: str | None = None) -> E
     arithmetic: by which; None is that of a new training on this device.
     """
     versions = {"python": platform.python_version(), "anomalae": __version__}
-    versions |= {package: metadata.version(package) for package in _PACKAGES}
+    versions |= versions_of(_PACKAGES)
     processor = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return Environment(
         device.type,

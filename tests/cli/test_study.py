@@ -18,6 +18,8 @@ from click.testing import CliRunner
 from anomalae import load_dataset
 from anomalae.cli import main
 from anomalae.experiments.studies import QUESTIONS, load_study
+from anomalae.reports.content import StudyReport
+from anomalae.reports.pages.studies import write_study
 from anomalae.runs.locks import lock
 
 SMALL = ["--hidden", "16", "--epochs", "1", "--dataset", "digits", "--jobs", "1"]
@@ -56,7 +58,7 @@ def test_a_grid_of_one_s_own_leaves_a_page_and_tables(run, tmp_path):
     assert "What do latent-dim and noise change?" in result.stdout
     assert "The highest mean ROC-AUC" in result.stdout
     assert "8 of 8 cells done" in result.stderr
-    folder = tmp_path / "reports" / "studies" / "grid-latent-dim-noise"
+    folder = next((tmp_path / "reports" / "studies" / "grid-latent-dim-noise").glob("*/index.html")).parent
     with (folder / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["latent_dim"], row["noise"], row["trainings"]) for row in rows] == [
@@ -83,6 +85,8 @@ def test_a_dry_run_prints_cells_and_an_estimate(run, tmp_path):
     )
     assert not (tmp_path / "reports").exists()
     run("study", "--grid", "latent-dim=1,4", "--grid", "noise=0", "--normal", "0", *SMALL, "--quiet")
+    # Cells of other values are those of the axes' folder.
+    assert " one after another" in run(*GRID, "--dry-run").stdout
     documents = json.loads(run(*GRID, "--dry-run", "--json").stdout)
     assert (documents[0]["kept"], len(documents[0]["cells"])) == (2, 8)
     assert documents[0]["seconds"] > 0
@@ -100,7 +104,7 @@ def test_values_of_several_and_baselines(run, tmp_path):
         *SMALL,
         "--json",
     )
-    rows = json.loads(next(tmp_path.glob("reports/studies/*/table.json")).read_text())["rows"]
+    rows = json.loads(next(tmp_path.glob("reports/studies/*/*/table.json")).read_text())["rows"]
     assert [(row.get("views"), row["baseline"]) for row in rows] == [
         ("pixels", None),
         ("normalised,edges", None),
@@ -132,7 +136,7 @@ def test_data_sets_are_an_axis_too(run, tmp_path):
         ("own", 1, 2),
         ("own", 4, 2),
     ]
-    page = next(tmp_path.glob("reports/studies/grid-dataset-latent-dim/index.html")).read_text()
+    page = next(tmp_path.glob("reports/studies/grid-dataset-latent-dim/*/index.html")).read_text()
     assert "Normal in turn: digits 3; digits 7; own 3; own 7" in page
     assert "--dataset" not in document["command"]
     # Each with the classes it has, where none are named.
@@ -260,5 +264,78 @@ def test_a_cell_that_fails_is_a_line_and_exit_status_4(run, tmp_path):
     )
     assert "failed: " in result.stdout
     assert "TrainingError" in result.stdout
-    document = json.loads(next(tmp_path.glob("reports/studies/*/table.json")).read_text())
+    document = json.loads(next(tmp_path.glob("reports/studies/*/*/table.json")).read_text())
     assert (len(document["rows"]), len(document["missing"])) == (1, 1)
+
+
+def test_where_every_cell_failed_the_answer_says_so(run):
+    words = ["--grid", "learning-rate=1e30", "--normal", "0", *SMALL, "--views", "pixels"]
+    result = run("study", *words, code=4)
+    assert "- No cell gave a result." in result.stdout
+    assert "| " not in result.stdout.partition("failed: ")[0]
+
+
+def test_a_quick_version_and_other_values_have_folders_of_their_own(run, tmp_path):
+    words = ["study", "--normal", "0", *SMALL, "--quiet", "--grid"]
+    for more in (["latent-dim=1"], ["latent-dim=2"], ["latent-dim=2", "--quick"]):
+        run(*words, *more)
+    tables = sorted(tmp_path.glob("reports/studies/**/table.json"))
+    assert [
+        (path.relative_to(tmp_path).parts[2], json.loads(path.read_text())["quick"]) for path in tables
+    ] == [("grid-latent-dim", False), ("grid-latent-dim", False), ("quick", True)]
+    assert {json.loads(path.read_text())["rows"][0]["latent_dim"] for path in tables[:2]} == {1, 2}
+    # What it is made of is all that decides the folder: the same grid is written to the same.
+    run(*words, "latent-dim=1")
+    assert sorted(tmp_path.glob("reports/studies/**/table.json")) == tables
+
+
+def test_a_quick_study_goes_where_no_full_one_is(run, tmp_path):
+    cells = tmp_path / "reports" / "studies" / "quick" / "one-dimension" / "cells"
+    cells.mkdir(parents=True)
+    with lock(cells):
+        for name in ("one-dimension", "all"):
+            assert (
+                "quick/one-dimension/cells: another study is at work"
+                in run("study", name, "--quick", "--jobs", "1", code=1).output
+            )
+
+
+def test_no_other_study_and_no_quick_one_takes_the_place_of_a_study(run, tmp_path):
+    report = StudyReport("loss", "Which?", "", ("That.",), (), (), (), (), False, "study loss", (1, 1.0), {})
+    write_study(report, tmp_path / "kept")
+    before = (tmp_path / "kept" / "table.json").read_bytes()
+    words = ["--dataset", "digits", "--jobs", "1", "--output", "kept"]
+    assert (
+        "kept: holds the full study, no quick one" in run("study", "loss", "--quick", *words, code=1).output
+    )
+    assert "kept: holds the study loss" in run("study", "seeds", *words, code=1).output
+    assert (tmp_path / "kept" / "table.json").read_bytes() == before
+
+
+def test_data_that_changed_under_kept_cells_are_named(run, tmp_path):
+    digits = load_dataset("digits").train
+    chosen = np.isin(digits.labels, (3, 7))
+    images, labels = digits.images[chosen], digits.labels[chosen]
+    words = [
+        "study",
+        "--grid",
+        "latent-dim=1",
+        "--normal",
+        "3",
+        "--dataset",
+        "own.npz",
+        *SMALL[:4],
+        "--jobs",
+        "1",
+    ]
+    hashes = []
+    for some in (slice(None), slice(1, None)):
+        np.savez(tmp_path / "own.npz", images=images[some], labels=labels[some])
+        hashes.append(load_dataset("own.npz").provenance["sha256"]["train"][:8])
+        result = run(*words, "--quiet")
+    said = " ".join(result.stderr.split())
+    assert "Warning: 1 cell in reports/studies/grid-latent-dim/cells of other data: " in said
+    assert f"train part {hashes[0]}, not {hashes[1]}" in said
+    assert "left as they are, made anew" in said
+    assert len(list(tmp_path.glob("reports/studies/grid-latent-dim/cells/*.json"))) == 2
+    assert "Warning" not in run(*words).stderr

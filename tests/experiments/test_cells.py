@@ -205,7 +205,7 @@ def test_a_file_that_is_no_cell_counts_as_not_there(source, tmp_path, changed):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
     shelf = Shelf(shelf.folder)
     assert shelf.estimate([cell]) == (1, None)
-    assert shelf.of_other_data([cell]) == 0
+    assert shelf.others([cell]) == {}
     (outcome,) = do_all([cell], shelf, Here())
     assert (outcome.kept, outcome.result.numbers["n"]) == (False, 125)
 
@@ -241,7 +241,10 @@ def test_cells_of_other_data_stay_and_are_counted(source, tmp_path):
     other = Cell(cell.work, cell.arguments, Source.of(changed))
     shelf = Shelf(tmp_path / "cells")
     do_all([cell], shelf, Here())
-    assert (shelf.of_other_data([cell]), shelf.of_other_data([other])) == (0, 1)
+    assert shelf.others([cell]) == {}
+    ((said, count),) = shelf.others([other]).items()
+    train = [each.source.hashes["train"][:8] for each in (cell, other)]
+    assert (said, count) == (f"other data: train part {train[0]}, not {train[1]}", 1)
     assert not do_all([other], shelf, Here())[0].kept
     assert len(list(shelf.folder.glob("*.json"))) == 2
 
@@ -257,6 +260,44 @@ def test_an_estimate_is_made_of_the_most_alike(source, tmp_path):
     shelf = Shelf(shelf.folder)
     wanted = [counting(source, tmp_path, 1, width=width) for width in (1, 9)]
     assert shelf.estimate([small, *wanted]) == (2, 32.0)
+
+
+def test_an_estimate_is_made_of_the_same_data_alone(source, tmp_path):
+    shelf = Shelf(tmp_path / "cells")
+    do_all([counting(source, tmp_path)], shelf, Here())
+    other = counting(replace(source, hashes={"train": "a", "test": "b"}), tmp_path, 1)
+    assert shelf.estimate([other]) == (1, None)
+    assert shelf.estimate([counting(source, tmp_path, 1)])[1] is not None
+
+
+def test_cells_of_another_version_are_not_taken_and_named_with_what_differs(source, tmp_path, monkeypatch):
+    shelf = Shelf(tmp_path / "cells")
+    do_all([counting(source, tmp_path)], shelf, Here())
+    before = counting(source, tmp_path).spec["versions"]
+    assert set(before) == {"anomalae", "torch", "numpy", "scipy", "scikit-learn"}
+    for package in ("torch", "scikit-learn"):
+        folder = tmp_path / "site" / f"{package.replace('-', '_')}-99.0.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 99.0\n")
+    with monkeypatch.context() as upgraded:
+        upgraded.syspath_prepend(tmp_path / "site")
+        module._versions.cache_clear()
+        cell = counting(source, tmp_path)
+        assert shelf.take(cell) is None
+        learn = before["scikit-learn"]
+        said = f"torch {before['torch']}, not 99.0; scikit-learn {learn}, not 99.0"
+        assert shelf.others([cell]) == {said: 1}
+    module._versions.cache_clear()
+    assert shelf.take(counting(source, tmp_path)) is not None
+
+
+def test_cells_of_before_versions_were_recorded_are_named(source, tmp_path):
+    cell, shelf = counting(source, tmp_path), Shelf(tmp_path / "cells")
+    do_all([cell], shelf, Here())
+    written = json.loads((shelf.folder / f"{cell.key}.json").read_text())
+    old = {key: value for key, value in written["spec"].items() if key not in ("versions", "parts")}
+    (shelf.folder / "0123.json").write_text(json.dumps({**written, "spec": {**old, "version": "0.1.0"}}))
+    assert Shelf(shelf.folder).others([cell]) == {"versions that are not recorded": 1}
 
 
 def test_nothing_can_be_written(source, tmp_path):

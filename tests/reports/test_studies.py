@@ -82,7 +82,13 @@ def test_an_index_lists_what_is_there(report, tmp_path):
         write_study(replace(report, name=name, question=f"What of {name}?", drawings=()), tmp_path / name)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "table.json").write_text("{")
+    for place in ("grid-noise/0123abcd", "quick/widths"):
+        made = replace(report, name=place.split("/")[0], question=f"What of {place}?", drawings=())
+        write_study(made, tmp_path / place)
     page = write_index(tmp_path).read_text(encoding="utf-8")
+    assert 'href="grid-noise/0123abcd/index.html"' in page
+    # Quick ones have an index of their own.
+    assert "quick" not in page
     assert 'href="losses/index.html"' in page
     assert page.index("What of losses?") < page.index("What of widths?")
     assert "<script>alert" not in page
@@ -93,3 +99,42 @@ def test_what_is_not_ours_is_left_alone(report, tmp_path):
     with pytest.raises(BundleError, match="exists already and is not of a report"):
         write_study(report, tmp_path)
     assert (tmp_path / "table.json").read_text() == "mine"
+
+
+def test_figures_that_a_study_has_no_more_are_removed_and_nothing_else(report, tmp_path):
+    (tmp_path / "outside.png").write_text("mine")
+    folder = tmp_path / "widths"
+    write_study(report, folder)
+    (folder / "own.png").write_text("mine")
+    table = json.loads((folder / "table.json").read_text())
+    assert "lines.png" in table["files"]
+    (folder / "table.json").write_text(
+        json.dumps({**table, "files": [*table["files"], "../outside.png", 3, "", ".."]})
+    )
+    write_study(replace(report, drawings=()), folder)
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == ["index.html", "own.png", "table.csv", "table.json", "table.md"]
+    assert (tmp_path / "outside.png").exists()
+
+
+def test_a_study_whose_writing_was_broken_off_can_be_written_again(report, tmp_path):
+    # Of numbers that are no JSON nothing gets further than its table.
+    with pytest.raises(TypeError):
+        write_study(replace(report, rows=({"name": {1, 2}},)), tmp_path / "widths")
+    written = write_study(report, tmp_path / "widths")
+    # The page is the last that a writing leaves.
+    written[0].unlink()
+    written[-1].unlink()
+    assert all(path.is_file() for path in write_study(report, tmp_path / "widths"))
+
+
+def test_a_study_takes_the_place_of_itself_alone(report, tmp_path):
+    write_study(replace(report, quick=True), tmp_path)
+    write_study(report, tmp_path)
+    for other, said in (
+        (replace(report, quick=True), "holds the full study"),
+        (replace(report, name="x"), "widths"),
+    ):
+        with pytest.raises(BundleError, match=said):
+            write_study(other, tmp_path)
+    assert json.loads((tmp_path / "table.json").read_text())["quick"] is False

@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 
 from anomalae.cli import console, tables
 from anomalae.cli import options as common
-from anomalae.cli.console import nearest, said
+from anomalae.cli.console import nearest, said, warn
 from anomalae.cli.lines import tell
 from anomalae.cli.progress import cells_line, studying
 from anomalae.cli.setting_options import SETTINGS, asked_for, flag, make_settings, settings_options
@@ -25,8 +25,10 @@ from anomalae.text import duration, plural, printable, typed
 
 if TYPE_CHECKING:
     from anomalae.datasets.load import Dataset
+    from anomalae.experiments.cells import Cell
     from anomalae.experiments.executors import Executor
-    from anomalae.experiments.studies.base import Study
+    from anomalae.experiments.kept_cells import Shelf
+    from anomalae.experiments.studies.base import Scope, Study
     from anomalae.reports.content import StudyReport
 
 ALL = "all"
@@ -69,7 +71,9 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the page, tables, figures and cells.  [default: reports/studies/NAME; of a grid grid-AXES]",
+    help="Folder for the page, tables, figures and cells.  [default: reports/studies/NAME; of a grid of your own "
+    "grid-AXES/HASH, each of other values or data, with the cells of all in grid-AXES/cells; with --quick these in "
+    "reports/studies/quick]",
 )
 @common.json_option
 @common.quiet_option
@@ -77,8 +81,9 @@ def command(**options: Any) -> None:
     """Answer a question by experiment: train a grid of networks, and write a page with figures, a table and words.
 
     NAME is a study, see --list, or `all`. Each cell of the grid is kept as soon as it is done; called again, a study
-    goes on where it was. A cell has one thread, and gives the same bits by any --jobs or --backend. A study's classes,
-    seeds and settings are its own; with --grid, in place of NAME, all can be given, and hold for all cells.
+    goes on where it was. Cells of other data, code or versions are left as they are, and made anew. A cell has one
+    thread, and gives the same bits by any --jobs or --backend. A study's classes, seeds and settings are its own; with
+    --grid, in place of NAME, all can be given, and hold for all cells.
 
     \b
     Example:
@@ -87,30 +92,41 @@ def command(**options: Any) -> None:
       anomalae study all --quick
       anomalae study --grid latent-dim=1,2,4 --grid noise=0,1 --normal 0,8
     """
+    from anomalae.experiments.studies.base import Scope
+    from anomalae.experiments.studies.own_grid import hash_of
+
     common.end_on_signals()
     if options["as_list"]:
         _print_list(options)
         return
     studies, dataset, command_words = _asked(options)
-    base = Path("reports") / "studies"
-    folders = [options["output"] or base / study.name for study in studies]
+    scope, base = Scope(dataset, options["quick"]), Path("reports") / "studies"
+    if options["quick"]:
+        # Beside the full ones, whose pages they do not replace.
+        base /= "quick"
     if options["name"] == ALL:
         base = options["output"] or base
-        folders = [base / study.name for study in studies]
+    folders = [base / study.name for study in studies]
+    shelves = [folder / "cells" for folder in folders]
+    if options["output"] and options["name"] != ALL:
+        folders, shelves = [options["output"]], [options["output"] / "cells"]
+    elif options["axes"]:
+        folders = [folders[0] / hash_of(studies[0].cells(scope))]
     if options["dry_run"]:
-        _dry_run(studies, dataset, folders, options)
+        _dry_run(studies, scope, shelves, options)
         return
     executor = common.make_executor(options, os.cpu_count() or 1)
     reports = [
         _made(
             study,
-            dataset,
+            scope,
             folder,
+            shelf,
             executor,
             command_words if options["axes"] else f"{command_words} {study.name}",
             options,
         )
-        for study, folder in zip(studies, folders, strict=True)
+        for study, folder, shelf in zip(studies, folders, shelves, strict=True)
     ]
     index = None
     if options["name"] == ALL:
@@ -253,16 +269,15 @@ def _normal(
 
 
 def _dry_run(
-    studies: Sequence[Study], dataset: Dataset, folders: Sequence[Path], options: dict[str, Any]
+    studies: Sequence[Study], scope: Scope, shelves: Sequence[Path], options: dict[str, Any]
 ) -> None:
     """Print each study's cells, and an estimate."""
     from anomalae.experiments.kept_cells import Shelf
-    from anomalae.experiments.studies.base import Scope
 
-    scope = Scope(dataset, options["quick"])
     documents: list[dict[str, Any]] = []
-    for study, folder in zip(studies, folders, strict=True):
-        cells, shelf = study.cells(scope), Shelf(folder / "cells")
+    for study, folder in zip(studies, shelves, strict=True):
+        cells, shelf = study.cells(scope), Shelf(folder)
+        _tell_of_others(cells, shelf)
         missing, seconds = shelf.estimate(cells)
         documents.append(
             {
@@ -285,7 +300,7 @@ def _dry_run(
             )
             click.echo(f"{document['study']}: {printable(shown)}")
         left = len(document["cells"]) - document["kept"]
-        work = "" if document["seconds"] is None else f"; {duration(document['seconds'])} of work left"
+        work = "" if document["seconds"] is None else f"; {duration(document['seconds'])} one after another"
         more = (
             work
             if left and document["seconds"]
@@ -296,27 +311,34 @@ def _dry_run(
         click.echo(f"{document['study']}: {plural(left, 'cell')} to do, {document['kept']} kept{more}")
 
 
+def _tell_of_others(cells: Sequence[Cell], shelf: Shelf) -> None:
+    """Warn of kept cells that would be those still to do, but for data, code or versions."""
+    missing = [cell for cell in cells if shelf.take(cell) is None]
+    for what, count in shelf.others(missing).items():
+        warn(f"{plural(count, 'cell')} in {shelf.folder} of {what}: left as they are, made anew")
+
+
 def _made(
-    study: Study, dataset: Dataset, folder: Path, executor: Executor, words: str, options: dict[str, Any]
+    study: Study,
+    scope: Scope,
+    folder: Path,
+    shelf_folder: Path,
+    executor: Executor,
+    words: str,
+    options: dict[str, Any],
 ) -> StudyReport:
     """Do a study's cells, and write its page."""
     from anomalae.experiments.kept_cells import Progress, Shelf, do_all
-    from anomalae.experiments.studies.base import Scope
     from anomalae.reports.collect.studies import study_report
     from anomalae.reports.pages.studies import claim_study, write_study
     from anomalae.runs.locks import lock
 
-    scope = Scope(dataset, options["quick"])
-    cells, shelf = study.cells(scope), Shelf(folder / "cells")
+    cells, shelf = study.cells(scope), Shelf(shelf_folder)
     if not cells:
-        raise click.UsageError(f"study {study.name}: no cell is left on {dataset.short_name}")
+        raise click.UsageError(f"study {study.name}: no cell is left on {scope.dataset.short_name}")
     # Before hours of work, and not after them.
-    claim_study(folder)
-    others = shelf.of_other_data(cells)
-    if others and not options["quiet"] and any(shelf.take(cell) is None for cell in cells):
-        tell(
-            f"{plural(others, 'cell')} in {shelf.folder} of other data: left as they are, made anew for these"
-        )
+    claim_study(folder, study.name, scope.quick)
+    _tell_of_others(cells, shelf)
     latest: list[Progress] = []
     shelf.make()
     try:
@@ -355,7 +377,8 @@ def _print(report: StudyReport, folder: Path) -> None:
         lines = [
             [pages.cell(row.get(key), digits) for key, _, digits in report.columns] for row in report.rows
         ]
-        tables.print_table(columns, lines, out, elsewhere="table.md has them")
+        if lines:
+            tables.print_table(columns, lines, out, elsewhere="table.md has them")
         if report.quick:
             tables.say(QUICK, out, style="yellow")
         for line in report.missing:

@@ -63,9 +63,10 @@ def command(**options: Any) -> None:
     these: strokes removed or added, halves joined, patches swapped. Width, noise, learning rate, view, layers and score
     are searched; a setting that is given is the same for all trials. Needs Optuna (pip install 'anomalae[tune]'), which
     keeps the trials in trials.db in the output folder: called again with the same options, the search goes on; with
-    others it is another search, and the winner of the one before is kept under a name of its own. The first trial is
-    the default. `optuna-dashboard sqlite:///FOLDER/trials.db` (pip install optuna-dashboard) shows it. With --jobs so
-    many trials are asked for and done at once, by one thread each.
+    others, and with other data, code or versions of what computes, it is another search, and the winner of the one
+    before is kept under a name of its own. The first trial is the default. `optuna-dashboard
+    sqlite:///FOLDER/trials.db` (pip install optuna-dashboard) shows it. With --jobs so many trials are asked for and
+    done at once, by one thread each.
 
     \b
     Example:

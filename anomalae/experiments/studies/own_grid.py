@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +29,8 @@ DATASET, CLASSES, SEED, BASELINE = "dataset", "normal", "seed", "baseline"
 MOST_CELLS = 100_000
 # The least difference of ROC-AUC that a table shows.
 SHOWN = 0.00005
+# Hexadecimal digits that tell two grids of the same axes apart.
+DIGITS = 8
 
 Axes = Mapping[str, Sequence[Any]]
 
@@ -103,6 +107,12 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
         "cpu_seconds": seconds,
     }
     return Result(numbers)
+
+
+def hash_of(cells: Sequence[Cell]) -> str:
+    """Return a short hash of all that a grid's cells are asked for, and of their data; of no code that does them."""
+    asked = [[cell.spec[key] for key in ("data", "arguments")] for cell in cells]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 
 def own_study(

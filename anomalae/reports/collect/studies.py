@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from anomalae.experiments.studies.base import Scope, Study
 
 
+NOTHING, TOO_LITTLE = "No cell gave a result.", "Too few cells gave a result for a line of the table."
+
+
 def study_report(study: Study, scope: Scope, outcomes: Sequence[Outcome], command: str) -> StudyReport:
     """Return all that a study's page holds.
 
     outcomes: of all cells of the scope.
     command: that makes it again.
     """
-    rows = study.rows(outcomes)
     failed = [outcome for outcome in outcomes if outcome.result is None]
+    rows = study.rows(outcomes) if len(failed) < len(outcomes) else []
     machine = record_environment(torch.device("cpu"))
     sources = list({outcome.cell.source.identity: outcome.cell.source for outcome in outcomes}.values())
     several = len(sources) > 1
@@ -46,7 +49,7 @@ def study_report(study: Study, scope: Scope, outcomes: Sequence[Outcome], comman
         study.name,
         study.question,
         study.about,
-        study.answer(rows) if rows else (),
+        study.answer(rows) if rows else (NOTHING if len(failed) == len(outcomes) else TOO_LITTLE,),
         tuple((column.key, column.title, column.digits) for column in study.columns),
         tuple(rows),
         tuple(

@@ -13,16 +13,21 @@ from anomalae.reports.pages import figures, page
 from anomalae.reports.pages.folder import PAGE, claim, is_ours
 
 TABLE = "table"
+# Of a study's table as JSON.
+KEYS = {"study", "question", "answer", "command", "quick"}
 QUICK = "A quick version: small networks and few values. It shows what the study does; its figures are not to be cited."
 
 
 def write_study(report: StudyReport, folder: Path) -> list[Path]:
-    """Write a study's page, its table as Markdown, CSV and JSON, and its figures as PNG and SVG.
+    """Write a study's table as JSON, CSV and Markdown, its figures as PNG and SVG, and its page, the page last.
+
+    Figures that an earlier writing left over are removed.
 
     Returns the files, the page first. BundleError where that cannot be done.
     """
     drawn = figures.of_study(report)
-    claim_study(folder, list(drawn))
+    claim_study(folder, report.name, report.quick, list(drawn))
+    earlier = _table(folder).get("files")
     content = {
         "report": report,
         "quick_note": QUICK,
@@ -36,7 +41,15 @@ def write_study(report: StudyReport, folder: Path) -> list[Path]:
             ("method", "Method"),
         ],
     }
-    files.write_bytes(folder / PAGE, page.fill("study", content, None).encode("utf-8", "backslashreplace"))
+    filled = page.fill("study", content, None).encode("utf-8", "backslashreplace")
+    drawings = [
+        (f"{name}{suffix}", drawing.figure) for name, drawing in drawn.items() for suffix in (".svg", ".png")
+    ]
+    names = [
+        PAGE,
+        *(f"{TABLE}.{suffix}" for suffix in ("json", "csv", "md")),
+        *(name for name, _ in drawings),
+    ]
     document = {
         "study": report.name,
         "question": report.question,
@@ -47,45 +60,65 @@ def write_study(report: StudyReport, folder: Path) -> list[Path]:
         "method": list(report.method),
         "facts": dict(report.facts),
         "missing": list(report.missing),
+        "files": names,
     }
     files.write_json(folder / f"{TABLE}.json", document)
     files.write_bytes(folder / f"{TABLE}.csv", csv_table(report).encode("utf-8", "backslashreplace"))
     files.write_bytes(folder / f"{TABLE}.md", markdown(report).encode("utf-8", "backslashreplace"))
-    names = [PAGE, f"{TABLE}.json", f"{TABLE}.csv", f"{TABLE}.md"]
-    for name, drawing in drawn.items():
-        for suffix in (".svg", ".png"):
-            plots.save(drawing.figure, folder / f"{name}{suffix}")
-            names.append(f"{name}{suffix}")
+    for name, figure in drawings:
+        plots.save(figure, folder / name)
+    files.write_bytes(folder / PAGE, filled)
+    for name in earlier if isinstance(earlier, list) else ():
+        # A name, and nothing else that a table might hold.
+        is_name = isinstance(name, str) and Path(name).name == name and name not in names
+        if is_name and (folder / name).is_file():
+            (folder / name).unlink()
     return [folder / name for name in names]
 
 
-def claim_study(folder: Path, figure_names: Sequence[str] = ()) -> None:
-    """Make a study's folder, or check that nothing but an earlier study of ours would be overwritten; else BundleError.
+def claim_study(folder: Path, study: str, quick: bool, figure_names: Sequence[str] = ()) -> None:
+    """Make a study's folder, or check that nothing but the same study of ours would be overwritten; else BundleError.
 
+    study: its name.
+    quick: whether it is a quick version, which does not replace a full one.
     figure_names: of its drawings, where they are known.
     """
+    earlier = _table(folder)
+    if earlier and earlier["study"] != study:
+        raise BundleError(
+            f"{folder}: holds the study {text.printable(str(earlier['study']))}", advice="output"
+        )
+    if earlier and quick and not earlier["quick"]:
+        raise BundleError(f"{folder}: holds the full study, no quick one takes its place", advice="output")
+    if earlier and not (folder / PAGE).exists():
+        # Its writing was broken off.
+        return
     if is_ours(folder) and not (folder / f"{TABLE}.json").is_file():
         raise BundleError(f"{folder}: holds a report that is no study", advice="output")
     names = [PAGE, *(f"{TABLE}.{suffix}" for suffix in ("json", "csv", "md"))]
     claim(folder, [*names, *(f"{name}{suffix}" for name in figure_names for suffix in (".svg", ".png"))])
 
 
+def _table(folder: Path) -> dict[str, Any]:
+    """Return the table that an earlier writing of a study left in a folder; empty where there is none."""
+    try:
+        document = files.read_json(folder / f"{TABLE}.json")
+    except BundleError:
+        return {}
+    return document if isinstance(document, dict) and document.keys() >= KEYS else {}
+
+
 def write_index(folder: Path) -> Path | None:
     """Write the page that lists all studies in a folder; returns it, or None where there is none.
 
-    folder: holds a folder a study, each with its `table.json`.
+    folder: holds a folder a study, each with its `table.json`; grids of one's own are in a folder of their axes.
     """
-    entries = []
-    for path in sorted(folder.glob(f"*/{TABLE}.json")):
-        try:
-            document = files.read_json(path)
-        except BundleError:
-            continue
-        if (
-            isinstance(document, dict)
-            and {"study", "question", "answer", "command", "quick"} <= document.keys()
-        ):
-            entries.append({**document, "place": path.parent.name})
+    found = [path.parent for pattern in ("*", "grid-*/*") for path in folder.glob(f"{pattern}/{TABLE}.json")]
+    entries = [
+        {**document, "place": place.relative_to(folder).as_posix()}
+        for place in sorted(found)
+        if (document := _table(place))
+    ]
     if not entries:
         return None
     claim(folder, [PAGE])
@@ -97,10 +130,17 @@ def write_index(folder: Path) -> Path | None:
 def markdown(report: StudyReport) -> str:
     """Return question, answer and table as Markdown."""
     head = [title for _, title, _ in report.columns]
-    lines = [
-        "| " + " | ".join(map(text.table_cell, head)) + " |",
-        "|" + "|".join("--:" if _is_numeric(report, key) else "---" for key, _, _ in report.columns) + "|",
-    ]
+    # Without a row, a head says nothing.
+    lines = (
+        []
+        if not report.rows
+        else [
+            "| " + " | ".join(map(text.table_cell, head)) + " |",
+            "|"
+            + "|".join("--:" if _is_numeric(report, key) else "---" for key, _, _ in report.columns)
+            + "|",
+        ]
+    )
     for row in report.rows:
         cells = [text.table_cell(cell(row.get(key), digits)) for key, _, digits in report.columns]
         lines.append("| " + " | ".join(cells) + " |")
