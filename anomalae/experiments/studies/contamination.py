@@ -36,6 +36,8 @@ SEED = 0
 ALPHA = 0.05
 # A loss of ROC-AUC below that is none to speak of.
 EQUAL = 0.001
+# A difference of a share flagged that counts.
+SEEN = 0.01
 # A loss of ROC-AUC that somebody would mind.
 MUCH = 0.01
 
@@ -204,8 +206,17 @@ def _threshold(row: Row) -> str:
     """What contaminated calibration does, in words."""
     fewer = row["false_alarms"] - row["false_alarms_contaminated"]
     missed = row["detected"] - row["detected_contaminated"]
-    if missed > 0.01:
-        return "fewer false alarms, but more missed anomalies." if fewer > 0 else "more missed anomalies."
+    alarms = "fewer false alarms" if fewer > SEEN else "more false alarms" if fewer < -SEEN else ""
+    anomalies = (
+        "more missed anomalies" if missed > SEEN else "fewer missed anomalies" if missed < -SEEN else ""
+    )
+    if alarms and anomalies:
+        # One of them is a gain and the other a loss, or both are the same.
+        return f"{alarms}, {'but' if (fewer > 0) == (missed > 0) else 'and'} {anomalies}."
+    if alarms:
+        return f"{alarms}, and about as many missed anomalies."
+    if anomalies:
+        return f"{anomalies}, and about as many false alarms."
     return "that makes hardly a difference."
 
 

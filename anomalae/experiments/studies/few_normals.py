@@ -114,8 +114,8 @@ COLUMNS = (
     Column("size", "training images"),
     Column("roc_auc", "ROC-AUC", 4),
     Column("seed_sd", "± (seeds)", 4),
-    Column("roc_auc_low", "95% from", 4),
-    Column("roc_auc_high", "95% to", 4),
+    Column("roc_auc_low", "95% from (mean)", 4),
+    Column("roc_auc_high", "95% to (mean)", 4),
     Column("roc_auc_least", "lowest", 4),
     Column("trainings", "trainings"),
 )
@@ -129,18 +129,26 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
         return ()
     by_size = {size: [row for row in table if row["size"] == size] for size in every}
     said = []
-    needs = {
-        method: needed([row for row in table if row["method"] == method])
+    of_method = {
+        method: [row for row in table if row["method"] == method]
         for method in dict.fromkeys(row["method"] for row in table)
+    }
+    needs = {
+        method: needed(some) if any(row["size"] != ALL for row in some) else None
+        for method, some in of_method.items()
     }
     best_last = highest(by_size[every[-1]], "roc_auc")
     if best_last is not None:
         name = best_last["method"]
         need = needs[name]
+        missing = "with all" if every[-1] != ALL else "with fewer"
         said.append(
-            f"{_images(need)} suffice: with so many the best method ({name}) is within {EQUAL} of its ROC-AUC with "
+            f"How many are needed stays open: no training {missing} is there; the best method ({name}) has a ROC-AUC of "
+            f"{best_last['roc_auc']:.4f} with {_images(every[-1]).lower()}."
+            if need is None
+            else f"{_images(need)} suffice: with so many the best method ({name}) is within {EQUAL} of its ROC-AUC with "
             f"{_images(every[-1]).lower()}, which is {best_last['roc_auc']:.4f}."
-            if need is not None and need != every[-1]
+            if need != ALL
             else f"All are needed: the best method ({name}) has a ROC-AUC of {best_last['roc_auc']:.4f} with "
             f"{_images(every[-1]).lower()}, and is not within {EQUAL} of that with fewer."
         )
@@ -162,7 +170,7 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
         for method, need in needs.items()
         if need is not None
     ]
-    if listed and all(need in (ALL, None) for need in needs.values()):
+    if all(need == ALL for need in needs.values()):
         said.append(f"No method stays within {EQUAL} of its ROC-AUC with all images if it has fewer.")
     elif listed:
         said.append(
@@ -173,8 +181,8 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _images(size: int | str | None) -> str:
-    return "All training images" if size == ALL else f"{text.count(int(size or 0))} images"
+def _images(size: int | str) -> str:
+    return "All training images" if size == ALL else f"{text.count(int(size))} images"
 
 
 def needed(of_method: Sequence[Row]) -> int | str | None:

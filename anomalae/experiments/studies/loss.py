@@ -129,8 +129,8 @@ COLUMNS = (
     Column("loss", "trained on"),
     Column("score", "judged by"),
     Column("roc_auc", "ROC-AUC", 4),
-    Column("roc_auc_low", "95% from", 4),
-    Column("roc_auc_high", "95% to", 4),
+    Column("roc_auc_low", "95% from (mean)", 4),
+    Column("roc_auc_high", "95% to (mean)", 4),
     Column("hardest", "hardest class"),
     Column("roc_auc_hardest", "its ROC-AUC", 4),
     Column("agrees", "correlation with MSE of AE", 2),
@@ -210,14 +210,17 @@ def _training_or_judging(table: Sequence[Row]) -> list[str]:
 
 
 def _what_it_calls(own: Sequence[Row]) -> list[str]:
-    """Whether normal images with much ink look anomalous."""
-    most, least = highest(own, "ink"), lowest(own, "ink")
-    if most is None or least is None or most is least:
+    """How far ink decides which normal images look anomalous, and whether much or little of it does."""
+    ranked = sorted((row for row in own if row["ink"] is not None), key=lambda row: -abs(row["ink"]))
+    if len(ranked) < 2:
         return []
-    word = "much" if most["ink"] > 0.5 else "somewhat" if most["ink"] > 0.2 else "hardly"
+    most, least = ranked[0], ranked[-1]
+    strength = abs(most["ink"])
+    word = "much" if strength > 0.5 else "somewhat" if strength > 0.2 else "hardly"
+    sign = f": the {'more' if most['ink'] > 0 else 'less'} ink, the more anomalous" if strength > 0.2 else ""
     return [
         f"Among unseen normal images the score depends {word} on the amount of ink: most for {most['loss']} (rank "
-        f"correlation {most['ink']:+.2f}), least for {least['loss']} ({least['ink']:+.2f})."
+        f"correlation {most['ink']:+.2f}{sign}), least for {least['loss']} ({least['ink']:+.2f})."
     ]
 
 
@@ -348,6 +351,7 @@ def method(scope: Scope) -> tuple[str, ...]:
         "Scores: mse is the squared error of the reconstruction, relative divides it by the sum of the squared pixels, "
         "smooth compares the directions of both images after a blur, bent weighs the error by how far both differ even "
         "if either may bend, worst-place is the error where it is largest.",
+        "The 95% interval is the mean of DeLong's over classes and seeds: no interval of the mean.",
         "Judged on development images: held-out normals against up to 10,000 training images of the other classes. "
         "The test part is not used. Ranks and the film are of the held-out and the calibration images, none of them "
         "trained on.",

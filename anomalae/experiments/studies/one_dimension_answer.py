@@ -123,10 +123,9 @@ def _pairs(table: Sequence[Row], lines: Sequence[Row]) -> str:
         if other is not None:
             compared.append(_than(row["mse_held_out"], other, "the mean image of the right class"))
         if row.get("line_each"):
-            more = 100 * (row["mse_held_out"] / row["line_each"] - 1)
-            compared.append(
-                f"{abs(more):.0f}% {'more' if more >= 0 else 'less'} than a network for each class alone"
-            )
+            more = row["mse_held_out"] / row["line_each"] - 1
+            size = f"{abs(100 * more):.0f}% {'more' if more > 0 else 'less'} than"
+            compared.append(f"{'as much as' if abs(more) <= EQUAL else size} a network for each class alone")
         said.append(f"{part}, which is {' and '.join(compared)}" if compared else part)
     return f"Trained on two classes, it leaves {'; '.join(said)}." if said else ""
 

@@ -171,10 +171,24 @@ def test_the_answer_tells_what_becomes_of_the_threshold():
     )
     assert "flags 5.0% of the normal images" in harm
     assert "fewer false alarms, but more missed anomalies." in harm
-    assert ": more missed anomalies." in answer(
-        made_up("knn", 0, 0.9), made_up("knn", 5, 0.9, detected_contaminated=0.3)
-    )
     assert "hardly a difference" in answer(made_up("knn", 0, 0.9), made_up("knn", 5, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("alarms", "detected", "said"),
+    [
+        ((0.05, 0.05), (0.8, 0.3), ": more missed anomalies, and about as many false alarms."),
+        ((0.09, 0.01), (0.99, 0.985), ": fewer false alarms, and about as many missed anomalies."),
+        ((0.01, 0.09), (0.8, 0.8), ": more false alarms, and about as many missed anomalies."),
+        ((0.01, 0.09), (0.8, 0.9), ": more false alarms, but fewer missed anomalies."),
+        ((0.01, 0.09), (0.9, 0.8), ": more false alarms, and more missed anomalies."),
+        ((0.09, 0.01), (0.8, 0.9), ": fewer false alarms, and fewer missed anomalies."),
+    ],
+)
+def test_the_threshold_whichever_way_it_goes(alarms, detected, said):
+    flagged = {"false_alarms": alarms[0], "false_alarms_contaminated": alarms[1]}
+    flagged |= {"detected": detected[0], "detected_contaminated": detected[1]}
+    assert said in answer(made_up("knn", 0, 0.9), made_up("knn", 5, 0.9, **flagged))
 
 
 def test_the_answer_tells_whether_hidden_anomalies_stand_out():

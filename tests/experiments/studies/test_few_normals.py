@@ -108,7 +108,31 @@ def test_the_answer_copes_with_missing_rows():
     alone = study.rows([made_up("knn", 10, 1.0)])
     assert study.answer(alone)
     assert len(study.drawings(alone, [])) == 1
-    assert len(answer({"knn": {"all": 0.9}})) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {10: 0.9, 100: 0.9},
+            "no training with all is there; the best method (knn) has a ROC-AUC of 0.9000 with 100",
+        ),
+        (
+            {"all": 0.9},
+            "no training with fewer is there; the best method (knn) has a ROC-AUC of 0.9000 with all",
+        ),
+    ],
+)
+def test_what_is_needed_stays_open_where_a_training_is_missing(values, said):
+    words = answer({"knn": values})
+    assert words[0].startswith(f"How many are needed stays open: {said}")
+    assert not any("No method" in sentence or "least number" in sentence for sentence in words)
+
+
+def test_a_method_without_its_training_on_all_is_not_said_to_need_all():
+    words = answer({"knn": {10: 0.5, "all": 0.9}, "pca": {10: 0.9}})
+    assert words[0].startswith("All are needed: the best method (knn)")
+    assert words[2].endswith("of its ROC-AUC with all is all (knn).")
 
 
 def test_one_cell_end_to_end(digits):

@@ -46,12 +46,50 @@ def test_the_best_and_the_worst_width_are_those_of_the_table():
     assert "takes width 64 for the plain AE (as good as the best)" in chosen
 
 
-@pytest.mark.parametrize(("of_plain", "said"), [(0.02, "copies more of what"), (0.08, "copies no more")])
-def test_who_copies_is_told_by_the_errors_of_anomalies(of_plain, said):
-    table = [row("plain AE", 8, 0.9, anomalies=of_plain), row("denoising AE", 8, 0.9, anomalies=0.05)]
-    (sentence,) = [sentence for sentence in latent_dim.answer(table) if "of anomalies" in sentence]
-    assert f"is {of_plain / 0.01:.1f} times that of held-out normals, against 5.0 times" in sentence
+@pytest.mark.parametrize(
+    ("plain", "denoising", "said"),
+    [
+        # ROC-AUC and MSE of anomalies at widths 8 and 64; that of held-out normals is 0.01.
+        (((0.9, 0.05), (0.8, 0.02)), ((0.8, 0.03), (0.9, 0.03)), "copying would explain it"),
+        (((0.9, 0.05), (0.8, 0.05)), ((0.8, 0.03), (0.9, 0.03)), "no explanation is found"),
+        (((0.9, 0.05), (0.8, 0.06)), ((0.8, 0.03), (0.9, 0.02)), "no explanation is found"),
+        (((0.9, 0.05), (0.8, 0.02)), ((0.8, 0.03), (0.9, 0.02)), "no explanation is found"),
+        (
+            ((0.9, 0.05), (0.8, 0.02)),
+            ((0.9, 0.03), (0.8, 0.03)),
+            "costs the denoising AE no less than the plain AE.",
+        ),
+        (
+            ((0.8, 0.05), (0.9, 0.02)),
+            ((0.9, 0.03), (0.8, 0.03)),
+            "costs the plain AE nothing: nothing is to be explained.",
+        ),
+    ],
+)
+def test_why_width_costs_the_plain_ae_alone(plain, denoising, said):
+    table = [
+        row(model, width, auc, anomalies=error)
+        for model, some in (("plain AE", plain), ("denoising AE", denoising))
+        for width, (auc, error) in zip((8, 64), some, strict=True)
+    ]
+    (sentence,) = [sentence for sentence in latent_dim.answer(table) if "the greatest width" in sentence]
     assert said in sentence
+    if "expla" in said and "nothing" not in said:
+        (before, after), (other, later) = ([100 * error for _, error in some] for some in (plain, denoising))
+        assert (
+            f"goes from {before:.2f} to {after:.2f} times that of held-out normals in the plain AE"
+            in sentence
+        )
+        assert sentence.endswith(f"from {other:.2f} to {later:.2f} in the denoising AE.")
+    # Nothing is said where one of the two is missing.
+    assert "greatest" not in " ".join(latent_dim.answer(table[:2]))
+    assert "greatest" not in " ".join(latent_dim.answer(table[:3]))
+
+
+def test_an_interval_that_is_a_mean_says_so(digits):
+    titles = {column.key: column.title for column in latent_dim.COLUMNS}
+    assert (titles["roc_auc_low"], titles["roc_auc_high"]) == ("95% from (mean)", "95% to (mean)")
+    assert "no interval of the mean" in " ".join(latent_dim.method(Scope(digits)))
 
 
 def test_two_problems_make_six_sentences():

@@ -125,13 +125,34 @@ def test_the_answer_sets_training_against_judging():
     )
 
 
-@pytest.mark.parametrize(("ink", "word"), [(0.9, "much"), (0.3, "somewhat"), (0.1, "hardly")])
-def test_the_answer_tells_who_minds_ink(ink, word):
-    said = answer(
-        made_up(study.PLAIN, {"mse": 0.9}, ink=ink), made_up("VAE, direction", {"elbo": 0.9}, ink=-0.5)
+@pytest.mark.parametrize(
+    ("ink", "other", "said"),
+    [
+        (
+            0.9,
+            -0.5,
+            "much on the amount of ink: most for AE, squared error (rank correlation +0.90: the more ink, the",
+        ),
+        (
+            -0.9,
+            -0.1,
+            "much on the amount of ink: most for AE, squared error (rank correlation -0.90: the less ink, the",
+        ),
+        (
+            0.1,
+            -0.3,
+            "somewhat on the amount of ink: most for VAE, direction (rank correlation -0.30: the less ink",
+        ),
+        (0.1, 0.0, "hardly on the amount of ink: most for AE, squared error (rank correlation +0.10), least"),
+    ],
+)
+def test_the_answer_tells_who_minds_ink(ink, other, said):
+    words = answer(
+        made_up(study.PLAIN, {"mse": 0.9}, ink=ink), made_up("VAE, direction", {"elbo": 0.9}, ink=other)
     )
-    assert f"depends {word} on the amount of ink: most for AE, squared error" in said
-    assert "least for VAE, direction (-0.50)" in said
+    assert f"depends {said}" in words
+    least, value = ("AE, squared error", ink) if abs(ink) < abs(other) else ("VAE, direction", other)
+    assert f"least for {least} ({value:+.2f})." in words
 
 
 def test_the_answer_tells_how_far_they_agree():

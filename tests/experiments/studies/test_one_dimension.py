@@ -227,7 +227,12 @@ def test_one_class_beside_others(mse, said):
 
 @pytest.mark.parametrize(
     ("each", "said"),
-    [(0.02, "50% more than a network for each class alone"), (0.04, "25% less than a network")],
+    [
+        (0.02, "and 50% more than a network for each class alone"),
+        (0.04, "and 25% less than a network"),
+        (0.02995, "and as much as a network for each class alone"),
+        (0.03005, "and as much as a network for each class alone"),
+    ],
 )
 def test_a_pair(each, said):
     words = " ".join(study.answer([row("two", line_each=each), row("two", lines.CLASS_MEANS, 0, 0.025)]))
