@@ -32,7 +32,7 @@ PARTS_OF_SPEC = {
     "threads": "number of threads",
     "device": "device",
     "arithmetic": "arithmetic",
-    "also": "other data (--also)",
+    "also": "data scored beside",
 }
 
 
