@@ -27,12 +27,12 @@ Watch = Callable[[OneClassSplit], tuple[Callable, Callable]]
 # What may differ between a cell and one of the same name, in words.
 PARTS_OF_SPEC = {
     "revision": "revision",
-    "version": "version",
+    "versions": "versions",
     "data": "data",
     "threads": "number of threads",
     "device": "device",
     "arithmetic": "arithmetic",
-    "also": "other data (--also)",
+    "also": "data scored beside",
 }
 
 

@@ -388,7 +388,7 @@ def test_dask_gives_the_same_bits_though_a_worker_dies(source, tmp_path, by_this
     with distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=1,
-        dashboard_address=None,
+        dashboard_address=":0",
         silence_logs=60,
         local_directory=str(tmp_path),
     ) as cluster:

@@ -71,7 +71,7 @@ def test_a_cell_of_other_code_is_not_taken_and_named(monkeypatch: pytest.MonkeyP
 def test_a_cell_says_what_made_it():
     ok(*CALL, "--quiet")
     spec = json.loads(next(Path("b/cells").glob("*.json")).read_text())["spec"]
-    assert {"revision", "version", "threads", "data"} <= set(spec)
+    assert {"revision", "versions", "threads", "data"} <= set(spec)
     assert {"device", "arithmetic", "also", "settings"} <= set(spec["arguments"])
     assert spec["threads"] == 1
 

@@ -48,7 +48,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[distributed.Lo
     with distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=1,
-        dashboard_address=None,
+        dashboard_address=":0",
         silence_logs=60,
         local_directory=str(tmp_path_factory.mktemp("workers")),
     ) as cluster:
