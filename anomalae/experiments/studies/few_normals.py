@@ -143,11 +143,11 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
         need = needs[name]
         missing = "with all" if every[-1] != ALL else "with fewer"
         said.append(
-            f"How many are needed stays open: no training {missing} is there; the best method ({name}) has a ROC-AUC of "
-            f"{best_last['roc_auc']:.4f} with {_images(every[-1]).lower()}."
+            f"How many are needed stays open: no training {missing} is there; the best method ({name}) has a ROC-AUC "
+            f"of {best_last['roc_auc']:.4f} with {_images(every[-1]).lower()}."
             if need is None
-            else f"{_images(need)} suffice: with so many the best method ({name}) is within {EQUAL} of its ROC-AUC with "
-            f"{_images(every[-1]).lower()}, which is {best_last['roc_auc']:.4f}."
+            else f"{_images(need)} suffice: with so many the best method ({name}) is within {EQUAL} of its ROC-AUC "
+            f"with {_images(every[-1]).lower()}, which is {best_last['roc_auc']:.4f}."
             if need != ALL
             else f"All are needed: the best method ({name}) has a ROC-AUC of {best_last['roc_auc']:.4f} with "
             f"{_images(every[-1]).lower()}, and is not within {EQUAL} of that with fewer."

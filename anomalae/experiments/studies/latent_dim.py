@@ -203,7 +203,9 @@ def _why(kind: str, of_kind: Mapping[str, Sequence[Row]]) -> str:
     other_before, other_after = (_ratio(denoising[width]) for width in (best, widest))
     falls, other_falls = after < (1 - CHANGED) * before, other_after < (1 - CHANGED) * other_before
     if falls and not other_falls:
-        verdict = "and copying would explain it: wider, the plain AE rebuilds anomalies more and more like normal images"
+        verdict = (
+            "and copying would explain it: wider, the plain AE rebuilds anomalies more like normal images"
+        )
     else:
         verdict = "but no explanation is found: copying would lower the ratio of errors in the plain AE alone"
     return (
