@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace as replaced
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Unpack
@@ -193,18 +193,18 @@ class Detector:
         if calibration is None and validation is not None:
             raise ConfigError("calibration images are needed beside validation images; or give neither")
         data = data or Data(seed=self.asked.seed)
-        data = replaced(
+        data = dataclasses.replace(
             data, preprocess=preprocess or data.preprocess, polarity=polarity or data.polarity, arrays=""
         )
         check_choices(data.preprocess, data.polarity)
         if preprocess is not None:
-            data = replaced(data, arrays="grey")
+            data = dataclasses.replace(data, arrays="grey")
         shapes: Counter[Shape] = Counter()
         train = gather_images(
             train, "training images", _preparation(data), lambda shape: shapes.update([shape])
         )
         if data.arrays and any(len(shape) == 3 for shape in shapes):
-            data = replaced(data, arrays="colour")
+            data = dataclasses.replace(data, arrays="colour")
         if data.arrays:
             _tell(shapes, data.preprocess)
         held_out = None
@@ -332,7 +332,8 @@ class Detector:
         >>> detector.calibration_scores().shape
         (26,)
         """
-        return self._calibrated(calibration, self.check_rule(rule))[self.check_rule(rule)]
+        rule = self.check_rule(rule)
+        return self._calibrated(calibration, rule)[rule]
 
     def p_values(self, images: Any, rule: str | None = None, *, calibration: str | None = None) -> np.ndarray:
         """Return conformal p-values, small = anomalous; see `anomalae.evaluation.conformal.p_values`.

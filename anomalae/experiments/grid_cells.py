@@ -27,7 +27,8 @@ Watch = Callable[[OneClassSplit], tuple[Callable, Callable]]
 # What may differ between a cell and one of the same name, in words.
 PARTS_OF_SPEC = {
     "revision": "revision",
-    "versions": "versions",
+    "versions": "version",
+    "parts": "part that is not ours",
     "data": "data",
     "threads": "number of threads",
     "device": "device",

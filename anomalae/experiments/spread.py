@@ -30,12 +30,13 @@ class By:
     run: folder of the run, where the workers have it too.
     fingerprint: of its detector, so that no worker scores by another one.
     rule: the score.
-    threads: as for `Detector`.
+    device, threads: as for `Detector`.
     """
 
     run: str
     fingerprint: str
     rule: str
+    device: str = "auto"
     threads: int | None = None
 
 
@@ -62,7 +63,7 @@ def score_chunk(chunk: Sequence[Named], how: Reading, by: By) -> Packed:
 
 def _detector(by: By) -> Detector:
     if by not in _held:
-        detector = Detector.load(by.run, threads=by.threads)
+        detector = Detector.load(by.run, device=by.device, threads=by.threads)
         if detector.fingerprint != by.fingerprint:
             raise BundleError(f"{by.run}: is another run than the one that asks")
         _held.clear()

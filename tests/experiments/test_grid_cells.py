@@ -57,15 +57,36 @@ def test_a_cell_of_other_code_is_not_taken_and_named(monkeypatch: pytest.MonkeyP
     ok(*CALL, "--quiet")
     (first,) = stems()
     made = Path(f"b/cells/{first}.json").read_bytes()
-    with monkeypatch.context() as changed:
-        changed.setattr(cells, "COMPUTING_FILES", (*cells.COMPUTING_FILES, "text"))
+    try:
+        with monkeypatch.context() as changed:
+            changed.setattr(cells, "COMPUTING_FILES", (*cells.COMPUTING_FILES, "text"))
+            cells._computing.cache_clear()
+            again = ok(*CALL)
+    finally:
+        # Or else a failure here makes tests of other files fail.
         cells._computing.cache_clear()
-        again = ok(*CALL)
-    cells._computing.cache_clear()
     assert f"of another revision are left as they are, and made anew: {first}" in again.stderr
     assert "(kept)" not in again.stderr
     assert Path(f"b/cells/{first}.json").read_bytes() == made
     assert len(stems()) == 2
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [("versions", {}, "version"), ("parts", {"score inky": "inky 1.0"}, "part that is not ours")],
+)
+def test_a_cell_of_other_packages_is_not_taken_and_named(part: str, value: dict[str, str], said: str):
+    ok(*CALL, "--quiet")
+    (first,) = stems()
+    path = Path(f"b/cells/{first}.json")
+    written = json.loads(path.read_text())
+    other = {**written, "spec": {**written["spec"], part: value}}
+    path.rename(path.with_name("normal-3_seed-0_other.json"))
+    Path("b/cells/normal-3_seed-0_other.json").write_text(json.dumps(other))
+    again = ok(*CALL)
+    assert (
+        f"cells of another {said} are left as they are, and made anew: normal-3_seed-0_other" in again.stderr
+    )
 
 
 def test_a_cell_says_what_made_it():

@@ -98,11 +98,14 @@ def test_a_run_that_is_another_one_where_the_workers_are_is_refused(cluster):
             list(spread.read(sorted(Path("images/0").iterdir())))
 
 
-def test_what_only_this_machine_has_is_refused(place, monkeypatch):
+def test_what_only_this_machine_has_is_refused(place, monkeypatch, tmp_path):
     monkeypatch.chdir(place)
     picture = next(Path("images/0").iterdir()).read_bytes()
     result = run("score", "-", "--run", "zeros", "--scheduler", "tcp://127.0.0.1:9", stdin=picture)
     assert result.exit_code == 2
     assert "a file on standard input is not where the workers are" in result.stderr
-    said = fails(2, "score", "images", "--run", "zeros", "--backend", "dask")
-    assert "backend dask: needs a scheduler's address" in said
+    here = ("score", "images", "--run", "zeros", "--output", str(tmp_path / "scores.csv"))
+    assert "backend dask: needs a scheduler's address" in fails(2, *here, "--backend", "dask")
+    assert "must be an address" in fails(2, *here, "--scheduler", "nowhere")
+    # No part of rows is in the way of the next call.
+    assert list(tmp_path.iterdir()) == []

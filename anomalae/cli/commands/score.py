@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from anomalae.detectors.judging import Judge
     from anomalae.detectors.row_files import RowFile, Summary
     from anomalae.detectors.shards import Shard
+    from anomalae.experiments.executors.cluster import Cluster
     from anomalae.experiments.run import Run
     from anomalae.experiments.spread import Spread
     from anomalae.images.inputs import Input, Reading
@@ -160,6 +161,7 @@ def command(**options: Any) -> None:
     common.end_on_signals()
     with contextlib.ExitStack() as stack:
         sources = take_sources(options["paths"], stack)
+        cluster = _cluster(options, sources)
         run = Run.open(
             options["run"], options["runs_dir"], device=options["device"], threads=options["threads"]
         )
@@ -174,7 +176,7 @@ def command(**options: Any) -> None:
         warning = calibration_warning(n, alpha) if fdr is None else fdr_warning(n, fdr)
         if warning:
             console.warn(warning)
-        work = _Work(run, judge, options, sources, shard, stack)
+        work = _Work(run, judge, options, sources, shard, stack, cluster)
         try:
             work.do()
         except KeyboardInterrupt:
@@ -200,6 +202,15 @@ def _shard(options: dict[str, Any]) -> Shard | None:
         raise click.UsageError(console.said(error)) from None
 
 
+def _cluster(options: dict[str, Any], sources: Sources) -> Cluster | None:
+    """Return the cluster that reads and scores; None for this machine."""
+    if options["backend"] != "dask" and options["scheduler"] is None:
+        return None
+    if sources.names:
+        raise click.UsageError("--scheduler: a file on standard input is not where the workers are")
+    return cast("Cluster", common.make_executor(options, 1))
+
+
 def _printed_form(options: dict[str, Any]) -> str:
     return options["form"] or ("table" if sys.stdout.isatty() else "csv")
 
@@ -220,11 +231,12 @@ class _Work:
         sources: Sources,
         shard: Shard | None,
         stack: contextlib.ExitStack,
+        cluster: Cluster | None = None,
     ) -> None:
         from anomalae.detectors.row_files import Summary
 
         self.run, self.judge, self.options = run, judge, options
-        self.sources, self.shard = sources, shard
+        self.sources, self.shard, self.cluster = sources, shard, cluster
         self.form = _printed_form(options)
         self.printed = options["form"] is not None or options["top"] or not options["output"]
         self.how = self._reading()
@@ -339,23 +351,22 @@ class _Work:
 
     def _stream(self) -> Stream | Spread:
         """Return what reads the files: processes of this machine, or a cluster, which scores them too."""
-        options, names = self.options, self.sources.names
-        if options["backend"] != "dask" and options["scheduler"] is None:
+        options = self.options
+        if self.cluster is None:
             from anomalae.images.stream import Stream
 
-            return Stream(replace(self.how, names=names), options["jobs"] or os.cpu_count() or 1)
-        if names:
-            raise click.UsageError("--scheduler: a file on standard input is not where the workers are")
-        # Words about wrong options come before the extra is looked for.
-        cluster = common.make_executor(options, 1)
+            jobs = options["jobs"] or os.cpu_count() or 1
+            return Stream(replace(self.how, names=self.sources.names), jobs)
         from anomalae.experiments.spread import By, Spread
 
-        detector, folder = self.run.detector, self.run.folder.absolute()
-        return Spread(
-            cluster,  # type: ignore[arg-type]
-            self.how,
-            By(str(folder), detector.fingerprint, self.judge.rule, options["threads"]),
+        by = By(
+            str(self.run.folder.absolute()),
+            self.run.detector.fingerprint,
+            self.judge.rule,
+            options["device"],
+            options["threads"],
         )
+        return Spread(self.cluster, self.how, by)
 
     def _take_kept(self) -> None:
         """Count and print the rows that are there, as if they were judged now."""
