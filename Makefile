@@ -5,6 +5,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 LOG := .venv/install.log
 
+# The fixed part of the quick studies that `make test` takes: one, whole. `make test-slow` takes all eleven.
+QUICK_STUDIES := tests/experiments/studies/test_corruptions.py::test_the_quick_study_answers
+
 .PHONY: demo test test-slow bench lint types layers docs build wheel clean
 
 demo:
@@ -14,6 +17,7 @@ demo:
 
 test: lint types layers
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
+	$(BIN)/python -m pytest $(QUICK_STUDIES)
 
 # All quick studies and whatever else takes long: more than half an hour.
 test-slow: $(READY)

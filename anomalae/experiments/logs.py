@@ -59,7 +59,7 @@ class Log(Watcher):
         self, folder: Path, dataset: Dataset, split: OneClassSplit, settings: Settings, done: int | None
     ) -> None:
         """Open the log of this run, and write its settings into it."""
-        self._writer = {"tensorboard": _TensorBoard, "mlflow": _MLflow}[self.name](folder)
+        self._writer = {"tensorboard": _TensorBoard, "mlflow": _MLflow}[self.name](folder, done)
         described = {"dataset": dataset.short_name, "normal": ",".join(map(str, split.normal))}
         self._writer.settings(described | {key: str(value) for key, value in settings.to_dict().items()})
 
@@ -86,13 +86,16 @@ class Log(Watcher):
         self._writer.numbers(numbers, epoch)
         for name in FIGURES:
             self._writer.figure(name, getattr(figures, name)(run), epoch)
-        self.close()
+        self._close(True)
 
     def close(self) -> None:
-        """Close the log; what is in it stays."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Close the log of a training that broke off; what is in it stays. Nothing to do after one that is done."""
+        self._close(False)
+
+    def _close(self, is_done: bool) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close(is_done)
 
 
 class _Writer:
@@ -107,12 +110,12 @@ class _Writer:
     def figure(self, name: str, figure: Figure, epoch: int) -> None:
         raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self, is_done: bool) -> None:
         raise NotImplementedError
 
 
 class _TensorBoard(_Writer):
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, done: int | None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer: Any = SummaryWriter(str(FOLDER / folder.name))
@@ -128,17 +131,33 @@ class _TensorBoard(_Writer):
     def figure(self, name: str, figure: Figure, epoch: int) -> None:
         self._writer.add_image(name, _pixels(figure), epoch, dataformats="HWC")
 
-    def close(self) -> None:
+    def close(self, is_done: bool) -> None:
         self._writer.close()
 
 
 class _MLflow(_Writer):
-    def __init__(self, folder: Path) -> None:
+    # A tag of a run: the folder of the training, by which one that goes on finds its run.
+    TAG = "anomalae.folder"
+
+    def __init__(self, folder: Path, done: int | None) -> None:
         import mlflow
 
         self._mlflow: Any = mlflow
         mlflow.set_experiment("anomalae")
-        mlflow.start_run(run_name=folder.name)
+        place = str(folder.resolve())
+        # Not by a filter of MLflow's, in which the quotes of a path would have no place.
+        known = (
+            mlflow.search_runs(
+                experiment_names=["anomalae"], order_by=["attributes.start_time DESC"], output_format="list"
+            )
+            if done is not None
+            else []
+        )
+        before = next((run for run in known if run.data.tags.get(self.TAG) == place), None)
+        if before is None:
+            mlflow.start_run(run_name=folder.name, tags={self.TAG: place})
+        else:
+            mlflow.start_run(run_id=before.info.run_id)
 
     def settings(self, values: dict[str, str]) -> None:
         self._mlflow.log_params(values)
@@ -149,8 +168,8 @@ class _MLflow(_Writer):
     def figure(self, name: str, figure: Figure, epoch: int) -> None:
         self._mlflow.log_figure(figure, f"{name}.png")
 
-    def close(self) -> None:
-        self._mlflow.end_run()
+    def close(self, is_done: bool) -> None:
+        self._mlflow.end_run("FINISHED" if is_done else "FAILED")
 
 
 def _pixels(figure: Figure) -> Any:

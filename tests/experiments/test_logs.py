@@ -8,9 +8,14 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from anomalae import load_dataset
 from anomalae.cli import main
+from anomalae.cli.training_display import logged
 from anomalae.errors import ConfigError
 from anomalae.experiments import logs
+from anomalae.experiments.run import Run
+from anomalae.experiments.training import Watcher, train_and_keep
+from anomalae.settings import Settings
 
 TRAIN = ["train", "--normal", "0", "--dataset", "digits", "--hidden", "16", "--epochs", "3"]
 
@@ -56,6 +61,57 @@ def test_mlflow_has_them_too(tmp_path, monkeypatch):
     (run,) = mlflow.search_runs(experiment_names=["anomalae"], output_format="list")
     assert run.data.params["latent_dim"] == "16"
     assert {"loss", "roc_auc"} <= run.data.metrics.keys()
+    assert run.info.status == "FINISHED"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_is_told_of_a_training_that_broke_off_and_goes_on(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+
+    def kept():
+        (run,) = mlflow.search_runs(experiment_names=["anomalae"], output_format="list")
+        return run
+
+    class Stop(Watcher):
+        def on_epoch(self, state):
+            raise KeyboardInterrupt
+
+    settings = Settings(hidden=(16,), epochs=3)
+    with pytest.raises(KeyboardInterrupt), logged({"logs": ["mlflow"]}, Stop()) as watcher:
+        train_and_keep(load_dataset("digits"), settings, normal=[0], watcher=watcher)
+    assert (kept().info.status, "roc_auc" in kept().data.metrics) == ("FAILED", False)
+    result = CliRunner().invoke(main, ["train", "--resume", "digits-0-ae", "--log", "mlflow", "--quiet"])
+    assert result.exit_code == 0, result.output
+    assert (kept().info.status, "roc_auc" in kept().data.metrics) == ("FINISHED", True)
+
+
+def test_the_writer_is_told_whether_the_training_was_done(tmp_path):
+    """The same for any kind of log, whatever is installed."""
+    pytest.importorskip("tensorboard")
+    ends = []
+
+    class Kept(logs._Writer):
+        def close(self, is_done):
+            ends.append(is_done)
+
+        def numbers(self, values, epoch):
+            return
+
+        def figure(self, name, figure, epoch):
+            return
+
+    log = logs.Log("tensorboard")
+    log._writer = Kept()
+    log.close()
+    log.close()
+    assert ends == [False]
+    result = call("--quiet")
+    assert result.exit_code == 0, result.output
+    log._writer = Kept()
+    log.on_done(Run("runs/digits-0-ae"))
+    log.close()
+    assert ends == [False, True]
 
 
 def test_what_is_not_installed_is_said_before_anything_runs(tmp_path, monkeypatch):
