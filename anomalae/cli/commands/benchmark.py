@@ -85,8 +85,8 @@ def command(**options: Any) -> None:
 
     Each cell is written as it is done; called again, the benchmark goes on where it was, and classes or seeds can
     be added. The tables are OUTPUT/table.md, table.csv and table.json. Baselines are fitted on the training and
-    validation images of each cell and score the same images. No weights are kept: a cell without scores of an
-    --also, or of what it held then, is trained again.
+    validation images of each cell, with --part development on the training images alone, and score the same images.
+    No weights are kept: a cell without scores of an --also, or of what it held then, is trained again.
 
     \b
     Example:
