@@ -237,7 +237,7 @@ def test_progress_adds_up(source, tmp_path):
 
 def test_progress_is_told_by_one_thread_at_a_time(source, tmp_path):
     """Joblib hands cells out in a thread of its own, while this one tells of those that are done."""
-    cells = [Cell(working.die, {"normal": 10 + n}, source) for n in range(12)]
+    cells = [Cell(working.die, {"normal": 10 + n}, source) for n in range(6)]
     inside, together, threads = [], [], set()
 
     def change(progress):
