@@ -179,7 +179,10 @@ def write(table: dict[str, Any], folder: Path) -> None:
 
 def _with_baselines(table: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return the table with the baselines of the one before it, if that has the same classes and seeds, and the same
-    ROC-AUC: baselines were tested against it."""
+    ROC-AUC: baselines were tested against it.
+
+    Not with those that were fitted on the development images which judge them, as older ones were.
+    """
     if not path.is_file():
         return table
     before = files.read_json(path)
@@ -191,7 +194,10 @@ def _with_baselines(table: dict[str, Any], path: Path) -> dict[str, Any]:
     same = before.get("seeds") == table["seeds"] and before.get("side") == side
     if "baselines" not in before or not same or judged(before["rows"]) != judged(table["rows"]):
         return table
-    kept = {key: before[key] for key in ("baselines", "baseline_versions")}
+    if table["part"] != "test" and "baseline_images" not in before:
+        return table
+    names = ("baselines", "baseline_versions", "baseline_images")
+    kept = {key: before[key] for key in names if key in before}
     return {**table, **kept, "command": with_baselines_of(before["command"], table["command"])}
 
 

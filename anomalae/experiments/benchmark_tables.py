@@ -249,8 +249,10 @@ def _baselines_part(table: dict[str, Any]) -> Part:
         rest = [(cell, False) for cell in (span, *_cost(column, table))]
         lines.append([(label, False), *cells, _cell(mean, top), *rest])
     seen = ", ".join(f"{name} {version}" for name, version in table["baseline_versions"].items())
+    # Tables of before do not say.
+    fitted_on = table.get("baseline_images", "training and validation images")
     notes = [
-        "Baselines are PyOD's, fitted on the training and validation images of the same split; random ones once a "
+        f"Baselines are PyOD's, fitted on the {fitted_on} of the same split; random ones once a "
         "seed (mean shown) unless that takes minutes, the others on the first seed's split. "
         "Times are medians, one process after another, of a fresh process each: HBOS, ECOD and the deep ones "
         "compile code on first use, some seconds of it.",

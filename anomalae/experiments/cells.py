@@ -10,6 +10,7 @@ import importlib
 import inspect
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,7 +104,8 @@ class Source:
             provenance["sha256"],
             held,
         )
-        _loaded[source.identity] = dataset
+        with _loading:
+            _loaded[source.identity] = dataset
         return source
 
     @property
@@ -113,11 +115,12 @@ class Source:
 
     def load(self) -> Dataset:
         """Return the data set, loaded once a process. DataError where it is gone, or another than it was."""
-        if self.identity not in _loaded:
-            while len(_loaded) >= MOST_LOADED:
-                del _loaded[next(iter(_loaded))]
-            _loaded[self.identity] = self.held or self._load()
-        return _loaded[self.identity]
+        with _loading:
+            if self.identity not in _loaded:
+                while len(_loaded) >= MOST_LOADED:
+                    del _loaded[next(iter(_loaded))]
+                _loaded[self.identity] = self.held or self._load()
+            return _loaded[self.identity]
 
     def _load(self) -> Dataset:
         dataset = load_dataset(
@@ -136,6 +139,8 @@ class Source:
 # Data sets that were used last, by their identity: a grid has one, seldom two.
 _loaded: dict[tuple[str, ...], Dataset] = {}
 MOST_LOADED = 4
+# Held by the thread that looks there: a worker of a cluster may do several cells at once.
+_loading = threading.Lock()
 
 Work = Callable[[Dataset, Mapping[str, Any]], Result]
 

@@ -95,6 +95,13 @@ def cell_name(grid: Grid, chosen: int | str, seed: int) -> str:
     return f"{grid.side}-{grid.dataset.classes.index(chosen)}_seed-{seed}"
 
 
+def baseline_images(grid: Grid, split: OneClassSplit) -> np.ndarray:
+    """Return the images a cell's baselines are fitted on: training and validation, if the latter do not judge them."""
+    if grid.part == "test":
+        return np.concatenate([split.train.images, split.validation.images])
+    return split.train.images
+
+
 def scored_part(grid: Grid, split: OneClassSplit) -> Part:
     """Return the images a cell is judged on."""
     if grid.part == "test":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -198,13 +199,15 @@ def do_all(
     again when the grid is.
 
     cells: none twice.
-    on_change: called when a cell begins or ends, always with the same object.
+    on_change: called when a cell begins or ends, always with the same object; by any thread, one call at a time.
 
     Returns the outcomes in the order of the cells. Raises BundleError where nothing can be written.
     """
     outcomes: dict[str, Outcome] = {}
     progress = Progress(len({cell.key for cell in cells}))
     begun_at = time.monotonic()
+    # Executors say that a task begins from any thread, joblib from one of its own.
+    changing = threading.Lock()
 
     def tell(outcome: Outcome | None) -> None:
         progress.last = outcome
@@ -227,19 +230,22 @@ def do_all(
         progress.running = min(len(handed_out), executor.jobs)
 
     def begin(index: int) -> None:
-        count(index, True)
-        tell(None)
+        with changing:
+            count(index, True)
+            tell(None)
 
     def failed(index: int) -> None:
-        count(index, False)
+        with changing:
+            count(index, False)
 
     waiting = list({cell.key: cell for cell in cells if cell.key not in outcomes}.values())
     for done in run_twice(executor, waiting, begin, failed) if waiting else ():
         cell = waiting[done.index]
-        count(done.index, False)
         shelf.put(cell, done)
         outcomes[cell.key] = Outcome(cell, done.result, done.problem, seconds=done.seconds)
-        progress.done += done.result is not None
-        progress.failed += done.result is None
-        tell(outcomes[cell.key])
+        with changing:
+            count(done.index, False)
+            progress.done += done.result is not None
+            progress.failed += done.result is None
+            tell(outcomes[cell.key])
     return [outcomes[cell.key] for cell in cells]

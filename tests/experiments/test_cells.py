@@ -7,7 +7,9 @@ import json
 import linecache
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -231,6 +233,45 @@ def test_progress_adds_up(source, tmp_path):
     assert (told[-1].done, told[-1].failed, told[-1].left, told[-1].running) == (1, 1, 0, 0)
     assert told[-1].seconds_left == 0
     assert told[2].seconds_left > 0
+
+
+def test_progress_is_told_by_one_thread_at_a_time(source, tmp_path):
+    """Joblib hands cells out in a thread of its own, while this one tells of those that are done."""
+    cells = [Cell(working.die, {"normal": 10 + n}, source) for n in range(6)]
+    inside, together, threads = [], [], set()
+
+    def change(progress):
+        inside.append(None)
+        together.append(len(inside))
+        threads.add(threading.get_ident())
+        time.sleep(0.05)
+        inside.pop()
+
+    do_all(cells, Shelf(tmp_path / "cells"), make_executor(2), change)
+    assert len(threads) > 1
+    assert max(together) == 1
+
+
+def test_several_threads_load_a_data_set_once(tmp_path):
+    """A worker of a cluster has several: each cell gets its data, whichever was put out meanwhile."""
+    rng, sources = np.random.default_rng(0), []
+    for n in range(module.MOST_LOADED + 2):
+        path = tmp_path / f"{n}.npz"
+        np.savez(path, images=rng.integers(0, 255, (40, 28, 28), np.uint8), labels=np.arange(40) % 2)
+        sources.append(Source.of(load_dataset(str(path))))
+    module._loaded.clear()
+    ready = threading.Barrier(8)
+
+    def load(_):
+        ready.wait()
+        return sources[0].load()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(dataset) for dataset in pool.map(load, range(8))}) == 1
+        mixed = [sources[n % len(sources)] for n in range(60)]
+        for source, dataset in zip(mixed, pool.map(Source.load, mixed), strict=True):
+            assert dataset.provenance["sha256"] == dict(source.hashes)
+    assert len(module._loaded) <= module.MOST_LOADED
 
 
 def test_cells_of_other_data_stay_and_are_counted(source, tmp_path):

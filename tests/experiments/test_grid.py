@@ -14,6 +14,8 @@ from anomalae import files
 from anomalae.evaluation.significance import delong_test
 from anomalae.experiments import kept_cells
 from anomalae.experiments.baselines.registry import BaselineDetector
+from anomalae.experiments.grid import Grid, scored_part
+from anomalae.settings import Settings
 from tests.cli import QUICK, fails, ok, parsed, run
 
 
@@ -60,6 +62,25 @@ def test_columns_equal_direct_calls(compared, digits):
     means = [np.mean([found["iforest"]["values"][n][place] for n in ("0", "8")]) for place in (0, 1)]
     assert found["iforest"]["means"] == pytest.approx(means)
     assert found["iforest"]["mean"] == pytest.approx(np.mean(means))
+
+
+def test_on_development_images_a_baseline_does_not_see_what_judges_it(digits):
+    call = ("benchmark", "--normal", "8", *QUICK, "--part", "development", "--quiet")
+    folder = "reports/benchmark-digits-ae"
+    ok(*call, "--baseline", "knn")
+    split = digits.one_class(normal=[8], seed=0)
+    part = scored_part(Grid(digits, (8,), (0,), Settings.of(), "development"), split)
+    scores = BaselineDetector("knn", 0).fit(split.train.images).score(part.images)
+    found = table(folder)
+    assert found["baselines"]["knn"]["rows"]["8"] == roc_auc_score(part.labels != 8, scores)
+    assert "fitted on the training images of the same split" in Path(folder, "table.md").read_text()
+    ok(*call)
+    assert table(folder)["baselines"] == found["baselines"]
+    # One of before does not say so: it was fitted on validation images too.
+    del found["baseline_images"]
+    Path(folder, "table.json").write_text(json.dumps(found))
+    ok(*call)
+    assert "baselines" not in table(folder)
 
 
 def test_the_tests_are_paired_and_corrected_together(compared, digits):

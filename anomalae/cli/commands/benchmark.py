@@ -90,8 +90,8 @@ def command(**options: Any) -> None:
     be added. A cell of another revision, version, device, arithmetic or number of threads is left as it is, and made
     anew. One that fails is done once more, then left out of the table, which says why (exit status 4). The tables are
     OUTPUT/table.md, table.csv and table.json. Baselines are fitted on the training and
-    validation images of each cell and score the same images. No weights are kept: a cell without scores of an
-    --also, or of what it held then, is trained again.
+    validation images of each cell, with --part development on the training images alone, and score the same images.
+    No weights are kept: a cell without scores of an --also, or of what it held then, is trained again.
 
     \b
     Example:

@@ -18,7 +18,7 @@ from anomalae.experiments import run as experiment
 from anomalae.experiments.baselines.registry import BASELINES, Baseline
 from anomalae.experiments.baselines.trials import OK, Trial, run_trials, versions
 from anomalae.experiments.command_lines import benchmark_command
-from anomalae.experiments.grid import CELLS, Grid, cell_name, scored_part
+from anomalae.experiments.grid import CELLS, Grid, baseline_images, cell_name, scored_part
 from anomalae.experiments.summary import spread
 
 OnTrial = Callable[[str, Trial], None]
@@ -49,6 +49,8 @@ def run_baselines(
 ) -> list[Column]:
     """Fit the baselines on the training and validation images of every cell and score the cell's images.
 
+    Where the cells are judged on development images, validation normals among them, on the training images alone.
+
     A random baseline is fitted for each seed of the grid, unless it is costly. Any other would differ between seeds by
     the split alone, and is fitted on the first seed's.
 
@@ -67,7 +69,7 @@ def run_baselines(
             split = grid.split(problem, seed)
             trials = run_trials(
                 chosen,
-                np.concatenate([split.train.images, split.validation.images]),
+                baseline_images(grid, split),
                 scored_part(grid, split).images,
                 seed=seed,
                 time_limit=time_limit,
@@ -200,8 +202,11 @@ def add(
 ) -> dict[str, Any]:
     """Return the table with its baselines; the command that measures it again names them."""
     names = _names(columns)
+    # Else it is not said, as in the tables of before.
+    fitted_on = {} if grid.part == "test" else {"baseline_images": "training images"}
     return {
         **table,
+        **fitted_on,
         "command": benchmark_command(grid, baselines=names, time_limit=time_limit, threads=threads),
         "baselines": summarise(grid, folder, columns, table["cells"]),
         "baseline_versions": versions(),

@@ -1,7 +1,7 @@
 """Where tasks are done: here, in processes of this machine (joblib), or on a Dask cluster. No scheduler of our own.
 
-An executor's `run` is given tasks, yields a `Done` for each in any order, and calls `on_begin` when it hands one out.
-Closed early, it ends what it has begun.
+An executor's `run` is given tasks, yields a `Done` for each in any order, and calls `on_begin` when it hands one out,
+from any thread. Closed early, it ends what it has begun.
 """
 
 from __future__ import annotations

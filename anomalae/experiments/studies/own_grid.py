@@ -9,8 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
 from anomalae.errors import ConfigError
@@ -93,9 +91,8 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
     """Train one detector, or fit one of PyOD's, and judge it on development images."""
     task = problem(dataset, arguments)
     if arguments.get(BASELINE):
-        fitted = BaselineDetector(arguments[BASELINE], arguments[SEED]).fit(
-            np.concatenate([task.train, task.held_out])
-        )
+        # Not on the held-out normals: they judge it.
+        fitted = BaselineDetector(arguments[BASELINE], arguments[SEED]).fit(task.train)
         return Result(judge(fitted.score(task.judged.images), task.is_anomaly))
     detector, seconds = task.fit_timed(arguments["settings"])
     numbers = {

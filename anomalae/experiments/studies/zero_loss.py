@@ -69,7 +69,7 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
     anomalies = task.judged.images[task.is_anomaly]
     rows, normal_rows, anomalous_rows = (flat(images, side) for images in (some, held_out, anomalies))
     model, precision, curve = arguments["model"], arguments["precision"], {}
-    begun = time.process_time()
+    begun = time.thread_time()
     if model == IDENTITY:
         network = identity(side * side, precision)
     elif model == PRINCIPAL:
@@ -82,7 +82,7 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
             curve = train(network, rows, arguments["steps"], arguments["rate"], seed)
         finally:
             torch.set_flush_denormal(False)
-    spent = time.process_time() - begun
+    spent = time.thread_time() - begun
     scores = [errors(network, part) for part in (normal_rows, anomalous_rows)]
     is_anomaly = np.repeat([False, True], [len(part) for part in scores])
     numbers = {
