@@ -104,7 +104,7 @@ class Run:
             "normal": text.listed(data.normal),
             "images": f"{text.count(data.n_train)} training, {text.count(data.n_test)} test",
             "test ROC-AUC": kept
-            and f"{text.number(kept['roc_auc'])} {text.interval(kept['roc_auc_interval'], brackets=True)}",
+            and f"{text.number(kept['roc_auc'])} {text.interval(kept['roc_auc_interval'], brackets=True)}".strip(),
             "trained": f"{text.moment(self.record.created)}, {text.duration(self.record.seconds)}",
             "folder": self.folder,
         }
@@ -180,7 +180,8 @@ class Run:
         on_scored: called now and then with the number of images scored.
 
         Raises ConfigError for a rule that the run lacks, for another part, and where `keep` is asked of another rule
-        or data set; DataError where the data are gone, or lack the run's classes, and for all of the run's own data.
+        or data set; DataError where the data are gone, or lack the run's classes, for all of the run's own data, and
+        for what has changed in its place.
         """
         if keep and not (dataset is None and self.is_own_rule(rule)):
             raise ConfigError("keep: a run keeps the evaluation of its own data set and score only")
@@ -190,6 +191,7 @@ class Run:
             dataset = self.dataset()
         else:
             check_classes(dataset, self.record.data.normal)
+            check_unchanged(dataset, self.record.data)
         if part == "all":
             check_unseen(dataset, self.record.data.name, self.record.data.hashes)
         scored = dataset.test if part == "test" else dataset.whole
@@ -230,14 +232,28 @@ class Run:
         evaluation: by this run.
         rule, dataset, part: those it was made with, as for `evaluate`.
         """
-        data = self.record.data
-        return results.evaluation_document(
+        data, band = self.record.data, self.false_alarm_band(evaluation)
+        document = results.evaluation_document(
             evaluation,
             run=self.name,
             dataset=dataset.name if dataset is not None else data.name or "",
             normal=data.normal,
             rule=rule or self.record.settings.rule,
             part=part,
+        )
+        return document | {"false_alarm_band": None if band is None else list(band)}
+
+    def false_alarm_band(self, evaluation: Evaluation) -> tuple[float, float] | None:
+        """Return the band in which the false-alarm rate lies 95 times in 100 for images like the training ones.
+
+        evaluation: by this run.
+
+        Returns None where there is no threshold or no normal image.
+        """
+        if evaluation.threshold is None or not evaluation.n_normal:
+            return None
+        return conformal.false_alarm_band(
+            self.record.data.n_calibration, evaluation.n_normal, evaluation.alpha
         )
 
     @property
@@ -342,6 +358,21 @@ def check_unseen(dataset: Dataset, name: str | None, hashes: Mapping[str, str]) 
     if dataset.name == name or hashes.get("train") in dataset.provenance["sha256"].values():
         raise DataError(
             f"data set {dataset.name}: not all of it can be scored, for its train part is what was trained on"
+        )
+
+
+def check_unchanged(dataset: Dataset, data: Data) -> None:
+    """Raise DataError if a data set lies where the run's own lay and is another by now.
+
+    data: of the run. What was added or removed has changed the division, so images that were trained on may be in the
+        test part.
+    """
+    if dataset.name == data.name and any(
+        dataset.provenance["sha256"].get(part) != value for part, value in data.hashes.items()
+    ):
+        raise DataError(
+            f"data set {text.printable(dataset.name)}: has changed since this run was trained on it, so its test part "
+            "may hold images that were trained on"
         )
 
 

@@ -13,7 +13,6 @@ from anomalae import plots, runs
 from anomalae.datasets.load import Part
 from anomalae.detectors.detector import Detector
 from anomalae.errors import BundleError, DataError
-from anomalae.evaluation import conformal
 from anomalae.evaluation.metrics import Evaluation, evaluate
 from anomalae.evaluation.significance import delong_test
 from anomalae.experiments.run import Run
@@ -77,19 +76,16 @@ def run_report(
     if test is not None and not _same_labels(evaluation, test):
         raise BundleError(f"{folder / runs.SCORES}: is not of this run's test part; evaluate the run again")
     trained = describe(folder, detector, evaluation.alpha)
-    band = None
-    if evaluation.threshold is not None and evaluation.n_normal:
-        band = conformal.false_alarm_band(detector.n_calibration, evaluation.n_normal, evaluation.alpha)
     baselines, fault = _baselines(run, evaluation)
     if fault:
         missing.append(fault)
     return RunReport(
         trained=trained,
         evaluation=evaluation,
-        metrics=_metrics(run, evaluation, trained, band),
+        metrics=_metrics(run, evaluation, trained),
         scores_csv=results.scores_csv(evaluation),
         rank=_rank(detector.n_calibration, evaluation.alpha),
-        band=band,
+        band=run.false_alarm_band(evaluation),
         galleries=() if test is None else galleries(detector, evaluation, test),
         latent=None if test is None else _latent(detector, evaluation, test),
         baselines=baselines,
@@ -144,13 +140,11 @@ def _metrics(
     run: Run,
     evaluation: Evaluation,
     trained: Trained,
-    band: tuple[float, float] | None,
 ) -> dict[str, Any]:
     return {
         **run.document(evaluation),
         "run": trained.name,
         "n_calibration": trained.n_calibration,
-        "false_alarm_band": None if band is None else list(band),
         "parameters": trained.parameters,
         "facts": dataclasses.asdict(trained.facts),
     }
