@@ -24,7 +24,7 @@ from anomalae.text import natural_order, printable
 TEST_SHARE = 20
 # Class of images that lie in no folder of a class.
 NORMAL = "normal"
-LAYOUTS = "FOLDER/*.png, FOLDER/CLASS/*.png or FOLDER/{train,test}/CLASS/*.png"
+LAYOUTS = "FOLDER/CLASS/*.png, FOLDER/{train,test}/CLASS/*.png or, of normal images alone, FOLDER/*.png"
 
 
 def load_folder(
@@ -107,9 +107,7 @@ def _read_classes(
         images = []
         files_of_class = list_files([place], passed_over)
         if place == folder == files_of_class[0]:
-            raise DataError(
-                f"{printable(folder)}: holds neither images nor folders of them; expected {LAYOUTS}"
-            )
+            raise DataError(f"{printable(folder)}: no class folders; expected {LAYOUTS}")
         for item in read_inputs(files_of_class, preprocess, polarity):
             if item.image is None:
                 raise DataError(str(item.error), setting=item.setting)

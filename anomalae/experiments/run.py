@@ -104,7 +104,7 @@ class Run:
             "normal": text.listed(data.normal),
             "images": f"{text.count(data.n_train)} training, {text.count(data.n_test)} test",
             "test ROC-AUC": kept
-            and f"{text.number(kept['roc_auc'])} {text.interval(kept['roc_auc_interval'], brackets=True)}".strip(),
+            and f"{text.number(kept['roc_auc'])} {text.interval(kept['roc_auc_interval'], brackets=True)}",
             "trained": f"{text.moment(self.record.created)}, {text.duration(self.record.seconds)}",
             "folder": self.folder,
         }
@@ -232,29 +232,27 @@ class Run:
         evaluation: by this run.
         rule, dataset, part: those it was made with, as for `evaluate`.
         """
-        data, band = self.record.data, self.false_alarm_band(evaluation)
-        document = results.evaluation_document(
+        data = self.record.data
+        return results.evaluation_document(
             evaluation,
+            # Where no image is anomalous the rate is all there is, and stands beside what is expected of it.
+            band=None if evaluation.n_anomalous else self.false_alarm_band(evaluation),
             run=self.name,
             dataset=dataset.name if dataset is not None else data.name or "",
             normal=data.normal,
             rule=rule or self.record.settings.rule,
             part=part,
         )
-        return document | {"false_alarm_band": None if band is None else list(band)}
 
     def false_alarm_band(self, evaluation: Evaluation) -> tuple[float, float] | None:
-        """Return the band in which the false-alarm rate lies 95 times in 100 for images like the training ones.
+        """Return where the false-alarm rate of images like the training ones lies 95 times in 100.
 
-        evaluation: by this run.
-
-        Returns None where there is no threshold or no normal image.
+        evaluation: by this run; without a threshold or a normal image there is no such band, and None is returned.
         """
+        n_calibration = self.record.data.n_calibration
         if evaluation.threshold is None or not evaluation.n_normal:
             return None
-        return conformal.false_alarm_band(
-            self.record.data.n_calibration, evaluation.n_normal, evaluation.alpha
-        )
+        return conformal.false_alarm_band(n_calibration, evaluation.n_normal, evaluation.alpha)
 
     @property
     def comparison(self) -> results.Comparison | None:
@@ -362,14 +360,9 @@ def check_unseen(dataset: Dataset, name: str | None, hashes: Mapping[str, str]) 
 
 
 def check_unchanged(dataset: Dataset, data: Data) -> None:
-    """Raise DataError if a data set lies where the run's own lay and is another by now.
-
-    data: of the run. What was added or removed has changed the division, so images that were trained on may be in the
-        test part.
-    """
-    if dataset.name == data.name and any(
-        dataset.provenance["sha256"].get(part) != value for part, value in data.hashes.items()
-    ):
+    """Raise DataError if a data set lies where the run's own lay, and is divided in another way by now."""
+    hashes = dataset.provenance["sha256"]
+    if dataset.name == data.name and any(hashes.get(part) != value for part, value in data.hashes.items()):
         raise DataError(
             f"data set {text.printable(dataset.name)}: has changed since this run was trained on it, so its test part "
             "may hold images that were trained on"

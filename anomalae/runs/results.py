@@ -55,6 +55,7 @@ def evaluation_document(
     normal: Sequence[int | str],
     rule: str,
     part: str = "test",
+    band: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Return what `evaluation.json` holds and the command line prints as JSON: the numbers, and whose they are.
 
@@ -64,10 +65,12 @@ def evaluation_document(
     normal: the run's normal classes.
     rule: name of the score.
     part: of the data set; only another than the test part is named.
+    band: in which the false-alarm rate is expected to lie; None leaves it out.
     """
     scored = {} if part == "test" else {"part": part}
     whose = {"run": run, "dataset": dataset, **scored, "normal": list(normal), "score": rule}
-    return {**whose, **evaluation.to_dict()}
+    expected = {} if band is None else {"false_alarm_band": list(band)}
+    return {**whose, **evaluation.to_dict(), **expected}
 
 
 def write_evaluation(folder: Path, document: dict[str, Any], evaluation: Evaluation) -> None:

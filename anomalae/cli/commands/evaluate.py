@@ -133,7 +133,7 @@ def command(
     if as_json:
         click.echo(json.dumps(document))
     elif not quiet:
-        _table(document, evaluation.p_values)
+        _table(document, evaluation.p_values, judged.false_alarm_band(evaluation))
     if other is not None:
         note = "not kept: the run keeps the numbers of its own data, without --dataset"
     elif not judged.is_own_rule(score):
@@ -161,7 +161,7 @@ def _keep(run: Run, evaluation: Evaluation) -> str:
     return f"kept: {run.folder / runs.EVALUATION}, {run.folder / runs.SCORES}"
 
 
-def _table(evaluation: dict[str, Any], p_values: np.ndarray | None) -> None:
+def _table(evaluation: dict[str, Any], p_values: np.ndarray | None, ends: tuple[float, float] | None) -> None:
     import numpy as np
 
     out = console.out_console()
@@ -178,9 +178,8 @@ def _table(evaluation: dict[str, Any], p_values: np.ndarray | None) -> None:
         style="bold",
     )
     band = ""
-    if evaluation["false_alarm_band"]:
-        low, high = evaluation["false_alarm_band"]
-        band = f"  expected {percent(low)} to {percent(high)} for images like the training ones"
+    if ends is not None:
+        band = f"  expected {percent(ends[0])} to {percent(ends[1])} for images like the training ones"
     separation = [
         (
             "ROC-AUC",

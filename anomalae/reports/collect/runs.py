@@ -75,17 +75,17 @@ def run_report(
     evaluation = run.evaluation()
     if test is not None and not _same_labels(evaluation, test):
         raise BundleError(f"{folder / runs.SCORES}: is not of this run's test part; evaluate the run again")
-    trained = describe(folder, detector, evaluation.alpha)
+    trained, band = describe(folder, detector, evaluation.alpha), run.false_alarm_band(evaluation)
     baselines, fault = _baselines(run, evaluation)
     if fault:
         missing.append(fault)
     return RunReport(
         trained=trained,
         evaluation=evaluation,
-        metrics=_metrics(run, evaluation, trained),
+        metrics=_metrics(run, evaluation, trained, band),
         scores_csv=results.scores_csv(evaluation),
         rank=_rank(detector.n_calibration, evaluation.alpha),
-        band=run.false_alarm_band(evaluation),
+        band=band,
         galleries=() if test is None else galleries(detector, evaluation, test),
         latent=None if test is None else _latent(detector, evaluation, test),
         baselines=baselines,
@@ -137,14 +137,13 @@ def _rank(n: int, alpha: float) -> int | None:
 
 
 def _metrics(
-    run: Run,
-    evaluation: Evaluation,
-    trained: Trained,
+    run: Run, evaluation: Evaluation, trained: Trained, band: tuple[float, float] | None
 ) -> dict[str, Any]:
     return {
         **run.document(evaluation),
         "run": trained.name,
         "n_calibration": trained.n_calibration,
+        "false_alarm_band": None if band is None else list(band),
         "parameters": trained.parameters,
         "facts": dataclasses.asdict(trained.facts),
     }
