@@ -249,10 +249,9 @@ class Run:
 
         evaluation: by this run; without a threshold or a normal image there is no such band, and None is returned.
         """
-        n_calibration = self.record.data.n_calibration
-        if evaluation.threshold is None or not evaluation.n_normal:
-            return None
-        return conformal.false_alarm_band(n_calibration, evaluation.n_normal, evaluation.alpha)
+        n = self.record.data.n_calibration, evaluation.n_normal
+        judged = evaluation.threshold is not None and evaluation.n_normal > 0
+        return conformal.false_alarm_band(*n, evaluation.alpha) if judged else None
 
     @property
     def comparison(self) -> results.Comparison | None:
