@@ -222,8 +222,9 @@ def dataset_options(function: F) -> F:
         "--dataset",
         metavar="NAME|FOLDER|FILE.npz",
         shell_complete=completion.datasets,
-        help="mnist, fashion-mnist, kmnist, emnist-digits, digits, or a folder FOLDER/CLASS/*.png or "
-        "FOLDER/{train,test}/CLASS/*.png, or a file of the arrays images and labels. Default: mnist, and the "
+        help="mnist, fashion-mnist, kmnist, emnist-digits, digits, or a folder FOLDER/CLASS/*.png, "
+        "FOLDER/{train,test}/CLASS/*.png or, of normal images alone, FOLDER/*.png, "
+        "or a file of the arrays images and labels. Default: mnist, and the "
         "bundled digits where it cannot be had.",
     )(function)
 

@@ -6,14 +6,14 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from anomalae.cli.lines import command_lines, longest_part, wrapped
 from anomalae.detectors import judged_rows as rows
 from anomalae.errors import BundleError
-from anomalae.text import plural, printable
+from anomalae.text import interval, number, percent, plural, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,6 +85,25 @@ def print_pairs(pairs: Iterable[tuple[str, str]], console: Console) -> None:
     columns = (Column("", "words"), Column("", "words"))
     named = [(Text(name, style="bold"), value) for name, value in pairs]
     print_table(columns, named, console, header=False)
+
+
+def test_rates(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return for `print_pairs` how well the normal test images are told from the others, as far as there are any.
+
+    evaluation: as `evaluation.json` holds it.
+    """
+    auc = (
+        f"{number(evaluation['roc_auc'])} {interval(evaluation['roc_auc_interval'], brackets=True)}".rstrip()
+    )
+    alarms = (
+        f"{percent(evaluation.get('false_alarm_rate'))} of {evaluation.get('n_normal')} normal test images"
+    )
+    if evaluation.get("n_anomalous") == 0:
+        auc = "none: all test images are normal"
+        if evaluation.get("false_alarm_band"):
+            low, high = evaluation["false_alarm_band"]
+            alarms += f", {percent(low)} to {percent(high)} expected"
+    return [("test ROC-AUC", auc), ("false alarms", alarms)]
 
 
 def say(text: str, console: Console, *, style: str = "") -> None:

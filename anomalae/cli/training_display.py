@@ -58,10 +58,7 @@ class TrainingShown:
         images = len(split.train)
         if not self.quiet:
             verb = "training" if done is None else f"going on after epoch {done}"
-            tell(
-                f"{verb}: {folder}  ({dataset.name}, normal {listed(split.normal, ',')}, "
-                f"{images} training images)"
-            )
+            tell(f"{verb}: {folder}  ({dataset.name}, {_normal(split)}, {images} training images)")
         display = TrainingDisplay(
             settings.epochs or 0, images * settings.n_networks, done=done or 0, quiet=self.quiet
         )
@@ -105,6 +102,11 @@ class TrainingShown:
     def warn(self, message: str) -> None:
         """Print a warning."""
         console.warn(message)
+
+
+def _normal(split: OneClassSplit) -> str:
+    """Return which classes are normal; whether there are others is what an owner of a folder wants to see."""
+    return f"normal {listed(split.normal, ',')}" if split.anomalous else "nothing but normal images"
 
 
 @contextlib.contextmanager

@@ -21,11 +21,12 @@ def choose_classes(
 ) -> tuple[Classes, Classes]:
     """Return the normal and the anomalous ones of `classes`, of which one side is given.
 
-    normal, anomalous: a class, several, or a text such as "0,4-6"; the other one is None.
+    normal, anomalous: a class, several, or a text such as "0,4-6"; the other one is None. A data set of one class is
+        of normal images alone: neither need be given, and none is anomalous.
     classes: all of the data set.
     name: how an error calls the data.
 
-    Raises DataError for an unknown class, and if no class is left to be normal or to be anomalous.
+    Raises DataError for an unknown class, and if no class is left to be normal or, of several, to be anomalous.
 
     >>> choose_classes(None, "8", tuple(range(10)), "the data")
     ((0, 1, 2, 3, 4, 5, 6, 7, 9), (8,))
@@ -33,6 +34,9 @@ def choose_classes(
     if normal is not None and anomalous is not None:
         raise DataError("normal and anomalous classes exclude each other: give one of them")
     side = normal if normal is not None else anomalous
+    alone = len(classes) == 1
+    if side is None and alone:
+        return classes, ()
     if side is None:
         raise DataError(NONE_NAMED)
     names = [side] if isinstance(side, (int, str, np.integer)) else list(side)
@@ -41,7 +45,7 @@ def choose_classes(
     chosen, rest = (named, others) if normal is not None else (others, named)
     if not chosen:
         raise DataError(f"{printable(name)}: no normal class is left" if named else NONE_NAMED)
-    if not rest:
+    if not rest and not alone:
         raise DataError(f"{printable(name)}: no class is left to be anomalous")
     return chosen, rest
 

@@ -59,7 +59,7 @@ class OneClassSplit:
     train, validation, calibration: normal images only.
     test: the whole test part of the data set, all classes.
     normal: the normal classes.
-    anomalous: all other classes.
+    anomalous: all other classes; none where the data set is of normal images alone.
     seed: of the division of the training images.
 
     >>> from anomalae import load_dataset
@@ -78,9 +78,10 @@ class OneClassSplit:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(part)} {name}" for name, part in self._normal_parts.items())
+        anomalous = f"anomalous {text.some_classes(self.anomalous)}" if self.anomalous else "none anomalous"
         return (
             f"<OneClassSplit {sizes} and {len(self.test)} test images; normal {text.some_classes(self.normal)}; "
-            f"anomalous {text.some_classes(self.anomalous)}; seed {self.seed}>"
+            f"{anomalous}; seed {self.seed}>"
         )
 
     def _repr_html_(self) -> str:
@@ -93,6 +94,7 @@ class OneClassSplit:
         shown = [
             part._gallery(f"{name}: {text.plural(len(part), 'image')}", most=10)
             for name, part in parts.items()
+            if len(part) or self.anomalous
         ]
         return cards.card(title, "".join(shown))
 
@@ -166,11 +168,12 @@ class Dataset:
         All training images of the normal classes are divided by `split_indices`, whatever their class, and keep their
         order within each part.
 
-        normal, anomalous: a class, several, or a text such as "0,4-6"; the other one is None.
+        normal, anomalous: a class, several, or a text such as "0,4-6"; the other one is None. Neither need be given of
+            a data set of one class: its images are all normal, and its test part has no anomalies.
         seed: of the division, at least 0.
 
-        Returns the one-class problem. Raises DataError for an unknown class, and if no class is left to be normal or
-        to be anomalous.
+        Returns the one-class problem. Raises DataError for an unknown class, and if no class is left to be normal or,
+        of several, to be anomalous.
         """
         chosen, rest = choose_classes(normal, anomalous, self.classes, self.name)
         for name in chosen:

@@ -1,11 +1,11 @@
-"""Labelled pictures in folders, a folder a class: read as a data set, and written from one."""
+"""Labelled pictures in folders, a folder a class or all in one: read as a data set, and written from one."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,33 +17,33 @@ from anomalae.datasets.dataset import Dataset, Part, make_dataset
 from anomalae.datasets.download import reason
 from anomalae.datasets.splits import stratified_indices
 from anomalae.errors import ConfigError, DataError
-from anomalae.images.inputs import list_files, passed_over_line, read_inputs
+from anomalae.images.inputs import is_input_name, list_files, passed_over_line, read_inputs
 from anomalae.text import natural_order, printable
 
 # Percent of each class in the test part where no split is given.
 TEST_SHARE = 20
+# Class of images that lie in no folder of a class.
+NORMAL = "normal"
+LAYOUTS = "FOLDER/CLASS/*.png, FOLDER/{train,test}/CLASS/*.png or, of normal images alone, FOLDER/*.png"
 
 
 def load_folder(
     folder: Path, preprocess: str, polarity: str, warn: Callable[[str], None] = lambda message: None
 ) -> Dataset:
-    """Read a folder of `CLASS/*`, or of `train/CLASS/*` and `test/CLASS/*`, as `load_dataset` says.
+    """Read a folder of images, of `CLASS/*`, or of `train/` and `test/` of either, as `load_dataset` says.
 
     folder: its path, as it is given, is the data set's name.
     preprocess, polarity: how pictures become canonical.
     warn: called with one line where files are passed over for their suffix, and where classes differ in colour only,
         which is dropped.
 
-    Each page of a picture of several is an image, as for `read_inputs`.
+    Images without folders of classes are of one class, `normal`. Each page of a picture of several is an image, as for
+    `read_inputs`.
 
     Raises DataError for another layout, for a class without images, for an image that cannot be read and for one that
     shows ink but becomes blank.
     """
-    divided = [(folder / name).is_dir() for name in ("train", "test")]
-    if any(divided) and not all(divided):
-        there, lacking = ("train", "test") if divided[0] else ("test", "train")
-        raise DataError(f"{printable(folder)}: has a folder {there} but no folder {lacking}")
-    folders = [folder / "train", folder / "test"] if all(divided) else [folder]
+    folders = _parts(folder)
     passed_over: Counter[str] = Counter()
     named = [_read_classes(place, preprocess, polarity, passed_over) for place in folders]
     names = [name for part in named for name in part]
@@ -54,7 +54,7 @@ def load_folder(
     numbered = all(map(is_number, names))
     classes = tuple(natural_order([int(name) if numbered else name for name in names]))
     parts = [_labelled(part, classes) for part in named]
-    if not all(divided):
+    if len(folders) == 1:
         parts = [parts[0].take(indices) for indices in stratified_indices(parts[0].labels, TEST_SHARE)]
     train, test = parts
     return make_dataset(
@@ -62,23 +62,53 @@ def load_folder(
     )
 
 
-def _read_classes(
-    folder: Path, preprocess: str, polarity: str, passed_over: Counter[str]
-) -> dict[str, np.ndarray]:
-    """Read the images of each class folder, uint8 (N, 28, 28) by its name. DataError for one that cannot be read."""
+def folder_classes(folder: Path) -> set[str]:
+    """Return the names of the classes of a folder, of which no image is read; DataError for another layout."""
+    return {name for part in _parts(folder) for name in _class_folders(part)}
+
+
+def _parts(folder: Path) -> list[Path]:
+    """Return the folders of the train and the test part, or the folder itself where it is not divided."""
+    divided = [(folder / name).is_dir() for name in ("train", "test")]
+    if any(divided) and not all(divided):
+        there, lacking = ("train", "test") if divided[0] else ("test", "train")
+        raise DataError(f"{printable(folder)}: has a folder {there} but no folder {lacking}")
+    return [folder / "train", folder / "test"] if all(divided) else [folder]
+
+
+def _class_folders(folder: Path) -> dict[str, Path]:
+    """Return where the images of each class lie; that of images without folders of classes is NORMAL."""
     try:
         names = [
             entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
         ]
+        beside = len(names) == 1 and next(_images_beside(folder), None)
     except OSError as error:
         raise DataError(f"{printable(folder)}: cannot be read: {reason(error)}") from None
-    if not names:
-        expected = "FOLDER/CLASS/*.png or FOLDER/{train,test}/CLASS/*.png"
-        raise DataError(f"{printable(folder)}: no class folders; expected {expected}")
+    if beside:
+        # Whichever was taken for all the images, the other would be left out without a word.
+        raise DataError(
+            f"{printable(folder)}: holds images, as {printable(beside)}, beside one folder, {printable(names[0])}; "
+            f"expected {LAYOUTS}"
+        )
+    return {name: folder / name for name in sorted(names, key=_reading_order)} or {NORMAL: folder}
+
+
+def _images_beside(folder: Path) -> Iterator[str]:
+    return (path.name for path in folder.iterdir() if is_input_name(path.name) and path.is_file())
+
+
+def _read_classes(
+    folder: Path, preprocess: str, polarity: str, passed_over: Counter[str]
+) -> dict[str, np.ndarray]:
+    """Read the images of each class, uint8 (N, 28, 28) by its name. DataError for one that cannot be read."""
     images_by_class = {}
-    for name in sorted(names, key=_reading_order):
+    for name, place in _class_folders(folder).items():
         images = []
-        for item in read_inputs(list_files([folder / name], passed_over), preprocess, polarity):
+        files_of_class = list_files([place], passed_over)
+        if place == folder == files_of_class[0]:
+            raise DataError(f"{printable(folder)}: no class folders; expected {LAYOUTS}")
+        for item in read_inputs(files_of_class, preprocess, polarity):
             if item.image is None:
                 raise DataError(str(item.error), setting=item.setting)
             images.append(item.image)

@@ -21,7 +21,7 @@ from anomalae.datasets.classes import parse_classes
 from anomalae.datasets.dataset import Dataset, OneClassSplit, Part, make_dataset
 from anomalae.datasets.digits import digits_folder, load_bundled_digits
 from anomalae.datasets.download import Progress, UnavailableError
-from anomalae.datasets.folders import export, load_folder
+from anomalae.datasets.folders import export, folder_classes, load_folder
 from anomalae.datasets.official import SOURCES, Official, Source, acquire, can_unpack, survey
 from anomalae.datasets.splits import split_indices
 from anomalae.errors import ConfigError, DataError, ImageError
@@ -72,7 +72,8 @@ def load_dataset(
     """Load a data set by its name, or a folder of pictures or a `.npz` file by its path.
 
     name: one of DATASETS, or a folder that holds `CLASS/*` (then every fifth image of a class, picked at random
-        but always the same, is for testing) or `train/CLASS/*` and `test/CLASS/*`, or a `.npz` file of the arrays
+        but always the same, is for testing) or `train/CLASS/*` and `test/CLASS/*`, or nothing but images, all of which
+        are of the class `normal` then and divided in the same way, or a `.npz` file of the arrays
         `images` and `labels` (or `train_images`, `train_labels`, `test_images`, `test_labels`), whose images may have
         any size. A folder called as a data set is: write `./mnist`. None means MNIST, or the bundled digits, with a
         warning, if MNIST can't be had.
@@ -127,6 +128,20 @@ def check_dataset(name: str | Path) -> None:
             unknown=str(name),
             known=DATASETS,
         )
+
+
+def may_be_normal_alone(name: str | Path | None) -> bool:
+    """Tell, without reading an image, whether a data set may have one class only; one of DATASETS has several.
+
+    name: of a data set, as `load_dataset` takes it. Raises DataError for a folder that is none.
+
+    >>> may_be_normal_alone("digits")
+    False
+    """
+    if name is None or name in DATASETS:
+        return False
+    path = Path(name).absolute()
+    return not path.is_dir() or len(folder_classes(path)) == 1
 
 
 def is_there(path: str | Path) -> bool:

@@ -19,6 +19,17 @@ TITLES = {
 }
 
 
+def shown(evaluation: Evaluation, count: int) -> dict[str, Indices]:
+    """Return the groups of `pick` that hold images, none twice: of normal images alone the highest scores are one.
+
+    evaluation, count: as for `pick`.
+    """
+    picked = pick(evaluation, count)
+    if not evaluation.n_anomalous:
+        del picked["most_anomalous"]
+    return {name: which for name, which in picked.items() if which.size}
+
+
 def pick(evaluation: Evaluation, count: int) -> dict[str, Indices]:
     """Return positions of up to `count` test images of each group, in the order they are worth looking at.
 

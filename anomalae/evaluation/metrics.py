@@ -104,6 +104,11 @@ class Evaluation:
         """The class of each image as text (N,), as `per_class` calls it; None without labels."""
         return None if self.labels is None else class_names(self.labels, self.scores.size)
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether there are several classes to set side by side."""
+        return self.labels is not None and len(np.unique(self.labels)) > 1
+
     def roc_curve(self) -> tuple[Floats, Floats, Floats]:
         """Return false-positive rates, true-positive rates and thresholds (the first is inf), every distinct score.
 

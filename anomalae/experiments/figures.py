@@ -93,7 +93,7 @@ def latent(run: Run) -> Figure:
 def reconstructions(run: Run) -> Figure:
     """Draw the most anomalous images, misses, false alarms and typical ones: image, reconstruction, heatmap."""
     evaluation, detector = run.evaluation(), run.detector
-    picked = {name: which for name, which in examples.pick(evaluation, A_GROUP).items() if which.size}
+    picked = examples.shown(evaluation, A_GROUP)
     shown = np.unique(np.concatenate(list(picked.values())))
     images = run.dataset().test.images[shown]
     return plots.reconstructions(
@@ -110,7 +110,7 @@ def reconstructions(run: Run) -> Figure:
 
 def _caption(evaluation: Evaluation, index: int) -> str:
     lines = [f"score {evaluation.scores[index]:.4g}"]
-    if evaluation.labels is not None:
+    if evaluation.labels is not None and evaluation.has_classes:
         lines.insert(0, f"class {shortened(evaluation.labels[index], 9)}")
     if evaluation.p_values is not None:
         lines.append(f"p {evaluation.p_values[index]:.2g}")

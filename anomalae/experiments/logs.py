@@ -85,6 +85,9 @@ class Log(Watcher):
         numbers = {name: document[name] for name in NUMBERS if document.get(name) is not None}
         self._writer.numbers(numbers, epoch)
         for name in FIGURES:
+            # Normal images alone have no curve, and are no classes to compare.
+            if evaluation.roc_auc is None and name in ("roc", "classes"):
+                continue
             self._writer.figure(name, getattr(figures, name)(run), epoch)
         self._close(True)
 

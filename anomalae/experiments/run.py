@@ -180,7 +180,8 @@ class Run:
         on_scored: called now and then with the number of images scored.
 
         Raises ConfigError for a rule that the run lacks, for another part, and where `keep` is asked of another rule
-        or data set; DataError where the data are gone, or lack the run's classes, and for all of the run's own data.
+        or data set; DataError where the data are gone, or lack the run's classes, for all of the run's own data, and
+        for what has changed in its place.
         """
         if keep and not (dataset is None and self.is_own_rule(rule)):
             raise ConfigError("keep: a run keeps the evaluation of its own data set and score only")
@@ -190,6 +191,7 @@ class Run:
             dataset = self.dataset()
         else:
             check_classes(dataset, self.record.data.normal)
+            check_unchanged(dataset, self.record.data)
         if part == "all":
             check_unseen(dataset, self.record.data.name, self.record.data.hashes)
         scored = dataset.test if part == "test" else dataset.whole
@@ -233,12 +235,23 @@ class Run:
         data = self.record.data
         return results.evaluation_document(
             evaluation,
+            # Where no image is anomalous the rate is all there is, and stands beside what is expected of it.
+            band=None if evaluation.n_anomalous else self.false_alarm_band(evaluation),
             run=self.name,
             dataset=dataset.name if dataset is not None else data.name or "",
             normal=data.normal,
             rule=rule or self.record.settings.rule,
             part=part,
         )
+
+    def false_alarm_band(self, evaluation: Evaluation) -> tuple[float, float] | None:
+        """Return where the false-alarm rate of images like the training ones lies 95 times in 100.
+
+        evaluation: by this run; without a threshold or a normal image there is no such band, and None is returned.
+        """
+        n = self.record.data.n_calibration, evaluation.n_normal
+        judged = evaluation.threshold is not None and evaluation.n_normal > 0
+        return conformal.false_alarm_band(*n, evaluation.alpha) if judged else None
 
     @property
     def comparison(self) -> results.Comparison | None:
@@ -342,6 +355,16 @@ def check_unseen(dataset: Dataset, name: str | None, hashes: Mapping[str, str]) 
     if dataset.name == name or hashes.get("train") in dataset.provenance["sha256"].values():
         raise DataError(
             f"data set {dataset.name}: not all of it can be scored, for its train part is what was trained on"
+        )
+
+
+def check_unchanged(dataset: Dataset, data: Data) -> None:
+    """Raise DataError if a data set lies where the run's own lay, and is divided in another way by now."""
+    hashes = dataset.provenance["sha256"]
+    if dataset.name == data.name and any(hashes.get(part) != value for part, value in data.hashes.items()):
+        raise DataError(
+            f"data set {text.printable(dataset.name)}: has changed since this run was trained on it, so its test part "
+            "may hold images that were trained on"
         )
 
 

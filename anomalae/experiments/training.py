@@ -87,7 +87,7 @@ def train_and_keep(
     dataset: its train part is split by the settings' seed, its test part is scored once the training is over.
     settings: of the detector.
     normal: the normal classes, or else
-    anomalous: the anomalous ones; all the others are normal then.
+    anomalous: the anomalous ones; all the others are normal then. Neither need be given of a data set of one class.
     runs_dir: folder that holds the runs.
     name: of the run, refused if it is taken; None names it by what it is, as in `mnist-0-ae`, and counts up.
     alpha: false-alarm level of the evaluation, above 0 and below 1.

@@ -360,7 +360,7 @@ def _kind(file: Path) -> str:
     return "idx" if is_gzip(start) or is_idx(start) or is_idx_name(file.name) else "picture"
 
 
-def _is_wanted(name: str) -> bool:
+def is_input_name(name: str) -> bool:
     """Tell whether a file in a folder is read: a matter of its name alone, so that a folder of others costs nothing."""
     if name.startswith("."):
         return False
@@ -399,12 +399,12 @@ def _search(folder: Path, passed_over: Counter[str]) -> Iterator[Path]:
         nothing = nothing and not unread
         while unread:
             yield unread.pop(0)
-        wanted = sorted(filter(_is_wanted, files))
+        wanted = sorted(filter(is_input_name, files))
         nothing = nothing and not wanted
         for name in wanted:
             yield Path(root, name)
         if len(wanted) < len(files):
-            passed_over.update(_ending(name) for name in files if not (_is_wanted(name) or _is_ours(name)))
+            passed_over.update(_ending(name) for name in files if not (is_input_name(name) or _is_ours(name)))
         entered = []
         for name in sorted(folders):
             identity = _identity(Path(root, name))

@@ -34,6 +34,14 @@ _NUMBERS = (
 )  # fmt: skip
 # What a list of runs shows of an evaluation.
 _SHOWN = ("roc_auc", "roc_auc_interval", "threshold", "alpha")
+_NUMBERS_SHOWN = (
+    "roc_auc",
+    "roc_auc_interval",
+    "false_alarm_rate",
+    "false_alarm_band",
+    "n_normal",
+    "n_anomalous",
+)
 
 
 # --- evaluation ---------------------------------------------------------------------------------------------------
@@ -47,6 +55,7 @@ def evaluation_document(
     normal: Sequence[int | str],
     rule: str,
     part: str = "test",
+    band: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Return what `evaluation.json` holds and the command line prints as JSON: the numbers, and whose they are.
 
@@ -56,10 +65,12 @@ def evaluation_document(
     normal: the run's normal classes.
     rule: name of the score.
     part: of the data set; only another than the test part is named.
+    band: in which the false-alarm rate is expected to lie; None leaves it out.
     """
     scored = {} if part == "test" else {"part": part}
     whose = {"run": run, "dataset": dataset, **scored, "normal": list(normal), "score": rule}
-    return {**whose, **evaluation.to_dict()}
+    expected = {} if band is None else {"false_alarm_band": list(band)}
+    return {**whose, **evaluation.to_dict(), **expected}
 
 
 def write_evaluation(folder: Path, document: dict[str, Any], evaluation: Evaluation) -> None:
@@ -91,10 +102,11 @@ def read_evaluation_document(folder: Path) -> dict[str, Any] | None:
         if not isinstance(document, dict) or key not in document:
             raise BundleError(f"{path}: has no {key!r}; evaluate the run again")
     _judged_by(document, path)
-    for name, count in (("roc_auc", 1), ("roc_auc_interval", 2)):
-        numbers = document[name] if name == "roc_auc_interval" else [document[name]]
-        whole = isinstance(numbers, list) and len(numbers) == count and all(map(_is_number, numbers))
-        if document[name] is not None and not whole:
+    for name, value in ((name, document.get(name)) for name in _NUMBERS_SHOWN):
+        pair = name in ("roc_auc_interval", "false_alarm_band")
+        numbers = value if pair else [value]
+        whole = isinstance(numbers, list) and len(numbers) == 1 + pair and all(map(_is_number, numbers))
+        if value is not None and not whole:
             raise BundleError(f"{path}: {name} is {text.shown(document[name])}, of the wrong kind")
     return dict(document)
 

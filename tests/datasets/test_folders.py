@@ -75,11 +75,47 @@ def test_folder_of_parts(tmp_path: Path) -> None:
     assert json.loads(json.dumps(data.provenance))["counts"] == {"train": 20, "test": 2}
 
 
-def test_folder_with_one_class_cannot_be_split(tmp_path: Path) -> None:
-    for number in range(5):
-        draw(tmp_path / "0" / f"{number}.png")
-    with pytest.raises(DataError, match="no class is left to be anomalous"):
-        load_dataset(tmp_path).one_class([0])
+@pytest.mark.parametrize(("place", "label"), [(".", "normal"), ("0", 0), ("good", "good")])
+def test_folder_of_normal_images_alone(tmp_path: Path, place: str, label: str | int) -> None:
+    for number in range(20):
+        draw(tmp_path / place / f"{number}.png", 100 + number)
+    draw(tmp_path / ".hidden" / "0.png")
+    (tmp_path / place / "list.txt").write_text("no image")
+    with pytest.warns(UserWarning, match="1 file passed over"):
+        data = load_dataset(tmp_path)
+    assert data.classes == (label,)
+    split = data.one_class()
+    assert (split.normal, split.anomalous) == ((label,), ())
+    parts = [split.train, split.validation, split.calibration, split.test]
+    assert [len(part) for part in parts] == [10, 1, 5, 4]
+    assert sorted(ink for part in parts for ink in inks(part)) == list(range(100, 120))
+    assert repr(split).endswith(f"normal class {label}; none anomalous; seed 0>")
+    assert "test, anomalous" not in split._repr_html_()
+    assert inks(data.one_class([label]).train) == inks(split.train)
+    with pytest.raises(DataError, match="no normal class is left"):
+        data.one_class(anomalous=[label])
+    with pytest.raises(DataError, match="class 1: not in"):
+        data.one_class([1])
+
+
+def test_parts_of_normal_images_alone(tmp_path: Path) -> None:
+    for number in range(4):
+        draw(tmp_path / "train" / f"{number}.png", 100 + number)
+        draw(tmp_path / "test" / "normal" / f"{number}.png", 110 + number)
+    assert load_dataset(tmp_path).one_class().anomalous == ()
+    draw(tmp_path / "test" / "bad" / "0.png")
+    assert load_dataset(tmp_path).one_class("normal").anomalous == ("bad",)
+
+
+def test_images_beside_one_folder_are_not_left_out_without_a_word(tmp_path: Path) -> None:
+    draw(tmp_path / "thumbs" / "0.png")
+    draw(tmp_path / "0.png")
+    with pytest.raises(
+        DataError, match=r"holds images, as 0\.png, beside one folder, thumbs; expected FOLDER/"
+    ):
+        load_dataset(tmp_path)
+    (tmp_path / "0.png").rename(tmp_path / "notes.txt")
+    assert load_dataset(tmp_path).classes == ("thumbs",)
 
 
 def test_a_picture_of_a_folder_whose_ink_is_lost_is_told(tmp_path: Path) -> None:
@@ -159,9 +195,10 @@ def test_folder_settings_reach_the_reader(tmp_path: Path) -> None:
 def test_bad_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no class folders; expected FOLDER/CLASS"):
         load_dataset(tmp_path)
-    draw(tmp_path / "a.png")
-    with pytest.raises(DataError, match="no class folders"):
+    (tmp_path / "a.txt").write_text("no image")
+    with pytest.raises(DataError, match=r"no class folders; .* or, of normal images alone, FOLDER/\*\.png"):
         load_dataset(tmp_path)
+    draw(tmp_path / "a.png")
     draw(tmp_path / "train" / "0" / "a.png")
     with pytest.raises(DataError, match="has a folder train but no folder test"):
         load_dataset(tmp_path)

@@ -207,6 +207,8 @@ def _trained(options: dict[str, Any]) -> Run:
     from anomalae.settings import Settings
 
     def check(split: Any) -> None:
+        if not split.anomalous:
+            raise click.UsageError("nothing can be compared: all images of this data set are normal")
         if options["pca"] is not None:
             check_components(options["pca"], len(split.train) + len(split.validation))
 

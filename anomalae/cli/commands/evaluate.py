@@ -16,6 +16,8 @@ from anomalae.settings import DEFAULT_ALPHA
 from anomalae.text import interval, listed, number, percent
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from anomalae.evaluation.metrics import Evaluation
     from anomalae.experiments.run import Run
 
@@ -71,7 +73,8 @@ def command(
 ) -> None:
     """Evaluate RUN on the held-out test part: ROC-AUC with intervals, error rates, each class.
 
-    Anomalies are the positives. A run keeps the numbers of its own data, score and alpha, as evaluation.json and
+    Anomalies are the positives. Of normal images alone there is no ROC-AUC: then the false-alarm rate is told, beside
+    what is expected. A run keeps the numbers of its own data, score and alpha, as evaluation.json and
     scores.csv; those of another --dataset, --score or --alpha are only printed, and written with --output.
     Classes of another data set are told by their names.
 
@@ -130,7 +133,7 @@ def command(
     if as_json:
         click.echo(json.dumps(document))
     elif not quiet:
-        _table(document, judged.detector)
+        _table(document, evaluation.p_values, judged.false_alarm_band(evaluation))
     if other is not None:
         note = "not kept: the run keeps the numbers of its own data, without --dataset"
     elif not judged.is_own_rule(score):
@@ -158,25 +161,26 @@ def _keep(run: Run, evaluation: Evaluation) -> str:
     return f"kept: {run.folder / runs.EVALUATION}, {run.folder / runs.SCORES}"
 
 
-def _table(evaluation: dict[str, Any], detector: Any) -> None:
-    from anomalae.evaluation.conformal import false_alarm_band
+def _table(evaluation: dict[str, Any], p_values: np.ndarray | None, ends: tuple[float, float] | None) -> None:
+    import numpy as np
 
     out = console.out_console()
-    normal = listed(evaluation["normal"], ",")
     images, holder = "test images", "The test part holds"
     if evaluation.get("part") == "all":
         images, holder = "images, all there are", "The data hold"
+    counted = f"{evaluation['n_normal']} normal and {evaluation['n_anomalous']} anomalous {images}"
+    if not evaluation["n_anomalous"]:
+        counted = f"{evaluation['n_normal']} {images}, all normal"
     tables.say(
-        f"{evaluation['run']}: {evaluation['dataset']}, normal {normal}, score {evaluation['score']}; "
-        f"{evaluation['n_normal']} normal and {evaluation['n_anomalous']} anomalous {images}",
+        f"{evaluation['run']}: {evaluation['dataset']}, normal {listed(evaluation['normal'], ',')}, "
+        f"score {evaluation['score']}; {counted}",
         out,
         style="bold",
     )
     band = ""
-    if evaluation["threshold"] is not None and evaluation["n_normal"]:
-        low, high = false_alarm_band(detector.n_calibration, evaluation["n_normal"], evaluation["alpha"])
-        band = f"  expected {percent(low)} to {percent(high)} for images like the training ones"
-    pairs = [
+    if ends is not None:
+        band = f"  expected {percent(ends[0])} to {percent(ends[1])} for images like the training ones"
+    separation = [
         (
             "ROC-AUC",
             f"{number(evaluation['roc_auc'])}  {interval(evaluation['roc_auc_interval'], brackets=True)}",
@@ -186,13 +190,21 @@ def _table(evaluation: dict[str, Any], detector: Any) -> None:
             f"{number(evaluation['average_precision'])}  at {percent(evaluation['prevalence'])} anomalies",
         ),
         ("FPR at 95% TPR", number(evaluation["fpr_at_95_tpr"])),
+    ]
+    rates = [
         (f"threshold at alpha {evaluation['alpha']:g}", number(evaluation["threshold"], 6)),
         ("false-alarm rate", percent(evaluation["false_alarm_rate"]) + band),
-        ("detection rate", percent(evaluation["detection_rate"])),
     ]
+    detection = [("detection rate", percent(evaluation["detection_rate"]))]
+    pairs = [*separation, *rates, *detection]
+    if not evaluation["n_anomalous"]:
+        pairs = [("ROC-AUC", "none"), *rates]
+        if p_values is not None:
+            low, middle, high = np.quantile(p_values, [0, 0.5, 1])
+            pairs.append(("p-values", f"{number(low)} to {number(high)}, median {number(middle)}"))
     tables.print_pairs(pairs, out)
     if evaluation["roc_auc"] is None:
-        tables.say(f"{holder} one kind of image only, so there is no ROC curve.", out)
+        tables.say(f"{holder} one kind of image only, so there is neither a ROC-AUC nor a ROC curve.", out)
     if evaluation["per_class"]:
         tables.say("Each anomalous class against the normal images", out, style="bold")
         rows = [

@@ -11,7 +11,7 @@ import click
 from anomalae.cli import console, tables
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
-from anomalae.text import interval, number
+from anomalae.text import interval, number, percent, plural
 
 if TYPE_CHECKING:
     from anomalae.reports.content import RunReport
@@ -162,15 +162,21 @@ def _numbers(report: RunReport) -> dict[str, Any]:
         "threshold": e.threshold,
         "alpha": e.alpha,
         "false_alarm_rate": e.false_alarm_rate,
+        "false_alarm_band": None if report.band is None else list(report.band),
         "detection_rate": e.detection_rate,
+        "n_normal": e.n_normal,
+        "n_anomalous": e.n_anomalous,
     }
 
 
 def _summary(done: dict[str, Any]) -> None:
     out = console.out_console()
     for run in done.get("runs", ()):
-        line = f"{run['run']}: ROC-AUC {number(run['roc_auc'])} {interval(run['roc_auc_interval'], brackets=True)}"
-        tables.say(line.rstrip(), out)
+        auc = f"ROC-AUC {number(run['roc_auc'])} {interval(run['roc_auc_interval'], brackets=True)}".rstrip()
+        if not run["n_anomalous"]:
+            alarms = f"{percent(run['false_alarm_rate'])} of {plural(run['n_normal'], 'normal test image')} flagged"
+            auc = f"no ROC-AUC, for no test image is anomalous; {alarms}"
+        tables.say(f"{run['run']}: {auc}", out)
     if "n_flagged" in done:
         tables.say(f"{done['n_flagged']} of {done['n']} flagged by {done['run']}", out)
     if "benchmark" in done:

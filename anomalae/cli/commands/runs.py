@@ -15,7 +15,7 @@ from anomalae.cli.lines import tell
 from anomalae.cli.tables import Column
 from anomalae.cli.training_display import runs_dir_flag
 from anomalae.settings import Settings
-from anomalae.text import interval, listed, number, plural, setting
+from anomalae.text import listed, number, percent, plural, setting
 
 COLUMNS = (
     Column("run", "name"),
@@ -27,6 +27,8 @@ COLUMNS = (
     Column("age", rank=1),
     Column("status", "words"),
 )
+# Beside the ROC-AUC, where a run has none: its test images are all normal.
+FALSE_ALARMS, AT = Column("false alarms"), 6
 
 
 @click.command("runs")
@@ -122,14 +124,14 @@ def _described(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
 
 def _table(descriptions: list[dict[str, Any]], runs_dir: Path) -> None:
     """Print a row a run; below them what is wrong with broken ones, and how interrupted ones go on."""
-    rows = []
+    columns, rows = list(COLUMNS), []
     for description in descriptions:
         if description["status"] == "broken":
-            rows.append((description["run"], *[""] * 6, "broken"))
+            rows.append([description["run"], *[""] * 6, "broken"])
             continue
         settings, data = description["settings"], description["data"]
         rows.append(
-            (
+            [
                 description["run"],
                 str(data["name"] or "arrays"),
                 listed(data["normal"], ","),
@@ -138,10 +140,15 @@ def _table(descriptions: list[dict[str, Any]], runs_dir: Path) -> None:
                 number(description.get("evaluation", {}).get("roc_auc")),
                 _age(description["created"]),
                 _status(description),
-            )
+            ]
         )
+    evaluations = [description.get("evaluation", {}) for description in descriptions]
+    if any(evaluation and evaluation["roc_auc"] is None for evaluation in evaluations):
+        columns.insert(AT, FALSE_ALARMS)
+        for row, evaluation in zip(rows, evaluations, strict=True):
+            row.insert(AT, percent(evaluation.get("false_alarm_rate")))
     out = console.out_console()
-    tables.print_table(COLUMNS, rows, out, elsewhere="`anomalae runs RUN` has them")
+    tables.print_table(columns, rows, out, elsewhere="`anomalae runs RUN` has them")
     for description in descriptions:
         if description["status"] == "broken":
             tables.say(f"broken: {description['error']}", out, style="yellow")
@@ -173,10 +180,7 @@ def _show(description: dict[str, Any], as_json: bool) -> None:
     if evaluation:
         rows += [
             ("threshold", f"{number(evaluation['threshold'], 6)} at alpha {evaluation['alpha']:g}"),
-            (
-                "test ROC-AUC",
-                f"{number(evaluation['roc_auc'])} {interval(evaluation['roc_auc_interval'], brackets=True)}",
-            ),
+            *tables.test_rates(evaluation),
         ]
     if "calibrations" in description:
         rows.append(("calibrations", ", ".join(description["calibrations"])))

@@ -183,6 +183,11 @@ def _asked(options: dict[str, Any]) -> tuple[list[Study], Dataset, str]:
         common.load({**options, "dataset": name}) for name in axes.get("dataset", (options["dataset"],))
     ]
     dataset = datasets[0]
+    for each in datasets:
+        if len(each.classes) == 1:
+            raise click.UsageError(
+                f"--dataset {printable(each.short_name)}: has one class, none is left to be anomalous"
+            )
     words = ["anomalae", "study"]
     if options["quick"]:
         words.append("--quick")
@@ -262,8 +267,6 @@ def _normal(
         if len(classes) == len(dataset.classes):
             raise click.UsageError(
                 f"--grid normal={','.join(map(str, classes))}: leaves no class of {dataset.short_name} to be anomalous"
-                if "normal" in axes
-                else f"--dataset {dataset.short_name}: has one class, none is left to be anomalous"
             )
     return normal
 

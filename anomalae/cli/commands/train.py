@@ -12,7 +12,7 @@ from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
 from anomalae.cli.setting_options import config_option, make_settings, settings_options
 from anomalae.cli.training_display import check_logs, logged, runs_dir_flag, train_new, training_shown
-from anomalae.text import interval, listed, number, percent
+from anomalae.text import listed, number, percent
 
 if TYPE_CHECKING:
     from anomalae.experiments.run import Run
@@ -60,14 +60,17 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     """Train a detector on the normal classes of a data set.
 
     The run is kept in a folder under --runs-dir. The test part is scored after training and never used in it.
+    A folder of nothing but normal images (all in one place, or one class) needs neither --normal nor --anomalous; a
+    fifth of them is the test part, and such a run has a false-alarm rate but no ROC-AUC.
 
     \b
     Example:
       anomalae train --normal 0
       anomalae train --anomalous 1 --dataset fashion-mnist --latent-dim 32
+      anomalae train --dataset scans/
       anomalae train --resume mnist-0-ae
     """
-    from anomalae.datasets.load import check_dataset
+    from anomalae.datasets.load import check_dataset, may_be_normal_alone
 
     if options["resume"] is not None:
         _refuse_settings_of_resume(ctx)
@@ -75,7 +78,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         return
     if options["dataset"] is not None:
         check_dataset(options["dataset"])
-    if not options["normal"] and not options["anomalous"]:
+    if not options["normal"] and not options["anomalous"] and not may_be_normal_alone(options["dataset"]):
         raise click.UsageError(
             "say which classes are normal, as in --normal 0, or which are not: --anomalous 1"
         )
@@ -141,11 +144,12 @@ def _summary(options: dict[str, Any], run: Run, document: dict[str, Any]) -> Non
                  f"{data.n_calibration} calibration images of {listed(data.normal, ',')}"),
         ("model", f"{settings.short}, latent {settings.latent_dim}, {settings.epochs} epochs"),
         ("threshold", f"{threshold} on the {settings.rule} score, at alpha {document['alpha']:g}"),
-        ("test ROC-AUC", f"{number(document['roc_auc'])} {interval(document['roc_auc_interval'], brackets=True)}"),
-        ("false alarms", f"{percent(document['false_alarm_rate'])} of {document['n_normal']} "
-                         "normal test images"),
-        ("detected", f"{percent(document['detection_rate'])} of {document['n_anomalous']} anomalous ones"),
+        *tables.test_rates(document),
     ]  # fmt: skip
+    if document["n_anomalous"]:
+        rows.append(
+            ("detected", f"{percent(document['detection_rate'])} of {document['n_anomalous']} anomalous ones")
+        )
     out = console.out_console()
     tables.print_pairs(rows, out)
     more = f" --run {run.name}{runs_dir_flag(options['runs_dir'])}"

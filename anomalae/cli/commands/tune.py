@@ -73,10 +73,14 @@ def command(**options: Any) -> None:
       anomalae tune --normal 3 --trials 30
       anomalae train --config reports/tuning/mnist-3/winner.toml
     """
+    from anomalae.datasets.load import check_dataset, may_be_normal_alone
     from anomalae.experiments.tuning import FEW, Tuning, worth
 
     common.end_on_signals()
-    if bool(options["normal"]) == bool(options["anomalous"]):
+    named = bool(options["normal"]) + bool(options["anomalous"])
+    if options["dataset"] is not None:
+        check_dataset(options["dataset"])
+    if named == 2 or not (named or may_be_normal_alone(options["dataset"])):
         raise click.UsageError(
             "say which classes are normal, as in --normal 3, or which are not: --anomalous 1"
         )
@@ -116,9 +120,9 @@ def command(**options: Any) -> None:
 
 def _folder_name(dataset: Dataset, options: dict[str, Any]) -> str:
     """Return a name of data and classes, as in mnist-3 or mnist-not1."""
-    side = options["normal"] or options["anomalous"]
+    side = options["normal"] or options["anomalous"] or map(str, dataset.classes)
     words = ",".join(side).replace(" ", "")
-    return file_name(f"{dataset.short_name}-{'' if options['normal'] else 'not'}{words}")
+    return file_name(f"{dataset.short_name}-{'not' if options['anomalous'] else ''}{words}")
 
 
 class _Lines:

@@ -61,18 +61,18 @@ def pictures(
 def galleries(detector: Detector, evaluation: Evaluation, test: Part) -> tuple[Gallery, ...]:
     """Return the galleries of a run's test part; one without images is left out."""
     filled = []
-    for name, chosen in examples.pick(evaluation, PICTURES).items():
-        if len(chosen):
-            p_values = None if evaluation.p_values is None else evaluation.p_values[chosen]
-            shown = pictures(
-                detector,
-                test.images[chosen],
-                [f"test image {index}" for index in chosen],
-                evaluation.scores[chosen],
-                p_values,
-                evaluation.flagged[chosen],
-                test.labels[chosen],
-                evaluation.is_anomaly[chosen],
-            )
-            filled.append(Gallery(examples.TITLES[name], NOTES[name], shown))
+    for name, chosen in examples.shown(evaluation, PICTURES).items():
+        p_values = None if evaluation.p_values is None else evaluation.p_values[chosen]
+        shown = pictures(
+            detector,
+            test.images[chosen],
+            [f"test image {index}" for index in chosen],
+            evaluation.scores[chosen],
+            p_values,
+            evaluation.flagged[chosen],
+            # One class is told by none of its images.
+            test.labels[chosen] if evaluation.has_classes else None,
+            evaluation.is_anomaly[chosen],
+        )
+        filled.append(Gallery(examples.TITLES[name], NOTES[name], shown))
     return tuple(filled)

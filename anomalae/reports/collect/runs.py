@@ -13,7 +13,6 @@ from anomalae import plots, runs
 from anomalae.datasets.load import Part
 from anomalae.detectors.detector import Detector
 from anomalae.errors import BundleError, DataError
-from anomalae.evaluation import conformal
 from anomalae.evaluation.metrics import Evaluation, evaluate
 from anomalae.evaluation.significance import delong_test
 from anomalae.experiments.run import Run
@@ -76,10 +75,7 @@ def run_report(
     evaluation = run.evaluation()
     if test is not None and not _same_labels(evaluation, test):
         raise BundleError(f"{folder / runs.SCORES}: is not of this run's test part; evaluate the run again")
-    trained = describe(folder, detector, evaluation.alpha)
-    band = None
-    if evaluation.threshold is not None and evaluation.n_normal:
-        band = conformal.false_alarm_band(detector.n_calibration, evaluation.n_normal, evaluation.alpha)
+    trained, band = describe(folder, detector, evaluation.alpha), run.false_alarm_band(evaluation)
     baselines, fault = _baselines(run, evaluation)
     if fault:
         missing.append(fault)
@@ -141,10 +137,7 @@ def _rank(n: int, alpha: float) -> int | None:
 
 
 def _metrics(
-    run: Run,
-    evaluation: Evaluation,
-    trained: Trained,
-    band: tuple[float, float] | None,
+    run: Run, evaluation: Evaluation, trained: Trained, band: tuple[float, float] | None
 ) -> dict[str, Any]:
     return {
         **run.document(evaluation),

@@ -78,7 +78,8 @@ def of_run(report: RunReport) -> dict[str, Drawn]:
         alt = f"Precision-recall curve: average precision {words.number(e.average_precision)}; "
         alt += f"{words.percent(e.prevalence)} of the test images are anomalies."
         plans.append(("pr", "Precision and recall", alt, lambda: plots.pr(e, baselines=baselines)))
-    alt = "Histogram of the scores of normal and anomalous test images."
+    kinds = " and ".join(kind for kind, n in (("normal", e.n_normal), ("anomalous", e.n_anomalous)) if n)
+    alt = f"Histogram of the scores of {kinds} test images."
     plans.append(("scores", "Scores", alt, lambda: plots.scores(e, rule=trained.rule)))
     if e.p_values is not None and e.n_normal:
         alt = (
@@ -86,7 +87,7 @@ def of_run(report: RunReport) -> dict[str, Drawn]:
         )
         draw = lambda: plots.calibration(e, n_calibration=trained.n_calibration)  # noqa: E731
         plans.append(("calibration", "p-values of normal images", alt, draw))
-    if e.labels is not None and (e.roc_auc is not None or e.threshold is not None):
+    if e.has_classes and (e.roc_auc is not None or e.threshold is not None):
         alt = "ROC-AUC with interval of each anomalous class, and the share flagged of each class; the table has them."
         plans.append(("classes", "Each class", alt, lambda: plots.classes(e)))
     if report.latent is not None:

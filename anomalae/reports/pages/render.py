@@ -36,11 +36,11 @@ _MEASURES = (
 def write_run(report: RunReport, folder: Path) -> list[Path]:
     """Write the report of a run; returns its files, the page first. BundleError where that cannot be done."""
     claim(folder, [PAGE, METRICS])
-    drawn = figures.of_run(report)
+    drawn, class_rows = figures.of_run(report), _class_rows(report)
     content = {
         "report": report,
         "drawn": drawn,
-        "class_rows": _class_rows(report),
+        "class_rows": class_rows,
         "baseline_rows": _baseline_rows(report),
         "most_curves": figures.MOST_CURVES,
         "n_images": report.evaluation.scores.size,
@@ -48,7 +48,7 @@ def write_run(report: RunReport, folder: Path) -> list[Path]:
             ("verdict", "Verdict"),
             ("separation", "Curves"),
             ("scores", "Scores"),
-            ("classes", "Classes" if report.evaluation.labels is not None else ""),
+            ("classes", "Classes" if class_rows else ""),
             ("pictures", "Pictures" if report.galleries else ""),
             ("latent", "Latent space" if report.latent or "samples" in drawn else ""),
             ("training", "Training"),
@@ -182,10 +182,13 @@ def _frames(drawn: Mapping[str, figures.Drawn]) -> dict[str, Any]:
 
 
 def _class_rows(report: RunReport) -> list[dict[str, Any]]:
-    """Return a row for each class of the test part, the normal ones first; `group` is as in the page's data."""
+    """Return a row for each class of the test part, the normal ones first; `group` is as in the page's data.
+
+    One class is none to compare: its numbers are the verdict.
+    """
     e = report.evaluation
     names = e.names
-    if names is None:
+    if names is None or not e.has_classes:
         return []
     groups = {name: place for place, name in enumerate(dict.fromkeys(names.tolist()))}
     normal = natural_order(names[~e.is_anomaly].tolist())

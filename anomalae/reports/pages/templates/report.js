@@ -136,7 +136,7 @@
     });
     slider.value = none ? last : stop(threshold);
     const words = !judged ? "no image can be flagged" : labelled
-      ? `${rate(falseAlarms, nNormal)} false alarms, ${rate(detected, nAnomalous)} detected`
+      ? `${rate(falseAlarms, nNormal)} false alarms${nAnomalous ? `, ${rate(detected, nAnomalous)} detected` : ""}`
       : `${of(falseAlarms, nNormal)} flagged`;
     slider.setAttribute("aria-valuetext", `${none ? "none" : short(threshold)}: ${words}`);
     slider.dataset.threshold = String(threshold);
