@@ -5,11 +5,13 @@ A target is called with the bytes of one file and a folder to work in; it raises
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import io
 import json
 import shutil
 import struct
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -200,12 +202,12 @@ _MADE: list[Path] = []
 
 
 def a_run() -> Path:
-    """A small run with an evaluation, a comparison and a checkpoint, made once, in a folder that stays."""
+    """A small run with an evaluation, a comparison and a checkpoint, made once, in a folder that stays as long as the process."""
     if _MADE:
         return _MADE[0]
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-")) / "run"
+    made = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    folder = made / "run"
     split = load_dataset("digits").one_class(normal=[0], seed=0)
     detector = Detector(hidden=(8,), latent_dim=4, epochs=1, batch_size=64, neighbours=2, members=2)
     detector.fit(split.train.images[:80], split.validation.images[:20], split.calibration.images[:20])
