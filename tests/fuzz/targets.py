@@ -202,7 +202,7 @@ _MADE: list[Path] = []
 
 
 def a_run() -> Path:
-    """A small run with an evaluation, a comparison and a checkpoint, made once, in a folder that stays as long as the process."""
+    """A small run with an evaluation, a comparison and a checkpoint, made once; it stays as long as the process."""
     if _MADE:
         return _MADE[0]
     made = Path(tempfile.mkdtemp(prefix="fuzz-"))
