@@ -10,16 +10,19 @@ from typing import Any, TypeVar
 
 import click
 
+from anomalae import files
 from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli.console import nearest, said
-from anomalae.errors import ConfigError, PartError
+from anomalae.errors import BundleError, ConfigError, PartError
 from anomalae.ranges import Choice, Real, Rule, Views, Whole, Widths
 from anomalae.settings import DESCRIPTIONS, PRESET_LINES, PRESETS, Description, Settings
 from anomalae.text import typed
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Bytes of a TOML file of options: far more than all of them take.
+MOST_CONFIG = 2**20
 # Each setting is an option; `--seed` is the commands' own, for it is of the split too.
 SETTINGS = tuple(name for name in DESCRIPTIONS if name != "seed")
 
@@ -146,8 +149,13 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: Path | None)
     if value is None:
         return
     try:
-        keys = tomllib.loads(value.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        keys = tomllib.loads(files.read_text(value, MOST_CONFIG))
+    except BundleError as error:
+        raise click.BadParameter(str(error)) from None
+    except RecursionError:
+        raise click.BadParameter(f"{value}: not readable as TOML: nested too deeply") from None
+    # Of a number of thousands of digits too.
+    except ValueError as error:
         raise click.BadParameter(f"{value}: not readable as TOML: {error}") from None
     options = {
         opt.lstrip("-").replace("-", "_"): p

@@ -11,7 +11,9 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +27,7 @@ from filelock import FileLock, Timeout
 from anomalae import files
 from anomalae.detectors.judged_rows import (
     BOX,
+    COLUMNS,
     TEXTS,
     Row,
     cell,
@@ -37,6 +40,7 @@ from anomalae.detectors.judged_rows import (
 )
 from anomalae.errors import BundleError
 from anomalae.evaluation.conformal import benjamini_hochberg
+from anomalae.text import shown
 
 # Rows of a part of Parquet, and bytes that are looked at at a time.
 PART_ROWS, BLOCK = 16_384, 2**20
@@ -360,7 +364,29 @@ def read_rows(path: Path, form: str, spreadsheet: bool = False) -> Iterator[dict
     path: of the file; of Parquet it may be a folder of parts.
     form: csv, json, jsonl or parquet.
     spreadsheet: whether texts of CSV are marked.
+
+    Raises BundleError, naming file and row, for what is no row.
     """
+    number = 0
+    try:
+        for row in _raw_rows(path, form):
+            number += 1
+            _check_row(row)
+            yield (
+                row | {name: unmarked(row[name]) for name in TEXTS} if spreadsheet and form == "csv" else row
+            )
+    except RecursionError:
+        raise BundleError(f"{path}: row {number + 1}: nested too deeply") from None
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        at = number if isinstance(error, _RowError) else number + 1
+        raise BundleError(f"{path}: row {at}: cannot be read: {' '.join(str(error).split())[:200]}") from None
+
+
+class _RowError(ValueError):
+    """A row that was read is none."""
+
+
+def _raw_rows(path: Path, form: str) -> Iterator[Any]:
     if form == "parquet":
         import pyarrow.parquet as pq
 
@@ -369,13 +395,38 @@ def read_rows(path: Path, form: str, spreadsheet: bool = False) -> Iterator[dict
                 yield from batch.to_pylist()
     elif form == "csv":
         with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file, strict=True):
-                yield row | {name: unmarked(row[name]) for name in TEXTS} if spreadsheet else row
+            yield from csv.DictReader(file, strict=True)
     elif form == "jsonl":
         with path.open(encoding="utf-8") as file:
             yield from map(json.loads, file)
     else:
-        yield from files.read_json(path)["rows"]
+        document = files.read_json(path)
+        yield from document["rows"] if isinstance(document, dict) and "rows" in document else [document]
+
+
+def _check_row(row: Any) -> None:
+    """Raise _RowError unless this is what was written of an image."""
+    if not isinstance(row, dict) or not set(COLUMNS) <= set(row) or not set(row) <= {*COLUMNS, BOX}:
+        raise _RowError(f"expected {', '.join(COLUMNS)}")
+    if not isinstance(row["path"], str) or not isinstance(row["error"], str | None):
+        raise _RowError("path and error must be texts")
+    for name, least, most in (("score", -math.inf, math.inf), ("p_value", 0.0, 1.0)):
+        value = row[name]
+        try:
+            number = 0.0 if value in (None, "") else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not (math.isfinite(number) and least <= number <= most):
+            raise _RowError(f"{name} is {shown(value)}, of the wrong kind")
+    if (row["score"] in (None, "")) != (row["p_value"] in (None, "")):
+        raise _RowError("has one of score and p_value, must have both or none")
+    if row["flagged"] not in (None, "", "0", "1", False, True):
+        raise _RowError(f"flagged is {shown(row['flagged'])}, of the wrong kind")
+    box = row.get(BOX)
+    sides = box.split() if isinstance(box, str) else box or []
+    whole = isinstance(sides, list) and all(re.fullmatch(r"\d{1,9}", str(side)) for side in sides)
+    if not whole or len(sides) not in (0, 4):
+        raise _RowError(f"{BOX} is {shown(box)}, of the wrong kind")
 
 
 def as_row(values: Mapping[str, Any]) -> Row:

@@ -5,7 +5,6 @@ A shard's file of rows has a record beside it, FILE.shard.json, of all that deci
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import heapq
 import itertools
@@ -137,7 +136,8 @@ def _record(path: Path) -> dict[str, Any]:
         isinstance(record.get(key), kind) for key, kind in wanted.items()
     ):
         raise BundleError(f"{beside}: is no record of a shard")
-    if record["format"] not in FORMATS or not {"alpha", "threshold"} <= record.keys():
+    texts = all(isinstance(path, str) for path in record["paths"])
+    if not texts or record["format"] not in FORMATS or not {"alpha", "threshold"} <= record.keys():
         raise BundleError(f"{beside}: is no record of a shard")
     return record
 
@@ -168,11 +168,7 @@ def _check(paths: Sequence[Path], records: Sequence[dict[str, Any]]) -> None:
 
 
 def _rows(path: Path, record: dict[str, Any]) -> Iterator[Row]:
-    try:
-        for row in read_rows(path, record["format"], bool(record.get("spreadsheet"))):
-            yield as_row(row)
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise BundleError(f"{path}: cannot be read: {error}") from None
+    return map(as_row, read_rows(path, record["format"], bool(record.get("spreadsheet"))))
 
 
 def _without_flag(row: Row) -> Row:

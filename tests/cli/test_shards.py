@@ -57,7 +57,7 @@ def test_together_they_are_what_a_single_call_writes(folder, form, more):
     paths = shards(3, form)
     random.Random(0).shuffle(paths)
     result = run("merge", *paths, "--output", f"all.{form}", *more)
-    assert result.exit_code == whole.exit_code == 4
+    assert result.exit_code == whole.exit_code == 4, result.stderr
     assert "22 rows of 3 shards: " in result.stderr
     if form == "parquet":
         import pyarrow.parquet as pq
@@ -118,7 +118,7 @@ def test_what_does_not_belong_together_is_not_put_together(folder):
     assert "four.csv: is shard 3/4, and 1.csv is 1/3" in fails(1, *merge, *paths[:2], "four.csv")
     assert "nothing.csv: no such file" in fails(1, *merge, "nothing.csv")
     Path("3.csv").write_text("path,score\na,b\n")
-    assert "3.csv: cannot be read" in fails(1, *merge, *paths)
+    assert "3.csv: row 1: cannot be read" in fails(1, *merge, *paths)
     Path("2.csv.shard.json").write_text("[]")
     assert "2.csv.shard.json: is no record of a shard" in fails(1, *merge, *paths)
     assert not Path("all.csv").exists()
