@@ -29,6 +29,7 @@ COMMANDS = (
     "compare",
     "report",
     "runs",
+    "verify",
     "benchmark",
     "study",
     "tune",

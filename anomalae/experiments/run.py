@@ -24,6 +24,7 @@ from anomalae.datasets.load import (
 )
 from anomalae.datasets.official import SOURCES
 from anomalae.detectors.detector import Detector
+from anomalae.detectors.verifying import Verification, verify
 from anomalae.errors import AnomalaeError, ConfigError, DataError, PathWarning
 from anomalae.evaluation import conformal
 from anomalae.evaluation.metrics import Evaluation, evaluate
@@ -239,6 +240,13 @@ class Run:
             rule=rule or self.record.settings.rule,
             part=part,
         )
+
+    def verify(self) -> Verification:
+        """Check the run's files by their hashes, its format, its weights, and how its probe scores.
+
+        Returns what was found; see `anomalae.detectors.verify`. Raises BundleError for a folder that is no finished run.
+        """
+        return verify(self.folder, device=self.device, threads=self.threads)
 
     @property
     def comparison(self) -> results.Comparison | None:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from anomalae.runs.folder import CONFIG as CONFIG
     from anomalae.runs.folder import EVALUATION as EVALUATION
     from anomalae.runs.folder import HISTORY as HISTORY
+    from anomalae.runs.folder import MANIFEST as MANIFEST
     from anomalae.runs.folder import NEIGHBOURS as NEIGHBOURS
     from anomalae.runs.folder import PATHWAY as PATHWAY
+    from anomalae.runs.folder import PROBE as PROBE
     from anomalae.runs.folder import SCORES as SCORES
     from anomalae.runs.folder import WEIGHTS as WEIGHTS
     from anomalae.runs.folder import already_there as already_there
@@ -44,8 +46,10 @@ _HOMES = {
     "CONFIG": "anomalae.runs.folder",
     "EVALUATION": "anomalae.runs.folder",
     "HISTORY": "anomalae.runs.folder",
+    "MANIFEST": "anomalae.runs.folder",
     "NEIGHBOURS": "anomalae.runs.folder",
     "PATHWAY": "anomalae.runs.folder",
+    "PROBE": "anomalae.runs.folder",
     "SCORES": "anomalae.runs.folder",
     "WEIGHTS": "anomalae.runs.folder",
     "already_there": "anomalae.runs.folder",

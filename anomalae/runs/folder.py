@@ -26,6 +26,10 @@ NEIGHBOURS = "neighbours.safetensors"
 # What the score `nap` has learned; a run without it has no hidden-layer scores.
 PATHWAY = "pathway.safetensors"
 HISTORY = "history.jsonl"
+# Images that are no one's, and their scores when the run was trained.
+PROBE = "probe.safetensors"
+# SHA-256 of each file that the training left.
+MANIFEST = "manifest.json"
 EVALUATION = "evaluation.json"
 SCORES = "scores.csv"
 COMPARISON = "comparison.json"
@@ -33,8 +37,8 @@ COMPARISON = "comparison.json"
 COMPARISON_SCORES = "comparison.safetensors"
 # All that a run folder may hold, but for parts of files that were being written when their process was killed.
 _FILES = {
-    CONFIG, CHECKPOINT, WEIGHTS, CALIBRATION, NEIGHBOURS, PATHWAY, HISTORY, EVALUATION, SCORES, COMPARISON,
-    COMPARISON_SCORES, LOCK,
+    CONFIG, CHECKPOINT, WEIGHTS, CALIBRATION, NEIGHBOURS, PATHWAY, HISTORY, PROBE, MANIFEST, EVALUATION, SCORES,
+    COMPARISON, COMPARISON_SCORES, LOCK,
 }  # fmt: skip
 _PART = re.compile(r"\..*\.part")
 _NAME = re.compile(r"[^\W_][\w.+-]{0,99}")
