@@ -329,7 +329,10 @@ def sha256(path: Path) -> str:
             size = os.fstat(file.fileno()).st_size
             if size > MOST_ARRAYS:
                 raise BundleError(f"{path}: {size:,} bytes, the limit is {MOST_ARRAYS:,}")
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            while part := file.read(2**20):
+                digest.update(part)
+        return digest.hexdigest()
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file") from None
     except OSError as error:

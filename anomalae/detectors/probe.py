@@ -38,9 +38,9 @@ def made_images() -> np.ndarray:
     (16, 28, 28)
     """
     source = np.random.default_rng(0)
-    pixels = np.stack(np.mgrid[:28, :28], -1).reshape(-1, 1, 2) + 0.5
+    pixels = np.indices((28, 28)).reshape(2, -1).T[:, None] + 0.5
     along = np.linspace(0, 1, 50)[:, None]
-    pictures = []
+    pictures: list[np.ndarray] = []
     for _ in range(STROKES):
         first, middle, last = source.uniform(5, 23, (3, 2))
         # A curve that is drawn towards a point beside it, as a pen's width from its middle line.

@@ -24,7 +24,7 @@ from anomalae.threads import limited
 # Of the largest score of the probe by the same rule. Float32 has seven digits, of which other processors, numbers of
 # threads and arithmetics change the last ones: scores of the probe differed by up to TO_MEASURE between them. A change
 # that is meant, as another weight of one's own, is larger, and the hashes see a smaller one.
-TOLERANCE = 1e-3
+TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ProbeResult:
         if self.same_bits:
             return f"{what}: the same bits as when it was trained"
         worst = max(self.differences, key=lambda rule: self.differences[rule])
-        words = f"{what}: differences of up to {self.largest:.1e} of the largest score ({worst}); tolerance {TOLERANCE:g}"
+        words = f"{what}: differ by up to {self.largest:.1e} of the largest score ({worst}); tolerance {TOLERANCE:g}"
         if self.largest > TOLERANCE:
             return words
         why = listed(self.environment) if self.environment else "perhaps another processor of the same sort"

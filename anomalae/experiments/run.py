@@ -244,7 +244,8 @@ class Run:
     def verify(self) -> Verification:
         """Check the run's files by their hashes, its format, its weights, and how its probe scores.
 
-        Returns what was found; see `anomalae.detectors.verify`. Raises BundleError for a folder that is no finished run.
+        Returns what was found; see `anomalae.detectors.verify`. Raises BundleError for a folder that is no finished
+        run.
         """
         return verify(self.folder, device=self.device, threads=self.threads)
 

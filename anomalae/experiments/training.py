@@ -100,8 +100,9 @@ def train_and_keep(
     Returns the run, with its detector and data set at hand. A training that breaks off leaves its last checkpoint,
     from which `resume` goes on; one that breaks off before there is any leaves nothing.
 
-    Raises ConfigError for a device that is not there and a start of other shapes, BundleError for a name that is taken or a folder that cannot be
-    written, DataError for classes that the data set lacks, TrainingError when the loss is no longer finite.
+    Raises ConfigError for a device that is not there and a start of other shapes, BundleError for a name that is taken
+    or a folder that cannot be written, DataError for classes that the data set lacks, TrainingError when
+    the loss is no longer finite.
 
     >>> from anomalae import load_dataset
     >>> settings = Settings.of(epochs=2, hidden=(32,), latent_dim=8)
