@@ -21,9 +21,10 @@ from anomalae.runs.record import read_record
 from anomalae.text import count, listed, plural
 from anomalae.threads import limited
 
-# Of the largest score of the probe by the same rule. Float32 has seven digits, of which other processors, numbers of
-# threads and arithmetics change the last ones: scores of the probe differed by up to TO_MEASURE between them. A change
-# that is meant, as another weight of one's own, is larger, and the hashes see a smaller one.
+# Of the largest score of the probe by the same rule. Float32 has seven digits, of which another machine changes the
+# last: between runs of each kind of network, ensembles and neighbours, scored here as trained, by the plain arithmetic,
+# by that with the instructions of an old processor, and with no more than AVX2, scores differed by 4e-6 at most.
+# Changes below the tolerance move no verdict but of scores that close to a threshold, and the hashes see them.
 TOLERANCE = 1e-4
 
 
@@ -76,6 +77,9 @@ class Verification:
     format_version: of its `config.json`; None where that is broken.
     n_weights: numbers in its networks, all of them finite; None where they cannot be read.
     probe: how its probe scores here; None where it has none, or cannot score.
+
+    >>> Verification(Path("runs/zero"), faults=("runs/zero/weights.safetensors: changed",)).sound
+    False
     """
 
     folder: Path
@@ -140,8 +144,8 @@ def verify(folder: str | Path, *, device: str = "auto", threads: int | None = No
     device: where it scores; `auto` is where it was trained, if that is there.
     threads: by how many it scores; None is by as many as it was trained with, if there are so many processors.
 
-    Raises BundleError for a folder that is no run, or an unfinished one. What is wrong with a run is no error, but a
-    fault in what is returned.
+    Returns what was found: what is wrong with a run is a fault there, and no error. Raises BundleError for a folder that
+    is no run, or an unfinished one.
 
     >>> from tempfile import TemporaryDirectory
     >>> from anomalae import Detector, load_dataset

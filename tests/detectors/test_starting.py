@@ -30,13 +30,10 @@ def fitted(split, start: Detector | None = None, **settings) -> Detector:
 STILL = {"epochs": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
 
 
-@pytest.mark.parametrize("order", [1, -1])
-def test_it_begins_with_the_weights_of_each_network_by_its_view(order: int, three: Detector, split):
+def test_it_begins_with_the_weights_of_each_network_by_its_view(three: Detector, split):
     before = weights(three)
-    settings = THREE | STILL | {"views": three.settings.views[::order], "seed": 9}
-    started = fitted(split, three, **settings)
-    assert started.history[0].loss != fitted(split, **settings).history[0].loss
-    after = weights(started)
+    settings = THREE | STILL | {"views": three.settings.views[::-1], "seed": 9}
+    after = weights(fitted(split, three, **settings))
     assert set(after) == set(before)
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-20)
