@@ -144,8 +144,8 @@ def verify(folder: str | Path, *, device: str = "auto", threads: int | None = No
     device: where it scores; `auto` is where it was trained, if that is there.
     threads: by how many it scores; None is by as many as it was trained with, if there are so many processors.
 
-    Returns what was found: what is wrong with a run is a fault there, and no error. Raises BundleError for a folder that
-    is no run, or an unfinished one.
+    Returns what was found: what is wrong with a run is a fault there, and no error. Raises BundleError for a folder
+    that is no run, or an unfinished one.
 
     >>> from tempfile import TemporaryDirectory
     >>> from anomalae import Detector, load_dataset
