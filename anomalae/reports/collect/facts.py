@@ -118,7 +118,7 @@ def _facts(folder: Path, detector: Detector, alpha: float) -> Facts:
                 environment,
                 alpha=alpha,
                 name=name,
-                start=detector.start.get("run"),
+                start=detector.start.get("run") or None,
             ),
             report_command(name),
         ),
