@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import math
@@ -127,7 +128,12 @@ def write_npy(path: Path, array: np.ndarray) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, for people to read too; NaN and infinity are refused with ValueError."""
-    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return what `write_json` writes."""
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
 class CsvText(list[str]):
@@ -162,12 +168,17 @@ def write_arrays(
     durable: bool = True,
 ) -> None:
     """Write named arrays as safetensors, atomically, with a JSON-able dict beside them."""
+    write_bytes(path, arrays_bytes(arrays, metadata), durable=durable)
+
+
+def arrays_bytes(arrays: dict[str, np.ndarray], metadata: dict[str, Any] | None = None) -> bytes:
+    """Return what `write_arrays` writes."""
     import numpy as np
     from safetensors.numpy import save
 
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    content = save(contiguous, {"json": json.dumps(metadata or {}, allow_nan=False)})
-    write_bytes(path, content, durable=durable)
+    content: bytes = save(contiguous, {"json": json.dumps(metadata or {}, allow_nan=False)})
+    return content
 
 
 def read_json(path: Path) -> Any:
@@ -304,6 +315,28 @@ def read_shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]
     if not isinstance(metadata, dict):
         raise BundleError(f"{path}: not a readable safetensors file: its metadata are no object")
     return shapes, metadata
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits.
+
+    path: of the file.
+
+    Raises BundleError, naming it, where it is missing, no regular file, larger than MOST_ARRAYS, or not to be read.
+    """
+    try:
+        with _opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MOST_ARRAYS:
+                raise BundleError(f"{path}: {size:,} bytes, the limit is {MOST_ARRAYS:,}")
+            digest = hashlib.sha256()
+            while part := file.read(2**20):
+                digest.update(part)
+        return digest.hexdigest()
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file") from None
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {_first_line(error)}") from None
 
 
 def names(path: Path) -> set[str]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from anomalae import Detector, Kind, Score, Settings, View, register_model, register_score, register_view
 from anomalae.cli.commands import train
+from anomalae.detectors.verifying import verify
 from anomalae.errors import ConfigError, PartError, PartWarning
 from anomalae.models.base import build
 from anomalae.models.views import EDGES, as_it_lies
@@ -243,3 +244,42 @@ def test_a_kind_that_cannot_make_is_refused():
     fields = {field.name: None for field in dataclasses.fields(Kind)}
     with pytest.raises(ConfigError, match="has no make"):
         register_model(type("Odd", (), {**fields, "name": "odd"})())
+
+
+def test_a_score_that_fails_on_the_probe_costs_no_training_and_is_not_in_it(digits, tmp_path):
+    class NotOfNoise(Brightness):
+        def score(self, seen, learned):
+            scores = super().score(seen, learned)
+            if (scores > 0.4).any():
+                raise ValueError("noise")
+            return scores
+
+    register_score(NotOfNoise())
+    Detector(**SMALL, score="brightness").fit(*zeros(digits)).save(tmp_path / "run")
+    found = verify(tmp_path / "run")
+    assert found.sound
+    assert found.probe is not None
+    assert found.probe.differences
+    assert "brightness" not in found.probe.differences
+
+
+def test_a_score_that_is_not_there_any_more_is_not_compared(digits, tmp_path):
+    register_score(Brightness())
+    Detector(**SMALL).fit(*zeros(digits)).save(tmp_path / "run")
+    SCORES._own.clear()
+    found = verify(tmp_path / "run")
+    assert found.sound
+    assert found.notes == ("score brightness: its package is not installed here",)
+
+
+def test_a_training_by_an_own_network_starts_from_another(digits):
+    register_model(dataclasses.replace(MODELS["ae"], name="mine"))
+    first = Detector(**SMALL, model="mine").fit(*zeros(digits))
+    still = {**SMALL, "learning_rate": 1e-30, "weight_decay": 0.0, "seed": 5}
+    second = Detector(**still, model="mine").fit(*zeros(digits), start=first)
+    images = digits.test.images[:3]
+    np.testing.assert_allclose(second.reconstruct(images), first.reconstruct(images), atol=1e-6)
+    with pytest.raises(
+        ConfigError, match="start: the networks of that detector have another shape: latent_dim 4"
+    ):
+        Detector(**{**still, "latent_dim": 3}, model="mine").fit(*zeros(digits), start=first)

@@ -30,6 +30,7 @@ COMMANDS = (
     "compare",
     "report",
     "runs",
+    "verify",
     "benchmark",
     "study",
     "tune",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,13 +145,15 @@ def train_new(
 ) -> Run:
     """Train a new run of the options that name its data, classes and place.
 
-    options: dataset, data_dir, preprocess, polarity, normal, anomalous, name, runs_dir, device, threads, quiet.
+    options: dataset, data_dir, preprocess, polarity, normal, anomalous, name, runs_dir, device, threads, quiet; start
+        where there is one.
     settings: of its detector.
     alpha: false-alarm level of its evaluation.
     check: may refuse the split before anything is written.
     """
     from anomalae import runs
     from anomalae.datasets.classes import choose_classes
+    from anomalae.detectors.detector import Detector
     from anomalae.errors import DataError
     from anomalae.experiments.training import train_and_keep
     from anomalae.runs.environment import choose_device
@@ -161,6 +163,10 @@ def train_new(
     check_logs(options)
     if options["name"] is not None:
         runs.check_free(options["runs_dir"], options["name"])
+    start = None
+    if options.get("start") is not None:
+        start = Detector.load(runs.resolve(options["start"], options["runs_dir"]), device="cpu")
+        start.as_start().check(settings)
     dataset = common.load(options)
     named = {side: options[side] or None for side in ("normal", "anomalous")}
     try:
@@ -179,6 +185,7 @@ def train_new(
             alpha=alpha,
             device=options["device"],
             threads=options["threads"],
+            start=start,
             watcher=watcher,
         )
 
@@ -208,6 +215,17 @@ def logged(options: dict[str, Any], shown: Watcher) -> Iterator[Watcher]:
         for log in logs:
             stack.callback(log.close)
         yield Several([shown, *logs])
+
+
+def started_from(start: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return with whose weights a training began, as a row for people; none where it began with its own.
+
+    start: as a run keeps it.
+    """
+    if not start:
+        return []
+    name = start["run"] or "a detector in no folder"
+    return [("started from", f"{name}, whose weights have the SHA-256 {start['weights'][:12]}...")]
 
 
 def runs_dir_flag(runs_dir: Path) -> str:

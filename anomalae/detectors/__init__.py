@@ -11,10 +11,14 @@ if TYPE_CHECKING:
     from anomalae.detectors.judging import judge as judge
     from anomalae.detectors.judging import write_heatmaps as write_heatmaps
     from anomalae.detectors.tabular import TableDetector as TableDetector
+    from anomalae.detectors.verifying import Verification as Verification
+    from anomalae.detectors.verifying import verify as verify
 
 _HOMES = {
     "Detector": "anomalae.detectors.detector",
     "TableDetector": "anomalae.detectors.tabular",
+    "Verification": "anomalae.detectors.verifying",
+    "verify": "anomalae.detectors.verifying",
     "judge": "anomalae.detectors.judging",
     "write_heatmaps": "anomalae.detectors.judging",
 }

@@ -49,6 +49,8 @@ def card(detector: Detector) -> str:
         "trained": f"{text.moment(detector.created)}, {detector.environment.device}, "
         f"{text.plural(detector.environment.threads, 'thread')}, arithmetic {detector.environment.arithmetic}",
     }
+    if detector.start:
+        values["started from"] = detector.start["run"] or "a detector in no folder"
     return cards.card(
         "Detector, fitted", cards.facts(values), _loss(detector.history, settings.kind.loss_unit)
     )

@@ -19,6 +19,7 @@ from anomalae.detectors import described, fitting, saving
 from anomalae.detectors.batches import SCORING_BATCH, batches
 from anomalae.detectors.ensemble import Ensemble
 from anomalae.detectors.saving import Fitted
+from anomalae.detectors.starting import Start
 from anomalae.errors import BundleError, ConfigError, ImageWarning, PartError
 from anomalae.evaluation import conformal
 from anomalae.images.canonical import check_choices
@@ -73,6 +74,8 @@ class Detector:
         self.device = choose_device(device)
         self.threads = check_threads(threads)
         self._fitted: Fitted | None = None
+        # Name of the folder that it was read from or written into.
+        self._run = ""
 
     def __repr__(self) -> str:
         return described.line(self)
@@ -107,6 +110,11 @@ class Detector:
     def parts(self) -> dict[str, str]:
         """Where those parts come from that do not come with anomalae, as in {"model convnet": "my-package 1.0"}."""
         return {} if self._fitted is None else self._fitted.record.parts
+
+    @property
+    def start(self) -> dict[str, str]:
+        """With whose weights its training began: name of the `run` and hash of its `weights`; else empty."""
+        return {} if self._fitted is None else self._fitted.record.start
 
     @property
     def created(self) -> str:
@@ -156,6 +164,7 @@ class Detector:
         data: Data | None = None,
         folder: Path | None = None,
         resume: bool = False,
+        start: Detector | None = None,
         on_epoch: Callable[[Training], None] = lambda state: None,
         on_batch: Callable[[int, float], None] = lambda done, loss: None,
         on_scored: Callable[[int], None] = lambda done: None,
@@ -178,11 +187,13 @@ class Detector:
             take a tenth of the time).
         resume: go on from the folder's checkpoint, ending with the weights of an uninterrupted training, bit for bit
             (same machine, versions, threads).
+        start: a fitted detector with networks of the same shapes, with whose weights the training begins; None begins
+            with weights drawn by the seed.
         on_epoch, on_batch: see `anomalae.models.training.loop.run`.
         on_scored: called with the number of held-out images that are scored at the end.
 
-        Returns self. Raises ImageError for unusable images, ConfigError for an unknown `preprocess` or `polarity`,
-        TrainingError when the loss is no longer finite.
+        Returns self. Raises ImageError for unusable images, ConfigError for an unknown `preprocess` or `polarity`, and
+        for a start of other shapes, TrainingError when the loss is no longer finite.
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
@@ -192,6 +203,8 @@ class Detector:
         """
         if calibration is None and validation is not None:
             raise ConfigError("calibration images are needed beside validation images; or give neither")
+        if resume and start is not None:
+            raise ConfigError("start: cannot be given with resume: the checkpoint has its weights")
         data = data or Data(seed=self.asked.seed)
         data = dataclasses.replace(
             data, preprocess=preprocess or data.preprocess, polarity=polarity or data.polarity, arrays=""
@@ -223,11 +236,17 @@ class Detector:
                 data=data,
                 folder=folder,
                 resume=resume,
+                start=None if start is None else start.as_start(),
                 on_epoch=on_epoch,
                 on_batch=on_batch,
                 on_scored=on_scored,
             )
+        self._run = ""
         return self
+
+    def as_start(self) -> Start:
+        """Return its networks as what another training may begin with. Raises ConfigError where it is not fitted."""
+        return Start(self._run, self._whole.record.settings, self._ensemble.networks)
 
     # --- scores and verdicts ----------------------------------------------------------------------------------
 
@@ -743,10 +762,12 @@ class Detector:
         """
         fitted = self._whole
         runs.replace_folder(Path(folder), lambda place: saving.write(place, fitted))
+        self._run = Path(folder).resolve().name
 
     def write(self, folder: Path) -> None:
         """Write the run's files into an existing folder, `config.json` last, and drop its checkpoint."""
         saving.write(folder, self._whole)
+        self._run = Path(folder).resolve().name
 
     @classmethod
     def load(
@@ -764,6 +785,7 @@ class Detector:
         with limited(threads):
             fitted = saving.read(Path(folder), detector.device)
         detector.asked, detector._fitted = fitted.record.settings, fitted
+        detector._run = Path(folder).resolve().name
         return detector
 
     def to(self, device: str | torch.device) -> Detector:

@@ -16,7 +16,9 @@ from anomalae.detectors.batches import batches, to_tensor
 from anomalae.detectors.ensemble import Ensemble
 from anomalae.detectors.member import ACTIVE, NetworkMember
 from anomalae.detectors.neighbours import Neighbours
+from anomalae.detectors.probe import make_probe
 from anomalae.detectors.saving import Fitted
+from anomalae.detectors.starting import Start
 from anomalae.errors import AnomalaeError, BundleError, ConfigError
 from anomalae.models.base import networks
 from anomalae.models.training import loop
@@ -50,6 +52,7 @@ def fit(
     data: Data | None = None,
     folder: Path | None = None,
     resume: bool = False,
+    start: Start | None = None,
     on_epoch: Callable[[Training], None] = lambda state: None,
     on_batch: Callable[[int, float], None] = lambda done, loss: None,
     on_scored: Callable[[int], None] = lambda done: None,
@@ -72,19 +75,25 @@ def fit(
         record_environment(device),
         datetime.now(UTC).isoformat(timespec="seconds"),
         parts=used_parts(settings, (settings.rule,)),
+        start={} if start is None else start.record,
     )
     if folder is not None and resume:
         # Before memory is taken for what the settings ask.
         _check_same(folder, read_progress(folder)[1], record)
         saving.check_checkpoint(folder, settings)
     state = Training.start(networks(settings), settings.schedule(n), device, record.environment.arithmetic)
+    if start is not None:
+        start.give(settings, [learner.network for learner in state.learners])
     if folder is not None and resume:
         arrays, lines, before = read_checkpoint(folder)
         state.restore(arrays, lines)
         if device.type == "cpu":
             state.arithmetic = available(before.environment.arithmetic)
         record = replace(
-            record, created=before.created, environment=record_environment(device, state.arithmetic)
+            record,
+            created=before.created,
+            start=before.start,
+            environment=record_environment(device, state.arithmetic),
         )
     checkpoints = None if folder is None else Checkpoints(_checkpoint_writer(folder, record))
     # At once, so that even the first epoch can be resumed.
@@ -153,7 +162,7 @@ def _finish(state: Training, record: Record, images: Images, on_scored: Callable
         validation={} if images.held_out is None else _validation(ensemble.first, images.held_out),
         parts=used_parts(settings, rules),
     )
-    return Fitted(ensemble, scores, record, state.history)
+    return Fitted(ensemble, scores, record, state.history, probe=make_probe(ensemble, rules))
 
 
 def _learn_scores(ensemble: Ensemble, settings: Settings, images: Images) -> tuple[str, ...]:

@@ -5,8 +5,9 @@ The names of a single network's weights stand as they are; those of an ensemble 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from anomalae.arithmetic import PLAIN, available
 from anomalae.detectors.ensemble import Ensemble, network_names
 from anomalae.detectors.member import Member, NetworkMember
 from anomalae.detectors.neighbours import Neighbours
+from anomalae.detectors.probe import Probe, read_probe, write_probe
 from anomalae.errors import BundleError, ConfigError, PartError
 from anomalae.models.base import Network, build, networks
 from anomalae.models.training.state import Epoch, history_lines
 from anomalae.network_kinds import MODELS
 from anomalae.plugins import SCORES
 from anomalae.runs import record as records
+from anomalae.runs.manifest import write_manifest
 from anomalae.runs.record import Record, read_record
 from anomalae.settings import Settings
 
@@ -45,6 +48,7 @@ class Fitted:
     record: what `config.json` holds; its settings have epochs and batch size filled in.
     history: a line an epoch.
     own_calibrations: of images of one's own, by name.
+    probe: images that are no one's, and their scores when it was fitted; None of a run from before there were any.
     """
 
     ensemble: Ensemble
@@ -52,6 +56,7 @@ class Fitted:
     record: Record
     history: list[Epoch]
     own_calibrations: dict[str, runs.OwnCalibration] = field(default_factory=dict)
+    probe: Probe | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -97,7 +102,7 @@ def assemble(
 
 def write(folder: Path, fitted: Fitted) -> None:
     """Write a fitted detector's files into an existing folder, `config.json` last, and drop its checkpoint."""
-    _write_weights(runs.own_file(folder, runs.WEIGHTS), fitted.ensemble.networks)
+    files.write_arrays(runs.own_file(folder, runs.WEIGHTS), _weights(fitted.ensemble.networks))
     _write_learned(runs.own_file(folder, runs.PATHWAY), fitted.ensemble.networks)
     for member in fitted.ensemble.members:
         if isinstance(member, Neighbours):
@@ -106,7 +111,11 @@ def write(folder: Path, fitted: Fitted) -> None:
     files.write_arrays(runs.own_file(folder, runs.CALIBRATION), {**fitted.calibration, **standards})
     runs.write_calibrations(folder, fitted.own_calibrations)
     write_history(folder, fitted.history)
-    files.write_json(runs.own_file(folder, runs.CONFIG), fitted.record.to_dict())
+    if fitted.probe is not None:
+        write_probe(folder, fitted.probe)
+    config = files.json_bytes(fitted.record.to_dict())
+    write_manifest(folder, config)
+    files.write_bytes(runs.own_file(folder, runs.CONFIG), config)
     (folder / runs.CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -124,7 +133,7 @@ def read(folder: Path, device: torch.device) -> Fitted:
     if learning:
         _read_learned(folder / runs.PATHWAY, ensemble.networks, learning, absent)
     calibration, ensemble.standards = _read_calibration(folder, record, rules, absent, len(ensemble.members))
-    fitted = Fitted(ensemble, calibration, record, read_history(folder))
+    fitted = Fitted(ensemble, calibration, record, read_history(folder), probe=read_probe(folder))
     own_rule_first = (record.settings.rule, *(rule for rule in rules if rule != record.settings.rule))
     fitted.own_calibrations = runs.read_calibrations(folder, own_rule_first, absent, fitted.fingerprint)
     return fitted
@@ -146,13 +155,17 @@ def read_history(folder: Path) -> list[Epoch]:
 # --- weights.safetensors ---
 
 
-def _write_weights(path: Path, members: Sequence[NetworkMember]) -> None:
-    weights = {
+def _weights(members: Sequence[NetworkMember]) -> Arrays:
+    return {
         prefix + name: tensor.detach().cpu().numpy()
         for prefix, member in zip(_prefixes(len(members)), members, strict=True)
         for name, tensor in member.network.state_dict().items()
     }
-    files.write_arrays(path, weights)
+
+
+def weights_hash(members: Sequence[NetworkMember]) -> str:
+    """Return the SHA-256 of the `weights.safetensors` that these networks have, or would have, in a run."""
+    return hashlib.sha256(files.arrays_bytes(_weights(members))).hexdigest()
 
 
 def _read_networks(folder: Path, record: Record, device: torch.device) -> list[Network]:
@@ -203,17 +216,22 @@ def _check_outlines(path: Path, found: dict[str, tuple[int, ...]], settings: Set
 
     What a kind of one's own does as it is made is its own matter.
     """
-    if not MODELS.is_ours(settings.model):
-        return
-    shapes: dict[str, tuple[int, ...]] = {}
-    for prefix, own in zip(_prefixes(settings.n_networks), networks(settings), strict=True):
-        with torch.device("meta"):
+    if MODELS.is_ours(settings.model):
+        shapes: dict[str, tuple[int, ...]] = {}
+        for prefix, of_network in zip(_prefixes(settings.n_networks), shapes_of(settings), strict=True):
+            shapes |= {prefix + name: shape for name, shape in of_network.items()}
+            # Something is missing; so many networks need not be made to tell.
+            if len(shapes) > len(found):
+                break
+        files.check_shapes(path, found, shapes)
+
+
+def shapes_of(settings: Settings) -> Iterator[dict[str, tuple[int, ...]]]:
+    """Give the shapes of each network's arrays by name. Networks of our own kinds are made without memory."""
+    for own in networks(settings):
+        with torch.device("meta") if MODELS.is_ours(settings.model) else contextlib.nullcontext():
             outline = build(own)
-        shapes |= {prefix + name: tuple(tensor.shape) for name, tensor in outline.state_dict().items()}
-        # Something is missing; so many networks need not be made to tell.
-        if len(shapes) > len(found):
-            break
-    files.check_shapes(path, found, shapes)
+        yield {name: tuple(tensor.shape) for name, tensor in outline.state_dict().items()}
 
 
 def _check_weight(path: Path, name: str, array: np.ndarray, dtype: np.dtype) -> None:

@@ -48,12 +48,14 @@ def train_command(
     *,
     alpha: float = DEFAULT_ALPHA,
     name: str | None = None,
+    start: str | None = None,
 ) -> str:
     """Return the command that trains a run again: what is not at its default, and always data, classes and seed.
 
     data, settings, environment: of the run; its epochs and batch size are named where other images would not give them.
     alpha: false-alarm level of its evaluation.
     name: of the run.
+    start: name of the run with whose weights it began.
     """
     words = ["anomalae", "train", "--dataset", data.name or "arrays", *_classes("normal", data.normal)]
     words += _prepared(data.name, data.preprocess, data.polarity)
@@ -61,7 +63,7 @@ def train_command(
     words += flags({"seed": settings.seed, "threads": environment.threads})
     words += flags({"device": environment.device}, {"device": "cpu"})
     words += flags({"alpha": alpha}, {"alpha": DEFAULT_ALPHA})
-    return shlex.join([*words, *flags({"name": name})])
+    return shlex.join([*words, *flags({"name": name, "start": start})])
 
 
 def benchmark_command(

@@ -24,6 +24,7 @@ from anomalae.datasets.load import (
 )
 from anomalae.datasets.official import SOURCES
 from anomalae.detectors.detector import Detector
+from anomalae.detectors.verifying import Verification, verify
 from anomalae.errors import AnomalaeError, ConfigError, DataError, PathWarning
 from anomalae.evaluation import conformal
 from anomalae.evaluation.metrics import Evaluation, evaluate
@@ -252,6 +253,14 @@ class Run:
         n = self.record.data.n_calibration, evaluation.n_normal
         judged = evaluation.threshold is not None and evaluation.n_normal > 0
         return conformal.false_alarm_band(*n, evaluation.alpha) if judged else None
+
+    def verify(self) -> Verification:
+        """Check the run's files by their hashes, its format, its weights, and how its probe scores.
+
+        Returns what was found; see `anomalae.detectors.verify`. Raises BundleError for a folder that is no finished
+        run.
+        """
+        return verify(self.folder, device=self.device, threads=self.threads)
 
     @property
     def comparison(self) -> results.Comparison | None:

@@ -80,6 +80,7 @@ def train_and_keep(
     alpha: float = DEFAULT_ALPHA,
     device: str = "auto",
     threads: int | None = None,
+    start: Detector | None = None,
     watcher: Watcher | None = None,
 ) -> Run:
     """Train a detector on a data set's normal classes, keep it as a run, evaluate it, and keep that too.
@@ -93,13 +94,15 @@ def train_and_keep(
     alpha: false-alarm level of the evaluation, above 0 and below 1.
     device: auto, cpu, cuda or mps.
     threads: CPU threads, as for `Detector`.
+    start: with whose weights the training begins, as for `Detector.fit`.
     watcher: is called on the way.
 
     Returns the run, with its detector and data set at hand. A training that breaks off leaves its last checkpoint,
     from which `resume` goes on; one that breaks off before there is any leaves nothing.
 
-    Raises ConfigError for a device that is not there, BundleError for a name that is taken or a folder that cannot be
-    written, DataError for classes that the data set lacks, TrainingError when the loss is no longer finite.
+    Raises ConfigError for a device that is not there and a start of other shapes, BundleError for a name that is taken
+    or a folder that cannot be written, DataError for classes that the data set lacks, TrainingError when
+    the loss is no longer finite.
 
     >>> from anomalae import load_dataset
     >>> settings = Settings.of(epochs=2, hidden=(32,), latent_dim=8)
@@ -111,12 +114,16 @@ def train_and_keep(
     choose_device(device)
     if name is not None:
         runs.check_free(Path(runs_dir), name)
+    if start is not None:
+        start.as_start().check(settings)
     split = dataset.one_class(normal=normal, anomalous=anomalous, seed=settings.seed)
     watcher.on_split(split)
     settings = settings.for_images(len(split.train))
     folder = runs.create(Path(runs_dir), name, automatic_name(dataset, split, settings))
     try:
-        return _train(dataset, split, settings, folder, alpha, device, threads, watcher, resume=False)
+        return _train(
+            dataset, split, settings, folder, alpha, device, threads, watcher, resume=False, start=start
+        )
     except BaseException:
         # Nothing worth keeping was written yet; what another process holds is its own.
         if not (runs.is_unfinished(folder) or runs.is_finished(folder) or runs.is_locked(folder)):
@@ -190,6 +197,7 @@ def _train(
     watcher: Watcher,
     *,
     resume: bool,
+    start: Detector | None = None,
 ) -> Run:
     """Train into an existing folder, which is locked meanwhile, then evaluate what stands there."""
     done = len(read_progress(folder)[0]) if resume else None
@@ -203,6 +211,7 @@ def _train(
             data=describe(dataset, split),
             folder=folder,
             resume=resume,
+            start=start,
             on_epoch=watcher.on_epoch,
             on_batch=watcher.on_batch,
             on_scored=watcher.on_calibrated,

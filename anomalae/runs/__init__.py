@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from anomalae.runs.calibrations import read_calibrations as read_calibrations
     from anomalae.runs.calibrations import write_calibrations as write_calibrations
     from anomalae.runs.folder import CALIBRATION as CALIBRATION
+    from anomalae.runs.folder import CALIBRATIONS as CALIBRATIONS
     from anomalae.runs.folder import CHECKPOINT as CHECKPOINT
     from anomalae.runs.folder import COMPARISON as COMPARISON
     from anomalae.runs.folder import COMPARISON_SCORES as COMPARISON_SCORES
     from anomalae.runs.folder import CONFIG as CONFIG
     from anomalae.runs.folder import EVALUATION as EVALUATION
     from anomalae.runs.folder import HISTORY as HISTORY
+    from anomalae.runs.folder import MANIFEST as MANIFEST
     from anomalae.runs.folder import NEIGHBOURS as NEIGHBOURS
     from anomalae.runs.folder import PATHWAY as PATHWAY
+    from anomalae.runs.folder import PROBE as PROBE
     from anomalae.runs.folder import SCORES as SCORES
     from anomalae.runs.folder import WEIGHTS as WEIGHTS
     from anomalae.runs.folder import already_there as already_there
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from anomalae.runs.folder import replace_folder as replace_folder
     from anomalae.runs.folder import resolve as resolve
     from anomalae.runs.folder import slug as slug
+    from anomalae.runs.locks import LOCK as LOCK
     from anomalae.runs.locks import is_locked as is_locked
     from anomalae.runs.locks import lock as lock
 
@@ -60,14 +64,17 @@ _HOMES = {
     "read_calibrations": "anomalae.runs.calibrations",
     "write_calibrations": "anomalae.runs.calibrations",
     "CALIBRATION": "anomalae.runs.folder",
+    "CALIBRATIONS": "anomalae.runs.folder",
     "CHECKPOINT": "anomalae.runs.folder",
     "COMPARISON": "anomalae.runs.folder",
     "COMPARISON_SCORES": "anomalae.runs.folder",
     "CONFIG": "anomalae.runs.folder",
     "EVALUATION": "anomalae.runs.folder",
     "HISTORY": "anomalae.runs.folder",
+    "MANIFEST": "anomalae.runs.folder",
     "NEIGHBOURS": "anomalae.runs.folder",
     "PATHWAY": "anomalae.runs.folder",
+    "PROBE": "anomalae.runs.folder",
     "SCORES": "anomalae.runs.folder",
     "WEIGHTS": "anomalae.runs.folder",
     "already_there": "anomalae.runs.folder",
@@ -78,6 +85,7 @@ _HOMES = {
     "delete": "anomalae.runs.folder",
     "is_finished": "anomalae.runs.folder",
     "is_left_over": "anomalae.runs.folder",
+    "LOCK": "anomalae.runs.locks",
     "is_locked": "anomalae.runs.locks",
     "is_unfinished": "anomalae.runs.folder",
     "list_runs": "anomalae.runs.folder",

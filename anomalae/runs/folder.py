@@ -26,17 +26,22 @@ NEIGHBOURS = "neighbours.safetensors"
 # What the score `nap` has learned; a run without it has no hidden-layer scores.
 PATHWAY = "pathway.safetensors"
 HISTORY = "history.jsonl"
+# Images that are no one's, and their scores when the run was trained.
+PROBE = "probe.safetensors"
+# SHA-256 of each file that the training left.
+MANIFEST = "manifest.json"
 EVALUATION = "evaluation.json"
 SCORES = "scores.csv"
 COMPARISON = "comparison.json"
 # Scores of the run and each baseline, on the test part.
 COMPARISON_SCORES = "comparison.safetensors"
 # Folder of calibrations of one's own, a file each.
-CALIBRATIONS, CALIBRATIONS_SUFFIX = "calibrations", ".safetensors"
+CALIBRATIONS = "calibrations"
+CALIBRATIONS_SUFFIX = ".safetensors"
 # All that a run folder may hold, but for parts of files that were being written when their process was killed.
 _FILES = {
-    CONFIG, CHECKPOINT, WEIGHTS, CALIBRATION, NEIGHBOURS, PATHWAY, HISTORY, EVALUATION, SCORES, COMPARISON,
-    COMPARISON_SCORES, LOCK,
+    CONFIG, CHECKPOINT, WEIGHTS, CALIBRATION, NEIGHBOURS, PATHWAY, HISTORY, PROBE, MANIFEST, EVALUATION, SCORES,
+    COMPARISON, COMPARISON_SCORES, LOCK,
 }  # fmt: skip
 _PART = re.compile(r"\..*\.part")
 _NAME = re.compile(r"[^\W_][\w.+-]{0,99}")

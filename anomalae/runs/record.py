@@ -23,9 +23,10 @@ from anomalae.text import shown
 
 # Formats of a run folder. The first is raised when an older anomalae could no longer read a newer run; runs with parts
 # of one's own have the second, as an older anomalae knows of none; runs of another arithmetic than the plain one the
-# third, as an older anomalae would score them by that.
-FORMAT_VERSION, VERSION_WITH_PARTS, VERSION_WITH_ARITHMETIC = 2, 3, 4
-NEWEST = VERSION_WITH_ARITHMETIC
+# third, as an older anomalae would score them by that; runs that started from another's weights the fourth, for which
+# an older anomalae has no name.
+FORMAT_VERSION, VERSION_WITH_PARTS, VERSION_WITH_ARITHMETIC, VERSION_WITH_START = 2, 3, 4, 5
+NEWEST = VERSION_WITH_START
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Record:
     seconds: of training, all epochs.
     validation: of a vae: ELBO, its two parts, active units.
     parts: where each part comes from that does not come with anomalae, as in {"model convnet": "my-package 1.0"}.
+    start: of a training that began with the weights of another run, that `run`'s name, empty where it was in no folder,
+        and `weights`, the SHA-256 of its `weights.safetensors`; else empty.
     """
 
     settings: Settings
@@ -83,6 +86,7 @@ class Record:
     seconds: float = 0.0
     validation: dict[str, float] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)
+    start: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,10 +97,12 @@ class Record:
             values.pop("format_version"),
             VERSION_WITH_PARTS if self.parts else 0,
             0 if plain else VERSION_WITH_ARITHMETIC,
+            VERSION_WITH_START if self.start else 0,
         )
-        if not self.parts:
-            del values["parts"]
         # Left out where it says nothing, so that an older anomalae reads the run.
+        for name in ("parts", "start"):
+            if not values[name]:
+                del values[name]
         if not self.data.arrays:
             del values["data"]["arrays"]
         if plain:
@@ -170,6 +176,7 @@ _CHECKS: dict[tuple[str, ...], Check] = {
     ("seconds",): lambda value: _is_number(value) and value >= 0,
     ("validation",): lambda value: _is_dict(_is_number)(value) and set(value) in (set(), set(_VALIDATION)),
     ("parts",): _is_dict(_is_text),
+    ("start",): lambda value: _is_dict(_is_text)(value) and set(value) in (set(), {"run", "weights"}),
     **{("environment", name): _is_text for name in ("device", "processor", "arithmetic", "platform")},
     ("environment", "threads"): _is_whole(1, MOST_THREADS),
     ("environment", "versions"): _is_dict(_is_text),

@@ -13,7 +13,7 @@ from anomalae.cli import console, tables, terminal_pictures
 from anomalae.cli import options as common
 from anomalae.cli.lines import tell
 from anomalae.cli.tables import Column
-from anomalae.cli.training_display import runs_dir_flag
+from anomalae.cli.training_display import runs_dir_flag, started_from
 from anomalae.settings import Settings
 from anomalae.text import listed, number, percent, plural, setting
 
@@ -171,6 +171,7 @@ def _show(description: dict[str, Any], as_json: bool) -> None:
                    f"{data['n_calibration']} calibration, {data['n_test']} test"),
         *((key.replace("_", " "), setting(v, ",")) for key, v in description["settings"].items() if v is not None),
     ]  # fmt: skip
+    rows += started_from(description.get("start", {}))
     if description["history"]:
         last = description["history"][-1]
         held_out = "" if last["validation_loss"] is None else f", validation {last['validation_loss']:.3f}"

@@ -11,7 +11,14 @@ from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.progress import downloads
 from anomalae.cli.setting_options import config_option, make_settings, settings_options
-from anomalae.cli.training_display import check_logs, logged, runs_dir_flag, train_new, training_shown
+from anomalae.cli.training_display import (
+    check_logs,
+    logged,
+    runs_dir_flag,
+    started_from,
+    train_new,
+    training_shown,
+)
 from anomalae.text import listed, number, percent
 
 if TYPE_CHECKING:
@@ -39,6 +46,12 @@ _OF_RESUME = {"resume", "runs_dir", "data_dir", "device", "threads", "alpha", "q
 @common.runs_dir_option
 @common.alpha_option
 @config_option
+@click.option(
+    "--start",
+    metavar="RUN",
+    help="Begin with the weights of another run, whose networks have the same shapes.",
+    shell_complete=completion.runs,
+)
 @click.option(
     "--resume",
     metavar="RUN",
@@ -68,6 +81,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       anomalae train --normal 0
       anomalae train --anomalous 1 --dataset fashion-mnist --latent-dim 32
       anomalae train --dataset scans/
+      anomalae train --normal 0 --dataset scans/ --start mnist-0-ae
       anomalae train --resume mnist-0-ae
     """
     from anomalae.datasets.load import check_dataset, may_be_normal_alone
@@ -143,6 +157,7 @@ def _summary(options: dict[str, Any], run: Run, document: dict[str, Any]) -> Non
         ("data", f"{data.name}: {data.n_train} training, {data.n_validation} validation, "
                  f"{data.n_calibration} calibration images of {listed(data.normal, ',')}"),
         ("model", f"{settings.short}, latent {settings.latent_dim}, {settings.epochs} epochs"),
+        *started_from(run.detector.start),
         ("threshold", f"{threshold} on the {settings.rule} score, at alpha {document['alpha']:g}"),
         *tables.test_rates(document),
     ]  # fmt: skip

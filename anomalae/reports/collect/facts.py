@@ -112,7 +112,14 @@ def _facts(folder: Path, detector: Detector, alpha: float) -> Facts:
     )
     return Facts(
         commands=(
-            train_command(data, detector.settings, environment, alpha=alpha, name=name),
+            train_command(
+                data,
+                detector.settings,
+                environment,
+                alpha=alpha,
+                name=name,
+                start=detector.start.get("run") or None,
+            ),
             report_command(name),
         ),
         seed=detector.settings.seed,
