@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 # Least contrast of ink, as a share of the brightest tone; below, the sheet counts as blank.
 FAINTEST = 0.04
@@ -151,11 +150,14 @@ def find_polarity(difference: np.ndarray, polarity: str) -> tuple[bool, Strokes 
     difference: tones less the paper's, float32 (H, W).
     polarity: `light`, `dark`, or `auto`: whichever of the two has more to show.
     """
-    smooth = ndimage.gaussian_filter(difference, 1.0)
-    light = _strokes(smooth) if polarity != "dark" else None
-    dark = _strokes(-smooth) if polarity != "light" else None
-    energy = [0.0 if strokes is None else float(np.square(strokes.smooth).sum()) for strokes in (light, dark)]
-    is_light = polarity == "light" or energy[0] > energy[1]
+    smooth = _blurred(difference, 1.0)
+    in_order = np.sort(smooth, axis=None)
+    light = _strokes(smooth, in_order) if polarity != "dark" else None
+    dark = _strokes(-smooth, -in_order[::-1]) if polarity != "light" else None
+    if light is None or dark is None:
+        return polarity == "light" or light is not None, light or dark
+    energy = [float(np.square(strokes.smooth).sum()) for strokes in (light, dark)]
+    is_light = energy[0] > energy[1]
     return is_light, light if is_light else dark
 
 
@@ -184,66 +186,78 @@ def find_strokes(ink: np.ndarray, sigma: float) -> Strokes | None:
 
     The noise is measured on the negative side, where there is no ink, and so however much is drawn.
     """
-    return _strokes(ndimage.gaussian_filter(ink, sigma))
+    smooth = _blurred(ink, sigma)
+    return _strokes(smooth, np.sort(smooth, axis=None))
 
 
-def _strokes(smooth: np.ndarray) -> Strokes | None:
-    negative = smooth[smooth < 0]
-    noise = -1.4826 * median(negative) if negative.size else 0.0
+def _strokes(smooth: np.ndarray, in_order: np.ndarray) -> Strokes | None:
+    """Find what is drawn in a blurred map (H, W); `in_order`: what it holds, (H * W,), the least first."""
+    negative = int(np.searchsorted(in_order, 0))
+    noise = -1.4826 * _middle(in_order[:negative]) if negative else 0.0
     mask = _parts(smooth, max(5 * noise, GRAIN))
-    if not mask.any():
+    if mask is None:
         return None
     drawn = smooth[mask]
-    strength = float(np.median(drawn[drawn >= 0.5 * drawn.max()]))
+    strength = median(drawn[drawn >= 0.5 * drawn.max()])
     if strength < max(FAINTEST, 6 * noise):
         return None
     # What rings beside a stroke (JPEG, sharpening) reaches a tenth of it; a faint end of a stroke is more.
     mask = _parts(np.where(mask, smooth, 0), 0.12 * strength)
-    return Strokes(np.where(mask, smooth, 0), mask, strength) if mask.any() else None
+    return None if mask is None else Strokes(np.where(mask, smooth, 0), mask, strength)
 
 
-def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray:
-    """Return the connected regions above the threshold that are neither specks nor shadows, bool (H, W)."""
-    above = smooth > threshold
-    if not above.any():
-        return above
-    labels, count = ndimage.label(above, np.ones((3, 3)))
-    inside = labels > 0
-    numbers, drawn = labels[inside], smooth[inside]
-    peaks = np.zeros(count + 1, smooth.dtype)
-    np.maximum.at(peaks, numbers, drawn)
-    cores = np.zeros_like(labels)
-    cores[inside] = np.where(drawn >= 0.5 * peaks[numbers], numbers, 0)
-    extents = np.array([max(s.stop - s.start for s in core) for core in ndimage.find_objects(cores, count)])
+def _middle(in_order: np.ndarray) -> float:
+    """Return the median of numbers (n,) that are in order, as NumPy's does."""
+    middle = len(in_order) // 2
+    if len(in_order) % 2:
+        return float(in_order[middle])
+    return float(np.mean(in_order[middle - 1 : middle + 1], dtype=in_order.dtype))
+
+
+def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray | None:
+    """Return the connected regions above the threshold that are neither specks nor shadows, bool (H, W); None of none."""
+    from anomalae.images.compiled import find_regions
+
+    labels, peaks, mass, boxes, cores = find_regions(smooth, threshold)
+    if len(peaks) == 1:
+        return None
+    extents = np.maximum(cores[:, 1] - cores[:, 0], cores[:, 3] - cores[:, 2]) + 1
     side = max(smooth.shape)
     # In a picture as small as a digit nothing can be told to be a speck or a shadow.
-    solid = extents > SPECK if side >= 16 else extents > 0
-    if side >= 16 and extents.max() >= WIDE * side:
+    solid = extents > (SPECK if side >= 16 else 0)
+    if side >= 16:
         length = max(SOFT * side, SHARP)
-        places = ndimage.find_objects(labels, count)
         for index in np.flatnonzero(extents >= WIDE * side):
             # A thin line is steep just outside of it.
-            rows, columns = (slice(max(0, s.start - 2), s.stop + 2) for s in places[index])
-            solid[index] &= _is_steep(smooth[rows, columns], peaks[index + 1], length)
-    mass = np.bincount(numbers, drawn, count + 1)[1:] * solid
+            top, bottom, left, right = boxes[index]
+            part = smooth[max(0, top - 2) : bottom + 3, max(0, left - 2) : right + 3]
+            solid[index] &= _is_steep(part, peaks[index], length)
+    mass *= solid
     kept = (mass > 0) & (mass >= SMALLEST_PART * mass.max())
-    return np.asarray(np.concatenate([[False], kept])[labels])
+    return np.take(kept, labels) if kept.any() else None
 
 
 def _is_steep(part: np.ndarray, peak: float, length: float) -> bool:
     """Tell whether a part somewhere rises to its peak within `length` pixels, as strokes do and shadows do not."""
+    from anomalae.images.compiled import rises
+
     factor = max(1, max(part.shape) // 80)
-    small, sigma = reduce(part, factor), max(0.5, 0.025 * max(part.shape) / factor)
-    (blur_down, slope_down), (blur_across, slope_across) = (_gaussians(n, sigma) for n in small.shape)
-    squares = np.square(slope_down @ small @ blur_across.T) + np.square(blur_down @ small @ slope_across.T)
-    return bool(math.sqrt(squares.max()) * length >= peak * factor)
+    sigma = max(0.5, 0.025 * max(part.shape) / factor)
+    weights = _gaussian(sigma)
+    slopes = weights * np.arange(len(weights)) / sigma**2
+    return rises(reduce(part, factor), weights, slopes, peak * factor / length)
 
 
-@functools.lru_cache(maxsize=256)
-def _gaussians(length: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """SciPy's Gaussian filter of a line of pixels, and its derivative, as matrices, float32 (length, length).
+def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur a map, float32 (H, W), as SciPy's `gaussian_filter` does, to the bit."""
+    from anomalae.images.compiled import blur
 
-    For parts of at most 160 pixels their products take less time than the filters.
-    """
-    unit = np.eye(length, dtype=np.float32)
-    return ndimage.gaussian_filter1d(unit, sigma, 0), ndimage.gaussian_filter1d(unit, sigma, 0, 1)
+    return blur(image, _gaussian(sigma))
+
+
+@functools.lru_cache(maxsize=64)
+def _gaussian(sigma: float) -> np.ndarray:
+    """The weights of SciPy's Gaussian filter from the middle pixel outwards, float64 (R + 1,)."""
+    reach = int(4 * sigma + 0.5)
+    weights = np.exp(-0.5 / (sigma * sigma) * np.arange(-reach, reach + 1) ** 2)
+    return (weights / weights.sum())[reach:]

@@ -11,24 +11,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
-import numpy as np
 import torch
+
+from anomalae.compiling import compile_function
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function that holds no lock; its sums keep their order, infinities and NaN stay what they are."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:
-        # Neither beside its file nor in the user's home can a cache be written: it is compiled each time.
-        return numba.njit(**options)(function)
-
-
-def suited(array: np.ndarray) -> np.ndarray:
-    """Return the array as functions are compiled for it; copied only where it must be."""
-    return np.require(array, requirements=("C", "A", "W"))
+    """Compile a function, products and sums joined where the processor can."""
+    return compile_function(function, {"contract"})
 
 
 def share_rows(function: Callable[..., None], n: int, make_work: Callable[[], Any], *given: Any) -> None:

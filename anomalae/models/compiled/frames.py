@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy import float32
 
-from anomalae.models.compiled import compiled, share_rows, suited
+from anomalae.compiling import suited
+from anomalae.models.compiled import compiled, share_rows
 
 SIDE = 28
 # Side of the square whose ink tells how dense it is; rows with zeros beside them, as many as it reaches.

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from anomalae.models.compiled import compiled, share_rows, suited
+from anomalae.compiling import suited
+from anomalae.models.compiled import compiled, share_rows
 
 SIDE = 28
 # An image or map in a plane of rows of 32 numbers, zeros around it: a shift by a pixel is another place to start at,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from anomalae.models.compiled import compiled, share_rows, suited
+from anomalae.compiling import suited
+from anomalae.models.compiled import compiled, share_rows
 
 SIDE = 28
 # Pixels that the blur reaches each way, and the side of the square.
