@@ -220,3 +220,118 @@ def _rises(image: np.ndarray, blurring: np.ndarray, sloping: np.ndarray, least: 
                 if across * across + down * down >= least * least:
                     return True
     return False
+
+
+def chosen(regions: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Return where the regions are that are kept, bool (H, W).
+
+    regions: their numbers, int32 (H, W); kept: bool (N + 1,), whether each is.
+    """
+    return np.asarray(_chosen(regions, kept))
+
+
+@compile_function
+def _chosen(regions: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    out = np.empty(regions.shape, np.bool_)
+    for y in range(regions.shape[0]):
+        for x in range(regions.shape[1]):
+            out[y, x] = kept[regions[y, x]]
+    return out
+
+
+def evaluate(
+    coefficients: np.ndarray, powers: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Return the values of a polynomial of degree four at most, float32 (R, C).
+
+    coefficients: float64 (N,), of the products of x and y; powers: int64 (N, 2), of x and of y in each.
+    rows, columns: float64 (R,) of y and (C,) of x.
+    """
+    return np.asarray(_evaluate(coefficients, powers, rows, columns))
+
+
+@compile_function
+def _across(coefficients: np.ndarray, powers: np.ndarray, y: float, line: np.ndarray) -> None:
+    """Write the coefficients of the powers of x, (5,), that a polynomial has in a row."""
+    line[:] = 0
+    for n in range(len(coefficients)):
+        if coefficients[n] != 0:
+            line[powers[n, 0]] += coefficients[n] * y ** powers[n, 1]
+
+
+@compile_function
+def _evaluate(
+    coefficients: np.ndarray, powers: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    out = np.empty((len(rows), len(columns)), np.float32)
+    line = np.empty(5)
+    for row in range(len(rows)):
+        _across(coefficients, powers, rows[row], line)
+        for column in range(len(columns)):
+            x = columns[column]
+            out[row, column] = line[0] + x * (line[1] + x * (line[2] + x * (line[3] + x * line[4])))
+    return out
+
+
+def weighted_moments(
+    values: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    coefficients: np.ndarray,
+    powers: np.ndarray,
+    cut: float,
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """Weigh values, float64 (R, C), by how near they lie to a polynomial, by Tukey's biweight, and sum up what a fit needs.
+
+    rows, columns, coefficients, powers: as for `evaluate`.
+    cut: how far away a value weighs nothing.
+
+    Returns how many weigh anything; the sums of the weights times powers of x and of y, float64 (9, 9); and those of
+    weights and values times powers, float64 (5, 5).
+    """
+    count, moments, products = _weighted_moments(values, rows, columns, coefficients, powers, cut)
+    return count, moments, products
+
+
+@compile_function
+def _weighted_moments(
+    values: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    coefficients: np.ndarray,
+    powers: np.ndarray,
+    cut: float,
+) -> tuple[int, np.ndarray, np.ndarray]:
+    moments, products = np.zeros((9, 9)), np.zeros((5, 5))
+    line, sums, weighted = np.empty(5), np.empty(9), np.empty(5)
+    count = 0
+    for row in range(len(rows)):
+        y = rows[row]
+        _across(coefficients, powers, y, line)
+        sums[:] = 0
+        weighted[:] = 0
+        for column in range(len(columns)):
+            x = columns[column]
+            fitted = line[0] + x * (line[1] + x * (line[2] + x * (line[3] + x * line[4])))
+            away = (values[row, column] - fitted) / cut
+            nearness = 1 - away * away
+            if nearness <= 0:
+                continue
+            count += 1
+            power = nearness * nearness
+            for n in range(5):
+                sums[n] += power
+                weighted[n] += power * values[row, column]
+                power *= x
+            for n in range(5, 9):
+                sums[n] += power
+                power *= x
+        power = 1.0
+        for n in range(9):
+            for i in range(9):
+                moments[i, n] += sums[i] * power
+            if n < 5:
+                for i in range(5):
+                    products[i, n] += weighted[i] * power
+            power *= y
+    return count, moments, products

@@ -6,6 +6,7 @@ the sheet may be lit unevenly, as long as its tone changes slowly.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from dataclasses import dataclass
@@ -29,11 +30,13 @@ SOFT = 0.2
 SHARP = 5.6
 
 # Powers of x and of y in the polynomial of the paper's tone, by their degree.
-POWERS = tuple((power, degree - power) for degree in range(5) for power in range(degree, -1, -1))
+POWERS = np.array([(power, degree - power) for degree in range(5) for power in range(degree, -1, -1)])
 # How many of the powers each step fits: up to degree 1, 2, and 4.
 TERMS = (3, 3, 3, 6, 6, 6, 15, 15, 15, 15)
 # The share of the picture that must be empty for so many powers.
 ROOM = {15: 0.85, 6: 0.7, 3: 0.5}
+# The share of a power that the others do not make up, at least, where an equation is solved the short way.
+DETERMINED = 0.01
 # How far the sheet may lie from the fit, as a share of the contrast.
 TOLERANCE = 0.3
 
@@ -49,14 +52,9 @@ class Paper:
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return tones, float32 (R, C), at the coordinates `rows` (R,) and `columns` (C,)."""
-        there = np.flatnonzero(self.coefficients)
-        # Of black paper there are none.
-        down = np.zeros((len(there), len(rows)))
-        across = np.zeros((len(there), len(columns)))
-        for place, n in enumerate(there):
-            i, j = POWERS[n]
-            down[place], across[place] = self.coefficients[n] * rows**j, columns**i
-        return np.asarray((down.T @ across).astype(np.float32))
+        from anomalae.images.compiled import evaluate
+
+        return evaluate(self.coefficients, POWERS, rows, columns)
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def noise_level(tones: np.ndarray) -> float:
     """Return the standard deviation of the noise from pixel to pixel, from the median difference of neighbours."""
     steps = [np.abs(np.diff(tones, axis=axis)).ravel() for axis in (0, 1)]
     joined = np.concatenate(steps)
-    return 1.4826 * float(np.median(joined)) / math.sqrt(2) if joined.size else 0.0
+    return 1.4826 * median(joined) / math.sqrt(2) if joined.size else 0.0
 
 
 def find_paper(tones: np.ndarray) -> Paper:
@@ -107,33 +105,36 @@ def find_paper(tones: np.ndarray) -> Paper:
     can bend enough to follow it, and where much is drawn it stays stiff. The weights stop shrinking at TOLERANCE,
     so that the fit does not settle on the sunny side of a shadow and take the other for ink.
     """
+    from anomalae.images.compiled import weighted_moments
+
     small = reduce(tones, max(tones.shape) // 64)
+    values = small.astype(np.float64)
     height, width = small.shape
-    basis = _products(height, width)
-    values = small.ravel().astype(np.float64)
-    coefficients = np.array([np.median(frame(small))], float)
+    down, across = coordinates(0, height, height), coordinates(0, width, width)
+    coefficients = np.zeros(len(POWERS))
+    coefficients[0] = median(frame(small))
     wide = max(float(np.abs(values - coefficients[0]).max()), GRAIN)
     narrow = min(wide, max(4 * noise_level(small), GRAIN, TOLERANCE * wide))
     for step, allowed in enumerate(TERMS):
         cut = wide * (narrow / wide) ** (step / (len(TERMS) - 1))
-        fitted_tones = basis[:, : len(coefficients)] @ coefficients
-        weights = np.square(np.clip(1 - ((values - fitted_tones) / cut) ** 2, 0, None))
-        empty = np.count_nonzero(weights) / weights.size if min(height, width) >= 12 else 0
+        count, moments, products = weighted_moments(values, down, across, coefficients, POWERS, cut)
+        empty = count / small.size if min(height, width) >= 12 else 0
         terms = min(allowed, next((n for n, share in ROOM.items() if empty >= share), 1))
-        if np.count_nonzero(weights) < 4 * terms:
+        if count < 4 * terms:
             break
-        weighted = basis[:, :terms] * weights[:, None]
-        coefficients = np.linalg.lstsq(weighted.T @ basis[:, :terms], weighted.T @ values, rcond=None)[0]
-    return Paper(np.concatenate([coefficients, np.zeros(len(POWERS) - len(coefficients))]))
+        i, j = POWERS[:terms].T
+        coefficients[:] = 0
+        coefficients[:terms] = _solved(moments[np.add.outer(i, i), np.add.outer(j, j)], products[i, j])
+    return Paper(coefficients)
 
 
-@functools.lru_cache(maxsize=16)
-def _products(height: int, width: int) -> np.ndarray:
-    """The products of x and y in POWERS at each pixel of a picture, float64 (H * W, 15)."""
-    y, x = np.meshgrid(coordinates(0, height, height), coordinates(0, width, width), indexing="ij")
-    basis = np.stack([x**i * y**j for i, j in POWERS], axis=-1).reshape(-1, len(POWERS))
-    basis.setflags(write=False)
-    return basis
+def _solved(gram: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Solve the equations of least squares; where they hardly determine it, the shortest solution."""
+    scale = np.sqrt(np.diag(gram))
+    with contextlib.suppress(np.linalg.LinAlgError):
+        if np.diag(np.linalg.cholesky(gram / np.outer(scale, scale))).min() > DETERMINED:
+            return np.linalg.solve(gram, products)
+    return np.linalg.lstsq(gram, products, rcond=None)[0]
 
 
 def frame(tones: np.ndarray) -> np.ndarray:
@@ -152,8 +153,9 @@ def find_polarity(difference: np.ndarray, polarity: str) -> tuple[bool, Strokes 
     """
     smooth = _blurred(difference, 1.0)
     in_order = np.sort(smooth, axis=None)
-    light = _strokes(smooth, in_order) if polarity != "dark" else None
-    dark = _strokes(-smooth, -in_order[::-1]) if polarity != "light" else None
+    below, above = in_order[: np.searchsorted(in_order, 0)], in_order[np.searchsorted(in_order, 0, "right") :]
+    light = _strokes(smooth, below) if polarity != "dark" else None
+    dark = _strokes(-smooth, -above) if polarity != "light" else None
     if light is None or dark is None:
         return polarity == "light" or light is not None, light or dark
     energy = [float(np.square(strokes.smooth).sum()) for strokes in (light, dark)]
@@ -187,13 +189,13 @@ def find_strokes(ink: np.ndarray, sigma: float) -> Strokes | None:
     The noise is measured on the negative side, where there is no ink, and so however much is drawn.
     """
     smooth = _blurred(ink, sigma)
-    return _strokes(smooth, np.sort(smooth, axis=None))
+    in_order = np.sort(smooth, axis=None)
+    return _strokes(smooth, in_order[: np.searchsorted(in_order, 0)])
 
 
-def _strokes(smooth: np.ndarray, in_order: np.ndarray) -> Strokes | None:
-    """Find what is drawn in a blurred map (H, W); `in_order`: what it holds, (H * W,), the least first."""
-    negative = int(np.searchsorted(in_order, 0))
-    noise = -1.4826 * _middle(in_order[:negative]) if negative else 0.0
+def _strokes(smooth: np.ndarray, negative: np.ndarray) -> Strokes | None:
+    """Find what is drawn in a blurred map (H, W); `negative`: what in it is below 0, (n,), in order either way."""
+    noise = -1.4826 * _middle(negative) if len(negative) else 0.0
     mask = _parts(smooth, max(5 * noise, GRAIN))
     if mask is None:
         return None
@@ -207,7 +209,7 @@ def _strokes(smooth: np.ndarray, in_order: np.ndarray) -> Strokes | None:
 
 
 def _middle(in_order: np.ndarray) -> float:
-    """Return the median of numbers (n,) that are in order, as NumPy's does."""
+    """Return the median of numbers (n,) that are in order."""
     middle = len(in_order) // 2
     if len(in_order) % 2:
         return float(in_order[middle])
@@ -216,9 +218,9 @@ def _middle(in_order: np.ndarray) -> float:
 
 def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray | None:
     """Return the connected regions above the threshold that are neither specks nor shadows, bool (H, W); None of none."""
-    from anomalae.images.compiled import find_regions
+    from anomalae.images.compiled import chosen, find_regions
 
-    labels, peaks, mass, boxes, cores = find_regions(smooth, threshold)
+    regions, peaks, mass, boxes, cores = find_regions(smooth, threshold)
     if len(peaks) == 1:
         return None
     extents = np.maximum(cores[:, 1] - cores[:, 0], cores[:, 3] - cores[:, 2]) + 1
@@ -234,7 +236,7 @@ def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray | None:
             solid[index] &= _is_steep(part, peaks[index], length)
     mass *= solid
     kept = (mass > 0) & (mass >= SMALLEST_PART * mass.max())
-    return np.take(kept, labels) if kept.any() else None
+    return chosen(regions, kept) if kept.any() else None
 
 
 def _is_steep(part: np.ndarray, peak: float, length: float) -> bool:

@@ -36,6 +36,8 @@ PAGED = ("TIFF", "GIF", "WEBP")
 MAX_PAGES, MAX_PAGED_PIXELS, MAX_FRAMED_PIXELS = 10_000, 40 * MAX_PIXELS, 4 * MAX_PIXELS
 # TIFF's tag that says what a page is, and its bit for a smaller version of another page.
 SUBFILE_TYPE, REDUCED = 254, 1
+# EXIF's tag that says how a picture is turned, 1 where it is upright.
+ORIENTATION = 0x0112
 # A transparent picture with fewer grey levels from darkest to lightest has vanished on its sheet.
 FAINT = 16
 # Chroma from which a pixel is coloured: more than the fringes of scans and JPEG.
@@ -235,7 +237,8 @@ def too_large(size: str) -> ImageError:
 def _upright(image: Image.Image) -> Image.Image:
     """Obey the EXIF orientation; a picture whose EXIF part is broken stays as it is."""
     with contextlib.suppress(Exception):
-        return ImageOps.exif_transpose(image)
+        if image.getexif().get(ORIENTATION, 1) != 1:
+            return ImageOps.exif_transpose(image)
     return image
 
 
@@ -251,7 +254,7 @@ def _gray(image: Image.Image) -> np.ndarray:
         return np.array(image.getchannel("L"))
     if image.mode not in ("1", "L"):
         image = image.convert("RGB")
-    return np.array(image.convert("L"))
+    return np.array(image if image.mode == "L" else image.convert("L"))
 
 
 def _wide(values: np.ndarray) -> np.ndarray:
