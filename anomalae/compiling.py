@@ -29,4 +29,5 @@ def compile_function(function: Callable[..., Any], fastmath: Collection[str] = (
 
 def suited(array: np.ndarray) -> np.ndarray:
     """Return the array as functions are compiled for it; copied only where it must be."""
-    return np.require(array, requirements=("C", "A", "W"))
+    # Asked for first, as NumPy's own way takes ten times as long where nothing is to be done.
+    return array if array.flags.carray else np.require(array, requirements=("C", "A", "W"))

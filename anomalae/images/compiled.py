@@ -33,13 +33,14 @@ def _reduce_levels(gray: np.ndarray, factor: int, full: int) -> np.ndarray:
         rows = min(factor, height - y * factor)
         line[:] = 0
         for row in range(y * factor, y * factor + rows):
+            levels = gray[row]
             for x in range(width):
-                line[x] += np.uint32(gray[row, x])
+                line[x] += np.uint32(levels[x])
         for x in range(out.shape[1]):
             columns = min(factor, width - x * factor)
             total = np.uint32(0)
-            for column in range(x * factor, x * factor + columns):
-                total += line[column]
+            for level in line[x * factor : x * factor + columns]:
+                total += level
             out[y, x] = np.float64(total) / np.float64(rows * columns * full)
     return out
 
@@ -63,32 +64,41 @@ def blur(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def _blur(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
     height, width = image.shape
     reach = len(weights) - 1
-    sums = np.empty(width)
     padded = np.empty(width + 2 * reach)
+    # Slices of one length are what the compiler makes fast loops of.
+    sums, middle = np.empty(width), padded[reach : reach + width]
     out = np.empty((height, width), np.float32)
     for y in range(height):
+        row = image[y]
         for x in range(width):
-            sums[x] = np.float64(image[y, x]) * weights[0]
+            sums[x] = np.float64(row[x]) * weights[0]
         # From the outermost to the middle: the order of SciPy's sums.
         for step in range(reach, 0, -1):
             above, below = image[_mirrored(y - step, height)], image[_mirrored(y + step, height)]
-            weight = weights[step]
             for x in range(width):
-                sums[x] += (np.float64(above[x]) + np.float64(below[x])) * weight
+                sums[x] += (np.float64(above[x]) + np.float64(below[x])) * weights[step]
         for x in range(width):
-            padded[x + reach] = np.float32(sums[x])
-        for x in range(reach):
-            padded[x] = padded[reach + _mirrored(x - reach, width)]
-            padded[reach + width + x] = padded[reach + _mirrored(width + x, width)]
+            middle[x] = np.float64(np.float32(sums[x]))
+        _mirror_ends(padded, reach)
         for x in range(width):
-            sums[x] = padded[x + reach] * weights[0]
+            sums[x] = middle[x] * weights[0]
         for step in range(reach, 0, -1):
-            weight = weights[step]
+            before, after = padded[reach - step :][:width], padded[reach + step :][:width]
             for x in range(width):
-                sums[x] += (padded[x + reach - step] + padded[x + reach + step]) * weight
+                sums[x] += (before[x] + after[x]) * weights[step]
+        row = out[y]
         for x in range(width):
-            out[y, x] = sums[x]
+            row[x] = sums[x]
     return out
+
+
+@compile_function
+def _mirror_ends(padded: np.ndarray, reach: int) -> None:
+    """Write what lies beyond the ends of a line, mirrored there, around it."""
+    width = len(padded) - 2 * reach
+    for x in range(reach):
+        padded[x] = padded[reach + _mirrored(x - reach, width)]
+        padded[reach + width + x] = padded[reach + _mirrored(width + x, width)]
 
 
 @compile_function
@@ -104,81 +114,104 @@ def find_regions(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Find the connected regions, corners included, of a map, float32 (H, W), above a threshold.
 
-    Returns the number of the region at each pixel, int32 (H, W), 0 where there is none, and of each region: its peak,
-    float32 (N + 1,); the sum of what it holds, float64 (N + 1,); its first and last row and column, int64 (N + 1, 4); and
-    those of its core, which is at least half of the peak. The first of each is of nothing.
+    Returns the runs of pixels that they are made of, int64 (M, 4): row, first column, the one after the last, and number of
+    the region, from 0; and of each region its peak, float32 (N,); the sum of what it holds, float64 (N,); its first and
+    last row and column, int64 (N, 4); and those of its core, which is at least half of the peak.
     """
-    labels, peaks, mass, boxes, cores = _find_regions(_map(image), np.float32(threshold))
-    return labels, peaks, mass, boxes, cores
+    runs, peaks, mass, boxes, cores = _find_regions(_map(image), np.float32(threshold))
+    return runs, peaks, mass, boxes, cores
+
+
+@compile_function
+def _find_runs(image: np.ndarray, threshold: np.float32) -> np.ndarray:
+    """Return the runs above a threshold, as for `find_regions`, without numbers."""
+    height, width = image.shape
+    # Every other pixel of a row begins a run at most.
+    runs = np.empty((height * ((width + 1) // 2), 4), np.int64)
+    count = 0
+    for y in range(height):
+        row = image[y]
+        highest = row[0]
+        for x in range(width):
+            highest = max(highest, row[x])
+        if not highest > threshold:
+            continue
+        inside = False
+        for x in range(width):
+            if (row[x] > threshold) != inside:
+                inside = not inside
+                if inside:
+                    runs[count, 0], runs[count, 1] = y, x
+                else:
+                    runs[count, 2] = x
+                    count += 1
+        if inside:
+            runs[count, 2] = width
+            count += 1
+    return runs[:count]
+
+
+@compile_function
+def _root(parents: np.ndarray, run: int) -> int:
+    while parents[run] != run:
+        parents[run] = parents[parents[run]]
+        run = parents[run]
+    return run
+
+
+@compile_function
+def _number_runs(runs: np.ndarray) -> int:
+    """Write the number of its region into each run; return how many regions there are."""
+    parents = np.arange(len(runs))
+    above = 0
+    for run in range(len(runs)):
+        y, first, past = runs[run, 0], runs[run, 1], runs[run, 2]
+        while above < run and (runs[above, 0] < y - 1 or (runs[above, 0] == y - 1 and runs[above, 2] < first)):
+            above += 1
+        other = above
+        while other < run and runs[other, 0] == y - 1 and runs[other, 1] <= past:
+            mine, its = _root(parents, run), _root(parents, other)
+            parents[max(mine, its)] = min(mine, its)
+            other += 1
+    count = 0
+    for run in range(len(runs)):
+        root = _root(parents, run)
+        if root == run:
+            runs[run, 3] = count
+            count += 1
+        else:
+            runs[run, 3] = runs[root, 3]
+    return count
 
 
 @compile_function
 def _find_regions(
     image: np.ndarray, threshold: np.float32
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    height, width = image.shape
-    labels = np.zeros((height, width), np.int32)
-    # A run of pixels begins a region at most every other pixel of a row.
-    parents = np.zeros(height * ((width + 1) // 2) + 1, np.int32)
-    count = 0
-    for y in range(height):
-        for x in range(width):
-            if not image[y, x] > threshold:
-                continue
-            label = 0
-            if x > 0 and labels[y, x - 1]:
-                label = _root(parents, labels[y, x - 1])
-            if y > 0:
-                for beside in range(max(0, x - 1), min(width, x + 2)):
-                    if labels[y - 1, beside]:
-                        other = _root(parents, labels[y - 1, beside])
-                        if label == 0:
-                            label = other
-                        elif other < label:
-                            parents[label] = other
-                            label = other
-                        else:
-                            parents[other] = label
-            if label == 0:
-                count += 1
-                label = count
-                parents[label] = label
-            labels[y, x] = label
-    numbers = np.zeros(count + 1, np.int32)
-    regions = 0
-    for label in range(1, count + 1):
-        root = _root(parents, label)
-        if root == label:
-            regions += 1
-            numbers[label] = regions
-        else:
-            numbers[label] = numbers[root]
-    peaks = np.zeros(regions + 1, np.float32)
-    mass = np.zeros(regions + 1)
-    boxes = np.empty((regions + 1, 4), np.int64)
-    boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3] = height, -1, width, -1
+    runs = _find_runs(image, threshold)
+    count = _number_runs(runs)
+    peaks, mass = np.zeros(count, np.float32), np.zeros(count)
+    boxes = np.empty((count, 4), np.int64)
+    boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3] = image.shape[0], -1, image.shape[1], -1
     cores = boxes.copy()
-    for y in range(height):
-        for x in range(width):
-            if labels[y, x]:
-                number = numbers[labels[y, x]]
-                labels[y, x] = number
-                peaks[number] = max(peaks[number], image[y, x])
-                mass[number] += np.float64(image[y, x])
-                _extend(boxes[number], y, x)
-    for y in range(height):
-        for x in range(width):
-            number = labels[y, x]
-            if number and image[y, x] >= np.float32(0.5) * peaks[number]:
-                _extend(cores[number], y, x)
-    return labels, peaks, mass, boxes, cores
+    for y, first, past, number in runs:
+        _extend(boxes[number], y, first, past - 1)
+        for value in image[y, first:past]:
+            peaks[number] = max(peaks[number], value)
+            mass[number] += np.float64(value)
+    for y, first, past, number in runs:
+        least = np.float32(0.5) * peaks[number]
+        for x in range(first, past):
+            if image[y, x] >= least:
+                _extend(cores[number], y, x, x)
+    return runs, peaks, mass, boxes, cores
 
 
 @compile_function
-def _extend(box: np.ndarray, y: int, x: int) -> None:
-    """Let a box of first and last row and column hold a pixel."""
+def _extend(box: np.ndarray, y: int, first: int, last: int) -> None:
+    """Let a box of first and last row and column hold a part of a row."""
     box[0], box[1] = min(box[0], y), max(box[1], y)
-    box[2], box[3] = min(box[2], x), max(box[3], x)
+    box[2], box[3] = min(box[2], first), max(box[3], last)
 
 
 def rises(image: np.ndarray, blurring: np.ndarray, sloping: np.ndarray, least: float) -> bool:
@@ -197,45 +230,49 @@ def _rises(image: np.ndarray, blurring: np.ndarray, sloping: np.ndarray, least: 
     height, width = image.shape
     reach, apart = len(blurring) - 1, 16
     soft, steep = np.empty(width + 2 * reach), np.empty(width + 2 * reach)
+    soft_middle, steep_middle = soft[reach : reach + width], steep[reach : reach + width]
+    across, down = np.empty(width), np.empty(width)
     for first in range(apart):
         for y in range((first + apart // 2) % apart, height, apart):
+            row = image[y]
             for x in range(width):
-                soft[x + reach] = np.float64(image[y, x]) * blurring[0]
-                steep[x + reach] = 0
+                soft_middle[x] = np.float64(row[x]) * blurring[0]
+                steep_middle[x] = 0
             for step in range(1, reach + 1):
                 above, below = image[_mirrored(y - step, height)], image[_mirrored(y + step, height)]
                 for x in range(width):
-                    soft[x + reach] += (np.float64(above[x]) + np.float64(below[x])) * blurring[step]
-                    steep[x + reach] += (np.float64(below[x]) - np.float64(above[x])) * sloping[step]
-            for line in (soft, steep):
-                for x in range(reach):
-                    line[x] = line[reach + _mirrored(x - reach, width)]
-                    line[reach + width + x] = line[reach + _mirrored(width + x, width)]
+                    soft_middle[x] += (np.float64(above[x]) + np.float64(below[x])) * blurring[step]
+                    steep_middle[x] += (np.float64(below[x]) - np.float64(above[x])) * sloping[step]
+            _mirror_ends(soft, reach)
+            _mirror_ends(steep, reach)
             for x in range(width):
-                across, down = 0.0, steep[x + reach] * blurring[0]
-                for step in range(1, reach + 1):
-                    before, after = x + reach - step, x + reach + step
-                    across += (soft[after] - soft[before]) * sloping[step]
-                    down += (steep[before] + steep[after]) * blurring[step]
-                if across * across + down * down >= least * least:
+                across[x], down[x] = 0, steep_middle[x] * blurring[0]
+            for step in range(1, reach + 1):
+                soft_before, soft_after = soft[reach - step :][:width], soft[reach + step :][:width]
+                steep_before, steep_after = steep[reach - step :][:width], steep[reach + step :][:width]
+                for x in range(width):
+                    across[x] += (soft_after[x] - soft_before[x]) * sloping[step]
+                    down[x] += (steep_before[x] + steep_after[x]) * blurring[step]
+            for x in range(width):
+                if across[x] * across[x] + down[x] * down[x] >= least * least:
                     return True
     return False
 
 
-def chosen(regions: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Return where the regions are that are kept, bool (H, W).
+def chosen(runs: np.ndarray, kept: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return where the regions are that are kept, bool (height, width).
 
-    regions: their numbers, int32 (H, W); kept: bool (N + 1,), whether each is.
+    runs: of all regions, as `find_regions` returns them; kept: bool (N,), whether each region is.
     """
-    return np.asarray(_chosen(regions, kept))
+    return np.asarray(_chosen(runs, kept, height, width))
 
 
 @compile_function
-def _chosen(regions: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    out = np.empty(regions.shape, np.bool_)
-    for y in range(regions.shape[0]):
-        for x in range(regions.shape[1]):
-            out[y, x] = kept[regions[y, x]]
+def _chosen(runs: np.ndarray, kept: np.ndarray, height: int, width: int) -> np.ndarray:
+    out = np.zeros((height, width), np.bool_)
+    for y, first, past, number in runs:
+        if kept[number]:
+            out[y, first:past] = True
     return out
 
 
@@ -335,3 +372,39 @@ def _weighted_moments(
                     products[i, n] += weighted[i] * power
             power *= y
     return count, moments, products
+
+
+def solve(gram: np.ndarray, products: np.ndarray, determined: float) -> np.ndarray | None:
+    """Solve the equations of least squares by Cholesky's way; None where they hardly determine the solution.
+
+    gram: float64 (N, N), symmetric; products: float64 (N,).
+    determined: of each equation at least this share is not made up by those before it.
+    """
+    solution, good = _solve(gram, products, determined)
+    return np.asarray(solution) if good else None
+
+
+@compile_function
+def _solve(gram: np.ndarray, products: np.ndarray, determined: float) -> tuple[np.ndarray, bool]:
+    n = len(products)
+    root, solution = np.zeros((n, n)), products.copy()
+    for i in range(n):
+        for j in range(i + 1):
+            total = gram[i, j]
+            for k in range(j):
+                total -= root[i, k] * root[j, k]
+            if i > j:
+                root[i, j] = total / root[j, j]
+            elif total > determined * gram[i, i]:
+                root[i, i] = np.sqrt(total)
+            else:
+                return solution, False
+    for i in range(n):
+        for k in range(i):
+            solution[i] -= root[i, k] * solution[k]
+        solution[i] /= root[i, i]
+    for i in range(n - 1, -1, -1):
+        for k in range(i + 1, n):
+            solution[i] -= root[k, i] * solution[k]
+        solution[i] /= root[i, i]
+    return solution, True

@@ -6,7 +6,6 @@ the sheet may be lit unevenly, as long as its tone changes slowly.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+# Of the maps' own type: NumPy would make all of a map float64 to compare it with another.
+ZERO = np.float32(0)
 # Least contrast of ink, as a share of the brightest tone; below, the sheet counts as blank.
 FAINTEST = 0.04
 # Differences of tone below this share are the paper's, even where there is no noise.
@@ -36,7 +37,7 @@ TERMS = (3, 3, 3, 6, 6, 6, 15, 15, 15, 15)
 # The share of the picture that must be empty for so many powers.
 ROOM = {15: 0.85, 6: 0.7, 3: 0.5}
 # The share of a power that the others do not make up, at least, where an equation is solved the short way.
-DETERMINED = 0.01
+DETERMINED = 1e-4
 # How far the sheet may lie from the fit, as a share of the contrast.
 TOLERANCE = 0.3
 
@@ -105,7 +106,7 @@ def find_paper(tones: np.ndarray) -> Paper:
     can bend enough to follow it, and where much is drawn it stays stiff. The weights stop shrinking at TOLERANCE,
     so that the fit does not settle on the sunny side of a shadow and take the other for ink.
     """
-    from anomalae.images.compiled import weighted_moments
+    from anomalae.images.compiled import solve, weighted_moments
 
     small = reduce(tones, max(tones.shape) // 64)
     values = small.astype(np.float64)
@@ -123,18 +124,12 @@ def find_paper(tones: np.ndarray) -> Paper:
         if count < 4 * terms:
             break
         i, j = POWERS[:terms].T
+        gram = moments[np.add.outer(i, i), np.add.outer(j, j)]
+        solution = solve(gram, products[i, j], DETERMINED)
         coefficients[:] = 0
-        coefficients[:terms] = _solved(moments[np.add.outer(i, i), np.add.outer(j, j)], products[i, j])
+        # Where several solutions are nearly as good, the shortest.
+        coefficients[:terms] = np.linalg.lstsq(gram, products[i, j])[0] if solution is None else solution
     return Paper(coefficients)
-
-
-def _solved(gram: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """Solve the equations of least squares; where they hardly determine it, the shortest solution."""
-    scale = np.sqrt(np.diag(gram))
-    with contextlib.suppress(np.linalg.LinAlgError):
-        if np.diag(np.linalg.cholesky(gram / np.outer(scale, scale))).min() > DETERMINED:
-            return np.linalg.solve(gram, products)
-    return np.linalg.lstsq(gram, products, rcond=None)[0]
 
 
 def frame(tones: np.ndarray) -> np.ndarray:
@@ -153,7 +148,7 @@ def find_polarity(difference: np.ndarray, polarity: str) -> tuple[bool, Strokes 
     """
     smooth = _blurred(difference, 1.0)
     in_order = np.sort(smooth, axis=None)
-    below, above = in_order[: np.searchsorted(in_order, 0)], in_order[np.searchsorted(in_order, 0, "right") :]
+    below, above = in_order[: np.searchsorted(in_order, ZERO)], in_order[np.searchsorted(in_order, ZERO, "right") :]
     light = _strokes(smooth, below) if polarity != "dark" else None
     dark = _strokes(-smooth, -above) if polarity != "light" else None
     if light is None or dark is None:
@@ -190,7 +185,7 @@ def find_strokes(ink: np.ndarray, sigma: float) -> Strokes | None:
     """
     smooth = _blurred(ink, sigma)
     in_order = np.sort(smooth, axis=None)
-    return _strokes(smooth, in_order[: np.searchsorted(in_order, 0)])
+    return _strokes(smooth, in_order[: np.searchsorted(in_order, ZERO)])
 
 
 def _strokes(smooth: np.ndarray, negative: np.ndarray) -> Strokes | None:
@@ -220,8 +215,8 @@ def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray | None:
     """Return the connected regions above the threshold that are neither specks nor shadows, bool (H, W); None of none."""
     from anomalae.images.compiled import chosen, find_regions
 
-    regions, peaks, mass, boxes, cores = find_regions(smooth, threshold)
-    if len(peaks) == 1:
+    runs, peaks, mass, boxes, cores = find_regions(smooth, threshold)
+    if not len(peaks):
         return None
     extents = np.maximum(cores[:, 1] - cores[:, 0], cores[:, 3] - cores[:, 2]) + 1
     side = max(smooth.shape)
@@ -236,7 +231,7 @@ def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray | None:
             solid[index] &= _is_steep(part, peaks[index], length)
     mass *= solid
     kept = (mass > 0) & (mass >= SMALLEST_PART * mass.max())
-    return chosen(regions, kept) if kept.any() else None
+    return chosen(runs, kept, *smooth.shape) if kept.any() else None
 
 
 def _is_steep(part: np.ndarray, peak: float, length: float) -> bool:
