@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from anomalae.errors import ConfigError, ImageError
 from anomalae.images.check import SIDE
-from anomalae.images.ink import Strokes, find_strokes, frame
+from anomalae.images.ink import Strokes, find_strokes, frame, median
 from anomalae.images.pictures import check_side
 from anomalae.images.sheet import Sheet, reduced_tones, tones_of
 
@@ -153,13 +152,15 @@ def fit_ink(ink: np.ndarray) -> np.ndarray:
 
     ink: float32 (H, W), as `anomalae.images.ink.contrast` makes it of a digit and some paper around it.
     """
+    from anomalae.images.compiled import grow
+
     strokes = find_strokes(ink, 1.0)
     if strokes is None:
         return np.zeros((SIDE, SIDE), np.uint8)
     # Now that the digit's size is known, blur as much as the final pixels will: less noise, no lost detail.
     per_pixel = max(_extent(strokes.mask)) / FIT
     strokes = find_strokes(ink, max(0.3 * per_pixel, 0.4)) or strokes
-    grown = ndimage.binary_dilation(strokes.mask, iterations=max(1, round(0.6 * per_pixel)))
+    grown = grow(strokes.mask, max(1, round(0.6 * per_pixel)))
     clean = np.where(grown, np.clip(ink, 0, strokes.strength), 0)
     box = Box.around(strokes)
     return _drawn(clean, box, *box.shift_to_middle(clean))
@@ -256,5 +257,5 @@ def _drawn(clean: np.ndarray, box: Box, down: float, right: float) -> np.ndarray
     canvas = Image.fromarray(np.pad(clean.astype(np.float32), border))
     window = (left + border, top + border, left + border + side, top + border + side)
     drawn = np.asarray(canvas.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=window))
-    full = np.median(drawn[drawn >= 0.7 * drawn.max()])
+    full = median(drawn[drawn >= 0.7 * drawn.max()])
     return np.rint(np.clip(drawn / full, 0, 1) * 255).astype(np.uint8)

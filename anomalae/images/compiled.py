@@ -69,23 +69,26 @@ def _blur(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
     sums, middle = np.empty(width), padded[reach : reach + width]
     out = np.empty((height, width), np.float32)
     for y in range(height):
-        row = image[y]
+        row, weight = image[y], weights[0]
         for x in range(width):
-            sums[x] = np.float64(row[x]) * weights[0]
+            sums[x] = np.float64(row[x]) * weight
         # From the outermost to the middle: the order of SciPy's sums.
         for step in range(reach, 0, -1):
             above, below = image[_mirrored(y - step, height)], image[_mirrored(y + step, height)]
+            weight = weights[step]
             for x in range(width):
-                sums[x] += (np.float64(above[x]) + np.float64(below[x])) * weights[step]
+                sums[x] += (np.float64(above[x]) + np.float64(below[x])) * weight
         for x in range(width):
             middle[x] = np.float64(np.float32(sums[x]))
         _mirror_ends(padded, reach)
+        weight = weights[0]
         for x in range(width):
-            sums[x] = middle[x] * weights[0]
+            sums[x] = middle[x] * weight
         for step in range(reach, 0, -1):
             before, after = padded[reach - step :][:width], padded[reach + step :][:width]
+            weight = weights[step]
             for x in range(width):
-                sums[x] += (before[x] + after[x]) * weights[step]
+                sums[x] += (before[x] + after[x]) * weight
         row = out[y]
         for x in range(width):
             row[x] = sums[x]
@@ -259,20 +262,66 @@ def _rises(image: np.ndarray, blurring: np.ndarray, sloping: np.ndarray, least: 
     return False
 
 
-def chosen(runs: np.ndarray, kept: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return where the regions are that are kept, bool (height, width).
+def keep_regions(
+    image: np.ndarray, runs: np.ndarray, kept: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keep some regions of a map, float32 (H, W), and nothing else of it.
 
     runs: of all regions, as `find_regions` returns them; kept: bool (N,), whether each region is.
+
+    Returns the map, 0 where nothing is kept; where something is, bool (H, W); and what is kept, float32 (n,).
     """
-    return np.asarray(_chosen(runs, kept, height, width))
+    held, mask, values = _keep_regions(_map(image), runs, kept)
+    return held, mask, values
 
 
 @compile_function
-def _chosen(runs: np.ndarray, kept: np.ndarray, height: int, width: int) -> np.ndarray:
-    out = np.zeros((height, width), np.bool_)
+def _keep_regions(
+    image: np.ndarray, runs: np.ndarray, kept: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    count = 0
+    for _, first, past, number in runs:
+        if kept[number]:
+            count += past - first
+    held, mask = np.zeros_like(image), np.zeros(image.shape, np.bool_)
+    values = np.empty(count, np.float32)
+    start = 0
     for y, first, past, number in runs:
         if kept[number]:
-            out[y, first:past] = True
+            held[y, first:past] = image[y, first:past]
+            mask[y, first:past] = True
+            values[start : start + past - first] = image[y, first:past]
+            start += past - first
+    return held, mask, values
+
+
+def grow(mask: np.ndarray, steps: int) -> np.ndarray:
+    """Return what is reached from a mask, bool (H, W), by so many steps to pixels beside, above or below."""
+    return np.asarray(_grow(suited(mask), steps))
+
+
+@compile_function
+def _grow(mask: np.ndarray, steps: int) -> np.ndarray:
+    height, width = mask.shape
+    away = np.empty((height, width), np.int32)
+    for y in range(height):
+        for x in range(width):
+            nearest = np.int32(0) if mask[y, x] else np.int32(steps + 1)
+            if y > 0:
+                nearest = min(nearest, away[y - 1, x] + np.int32(1))
+            if x > 0:
+                nearest = min(nearest, away[y, x - 1] + np.int32(1))
+            away[y, x] = nearest
+    out = np.empty((height, width), np.bool_)
+    for y in range(height - 1, -1, -1):
+        for x in range(width - 1, -1, -1):
+            nearest = away[y, x]
+            if y < height - 1:
+                nearest = min(nearest, away[y + 1, x] + np.int32(1))
+            if x < width - 1:
+                nearest = min(nearest, away[y, x + 1] + np.int32(1))
+            away[y, x] = nearest
+            out[y, x] = nearest <= steps
     return out
 
 
@@ -323,8 +372,8 @@ def weighted_moments(
     rows, columns, coefficients, powers: as for `evaluate`.
     cut: how far away a value weighs nothing.
 
-    Returns how many weigh anything; the sums of the weights times powers of x and of y, float64 (9, 9); and those of
-    weights and values times powers, float64 (5, 5).
+    Returns how many weigh anything; the sums of the weights times powers of x and of y, eight of them at most, float64
+    (9, 9); and those of weights and values times four powers at most, float64 (5, 5).
     """
     count, moments, products = _weighted_moments(values, rows, columns, coefficients, powers, cut)
     return count, moments, products
@@ -339,38 +388,42 @@ def _weighted_moments(
     powers: np.ndarray,
     cut: float,
 ) -> tuple[int, np.ndarray, np.ndarray]:
-    moments, products = np.zeros((9, 9)), np.zeros((5, 5))
-    line, sums, weighted = np.empty(5), np.empty(9), np.empty(5)
+    line, width = np.empty(5), len(columns)
+    # Of each column, by powers of y; those of x come at the end.
+    sums, weighted = np.zeros((9, width)), np.zeros((5, width))
+    weights, terms = np.empty(width), np.empty(width)
     count = 0
     for row in range(len(rows)):
-        y = rows[row]
+        y, found = rows[row], values[row]
         _across(coefficients, powers, y, line)
-        sums[:] = 0
-        weighted[:] = 0
-        for column in range(len(columns)):
+        a, b, c, d, e = line
+        for column in range(width):
             x = columns[column]
-            fitted = line[0] + x * (line[1] + x * (line[2] + x * (line[3] + x * line[4])))
-            away = (values[row, column] - fitted) / cut
-            nearness = 1 - away * away
-            if nearness <= 0:
-                continue
-            count += 1
-            power = nearness * nearness
-            for n in range(5):
-                sums[n] += power
-                weighted[n] += power * values[row, column]
-                power *= x
-            for n in range(5, 9):
-                sums[n] += power
-                power *= x
+            away = (found[column] - (a + x * (b + x * (c + x * (d + x * e))))) / cut
+            nearness = max(0.0, 1 - away * away)
+            weights[column] = nearness * nearness
+            terms[column] = weights[column] * found[column]
+            count += nearness > 0
         power = 1.0
         for n in range(9):
-            for i in range(9):
-                moments[i, n] += sums[i] * power
+            total = sums[n]
+            for column in range(width):
+                total[column] += weights[column] * power
             if n < 5:
-                for i in range(5):
-                    products[i, n] += weighted[i] * power
+                total = weighted[n]
+                for column in range(width):
+                    total[column] += terms[column] * power
             power *= y
+    moments, products = np.zeros((9, 9)), np.zeros((5, 5))
+    for column in range(width):
+        power = 1.0
+        for i in range(9):
+            for n in range(9 - i):
+                moments[i, n] += sums[n, column] * power
+            if i < 5:
+                for n in range(5 - i):
+                    products[i, n] += weighted[n, column] * power
+            power *= columns[column]
     return count, moments, products
 
 

@@ -191,16 +191,16 @@ def find_strokes(ink: np.ndarray, sigma: float) -> Strokes | None:
 def _strokes(smooth: np.ndarray, negative: np.ndarray) -> Strokes | None:
     """Find what is drawn in a blurred map (H, W); `negative`: what in it is below 0, (n,), in order either way."""
     noise = -1.4826 * _middle(negative) if len(negative) else 0.0
-    mask = _parts(smooth, max(5 * noise, GRAIN))
-    if mask is None:
+    found = _parts(smooth, max(5 * noise, GRAIN))
+    if found is None:
         return None
-    drawn = smooth[mask]
+    held, _, drawn = found
     strength = median(drawn[drawn >= 0.5 * drawn.max()])
     if strength < max(FAINTEST, 6 * noise):
         return None
     # What rings beside a stroke (JPEG, sharpening) reaches a tenth of it; a faint end of a stroke is more.
-    mask = _parts(np.where(mask, smooth, 0), 0.12 * strength)
-    return None if mask is None else Strokes(np.where(mask, smooth, 0), mask, strength)
+    found = _parts(held, 0.12 * strength)
+    return None if found is None else Strokes(found[0], found[1], strength)
 
 
 def _middle(in_order: np.ndarray) -> float:
@@ -211,9 +211,12 @@ def _middle(in_order: np.ndarray) -> float:
     return float(np.mean(in_order[middle - 1 : middle + 1], dtype=in_order.dtype))
 
 
-def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray | None:
-    """Return the connected regions above the threshold that are neither specks nor shadows, bool (H, W); None of none."""
-    from anomalae.images.compiled import chosen, find_regions
+def _parts(smooth: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Find the connected regions above the threshold that are neither specks nor shadows; None where there are none.
+
+    Returns the map, 0 elsewhere; where they are, bool (H, W); and what they hold, (n,).
+    """
+    from anomalae.images.compiled import find_regions, keep_regions
 
     runs, peaks, mass, boxes, cores = find_regions(smooth, threshold)
     if not len(peaks):
@@ -231,7 +234,7 @@ def _parts(smooth: np.ndarray, threshold: float) -> np.ndarray | None:
             solid[index] &= _is_steep(part, peaks[index], length)
     mass *= solid
     kept = (mass > 0) & (mass >= SMALLEST_PART * mass.max())
-    return chosen(runs, kept, *smooth.shape) if kept.any() else None
+    return keep_regions(smooth, runs, kept) if kept.any() else None
 
 
 def _is_steep(part: np.ndarray, peak: float, length: float) -> bool:
