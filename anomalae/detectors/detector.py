@@ -531,6 +531,8 @@ class Detector:
         if name is None:
             return self._whole.calibration
         own = self._whole.own_calibrations
+        if name not in own and name in self._whole.broken_calibrations:
+            raise BundleError(self._whole.broken_calibrations[name])
         if name not in own:
             known = f"there are {', '.join(own)}" if own else "there is none"
             raise ConfigError(f"calibration {name!r}: {known}", unknown=name, known=own, advice="calibrate")

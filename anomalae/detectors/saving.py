@@ -48,6 +48,7 @@ class Fitted:
     record: what `config.json` holds; its settings have epochs and batch size filled in.
     history: a line an epoch.
     own_calibrations: of images of one's own, by name.
+    broken_calibrations: what is wrong with those that could not be read, by name.
     probe: images that are no one's, and their scores when it was fitted; None of a run from before there were any.
     """
 
@@ -56,6 +57,7 @@ class Fitted:
     record: Record
     history: list[Epoch]
     own_calibrations: dict[str, runs.OwnCalibration] = field(default_factory=dict)
+    broken_calibrations: dict[str, str] = field(default_factory=dict)
     probe: Probe | None = None
 
     @property
@@ -135,7 +137,9 @@ def read(folder: Path, device: torch.device) -> Fitted:
     calibration, ensemble.standards = _read_calibration(folder, record, rules, absent, len(ensemble.members))
     fitted = Fitted(ensemble, calibration, record, read_history(folder), probe=read_probe(folder))
     own_rule_first = (record.settings.rule, *(rule for rule in rules if rule != record.settings.rule))
-    fitted.own_calibrations = runs.read_calibrations(folder, own_rule_first, absent, fitted.fingerprint)
+    fitted.own_calibrations, fitted.broken_calibrations = runs.read_calibrations(
+        folder, own_rule_first, absent, fitted.fingerprint
+    )
     return fitted
 
 

@@ -202,6 +202,8 @@ def _load(found: Verification, device: str, threads: int | None) -> Verification
                 tensor.numel() for network in networks for tensor in network.state_dict().values()
             )
             found = replace(found, n_weights=n_weights)
+            for fault in fitted.broken_calibrations.values():
+                found = _with(found, fault=fault)
             return _score(found, fitted)
     except AnomalaeError as error:
         return found if _is_told(found, str(error)) else _with(found, fault=str(error))

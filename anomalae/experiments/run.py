@@ -168,6 +168,7 @@ class Run:
         rule: str | None = None,
         dataset: Dataset | None = None,
         part: str = "test",
+        calibration: str | None = None,
         keep: bool = False,
         on_scored: Callable[[int], None] = lambda done: None,
     ) -> Evaluation:
@@ -177,15 +178,18 @@ class Run:
         rule: another rule of the run; None is its own.
         dataset: another data set with the run's normal classes; None is the run's own.
         part: `test`, or `all` for every image of another data set, on whose train part the run was not trained.
-        keep: whether the run keeps the result, as `evaluation.json` and `scores.csv`; of its own data and rule only.
+        calibration: name of one of the detector's `calibrations`, by which it is judged; None is the run's own.
+        keep: whether the run keeps the result, as `evaluation.json` and `scores.csv`; of its own data, rule and
+            calibration only.
         on_scored: called now and then with the number of images scored.
 
-        Raises ConfigError for a rule that the run lacks, for another part, and where `keep` is asked of another rule
-        or data set; DataError where the data are gone, or lack the run's classes, for all of the run's own data, and
+        Raises ConfigError for a rule or calibration that the run lacks, for another part, and where `keep` is asked of
+        another rule, data set or calibration; BundleError for a broken calibration; DataError where the data are gone, or lack the run's classes, for all of the run's own data, and
         for what has changed in its place.
         """
-        if keep and not (dataset is None and self.is_own_rule(rule)):
-            raise ConfigError("keep: a run keeps the evaluation of its own data set and score only")
+        if keep and not (dataset is None and self.is_own_rule(rule) and calibration is None):
+            raise ConfigError("keep: a run keeps the evaluation of its own data set, score and calibration only")
+        self.detector.calibration_scores(rule, calibration=calibration)
         if part not in PARTS:
             raise ConfigError(f"part {part!r}: must be one of {', '.join(PARTS)}", setting="part")
         if dataset is None:
@@ -196,7 +200,9 @@ class Run:
         if part == "all":
             check_unseen(dataset, self.record.data.name, self.record.data.hashes)
         scored = dataset.test if part == "test" else dataset.whole
-        evaluation = evaluate_part(self.detector, scored, rule, alpha=alpha, on_scored=on_scored)
+        evaluation = evaluate_part(
+            self.detector, scored, rule, alpha=alpha, calibration=calibration, on_scored=on_scored
+        )
         if keep:
             self.keep(evaluation)
         return evaluation
@@ -227,30 +233,36 @@ class Run:
         rule: str | None = None,
         dataset: Dataset | None = None,
         part: str = "test",
+        calibration: str | None = None,
     ) -> dict[str, Any]:
         """Return an evaluation of this run as JSON-able values, with whose it is.
 
         evaluation: by this run.
-        rule, dataset, part: those it was made with, as for `evaluate`.
+        rule, dataset, part, calibration: those it was made with, as for `evaluate`.
         """
         data = self.record.data
         return results.evaluation_document(
             evaluation,
             # Where no image is anomalous the rate is all there is, and stands beside what is expected of it.
-            band=None if evaluation.n_anomalous else self.false_alarm_band(evaluation),
+            band=None if evaluation.n_anomalous else self.false_alarm_band(evaluation, calibration),
             run=self.name,
             dataset=dataset.name if dataset is not None else data.name or "",
             normal=data.normal,
             rule=rule or self.record.settings.rule,
             part=part,
+            calibration=calibration,
         )
 
-    def false_alarm_band(self, evaluation: Evaluation) -> tuple[float, float] | None:
+    def false_alarm_band(
+        self, evaluation: Evaluation, calibration: str | None = None
+    ) -> tuple[float, float] | None:
         """Return where the false-alarm rate of images like the training ones lies 95 times in 100.
 
         evaluation: by this run; without a threshold or a normal image there is no such band, and None is returned.
+        calibration: that it was judged by; None is the run's own.
         """
-        n = self.record.data.n_calibration, evaluation.n_normal
+        own = self.record.data.n_calibration
+        n = own if calibration is None else self.detector.calibrations[calibration].n, evaluation.n_normal
         judged = evaluation.threshold is not None and evaluation.n_normal > 0
         return conformal.false_alarm_band(*n, evaluation.alpha) if judged else None
 
@@ -388,22 +400,29 @@ def evaluate_part(
     rule: str | None = None,
     *,
     alpha: float,
+    calibration: str | None = None,
     on_scored: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
     """Score a labelled part by a rule and compare the scores with the truth of the one-class problem."""
     scores = detector.score(Canonical(part.images), rule, on_scored=on_scored)
-    return evaluate_scores(detector, scores, part.labels, rule, alpha=alpha)
+    return evaluate_scores(detector, scores, part.labels, rule, alpha=alpha, calibration=calibration)
 
 
 def evaluate_scores(
-    detector: Detector, scores: np.ndarray, labels: np.ndarray, rule: str | None = None, *, alpha: float
+    detector: Detector,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    rule: str | None = None,
+    *,
+    alpha: float,
+    calibration: str | None = None,
 ) -> Evaluation:
     """Compare scores that are there already with the truth, as `evaluate_part` does."""
     return evaluate(
         scores,
         truth(labels, detector.data.normal),
         labels,
-        p_values=conformal.p_values(scores, detector.calibration_scores(rule)),
+        p_values=conformal.p_values(scores, detector.calibration_scores(rule, calibration=calibration)),
         alpha=alpha,
-        threshold=detector.threshold(alpha, rule),
+        threshold=detector.threshold(alpha, rule, calibration=calibration),
     )

@@ -102,24 +102,27 @@ def calibration_names(folder: Path) -> list[str]:
 
 def read_calibrations(
     folder: Path, rules: tuple[str, ...], absent: set[str], fingerprint: str
-) -> dict[str, OwnCalibration]:
-    """Read all calibrations that a run keeps beside its own.
+) -> tuple[dict[str, OwnCalibration], dict[str, str]]:
+    """Read all calibrations that a run keeps beside its own; a broken one stands in nobody's way who does not ask for it.
 
     folder: of the run.
     rules: scores that the run has; the first must be there, arrays of others are refused.
     absent: scores that cannot be had here, whose arrays are passed over.
     fingerprint: of the run.
 
-    Returns them by name. Raises BundleError, naming file and fault, for one that is not whole and sound, or is another
-    run's.
+    Returns them by name, and by name what is wrong, file and fault, with those that are not whole and sound, or are
+    another run's. Raises BundleError where they are kept in no folder, and for too many.
 
     >>> read_calibrations(Path("runs/zero"), ("mse",), set(), "")
-    {}
+    ({}, {})
     """
-    return {
-        name: read_calibration(calibration_file(folder, name), rules, absent, fingerprint)
-        for name in calibration_names(folder)
-    }
+    sound, broken = dict[str, OwnCalibration](), dict[str, str]()
+    for name in calibration_names(folder):
+        try:
+            sound[name] = read_calibration(calibration_file(folder, name), rules, absent, fingerprint)
+        except BundleError as error:
+            broken[name] = str(error)
+    return sound, broken
 
 
 def read_calibration(

@@ -55,6 +55,7 @@ def evaluation_document(
     normal: Sequence[int | str],
     rule: str,
     part: str = "test",
+    calibration: str | None = None,
     band: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Return what `evaluation.json` holds and the command line prints as JSON: the numbers, and whose they are.
@@ -65,10 +66,13 @@ def evaluation_document(
     normal: the run's normal classes.
     rule: name of the score.
     part: of the data set; only another than the test part is named.
+    calibration: that it was judged by; only another than the run's own is named.
     band: in which the false-alarm rate is expected to lie; None leaves it out.
     """
     scored = {} if part == "test" else {"part": part}
     whose = {"run": run, "dataset": dataset, **scored, "normal": list(normal), "score": rule}
+    if calibration is not None:
+        whose["calibration"] = calibration
     expected = {} if band is None else {"false_alarm_band": list(band)}
     return {**whose, **evaluation.to_dict(), **expected}
 

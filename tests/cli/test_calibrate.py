@@ -190,7 +190,13 @@ def test_they_are_listed_and_deleted():
     assert "broken: runs/small/calibrations/broken.safetensors" in table
     assert parsed("runs", "small", "--json")["calibrations"] == ["broken", "mine"]
     assert "calibrations" in ok("runs", "small").stdout
-    assert "broken.safetensors" in fails(1, "score", "scans")
+    # It is in nobody's way who does not ask for it.
+    ok("score", "scans")
+    ok("score", "scans", "--calibration", "mine")
+    assert "broken.safetensors: not a readable safetensors file" in fails(
+        1, "score", "scans", "--calibration", "broken"
+    )
+    assert "broken.safetensors: not a readable safetensors file" in run("verify", "small").output
     assert "no such calibration; did you mean 'broken'?" in fails(
         2, "calibrate", "--delete", "--name", "borken"
     )
@@ -199,6 +205,22 @@ def test_they_are_listed_and_deleted():
     ok("score", "scans")
     ok("runs", "--delete", "--yes", "small")
     assert not Path("runs/small").exists()
+
+
+def test_an_evaluation_is_judged_by_it():
+    ok("calibrate", "normal", "--name", "mine")
+    own = parsed("evaluate", "small", "--json")
+    found = parsed("evaluate", "small", "--calibration", "mine", "--json")
+    mine = Detector.load("runs/small")
+    assert (found["calibration"], found["roc_auc"]) == ("mine", own["roc_auc"])
+    assert found["threshold"] == mine.threshold(own["alpha"], calibration="mine") != own["threshold"]
+    assert "calibration" not in own
+    assert parsed("evaluate", "small", "--json")["threshold"] == own["threshold"]
+    assert ", calibration mine;" in ok("evaluate", "small", "--calibration", "mine").stdout
+    assert "did you mean 'mine'?" in fails(2, "evaluate", "small", "--calibration", "mien")
+    assert "--calibration" in fails(2, "evaluate", "small", "--calibration", "mine", "--keep")
+    Path("runs/small/calibrations/mine.safetensors").write_text("x")
+    assert "mine.safetensors: not a readable" in fails(1, "evaluate", "small", "--calibration", "mine")
 
 
 def test_a_run_that_is_at_work_is_told_before_anything_is_read():

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     help="Score the test part, or all images of another --dataset; the data that the run was trained on are "
     "refused then.",
 )
+@common.calibration_option
 @common.data_dir_option
 @common.preprocess_options(None, None)
 @common.own_alpha_option
@@ -60,6 +61,7 @@ def command(
     score: str | None,
     dataset: str | None,
     part: str,
+    calibration: str | None,
     data_dir: str | None,
     preprocess: str | None,
     polarity: str | None,
@@ -75,7 +77,7 @@ def command(
 
     Anomalies are the positives. Of normal images alone there is no ROC-AUC: then the false-alarm rate is told, beside
     what is expected. A run keeps the numbers of its own data, score and alpha, as evaluation.json and
-    scores.csv; those of another --dataset, --score or --alpha are only printed, and written with --output.
+    scores.csv; those of another --dataset, --score, --calibration or --alpha are only printed, and written with --output.
     Classes of another data set are told by their names.
 
     \b
@@ -83,6 +85,7 @@ def command(
       anomalae evaluate
       anomalae evaluate mnist-0-ae --alpha 0.01
       anomalae evaluate mnist-0-ae --score mse --json
+      anomalae evaluate mnist-0-ae --calibration mine
       anomalae evaluate mnist-0-ae --dataset others.npz --part all
     """
     from anomalae import files
@@ -90,8 +93,10 @@ def command(
     from anomalae.evaluation.conformal import calibration_warning
     from anomalae.experiments.run import Run, check_classes, check_unseen
 
-    if keep and (score is not None or dataset is not None):
-        raise click.UsageError("--keep is of the run's own data and score: neither --dataset nor --score")
+    if keep and any(given is not None for given in (score, dataset, calibration)):
+        raise click.UsageError(
+            "--keep is of the run's own data, score and calibration: none of --dataset, --score, --calibration"
+        )
     if dataset is None and part == "all":
         raise click.UsageError("--part all needs another --dataset: the run was trained on images of its own")
     if dataset is None and (preprocess, polarity) != (None, None):
@@ -102,6 +107,7 @@ def command(
         check_dataset(dataset)
     judged = Run.open(run, runs_dir, device=device, threads=threads)
     judged.detector.check_rule(score)
+    n_calibration = len(judged.detector.calibration_scores(score, calibration=calibration))
     data, other = judged.detector.data, None
     if dataset is None:
         n_scored = len(judged.dataset(data_dir, downloads(quiet)).test)
@@ -120,22 +126,26 @@ def command(
         n_scored = len(other.test if part == "test" else other.whole)
     own_alpha = judged.kept_alpha or DEFAULT_ALPHA
     alpha = own_alpha if alpha is None else alpha
-    warning = calibration_warning(judged.detector.n_calibration, alpha)
+    warning = calibration_warning(n_calibration, alpha)
     if warning:
         console.warn(warning)
     with counting(
         "scoring test images" if part == "test" else "scoring images", n_scored, quiet=quiet
     ) as scored:
-        evaluation = judged.evaluate(alpha, rule=score, dataset=other, part=part, on_scored=scored)
-    document = judged.document(evaluation, rule=score, dataset=other, part=part)
+        evaluation = judged.evaluate(
+            alpha, rule=score, dataset=other, part=part, calibration=calibration, on_scored=scored
+        )
+    document = judged.document(evaluation, rule=score, dataset=other, part=part, calibration=calibration)
     if output is not None:
         files.write_json(output, document)
     if as_json:
         click.echo(json.dumps(document))
     elif not quiet:
-        _table(document, evaluation.p_values, judged.false_alarm_band(evaluation))
+        _table(document, evaluation.p_values, judged.false_alarm_band(evaluation, calibration))
     if other is not None:
         note = "not kept: the run keeps the numbers of its own data, without --dataset"
+    elif calibration is not None:
+        note = "not kept: the run keeps the numbers of its own calibration, without --calibration"
     elif not judged.is_own_rule(score):
         note = f"not kept: the run keeps its numbers by its own score, {judged.detector.settings.rule}"
     elif alpha != own_alpha and not keep and judged.kept_alpha is None:
@@ -171,9 +181,10 @@ def _table(evaluation: dict[str, Any], p_values: np.ndarray | None, ends: tuple[
     counted = f"{evaluation['n_normal']} normal and {evaluation['n_anomalous']} anomalous {images}"
     if not evaluation["n_anomalous"]:
         counted = f"{evaluation['n_normal']} {images}, all normal"
+    judged_by = f", calibration {evaluation['calibration']}" if "calibration" in evaluation else ""
     tables.say(
         f"{evaluation['run']}: {evaluation['dataset']}, normal {listed(evaluation['normal'], ',')}, "
-        f"score {evaluation['score']}; {counted}",
+        f"score {evaluation['score']}{judged_by}; {counted}",
         out,
         style="bold",
     )
