@@ -128,8 +128,12 @@ def markdown(made: dict) -> str:
     for row in made["ways"]:
         options = " ".join(WAYS[row["way"]]) or "rows printed"
         name = "begun, killed, " if row["way"] == "resume" else ""
-        lines.append(f"| {name}`{options}` | {row['few_mb']:.0f} | {row['many_mb']:.0f} | {row['more_mb']:.0f} |")
-    return "\n".join([*lines, "", f"Peak of the process in MB; one {made['format']} file read from disk.", ""])
+        lines.append(
+            f"| {name}`{options}` | {row['few_mb']:.0f} | {row['many_mb']:.0f} | {row['more_mb']:.0f} |"
+        )
+    return "\n".join(
+        [*lines, "", f"Peak of the process in MB; one {made['format']} file read from disk.", ""]
+    )
 
 
 if __name__ == "__main__":

@@ -188,7 +188,9 @@ class Run:
         for what has changed in its place.
         """
         if keep and not (dataset is None and self.is_own_rule(rule) and calibration is None):
-            raise ConfigError("keep: a run keeps the evaluation of its own data set, score and calibration only")
+            raise ConfigError(
+                "keep: a run keeps the evaluation of its own data set, score and calibration only"
+            )
         self.detector.calibration_scores(rule, calibration=calibration)
         if part not in PARTS:
             raise ConfigError(f"part {part!r}: must be one of {', '.join(PARTS)}", setting="part")

@@ -169,7 +169,9 @@ def _number_runs(runs: np.ndarray) -> int:
     above = 0
     for run in range(len(runs)):
         y, first, past = runs[run, 0], runs[run, 1], runs[run, 2]
-        while above < run and (runs[above, 0] < y - 1 or (runs[above, 0] == y - 1 and runs[above, 2] < first)):
+        while above < run and (
+            runs[above, 0] < y - 1 or (runs[above, 0] == y - 1 and runs[above, 2] < first)
+        ):
             above += 1
         other = above
         while other < run and runs[other, 0] == y - 1 and runs[other, 1] <= past:
@@ -367,7 +369,7 @@ def weighted_moments(
     powers: np.ndarray,
     cut: float,
 ) -> tuple[int, np.ndarray, np.ndarray]:
-    """Weigh values, float64 (R, C), by how near they lie to a polynomial, by Tukey's biweight, and sum up what a fit needs.
+    """Weigh values, float64 (R, C), by their distance from a polynomial (Tukey's biweight), and sum up what a fit needs.
 
     rows, columns, coefficients, powers: as for `evaluate`.
     cut: how far away a value weighs nothing.

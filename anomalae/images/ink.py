@@ -148,7 +148,10 @@ def find_polarity(difference: np.ndarray, polarity: str) -> tuple[bool, Strokes 
     """
     smooth = _blurred(difference, 1.0)
     in_order = np.sort(smooth, axis=None)
-    below, above = in_order[: np.searchsorted(in_order, ZERO)], in_order[np.searchsorted(in_order, ZERO, "right") :]
+    below, above = (
+        in_order[: np.searchsorted(in_order, ZERO)],
+        in_order[np.searchsorted(in_order, ZERO, "right") :],
+    )
     light = _strokes(smooth, below) if polarity != "dark" else None
     dark = _strokes(-smooth, -above) if polarity != "light" else None
     if light is None or dark is None:

@@ -103,7 +103,7 @@ def calibration_names(folder: Path) -> list[str]:
 def read_calibrations(
     folder: Path, rules: tuple[str, ...], absent: set[str], fingerprint: str
 ) -> tuple[dict[str, OwnCalibration], dict[str, str]]:
-    """Read all calibrations that a run keeps beside its own; a broken one stands in nobody's way who does not ask for it.
+    """Read all calibrations that a run keeps beside its own; a broken one stops nobody who does not ask for it.
 
     folder: of the run.
     rules: scores that the run has; the first must be there, arrays of others are refused.

@@ -208,19 +208,21 @@ def test_they_are_listed_and_deleted():
 
 
 def test_an_evaluation_is_judged_by_it():
-    ok("calibrate", "normal", "--name", "mine")
-    own = parsed("evaluate", "small", "--json")
-    found = parsed("evaluate", "small", "--calibration", "mine", "--json")
-    mine = Detector.load("runs/small")
+    settings = ("--epochs", "1", "--hidden", "16", "--latent-dim", "4")
+    ok("train", "--dataset", "digits", "--normal", "0", "--name", "zeros", *settings, "--quiet")
+    ok("calibrate", "normal", "--run", "zeros", "--name", "mine")
+    own = parsed("evaluate", "zeros", "--json")
+    found = parsed("evaluate", "zeros", "--calibration", "mine", "--json")
+    mine = Detector.load("runs/zeros")
     assert (found["calibration"], found["roc_auc"]) == ("mine", own["roc_auc"])
     assert found["threshold"] == mine.threshold(own["alpha"], calibration="mine") != own["threshold"]
     assert "calibration" not in own
-    assert parsed("evaluate", "small", "--json")["threshold"] == own["threshold"]
-    assert ", calibration mine;" in ok("evaluate", "small", "--calibration", "mine").stdout
-    assert "did you mean 'mine'?" in fails(2, "evaluate", "small", "--calibration", "mien")
-    assert "--calibration" in fails(2, "evaluate", "small", "--calibration", "mine", "--keep")
-    Path("runs/small/calibrations/mine.safetensors").write_text("x")
-    assert "mine.safetensors: not a readable" in fails(1, "evaluate", "small", "--calibration", "mine")
+    assert parsed("evaluate", "zeros", "--json")["threshold"] == own["threshold"]
+    assert ", calibration mine;" in ok("evaluate", "zeros", "--calibration", "mine").stdout
+    assert "did you mean 'mine'?" in fails(2, "evaluate", "zeros", "--calibration", "mien")
+    assert "--calibration" in fails(2, "evaluate", "zeros", "--calibration", "mine", "--keep")
+    Path("runs/zeros/calibrations/mine.safetensors").write_text("x")
+    assert "mine.safetensors: not a readable" in fails(1, "evaluate", "zeros", "--calibration", "mine")
 
 
 def test_a_run_that_is_at_work_is_told_before_anything_is_read():
