@@ -151,7 +151,7 @@ class RowFile:
             self._seen = np.sort(np.fromiter(self._counted(), np.uint64))
 
     def _counted(self) -> Iterator[int]:
-        """Count the rows that are there, and give the hashes of their names; as a list they would take five times as much."""
+        """Count the rows that are there, and give the hashes of their names."""
         for row in self._rows():
             self._count(row["p_value"] is None, row["flagged"] in (True, "1"))
             yield _hash(row["path"])

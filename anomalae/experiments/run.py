@@ -184,8 +184,8 @@ class Run:
         on_scored: called now and then with the number of images scored.
 
         Raises ConfigError for a rule or calibration that the run lacks, for another part, and where `keep` is asked of
-        another rule, data set or calibration; BundleError for a broken calibration; DataError where the data are gone, or lack the run's classes, for all of the run's own data, and
-        for what has changed in its place.
+        another rule, data set or calibration; BundleError for a broken calibration; DataError where the data are gone,
+        or lack the run's classes, for all of the run's own data, and for what has changed in its place.
         """
         if keep and not (dataset is None and self.is_own_rule(rule) and calibration is None):
             raise ConfigError(

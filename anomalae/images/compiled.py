@@ -1,7 +1,7 @@
 """What NumPy and SciPy do too slowly with a picture's pixels, compiled by numba.
 
-Import this module where it is used, not above: see `anomalae.compiling`. `reduce_levels` and `blur` give the bits of the
-plain forms that their words name, and `find_regions` those of a loop over SciPy's labels.
+Import this module where it is used, not above: see `anomalae.compiling`. `blur`, `grow` and `find_regions` give the bits
+of SciPy's filter, dilation and labels, `reduce_levels` those of NumPy's sums.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _mirrored(place: int, length: int) -> int:
 
 
 def blur(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Blur a map, float32 (H, W), down and then across, as `scipy.ndimage.correlate1d` does with weights alike both ways.
+    """Blur a map, float32 (H, W), down and then across, as SciPy's `correlate1d` does with weights alike both ways.
 
     weights: float64 (R + 1,), of the middle pixel and of those beside it.
     """
@@ -117,8 +117,8 @@ def find_regions(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Find the connected regions, corners included, of a map, float32 (H, W), above a threshold.
 
-    Returns the runs of pixels that they are made of, int64 (M, 4): row, first column, the one after the last, and number of
-    the region, from 0; and of each region its peak, float32 (N,); the sum of what it holds, float64 (N,); its first and
+    Returns the runs of pixels that they are made of, int64 (M, 4): row, first column, the one after the last, and number
+    of the region, from 0; and of each region its peak, float32 (N,); the sum of what it holds, float64 (N,); its first and
     last row and column, int64 (N, 4); and those of its core, which is at least half of the peak.
     """
     runs, peaks, mass, boxes, cores = _find_regions(_map(image), np.float32(threshold))
@@ -369,7 +369,7 @@ def weighted_moments(
     powers: np.ndarray,
     cut: float,
 ) -> tuple[int, np.ndarray, np.ndarray]:
-    """Weigh values, float64 (R, C), by their distance from a polynomial (Tukey's biweight), and sum up what a fit needs.
+    """Weigh values, float64 (R, C), by their distance from a polynomial (Tukey's biweight), and sum up for a fit.
 
     rows, columns, coefficients, powers: as for `evaluate`.
     cut: how far away a value weighs nothing.

@@ -77,8 +77,8 @@ def command(
 
     Anomalies are the positives. Of normal images alone there is no ROC-AUC: then the false-alarm rate is told, beside
     what is expected. A run keeps the numbers of its own data, score and alpha, as evaluation.json and
-    scores.csv; those of another --dataset, --score, --calibration or --alpha are only printed, and written with --output.
-    Classes of another data set are told by their names.
+    scores.csv; those of another --dataset, --score, --calibration or --alpha are only printed, and written with
+    --output. Classes of another data set are told by their names.
 
     \b
     Example:
