@@ -1,7 +1,7 @@
 """What NumPy and SciPy do too slowly with a picture's pixels, compiled by numba.
 
-Import this module where it is used, not above: see `anomalae.compiling`. `blur`, `grow` and `find_regions` give the bits
-of SciPy's filter, dilation and labels, `reduce_levels` those of NumPy's sums.
+Import this module where it is used, not above: see `anomalae.compiling`. `blur`, `grow` and `find_regions` give the
+bits of SciPy's filter, dilation and labels, `reduce_levels` those of NumPy's sums.
 """
 
 from __future__ import annotations
@@ -117,9 +117,9 @@ def find_regions(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Find the connected regions, corners included, of a map, float32 (H, W), above a threshold.
 
-    Returns the runs of pixels that they are made of, int64 (M, 4): row, first column, the one after the last, and number
-    of the region, from 0; and of each region its peak, float32 (N,); the sum of what it holds, float64 (N,); its first and
-    last row and column, int64 (N, 4); and those of its core, which is at least half of the peak.
+    Returns the runs of pixels that they are made of, int64 (M, 4): row, first column, the one after the last, and
+    number of the region, from 0; and of each region its peak, float32 (N,); the sum of what it holds, float64 (N,); its
+    first and last row and column, int64 (N, 4); and those of its core, which is at least half of the peak.
     """
     runs, peaks, mass, boxes, cores = _find_regions(_map(image), np.float32(threshold))
     return runs, peaks, mass, boxes, cores
