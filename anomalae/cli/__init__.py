@@ -29,6 +29,7 @@ COMMANDS = (
     "evaluate",
     "compare",
     "report",
+    "card",
     "runs",
     "verify",
     "benchmark",
