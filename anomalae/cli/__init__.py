@@ -30,6 +30,7 @@ COMMANDS = (
     "compare",
     "report",
     "card",
+    "serve",
     "runs",
     "verify",
     "benchmark",
