@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from importlib import resources
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import FastAPI, Query, Request
+from fastapi import Body, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -25,12 +26,26 @@ from anomalae.images.inputs import Input, Reading
 from anomalae.server.batching import Batcher, ClosedError
 from anomalae.server.guards import Guard
 from anomalae.server.limits import Limits, RefusedError
+from anomalae.server.looking import decoded, looked
 from anomalae.server.meters import Meters
 from anomalae.server.uploads import json_error, read_lists, read_upload
 from anomalae.settings import DEFAULT_ALPHA
 from anomalae.version import __version__
 
-PATHS = ("/score", "/health", "/runs", "/metrics", "/openapi.json")
+PATHS = ("/score", "/look", "/decode", "/health", "/runs", "/metrics", "/openapi.json", "/")
+# The page on which one draws: address, file and kind of each of its parts. Nothing comes from elsewhere.
+PAGE = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
 _BODY = {
     "required": True,
     "content": {
@@ -116,7 +131,7 @@ class Served:
 
     def told(self) -> list[dict[str, Any]]:
         """Return what each run is, JSON-able."""
-        return [_told(name, detector) for name, detector in self.detectors.items()]
+        return [{**_told(name, one), "calibration": self.calibration} for name, one in self.detectors.items()]
 
 
 def _told(name: str, detector: Detector) -> dict[str, Any]:
@@ -130,6 +145,7 @@ def _told(name: str, detector: Detector) -> dict[str, Any]:
         "scores": list(detector.rules),
         "n_calibration": detector.n_calibration,
         "calibrations": sorted(detector.calibrations),
+        "latent_dim": settings.latent_dim if settings.kind.density else None,
     }
 
 
@@ -209,11 +225,7 @@ def application(
         read the answer is an error.
         """
         name, judge = served.judge(run, score, alpha, calibration)
-        data = judge.detector.data
-        try:
-            how = Reading(preprocess or data.preprocess, polarity or data.polarity)
-        except ConfigError as error:
-            raise RefusedError(422, str(error)) from None
+        how = _how(judge, preprocess, polarity)
         began = time.perf_counter()
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
@@ -243,6 +255,45 @@ def application(
         meters.judged.labels(name, "passed").inc(answer["n"] - answer["n_flagged"] - answer["n_failed"])
         return answer
 
+    @app.post(
+        "/look",
+        summary="Look at one image through a run",
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+        responses=dict.fromkeys((403, 404, 408, 413, 422, 429), _ERROR),
+    )
+    async def look(
+        request: Request,
+        run: str | None = Query(None, description="Name of the run. Default: the first of GET /runs."),
+        score: str | None = Query(None, description="Rule of the score. Default: the run's own."),
+        alpha: float | None = Query(None, gt=0, lt=1, description="False-alarm level."),
+        calibration: str | None = Query(None, description="Name of a calibration of one's own."),
+        polarity: str | None = Query(None, description="Ink, light or dark. Default: as in training."),
+    ) -> dict[str, Any]:
+        """Take one picture as it is, and tell its verdict and, as PNG in data URIs, what the run makes of it."""
+        _, judge = served.judge(run, score, alpha, calibration)
+        how = _how(judge, None, polarity)
+        body = await request.body()
+        if not body:
+            raise RefusedError(422, "the body is empty")
+        inputs = await run_in_threadpool(_read, reading, read_upload, "picture", body, how, limits)
+        if inputs[0].image is None:
+            raise RefusedError(422, inputs[0].error or "there is no image")
+        return await run_in_threadpool(looked, judge, inputs[0].image, batcher)
+
+    @app.post("/decode", summary="Decode a code", responses=dict.fromkeys((403, 404, 413, 422, 429), _ERROR))
+    async def decode(
+        code: Annotated[list[float], Body(embed=True, description="Numbers, one a latent dimension.")],
+        run: str | None = Query(None, description="Name of the run. Default: the first of GET /runs."),
+    ) -> dict[str, str]:
+        """Take a place in the latent space of a run's first network, and return the image that lies there."""
+        _, judge = served.judge(run, None, None, None)
+        return await run_in_threadpool(decoded, judge.detector, code, batcher)
+
     @app.get("/health", summary="Whether the server is up")
     async def health() -> dict[str, Any]:
         return {"status": "ok", "version": __version__, "runs": list(served.detectors)}
@@ -256,13 +307,33 @@ def application(
         meters.under_way.set(guard.under_way)
         return PlainTextResponse(meters.text(), media_type="text/plain; version=0.0.4")
 
+    for path, (name, media) in PAGE.items():
+        app.add_api_route(path, _part(name, media), include_in_schema=False)
+
     guard = Guard(app, hosts=hosts, limits=limits, on_answer=meters.answered)
     return guard
 
 
-async def _files(
-    request: Request, how: Reading, limits: Limits, reading: threading.Lock
-) -> list[Input]:
+def _part(name: str, media: str) -> Callable[[], Awaitable[Response]]:
+    """Return what answers with a file of the page."""
+    content = (resources.files("anomalae.server") / "page" / name).read_bytes()
+
+    async def part() -> Response:
+        return Response(content, media_type=media, headers=HEADERS)
+
+    return part
+
+
+def _how(judge: Judge, preprocess: str | None, polarity: str | None) -> Reading:
+    """Return how pictures are read: as asked, else as in training. Raises RefusedError for what is no way."""
+    data = judge.detector.data
+    try:
+        return Reading(preprocess or data.preprocess, polarity or data.polarity)
+    except ConfigError as error:
+        raise RefusedError(422, str(error)) from None
+
+
+async def _files(request: Request, how: Reading, limits: Limits, reading: threading.Lock) -> list[Input]:
     """Read the files of a form, in their order, one after another."""
     inputs: list[Input] = []
     async with request.form(max_files=limits.images, max_fields=0) as form:

@@ -264,7 +264,7 @@ def test_what_waits_is_scored_together(small, images):
         started.wait(30)
         rest = [pool.submit(batcher.score, small, "bent", images[i : i + 1]) for i in range(1, 6)]
         other = pool.submit(batcher.score, small, "mse", images[:2])
-        while len(batcher._waiting) < 6:
+        while batcher.n_waiting < 6:
             pass
         go.set()
         got = [future.result(30) for future in (first, *rest)]
