@@ -21,6 +21,7 @@ import pytest
 import uvicorn
 
 from anomalae import Detector
+from anomalae.images.inputs import read_inputs
 from anomalae.server.app import Served, application
 from anomalae.server.guards import LOOPBACK
 from anomalae.server.limits import Limits
@@ -103,9 +104,7 @@ def draw(page: Any, strokes: list[list[tuple[float, float]]]) -> None:
 
 def settled(page: Any) -> float:
     """The score that the page shows once nothing is asked any more."""
-    page.wait_for_selector("body[data-state=judged]")
-    page.wait_for_load_state("networkidle")
-    time.sleep(0.3)
+    page.wait_for_selector("body[data-state=judged]:not([data-asking])")
     return float(page.get_attribute("body", "data-score"))
 
 
@@ -122,8 +121,6 @@ def test_a_drawn_digit_gets_the_score_of_the_library(page, detectors):
     draw(page, THREE)
     shown = settled(page)
     Path("drawn.png").write_bytes(canvas(page))
-    from anomalae.images import read_inputs
-
     (entry,) = read_inputs(["drawn.png"], polarity="light")
     assert shown == float(detectors["plain"].score(entry.image)[0])
     p_value = float(detectors["plain"].p_values(entry.image)[0])

@@ -15,6 +15,9 @@ from anomalae.cli import options as common
 from anomalae.errors import ConfigError
 from anomalae.text import listed
 
+# Connections that wait to be accepted.
+WAITING = 2048
+
 
 @click.command("serve")
 @common.runs_operands
@@ -130,15 +133,18 @@ def command(
 
 def _listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens there. Raises ConfigError where it cannot."""
+    listening = None
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen(WAITING)
     except OSError as error:
-        raise ConfigError(
-            f"{host}:{port}: cannot be listened at: {error.strerror or error}", setting="port"
-        ) from None
+        if listening is not None:
+            listening.close()
+        reason = error.strerror or error
+        raise ConfigError(f"{host}:{port}: cannot be listened at: {reason}", setting="port") from None
     return listening
 
 

@@ -228,6 +228,7 @@ at("file").addEventListener("change", (event) => {
 
 let asking = false;
 let again = false;
+const busy = (yes) => document.body.toggleAttribute("data-asking", (asking = yes));
 
 function query(more = {}) {
   const words = new URLSearchParams({ run: at("run").value, ...more });
@@ -249,7 +250,7 @@ async function look() {
     await ask(picture.file);
     return;
   }
-  asking = true;
+  busy(true);
   paint();
   const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
   mark();
@@ -257,7 +258,7 @@ async function look() {
 }
 
 async function ask(blob, more = {}) {
-  asking = true;
+  busy(true);
   const asked = strokes;
   try {
     const answer = await fetch(`look?${query(more)}`, {
@@ -276,6 +277,7 @@ async function ask(blob, more = {}) {
     again = false;
     look();
   }
+  busy(asking);
 }
 
 function problem(words) {
