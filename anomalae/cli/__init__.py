@@ -29,6 +29,8 @@ COMMANDS = (
     "evaluate",
     "compare",
     "report",
+    "card",
+    "serve",
     "runs",
     "verify",
     "benchmark",

@@ -18,6 +18,7 @@ from anomalae.datasets.splits import split_indices
 from anomalae.detectors import described, fitting, saving
 from anomalae.detectors.batches import SCORING_BATCH, batches
 from anomalae.detectors.ensemble import Ensemble
+from anomalae.detectors.neighbours import Neighbours
 from anomalae.detectors.saving import Fitted
 from anomalae.detectors.starting import Start
 from anomalae.errors import BundleError, ConfigError, ImageWarning, PartError
@@ -562,6 +563,41 @@ class Detector:
         """
         first = self._ensemble.first
         return np.concatenate([first.picture(x).cpu().numpy() for x in self._batches(images)])
+
+    def seen(self, images: Any) -> np.ndarray:
+        """Return what the first network sees of images, in its view.
+
+        images: N of them, as for `score`.
+
+        Returns float32 (N, 28, 28) in [0, 1]. Raises ImageError for unusable images.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector.seen(split.test.images[:3]).shape
+        (3, 28, 28)
+        """
+        see = self._ensemble.first.view.see
+        return np.concatenate([see(x)[0][:, 0].numpy() for x in self._batches(images)])
+
+    def nearest(self, images: Any) -> np.ndarray:
+        """Return the training images nearest to images, as they are compared, nearest first.
+
+        images: N of them, as for `score`.
+
+        Returns uint8 (N, k, 28, 28), k of `Settings.neighbours`, or all where there are fewer. Raises ImageError for
+        unusable images, ConfigError where the detector keeps no training images.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,), neighbours=2).fit(split.train.images)
+        >>> detector.nearest(split.test.images[:3]).shape
+        (3, 2, 28, 28)
+        """
+        kept = [member for member in self._ensemble.members if isinstance(member, Neighbours)]
+        if not kept:
+            raise ConfigError("neighbours 0: no training images are kept", setting="neighbours")
+        return np.concatenate([kept[0].nearest(x) for x in self._batches(images)])
 
     def heatmap_rule(self, rule: str | None = None) -> str:
         """Return the rule whose pixel terms are drawn for a rule: itself where it is a sum over pixels.

@@ -167,6 +167,11 @@ class Neighbours:
         mean = self._mean(self._nearest(*self._seen(images))[1])
         return self.view.back(mean, images.cpu(), False).clamp(0, 1)
 
+    @in_own_arithmetic
+    def nearest(self, images: Tensor) -> np.ndarray:
+        """Return the nearest training images, as they are compared: uint8 (N, count, 28, 28), nearest first."""
+        return self.kept[self._nearest(*self._seen(images))[1].cpu().numpy()]
+
     def _mean(self, near: Tensor) -> Tensor:
         return floats(self._kept[near].flatten(0, 1)).unflatten(0, near.shape).mean(1).cpu()
 

@@ -154,6 +154,22 @@ class Baselines:
     evaluations: Mapping[str, Evaluation]
 
 
+@dataclass(frozen=True)
+class OwnThreshold:
+    """A threshold of one's own, from other images than the run's calibration images.
+
+    name: of the calibration.
+    n: its images.
+    source: where they came from, in words.
+    threshold: at the evaluation's alpha; None where nothing can be flagged.
+    """
+
+    name: str
+    n: int
+    source: str
+    threshold: float | None
+
+
 @dataclass(frozen=True, eq=False)
 class RunReport:
     """The report of one evaluated run.
@@ -162,6 +178,7 @@ class RunReport:
     rank: the threshold is the rank-th largest calibration score; None where nothing can be flagged.
     band: in which the false-alarm rate lies 95 times in 100.
     missing: sentences: what the report lacks, and why.
+    own: a threshold of one's own, where one was asked for.
     """
 
     trained: Trained
@@ -174,6 +191,7 @@ class RunReport:
     latent: Latent | None = None
     baselines: Baselines | None = None
     missing: tuple[str, ...] = ()
+    own: OwnThreshold | None = None
 
 
 # What `anomalae score --output FILE.csv` writes of an image, and a report beside its page.

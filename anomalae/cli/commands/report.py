@@ -55,9 +55,9 @@ def command(
 ) -> None:
     """Write a report: OUTPUT/index.html, a file that needs nothing else and can be mailed.
 
-    Beside it lie its figures as SVG and PNG, metrics.json and scores.csv. A run that was not evaluated is evaluated
-    first; several runs make one report that compares them. A report made again replaces the old one; a folder that
-    holds other files of the same names is left alone.
+    Beside it lie its figures as SVG and PNG, metrics.json, scores.csv and card.md, the run's model card. A run that was
+    not evaluated is evaluated first; several runs make one report that compares them. A report made again replaces the
+    old one; a folder that holds other files of the same names is left alone.
 
     \b
     Example:

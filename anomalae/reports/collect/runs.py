@@ -18,7 +18,15 @@ from anomalae.evaluation.significance import delong_test
 from anomalae.experiments.run import Run
 from anomalae.reports.collect.facts import describe
 from anomalae.reports.collect.galleries import galleries
-from anomalae.reports.content import Baselines, ComparisonReport, Latent, Pair, RunReport, Trained
+from anomalae.reports.content import (
+    Baselines,
+    ComparisonReport,
+    Latent,
+    OwnThreshold,
+    Pair,
+    RunReport,
+    Trained,
+)
 from anomalae.runs import results
 from anomalae.text import count, distinct_names
 
@@ -36,6 +44,7 @@ def run_report(
     data_dir: str | None = None,
     progress: Downloads | None = None,
     pictures: bool = True,
+    calibration: str | None = None,
 ) -> RunReport:
     """Collect everything about one finished run. A run not yet evaluated is evaluated first, and keeps the result.
 
@@ -45,9 +54,10 @@ def run_report(
     folder: of the run.
     device, threads, data_dir, progress: as for `Run`.
     pictures: whether there shall be any; without them the data are only read where the evaluation needs them.
+    calibration: name of one of one's own, whose threshold shall be told beside the run's.
 
     Returns what a page holds. Raises DataError where a run that was not evaluated has no data any more, and for one
-    that was trained on arrays; BundleError for a broken run.
+    that was trained on arrays; BundleError for a broken run; ConfigError for a calibration that it lacks.
 
     >>> from anomalae import Settings, load_dataset
     >>> from anomalae.experiments import train_and_keep
@@ -62,6 +72,8 @@ def run_report(
         raise DataError(
             f"{folder}: was trained on arrays, so it has no test part to report on", advice="scores"
         )
+    if calibration is not None:
+        detector.calibration_scores(calibration=calibration)  # refused before anything long is begun
     missing, test = [], None
     if pictures or run.kept_evaluation() is None:
         try:
@@ -90,7 +102,13 @@ def run_report(
         latent=None if test is None else _latent(detector, evaluation, test),
         baselines=baselines,
         missing=tuple(missing),
+        own=None if calibration is None else _own_threshold(detector, evaluation.alpha, calibration),
     )
+
+
+def _own_threshold(detector: Detector, alpha: float, name: str) -> OwnThreshold:
+    own = detector.calibrations[name]
+    return OwnThreshold(name, own.n, own.source, detector.threshold(alpha, calibration=name))
 
 
 def compare(reports: list[RunReport]) -> ComparisonReport:

@@ -20,17 +20,20 @@ def write(
     page: str,
     drawn: Mapping[str, Drawn],
     metrics: Mapping[str, Any],
-    scores: str | None,
+    texts: Mapping[str, str],
 ) -> list[Path]:
-    """Write everything, the page first: it marks the folder as ours. What an earlier report left over is removed."""
+    """Write everything, the page first: it marks the folder as ours. What an earlier report left over is removed.
+
+    texts: further files by name.
+    """
     names = [f"{name}{suffix}" for name in drawn for suffix in (".svg", ".png")]
-    names = [PAGE, METRICS, *([SCORES] if scores is not None else []), *names]
+    names = [PAGE, METRICS, *texts, *names]
     claim(folder, names)
     earlier = files_of(folder)
     files.write_bytes(folder / PAGE, page.encode("utf-8", "backslashreplace"))
     files.write_json(folder / METRICS, {**metrics, "files": names})
-    if scores is not None:
-        files.write_bytes(folder / SCORES, scores.encode("utf-8", "backslashreplace"))
+    for name, text in texts.items():
+        files.write_bytes(folder / name, text.encode("utf-8", "backslashreplace"))
     for name, drawing in drawn.items():
         for suffix in (".svg", ".png"):
             plots.save(drawing.figure, folder / f"{name}{suffix}")

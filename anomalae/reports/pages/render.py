@@ -17,7 +17,8 @@ from anomalae.reports.content import (
     ScoredReport,
 )
 from anomalae.reports.pages import figures, page, tuner
-from anomalae.reports.pages.folder import METRICS, PAGE, claim, write
+from anomalae.reports.pages.card import CARD, model_card
+from anomalae.reports.pages.folder import METRICS, PAGE, SCORES, claim, write
 from anomalae.text import natural_order, printable
 
 # Most rows of the table of scored images.
@@ -59,7 +60,9 @@ def write_run(report: RunReport, folder: Path) -> list[Path]:
     }
     data = {"figures": _frames(drawn), **tuner.of_evaluation(report.evaluation)}
     filled = page.fill("run", content, data)
-    return write(folder, filled, drawn, dict(report.metrics), report.scores_csv)
+    return write(
+        folder, filled, drawn, dict(report.metrics), {SCORES: report.scores_csv, CARD: model_card(report)}
+    )
 
 
 def write_scored(report: ScoredReport, folder: Path) -> list[Path]:
@@ -100,7 +103,7 @@ def write_scored(report: ScoredReport, folder: Path) -> list[Path]:
         "heat_png": page.heat_png(report.trained.heat_scale),
     }
     data = {"figures": _frames(drawn), **tuner.of_scores(report.scores, report.threshold)}
-    return write(folder, page.fill("scored", content, data), drawn, metrics, _scored_csv(report))
+    return write(folder, page.fill("scored", content, data), drawn, metrics, {SCORES: _scored_csv(report)})
 
 
 def write_comparison(report: ComparisonReport, folder: Path) -> list[Path]:
@@ -128,7 +131,7 @@ def write_comparison(report: ComparisonReport, folder: Path) -> list[Path]:
         "differences": list(report.differences),
         "pairs": [vars(pair) for pair in report.pairs],
     }
-    return write(folder, page.fill("comparison", content, None), drawn, metrics, None)
+    return write(folder, page.fill("comparison", content, None), drawn, metrics, {})
 
 
 def write_benchmark(report: BenchmarkReport, folder: Path) -> list[Path]:
@@ -167,7 +170,7 @@ def write_benchmark(report: BenchmarkReport, folder: Path) -> list[Path]:
         ),
     }
     metrics = {**table, "matrix": {"columns": list(report.columns), "rows": dict(matrix)} if matrix else None}
-    return write(folder, page.fill("benchmark", content, None), drawn, metrics, None)
+    return write(folder, page.fill("benchmark", content, None), drawn, metrics, {})
 
 
 # --- what the pages list ---

@@ -1,0 +1,370 @@
+"""The application: which runs judge, and what is answered to whom."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from importlib import resources
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import Body, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from anomalae.detectors.detector import Detector
+from anomalae.detectors.judged_rows import Judged
+from anomalae.detectors.judging import Judge
+from anomalae.errors import AnomalaeError, ConfigError
+from anomalae.images.inputs import Input, Reading
+from anomalae.server.batching import Batcher, ClosedError
+from anomalae.server.guards import Guard
+from anomalae.server.limits import Limits, RefusedError
+from anomalae.server.looking import decoded, looked
+from anomalae.server.meters import Meters
+from anomalae.server.uploads import json_error, read_lists, read_upload
+from anomalae.settings import DEFAULT_ALPHA
+from anomalae.version import __version__
+
+PATHS = ("/score", "/look", "/decode", "/health", "/runs", "/metrics", "/openapi.json", "/")
+# The page on which one draws: address, file and kind of each of its parts. Nothing comes from elsewhere.
+PAGE = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                "required": ["files"],
+            }
+        },
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "images": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {
+                                "type": "array",
+                                "minItems": 1,
+                                "items": {"type": "integer", "minimum": 0, "maximum": 255},
+                            },
+                        },
+                    }
+                },
+                "required": ["images"],
+            }
+        },
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+_ERROR = {
+    "description": "RefusedError, in one line.",
+    "content": {
+        "application/json": {
+            "schema": {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+        }
+    },
+}
+
+
+class Served:
+    """The runs that judge, and what each request is judged by unless it says otherwise.
+
+    detectors: by the name of their run, the first of which judges where none is named.
+    alpha: false-alarm level.
+    calibration: name of one of their calibrations; None is each run's own.
+
+    Raises ConfigError where a run lacks that calibration.
+    """
+
+    def __init__(
+        self,
+        detectors: Mapping[str, Detector],
+        *,
+        alpha: float = DEFAULT_ALPHA,
+        calibration: str | None = None,
+    ) -> None:
+        self.detectors, self.alpha, self.calibration = dict(detectors), alpha, calibration
+        for detector in self.detectors.values():
+            Judge(detector, alpha=alpha, calibration=calibration)
+
+    def judge(
+        self, run: str | None, rule: str | None, alpha: float | None, calibration: str | None
+    ) -> tuple[str, Judge]:
+        """Return the name of the run that judges, and its judge. Raises RefusedError for what it lacks."""
+        name = next(iter(self.detectors)) if run is None else run
+        if name not in self.detectors:
+            raise RefusedError(404, f"run {name!r}: there is none here; GET /runs lists them")
+        try:
+            judge = Judge(
+                self.detectors[name],
+                rule,
+                alpha=self.alpha if alpha is None else alpha,
+                calibration=self.calibration if calibration is None else calibration,
+            )
+        except ConfigError as error:
+            raise RefusedError(422, str(error)) from None
+        return name, judge
+
+    def told(self) -> list[dict[str, Any]]:
+        """Return what each run is, JSON-able."""
+        return [{**_told(name, one), "calibration": self.calibration} for name, one in self.detectors.items()]
+
+
+def _told(name: str, detector: Detector) -> dict[str, Any]:
+    data, settings = detector.data, detector.settings
+    return {
+        "run": name,
+        "dataset": data.name,
+        "normal": [str(label) for label in data.normal],
+        "model": settings.model,
+        "score": settings.rule,
+        "scores": list(detector.rules),
+        "n_calibration": detector.n_calibration,
+        "calibrations": sorted(detector.calibrations),
+        "latent_dim": settings.latent_dim if settings.kind.density else None,
+    }
+
+
+def application(
+    served: Served,
+    *,
+    hosts: Iterable[str],
+    limits: Limits | None = None,
+) -> Guard:
+    """Make the application, as an ASGI server runs it.
+
+    served: the runs.
+    hosts: names by which the server may be asked for.
+    limits: of requests.
+    """
+    limits, meters = limits or Limits(), Meters(PATHS)
+    batcher = Batcher(lambda n: meters.batch.observe(n))
+    # One upload is read at a time: what readers do about warnings is not for several threads.
+    reading = threading.Lock()
+
+    @contextlib.asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(batcher.close)
+
+    app = FastAPI(
+        title="anomalae",
+        version=__version__,
+        description="Judges images by trained runs: score, conformal p-value, flag.",
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+    )
+
+    @app.exception_handler(AnomalaeError)
+    async def refused(request: Request, error: AnomalaeError) -> JSONResponse:
+        status = (
+            error.status
+            if isinstance(error, RefusedError)
+            else 503
+            if isinstance(error, ClosedError)
+            else 422
+        )
+        return JSONResponse(json_error(str(error)), status)
+
+    @app.exception_handler(HTTPException)
+    async def no_such(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse(json_error(str(error.detail)), error.status_code, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        return JSONResponse(json_error(f"{where}: {first['msg']}"), 422)
+
+    @app.post(
+        "/score",
+        summary="Judge images",
+        openapi_extra={"requestBody": _BODY},
+        responses=dict.fromkeys((400, 403, 404, 408, 413, 415, 422, 429), _ERROR),
+    )
+    async def score(
+        request: Request,
+        run: str | None = Query(None, description="Name of the run. Default: the first of GET /runs."),
+        score: str | None = Query(None, description="Rule of the score. Default: the run's own."),
+        alpha: float | None = Query(None, gt=0, lt=1, description="False-alarm level."),
+        calibration: str | None = Query(None, description="Name of a calibration of one's own."),
+        preprocess: str | None = Query(
+            None, description="How pictures become canonical. Default: as in training."
+        ),
+        polarity: str | None = Query(None, description="Ink, light or dark. Default: as in training."),
+    ) -> dict[str, Any]:
+        """Take files (`multipart/form-data`), `{"images": [...]}` of levels from 0 to 255 (JSON), or one file as it is
+        (`application/octet-stream`): a picture, an IDX file, an `.npy` array (N, 28, 28).
+
+        Rows are as those of `anomalae score --format json`; one that cannot be read has an `error`. Where none can be
+        read the answer is an error.
+        """
+        name, judge = served.judge(run, score, alpha, calibration)
+        how = _how(judge, preprocess, polarity)
+        began = time.perf_counter()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "multipart/form-data":
+            inputs = await _files(request, how, limits, reading)
+        elif kind == "application/json":
+            body = await request.body()
+            inputs = await run_in_threadpool(_read, reading, read_lists, body, how, limits)
+        elif kind in (
+            "application/octet-stream",
+            "application/x-npy",
+            "application/x-npz",
+        ) or kind.startswith("image/"):
+            body = await request.body()
+            if not body:
+                raise RefusedError(422, "the body is empty")
+            inputs = await run_in_threadpool(_read, reading, read_upload, "upload", body, how, limits)
+        else:
+            raise RefusedError(
+                415,
+                f"content type {kind or 'missing'!r}: send multipart/form-data, application/json or "
+                "application/octet-stream",
+            )
+        answer = await run_in_threadpool(_judged, name, judge, inputs, batcher)
+        meters.seconds.observe(time.perf_counter() - began)
+        for verdict, n in (("flagged", answer["n_flagged"]), ("failed", answer["n_failed"])):
+            meters.judged.labels(name, verdict).inc(n)
+        meters.judged.labels(name, "passed").inc(answer["n"] - answer["n_flagged"] - answer["n_failed"])
+        return answer
+
+    @app.post(
+        "/look",
+        summary="Look at one image through a run",
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+        responses=dict.fromkeys((403, 404, 408, 413, 422, 429), _ERROR),
+    )
+    async def look(
+        request: Request,
+        run: str | None = Query(None, description="Name of the run. Default: the first of GET /runs."),
+        score: str | None = Query(None, description="Rule of the score. Default: the run's own."),
+        alpha: float | None = Query(None, gt=0, lt=1, description="False-alarm level."),
+        calibration: str | None = Query(None, description="Name of a calibration of one's own."),
+        polarity: str | None = Query(None, description="Ink, light or dark. Default: as in training."),
+    ) -> dict[str, Any]:
+        """Take one picture as it is, and tell its verdict and, as PNG in data URIs, what the run makes of it."""
+        _, judge = served.judge(run, score, alpha, calibration)
+        how = _how(judge, None, polarity)
+        body = await request.body()
+        if not body:
+            raise RefusedError(422, "the body is empty")
+        inputs = await run_in_threadpool(_read, reading, read_upload, "picture", body, how, limits)
+        if inputs[0].image is None:
+            raise RefusedError(422, inputs[0].error or "there is no image")
+        return await run_in_threadpool(looked, judge, inputs[0].image, batcher)
+
+    @app.post("/decode", summary="Decode a code", responses=dict.fromkeys((403, 404, 413, 422, 429), _ERROR))
+    async def decode(
+        code: Annotated[list[float], Body(embed=True, description="Numbers, one a latent dimension.")],
+        run: str | None = Query(None, description="Name of the run. Default: the first of GET /runs."),
+    ) -> dict[str, str]:
+        """Take a place in the latent space of a run's first network, and return the image that lies there."""
+        _, judge = served.judge(run, None, None, None)
+        return await run_in_threadpool(decoded, judge.detector, code, batcher)
+
+    @app.get("/health", summary="Whether the server is up")
+    async def health() -> dict[str, Any]:
+        return {"status": "ok", "version": __version__, "runs": list(served.detectors)}
+
+    @app.get("/runs", summary="The runs that judge")
+    async def runs() -> list[dict[str, Any]]:
+        return served.told()
+
+    @app.get("/metrics", summary="Counters for Prometheus", response_class=PlainTextResponse)
+    async def metrics() -> PlainTextResponse:
+        meters.under_way.set(guard.under_way)
+        return PlainTextResponse(meters.text(), media_type="text/plain; version=0.0.4")
+
+    for path, (name, media) in PAGE.items():
+        app.add_api_route(path, _part(name, media), include_in_schema=False)
+
+    guard = Guard(app, hosts=hosts, limits=limits, on_answer=meters.answered)
+    return guard
+
+
+def _part(name: str, media: str) -> Callable[[], Awaitable[Response]]:
+    """Return what answers with a file of the page."""
+    content = (resources.files("anomalae.server") / "page" / name).read_bytes()
+
+    async def part() -> Response:
+        return Response(content, media_type=media, headers=HEADERS)
+
+    return part
+
+
+def _how(judge: Judge, preprocess: str | None, polarity: str | None) -> Reading:
+    """Return how pictures are read: as asked, else as in training. Raises RefusedError for what is no way."""
+    data = judge.detector.data
+    try:
+        return Reading(preprocess or data.preprocess, polarity or data.polarity)
+    except ConfigError as error:
+        raise RefusedError(422, str(error)) from None
+
+
+async def _files(request: Request, how: Reading, limits: Limits, reading: threading.Lock) -> list[Input]:
+    """Read the files of a form, in their order, one after another."""
+    inputs: list[Input] = []
+    async with request.form(max_files=limits.images, max_fields=0) as form:
+        uploads = [value for value in form.getlist("files") if isinstance(value, UploadFile)]
+        if not uploads:
+            raise RefusedError(422, "files: there are none; send each as a part named files")
+        for upload in uploads:
+            content = await upload.read()
+            name = upload.filename or "upload"
+            inputs += await run_in_threadpool(_read, reading, read_upload, name, content, how, limits)
+            if len(inputs) > limits.images:
+                raise RefusedError(
+                    413, f"more than {limits.images} images, the most that are taken in one request"
+                )
+    return inputs
+
+
+def _read(reading: threading.Lock, read: Callable[..., list[Input]], *given: Any) -> list[Input]:
+    with reading:
+        return read(*given)
+
+
+def _judged(name: str, judge: Judge, inputs: list[Input], batcher: Batcher) -> dict[str, Any]:
+    """Return what is answered: what judged, and a row an image. Raises RefusedError where no image can be judged."""
+    there = [entry.image for entry in inputs if entry.image is not None]
+    if not there:
+        raise RefusedError(422, (inputs[0].error if inputs else None) or "there are no images")
+    scores = iter(batcher.score(judge.detector, judge.rule, np.stack(there)).tolist())
+    scored = [entry if entry.image is None else replace(entry, score=next(scores)) for entry in inputs]
+    rows = judge.rows(scored)
+    judged = Judged(
+        name, judge.rule, judge.alpha, None, judge.threshold, rows, calibration=judge.calibrated_by
+    )
+    return judged.to_dict()

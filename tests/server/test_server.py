@@ -1,0 +1,394 @@
+"""The server: the verdicts of the library, one line for whatever is refused, and nothing that is kept."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import httpx2 as httpx
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from anomalae import Detector
+from anomalae.server.app import Served, application
+from anomalae.server.batching import Batcher, ClosedError
+from anomalae.server.guards import LOOPBACK
+from anomalae.server.limits import Limits
+from tests.cli import fails, parsed
+
+LIMITS = Limits(megabytes=0.3, images=60, pixels=10_000, seconds=30, waiting=50)
+
+
+@pytest.fixture(scope="module")
+def detectors(small: Detector, digits) -> dict[str, Detector]:
+    split = digits.one_class(normal=[1], seed=0)
+    other = Detector(hidden=(16,), epochs=1, latent_dim=4).fit(split.train.images)
+    return {"small": small, "ones": other}
+
+
+@pytest.fixture(scope="module")
+def client(detectors) -> Iterator[TestClient]:
+    app = application(Served(detectors), hosts=[*LOOPBACK, "testserver"], limits=LIMITS)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def png(image: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "png")
+    return stream.getvalue()
+
+
+def octets(client: TestClient, content: bytes, **query: object) -> httpx.Response:
+    return client.post(
+        "/score", content=content, params=query, headers={"content-type": "application/octet-stream"}
+    )
+
+
+def refused(answer: httpx.Response, status: int) -> str:
+    """The one line of an answer that refuses."""
+    assert answer.status_code == status, answer.text
+    (line,) = answer.json().values()
+    assert list(answer.json()) == ["error"]
+    assert "\n" not in line
+    assert "Traceback" not in line
+    return str(line)
+
+
+def test_an_array_is_judged_as_the_command_line_does(client, small, images, tmp_path):
+    np.save("digits.npy", images[:40])
+    small.save("runs/small")
+    document = parsed("score", "digits.npy", "--run", "small", "--format", "json", "--quiet")
+    answer = octets(client, npy(images[:40])).json()
+    for row in document["rows"]:
+        row["path"] = row["path"].replace("digits.npy", "upload")
+    assert answer == document
+
+
+def test_files_lists_and_octets_give_the_same(client, small, images):
+    scores = small.score(images[:3]).tolist()
+    forms = [("files", (f"{i}.png", png(image))) for i, image in enumerate(images[:3])]
+    files = client.post("/score", files=forms).json()
+    lists = client.post("/score", json={"images": images[:3].tolist()}).json()
+    assert [row["score"] for row in files["rows"]] == scores
+    assert [row["score"] for row in lists["rows"]] == scores
+    assert [row["path"] for row in files["rows"]] == ["0.png", "1.png", "2.png"]
+    one = client.post("/score", content=png(images[0]), headers={"content-type": "image/png"}).json()
+    assert one["rows"][0]["score"] == scores[0]
+    alone = client.post("/score", json={"images": images[0].tolist()}).json()
+    assert alone["rows"][0]["score"] == scores[0]
+
+
+def test_run_score_alpha_and_calibration_are_asked_for(client, detectors, images):
+    answer = octets(client, npy(images[:5]), run="ones", score="mse", alpha=0.2).json()
+    assert (answer["run"], answer["score"], answer["alpha"]) == ("ones", "mse", 0.2)
+    assert [row["score"] for row in answer["rows"]] == detectors["ones"].score(images[:5], "mse").tolist()
+    assert "run 'nope'" in refused(octets(client, npy(images[:1]), run="nope"), 404)
+    assert "'nope'" in refused(octets(client, npy(images[:1]), score="nope"), 422)
+    assert "calibration 'nope'" in refused(octets(client, npy(images[:1]), calibration="nope"), 422)
+    assert "alpha: " in refused(octets(client, npy(images[:1]), alpha=7), 422)
+    assert "'nope'" in refused(octets(client, npy(images[:1]), polarity="nope"), 422)
+
+
+def test_a_calibration_of_ones_own_may_be_the_default(small, digits, images):
+    zeros = digits.whole.images[digits.whole.labels == 0]
+    small.save("run")
+    own = Detector.load("run")
+    own.calibrate(zeros[:50] // 2, name="mine")
+    app = application(Served({"run": own}, calibration="mine"), hosts=["testserver"])
+    with TestClient(app) as client:
+        answer = octets(client, npy(images[:9])).json()
+        assert client.get("/runs").json()[0]["calibrations"] == ["mine"]
+    assert answer["calibration"] == "mine"
+    assert [row["p_value"] for row in answer["rows"]] == own.p_values(images[:9], calibration="mine").tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "words"),
+    [
+        (b"", 422, "the body is empty"),
+        (b"not an image", 422, "upload: not an image"),
+        (npy(np.zeros((61, 28, 28), np.uint8)), 413, "61 images or more, at most 60"),
+        (npy(np.zeros((101, 100), np.uint8)), 413, "100 x 101 pixels, at most 10,000"),
+        (png(np.zeros((200, 100), np.uint8)), 413, "100 x 200 pixels"),
+        (npy(np.zeros((2, 28, 28), np.uint8))[:-5], 422, "upload"),
+        (b"\x93NUMPY\x01\x00v\x00{", 422, "upload"),
+        (b"PK\x03\x04....", 422, ".npz archives are not taken"),
+        (b"\x1f\x8b....", 422, "gzipped files are not taken"),
+        (b"0" * 400_000, 413, "more than 0.3 MB"),
+    ],
+)
+def test_bad_files_are_refused_in_a_line(client, content, status, words):
+    assert words in refused(octets(client, content), status)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("{", "lists of numbers"),
+        ("[]", "an object was expected"),
+        ("{}", "an object was expected"),
+        ("3", "an object was expected"),
+        ('{"images": []}', "there are none"),
+        ('{"images": [[[]]]}', "images"),
+        ('{"images": [[[1, 2], [3]]]}', "lists of numbers"),
+        ('{"images": "no"}', "N lists of H lists of W numbers"),
+        ('{"images": null}', "N lists"),
+        ('{"images": [[[256]]]}', "from 0 to 255"),
+        ('{"images": [[[NaN]]]}', "from 0 to 255"),
+        ('{"images": [[["a"]]]}', "N lists"),
+        ('{"images": [[[1e999]]]}', "from 0 to 255"),
+        ("[" * 100_000, "lists of numbers"),
+        ('{"images": ' + "[" * 80 + "]" * 80 + "}", "images"),
+    ],
+)
+def test_bad_lists_are_refused_in_a_line(client, body, words):
+    answer = client.post("/score", content=body, headers={"content-type": "application/json"})
+    assert words in refused(answer, 422)
+
+
+def test_requests_that_are_none_are_refused_in_a_line(client, images):
+    assert "content type 'missing'" in refused(client.post("/score"), 415)
+    assert "'text/plain'" in refused(
+        client.post("/score", content="a", headers={"content-type": "text/plain"}), 415
+    )
+    assert "files: there are none" in refused(
+        client.post("/score", files=[("file", ("a.png", png(images[0])))]), 422
+    )
+    broken = client.post("/score", content=b"--", headers={"content-type": "multipart/form-data; boundary=a"})
+    assert broken.status_code in (400, 422)
+    refused(broken, broken.status_code)
+    no_boundary = client.post("/score", content=b"--", headers={"content-type": "multipart/form-data"})
+    refused(no_boundary, 400)
+    refused(client.get("/nope"), 404)
+    refused(client.get("/score"), 405)
+    many = [("files", (f"{i}", b"")) for i in range(61)]
+    refused(client.post("/score", files=many), 400)
+
+
+def test_what_can_be_read_is_judged_beside_what_cannot(client, images):
+    files = [("files", ("good.png", png(images[0]))), ("files", ("bad\n.png", b"bad"))]
+    answer = client.post("/score", files=files)
+    assert answer.status_code == 200
+    assert (answer.json()["n"], answer.json()["n_failed"]) == (2, 1)
+    good, bad = answer.json()["rows"]
+    assert good["error"] is None
+    assert bad["score"] is None
+    assert "not an image" in bad["error"]
+
+
+def test_a_body_in_pieces_is_bounded_though_it_names_no_length(client):
+    pieces = (b"0" * 50_000 for _ in range(20))
+    answer = client.post("/score", content=pieces, headers={"content-type": "application/octet-stream"})
+    assert "more than 0.3 MB" in refused(answer, 413)
+
+
+def test_pages_of_others_and_other_names_are_refused(client, images):
+    assert "host 'evil.example'" in refused(client.get("/health", headers={"host": "evil.example"}), 403)
+    assert "origin" in refused(client.get("/health", headers={"origin": "http://evil.example"}), 403)
+    assert "origin" in refused(client.get("/health", headers={"origin": "null"}), 403)
+    for host in ("localhost:8000", "127.0.0.1", "[::1]:80"):
+        assert client.get("/health", headers={"host": host, "origin": f"http://{host}"}).status_code == 200
+
+
+def test_it_says_what_it_is(client, small):
+    assert client.get("/health").json()["runs"] == ["small", "ones"]
+    first = client.get("/runs").json()[0]
+    assert (first["run"], first["score"], first["n_calibration"]) == ("small", "bent", small.n_calibration)
+    described = client.get("/openapi.json").json()
+    assert set(described["paths"]) == {"/score", "/look", "/decode", "/health", "/runs", "/metrics"}
+    assert set(described["paths"]["/score"]["post"]["requestBody"]["content"]) == {
+        "multipart/form-data", "application/json", "application/octet-stream",
+    }  # fmt: skip
+    refused(client.get("/docs"), 404)
+
+
+def test_it_counts(client, images):
+    def counted(name: str) -> float:
+        return value(client.get("/metrics").text, name)
+
+    names = [
+        'anomalae_requests_total{path="/score",status="200"}',
+        'anomalae_requests_total{path="other",status="404"}',
+    ]
+    before = [counted(name) for name in names]
+    octets(client, npy(images[:7]))
+    client.get("/wp-login.php")
+    assert [counted(name) for name in names] == [count + 1 for count in before]
+    assert counted("anomalae_score_seconds_count") > 0
+    assert counted('anomalae_images_total{run="small",verdict="failed"}') >= 0
+
+
+def test_requests_at_once_get_what_they_would_alone(client, small, images):
+    scores = small.score(images)
+
+    def ask(index: int) -> bool:
+        some = images[index : index + 1 + index % 5]
+        rows = octets(client, npy(some)).json()["rows"]
+        return [row["score"] for row in rows] == scores[index : index + len(some)].tolist()
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(ask, range(50)))
+
+
+def test_what_waits_is_scored_together(small, images):
+    sizes: list[int] = []
+    started, go = threading.Event(), threading.Event()
+
+    def on_batch(n: int) -> None:
+        sizes.append(n)
+        started.set()
+        go.wait(30)
+
+    batcher = Batcher(on_batch)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        first = pool.submit(batcher.score, small, "bent", images[:1])
+        started.wait(30)
+        rest = [pool.submit(batcher.score, small, "bent", images[i : i + 1]) for i in range(1, 6)]
+        other = pool.submit(batcher.score, small, "mse", images[:2])
+        while batcher.n_waiting < 6:
+            pass
+        go.set()
+        got = [future.result(30) for future in (first, *rest)]
+        np.testing.assert_array_equal(np.concatenate(got), small.score(images[:6]))
+        np.testing.assert_array_equal(other.result(30), small.score(images[:2], "mse"))
+    batcher.close()
+    assert sizes[0] == 1
+    assert sorted(sizes[1:]) == [2, 5]
+    with pytest.raises(ClosedError):
+        batcher.score(small, "bent", images[:1])
+
+
+def test_a_fault_of_one_batch_is_its_own(small, images):
+    batcher = Batcher()
+    with pytest.raises(Exception, match=r".+"):
+        batcher.score(small, "bent", np.zeros((1, 3, 3), np.uint8))
+    np.testing.assert_array_equal(batcher.score(small, "bent", images[:2]), small.score(images[:2]))
+    batcher.close()
+
+
+def test_too_many_at_once_are_told_to_come_later(detectors, images):
+    app = application(Served(detectors), hosts=["testserver"], limits=Limits(waiting=0))
+    with TestClient(app) as client:
+        assert "0 requests are under way" in refused(octets(client, npy(images[:1])), 429)
+
+
+def test_a_request_has_its_time(detectors, images):
+    app = application(Served(detectors), hosts=["testserver"], limits=Limits(seconds=1e-9))
+    with TestClient(app) as client:
+        assert "took longer than 1e-09 seconds" in refused(octets(client, npy(images[:1])), 408)
+
+
+# --- the command, in a process of its own ---
+
+
+@contextlib.contextmanager
+def started(*words: str) -> Iterator[tuple[subprocess.Popen, str]]:
+    """A server of a run, and where it is; it is killed at the end if it is still there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "anomalae", "serve", "--port", "0", *words],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.search(r"at (http://\S+); Ctrl-C stops", line)
+            assert found, line
+            yield process, found[1]
+        finally:
+            process.kill()
+
+
+def value(metrics: str, name: str) -> float:
+    """What Prometheus would read under this name; 0 where it is not there yet."""
+    found = re.search(rf"^{re.escape(name)} (\S+)$", metrics, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_finishes_what_is_under_way(small: Detector, images, by):
+    small.save("runs/small")
+    with started("small") as (process, place):
+        host, port = place.removeprefix("http://").split(":")
+        body = npy(images)
+        head = (
+            f"POST /score HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/octet-stream\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        with socket.create_connection((host, int(port)), 60) as there:
+            there.sendall(head.encode() + body[:-1])
+            while value(httpx.get(f"{place}/metrics").text, "anomalae_requests_under_way") < 2:
+                pass
+            process.send_signal(by)
+            there.sendall(body[-1:])
+            answer = b"".join(iter(lambda: there.recv(65536), b""))
+        assert process.stdout is not None
+        rest = process.stdout.read()
+        process.wait(60)
+    assert answer.startswith(b"HTTP/1.1 200")
+    rows = json.loads(answer.split(b"\r\n\r\n", 1)[1])["rows"]
+    assert [row["score"] for row in rows] == small.score(images).tolist()
+    assert rest == "stopped\n"
+    assert process.returncode == 0
+
+
+def test_nothing_that_was_sent_is_kept(small: Detector, images, tmp_path, monkeypatch):
+    small.save("runs/small")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    with started("small") as (_, place):
+        big = np.zeros((2000, 28, 28), np.uint8)
+        big[:, 5:20, 10:14] = 255
+        forms = [("files", ("a.npy", npy(big))), ("files", ("b.png", png(images[0])))]
+        assert httpx.post(f"{place}/score", files=forms, timeout=60).json()["n"] == 2001
+        assert "a.png" in httpx.post(f"{place}/score", files=[("files", ("a.png", b"bad"))]).json()["error"]
+        left = [path for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
+    assert left == []
+
+
+def test_wrong_words_are_one_line(small: Detector):
+    small.save("runs/small")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"127.0.0.1:{port}: cannot be listened at" in fails(1, "serve", "small", "--port", str(port))
+    assert "no.such.host" in fails(1, "serve", "small", "--host", "no.such.host.invalid")
+    assert "calibration 'mine'" in fails(2, "serve", "small", "--calibration", "mine")
+    assert "nope" in fails(2, "serve", "nope")
+
+
+def test_without_the_extra_the_line_says_what_to_install(small: Detector, tmp_path):
+    small.save("runs/small")
+    (tmp_path / "no").mkdir()
+    (tmp_path / "no" / "fastapi.py").write_text("raise ModuleNotFoundError('no', name='fastapi')")
+    path = os.pathsep.join([str(tmp_path / "no"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "anomalae", "serve", "small"],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "Error: serve needs fastapi: pip install 'anomalae[serve]'\n"
