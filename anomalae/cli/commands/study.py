@@ -141,6 +141,10 @@ def command(**options: Any) -> None:
             _print(report, folder)
         if index is not None:
             tell(f"index: {index}")
+    for report in reports:
+        _tell_of_failed(report)
+    if all(report.nothing for report in reports):
+        raise SystemExit(1)
     if any(report.missing for report in reports):
         raise SystemExit(common.IN_PART)
 
@@ -362,6 +366,15 @@ def _made(
     report = study_report(study, scope, outcomes, words)
     write_study(report, folder)
     return report
+
+
+def _tell_of_failed(report: StudyReport) -> None:
+    """Say in a line how many cells failed, and why the first did."""
+    if report.nothing:
+        tell(f"Error: study {report.name}: no cell gave a result; {report.missing[0]}")
+    elif report.missing:
+        total = plural(report.cells[0], "cell")
+        warn(f"study {report.name}: {len(report.missing)} of {total} failed; {report.missing[0]}")
 
 
 def _print(report: StudyReport, folder: Path) -> None:
