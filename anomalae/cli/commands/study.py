@@ -130,9 +130,10 @@ def command(**options: Any) -> None:
     ]
     index = None
     if options["name"] == ALL:
+        from anomalae.experiments.studies import QUESTIONS
         from anomalae.reports.pages.studies import write_index
 
-        index = write_index(base)
+        index = write_index(base, tuple(QUESTIONS))
     if options["as_json"]:
         documents = [json.loads((folder / "table.json").read_text(encoding="utf-8")) for folder in folders]
         click.echo(json.dumps(documents if options["name"] == ALL else documents[0]))
