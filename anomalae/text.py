@@ -6,6 +6,7 @@ A number that is not there is shown as `missing`: a hyphen in terminals and Mark
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import reprlib
@@ -259,3 +260,24 @@ def typed(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return str(value)
+
+
+def toml(values: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
+    """Return TOML of numbers, texts and lists of these, after lines of comment.
+
+    >>> print(toml({"latent-dim": 8, "noise": 0.5, "views": ["pixels"]}, ["Found."]), end="")
+    # Found.
+    latent-dim = 8
+    noise = 0.5
+    views = ["pixels"]
+    """
+    lines = [f"# {' '.join(comment.split())}" for comment in comments]
+    lines += [f"{key} = {_toml_value(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    # What JSON escapes TOML does alike, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

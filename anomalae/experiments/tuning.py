@@ -10,7 +10,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,15 @@ import numpy as np
 
 from anomalae import files
 from anomalae.datasets.dataset import Dataset
-from anomalae.errors import AnomalaeError, BundleError, ConfigError
-from anomalae.experiments.cells import Cell, Done, Result, Source, computed_by
+from anomalae.errors import BundleError, ConfigError
+from anomalae.experiments.cells import Cell, Done, Source, computed_by
 from anomalae.experiments.executors import Executor, make_executor, run_twice
-from anomalae.experiments.studies.choosing import ALWAYS, ANY, LOSS, SYNTHETIC
-from anomalae.experiments.studies.selection import NAME, TOGETHER
-from anomalae.experiments.studies.synthetic import ALL, told_apart
-from anomalae.experiments.studies.trained import Problem, problem
+from anomalae.experiments.studies.trained import Problem
+from anomalae.experiments.trials import BY_EPOCH, PRUNING, SETTINGS, VALUE, Pruning, Trial, measure, winner
 from anomalae.ranges import Whole
 from anomalae.runs.locks import lock
 from anomalae.settings import Settings
-from anomalae.text import plural, typed
+from anomalae.text import toml, typed
 
 STORAGE, WINNER, DOCUMENT = "trials.db", "winner.toml", "tuning.json"
 MOST_TRIALS = 10_000
@@ -44,27 +42,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     # Those that every view has.
     "score": ("bent", "mse", "smooth"),
 }
-PROBLEM, SETTINGS, SECONDS, VALUE = "problem", "settings", "seconds", "value"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A trial is settings, and what the rule says of them.
-
-    number: counted from 1.
-    settings: those that are not at their default.
-    value: mean ROC-AUC of held-out normals against synthetic anomalies over the seeds; None where it was broken off.
-    pruned: whether it was broken off after a seed, because it was worse than half of the others.
-    problem: why it failed, if it did.
-    seconds: that it took.
-    """
-
-    number: int
-    settings: dict[str, Any]
-    value: float | None
-    pruned: bool = False
-    problem: str = ""
-    seconds: float = 0.0
+PROBLEM, SECONDS = "problem", "seconds"
 
 
 @dataclass(eq=False)
@@ -72,12 +50,16 @@ class _Asked:
     """A trial under way.
 
     trial: Optuna's.
+    epochs: of each of its trainings.
     values: by each seed so far.
+    best: highest of the mean values that Optuna was told of.
     """
 
     trial: Any
     settings: dict[str, Any]
+    epochs: int
     values: list[float] = field(default_factory=list)
+    best: float = 0.0
     seconds: float = 0.0
     problem: str = ""
     pruned: bool = False
@@ -90,12 +72,11 @@ class _Asked:
     def mean(self) -> float:
         return float(np.mean(self.values))
 
-
-def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
-    """Train on normals, and tell held-out ones from anomalies made of them."""
-    task = problem(dataset, arguments)
-    detector = task.fit(arguments[SETTINGS])
-    return Result({VALUE: told_apart(detector.score, task.held_out, task.seed)[ALL]})
+    def report(self, place: int, epoch: int, value: float) -> None:
+        """Tell Optuna of the mean value after an epoch of the training by the seed of this place."""
+        mean = float(np.mean([*self.values, value]))
+        self.trial.report(mean, place * self.epochs + epoch)
+        self.best = max(self.best, mean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +88,7 @@ class Tuning:
     folder: where trials and winner are kept; made when the search begins.
     fixed: settings that all trials have.
     seeds: of splits, weights and synthetic anomalies, none twice; a trial's value is the mean over them.
+    prune: break off a trial, in a training or after a seed, that is worse than half of those that were not.
 
     Raises ConfigError where Optuna is not installed, and for settings that cannot be.
     """
@@ -116,6 +98,7 @@ class Tuning:
     folder: Path
     fixed: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1)
+    prune: bool = True
 
     def __post_init__(self) -> None:
         _optuna()
@@ -136,7 +119,7 @@ class Tuning:
 
     @property
     def name(self) -> str:
-        """By which Optuna keeps the trials: other data, classes, seeds, settings or code make another search."""
+        """By which Optuna keeps the trials: other data, classes, seeds, settings, pruning or code: another search."""
         fixed = Settings.of(**self.fixed).to_dict()
         spec = {
             "data": self.dataset.provenance["sha256"],
@@ -144,6 +127,7 @@ class Tuning:
             "fixed": fixed,
             "searched": self.searched,
             "seeds": self.seeds,
+            "prune": self.prune,
             **computed_by(measure, fixed),
         }
         digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
@@ -198,7 +182,9 @@ class Tuning:
                 storage=storage,
                 direction="maximize",
                 load_if_exists=True,
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=0),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=0)
+                if self.prune
+                else optuna.pruners.NopPruner(),
             )
         except Exception as error:
             what = " ".join(str(error).split())[:120]
@@ -242,18 +228,24 @@ class Tuning:
             trial = study.ask()
             settings = {**self.fixed, **self._suggested(trial)}
             trial.set_user_attr(SETTINGS, json.loads(json.dumps(settings)))
-            batch.append(_Asked(trial, settings))
+            batch.append(_Asked(trial, settings, self._epochs(settings)))
         try:
-            for step, seed in enumerate(self.seeds):
+            for place, seed in enumerate(self.seeds):
                 under_way = [asked for asked in batch if asked.goes_on]
-                for asked, done in zip(under_way, self._done(under_way, seed, executor), strict=True):
+                cells = [self._cell(study, asked, place, seed) for asked in under_way]
+                for asked, done in zip(under_way, _in_order(cells, executor), strict=True):
                     asked.seconds += done.seconds
                     if done.result is None:
                         asked.problem = done.problem
                         continue
-                    asked.values.append(done.result.numbers[VALUE])
-                    asked.trial.report(asked.mean, step)
-                    asked.pruned = step + 1 < len(self.seeds) and asked.trial.should_prune()
+                    value = done.result.numbers[VALUE]
+                    for epoch, then in done.result.numbers[BY_EPOCH]:
+                        asked.report(place, epoch, then)
+                    if value is not None:
+                        asked.report(place, asked.epochs, value)
+                        asked.values.append(value)
+                    last = place + 1 == len(self.seeds)
+                    asked.pruned = value is None or (not last and asked.trial.should_prune())
             for asked in batch:
                 asked.trial.set_user_attr(SECONDS, round(asked.seconds, 3))
                 if asked.problem:
@@ -270,25 +262,33 @@ class Tuning:
                     study.tell(asked.trial, state=state.FAIL)
             raise
 
-    def _done(self, batch: Sequence[_Asked], seed: int, executor: Executor) -> list[Done]:
-        """Do a batch by one seed."""
-        source = Source.of(self.dataset)
-        arguments = [{"normal": list(self.normal), "seed": seed, SETTINGS: asked.settings} for asked in batch]
-        cells = [Cell(measure, each, source) for each in arguments]
-        done = run_twice(executor, cells, lambda index: None, lambda index: None)
-        return sorted(done, key=lambda one: one.index)
+    def _epochs(self, settings: Mapping[str, Any]) -> int:
+        """Epochs of a training."""
+        n = len(Problem(self.dataset, self.normal, self.seeds[0]).train)
+        return Settings.of(**settings).schedule(n).epochs
+
+    def _cell(self, study: Any, asked: _Asked, place: int, seed: int) -> Cell:
+        """A trial's training by the seed of this place."""
+        arguments = {"normal": list(self.normal), "seed": seed, SETTINGS: asked.settings, PRUNING: None}
+        if self.prune:
+            before = place * asked.epochs
+            bars = {step - before: bar for step, bar in _bars(study).items() if step > before}
+            arguments[PRUNING] = asdict(Pruning(tuple(asked.values), asked.best, bars))
+        return Cell(measure, arguments, Source.of(self.dataset))
 
     def _told(self, study: Any) -> list[Trial]:
         made = []
         for number, trial in enumerate(_counted(study), 1):
             told = trial.user_attrs
             value = trial.value if trial.state.name == "COMPLETE" else None
+            pruned, reached = trial.state.name == "PRUNED", trial.intermediate_values
             made.append(
                 Trial(
                     number,
                     dict(told.get(SETTINGS, {})),
                     value,
-                    trial.state.name == "PRUNED",
+                    pruned,
+                    reached[max(reached)] if pruned and reached else None,
                     told.get(PROBLEM, ""),
                     told.get(SECONDS, 0.0),
                 )
@@ -341,11 +341,13 @@ class Tuning:
             "dataset": self.dataset.name,
             "normal": list(self.normal),
             "seeds": list(self.seeds),
+            "pruning": self.prune,
             "searched": list(self.searched),
             "held_out": self.n_held_out,
             "trials": len(trials),
             "pruned": sum(trial.pruned for trial in trials),
             "failed": sum(bool(trial.problem) for trial in trials),
+            "seconds": round(sum(trial.seconds for trial in trials), 3),
             "best": best.number,
             "value": best.value,
             "default": trials[0].value,
@@ -355,75 +357,6 @@ class Tuning:
         }
 
 
-def winner(trials: Sequence[Trial]) -> Trial:
-    """Return the trial with the highest value, the first of several. AnomalaeError where none of `trials` has one."""
-    rated = [trial for trial in trials if trial.value is not None]
-    if not rated:
-        problems = [trial.problem for trial in trials if trial.problem]
-        raise AnomalaeError(f"no trial gave a value: {problems[0] if problems else 'all were broken off'}")
-    return max(rated, key=lambda trial: trial.value or 0.0)
-
-
-def toml(values: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
-    """Return TOML of numbers, texts and lists of these, after lines of comment.
-
-    >>> print(toml({"latent-dim": 8, "noise": 0.5, "views": ["pixels"]}, ["Found."]), end="")
-    # Found.
-    latent-dim = 8
-    noise = 0.5
-    views = ["pixels"]
-    """
-    lines = [f"# {' '.join(comment.split())}" for comment in comments]
-    lines += [f"{key} = {_toml_value(value)}" for key, value in values.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    # What JSON escapes TOML does alike, but for one character.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-# Of the full study on MNIST, as in `reports/studies/selection/table.json`.
-MEASURED: dict[str, Any] = {
-    "problems": 10,
-    "spearman": 0.47,
-    "lost": {SYNTHETIC: 0.0064, ANY: 0.0144, LOSS: 0.0022, ALWAYS: 0.0007},
-}
-
-
-def worth(reports: Path) -> str:
-    """Say what the rule is worth, by the full study of it where its table is among the reports, else by that on MNIST.
-
-    reports: folder that holds a folder a study; a quick one's table says too little.
-    """
-    where, found = f"made in full on MNIST, seed 0 (study {NAME!r})", MEASURED
-    with contextlib.suppress(BundleError, KeyError, TypeError, ValueError, AttributeError):
-        table = files.read_json(reports / NAME / "table.json")
-        rows = {row["rule"]: row for row in table["rows"] if row["normal"] == TOGETHER}
-        own = {
-            "problems": int(rows[SYNTHETIC]["problems"]),
-            "spearman": float(rows[SYNTHETIC]["spearman"]),
-            "lost": {rule: float(row["lost"]) for rule, row in rows.items() if rule in MEASURED["lost"]},
-        }
-        if not table["quick"]:
-            where, found = f"in {reports / NAME}", own
-    others = (
-        (ANY, "settings drawn at random"),
-        (LOSS, "those of the lowest error of held-out normals"),
-        (ALWAYS, "always the default"),
-    )
-    lost = found["lost"]
-    compared = ", ".join(f"{words} {lost[rule]:.4f}" for rule, words in others if rule in lost)
-    return (
-        f"What the rule is worth: in the study of {plural(found['problems'], 'problem')} {where} its order of settings "
-        f"and the true one had a Spearman correlation of {found['spearman']:.2f}, and its choice lost "
-        f"{lost[SYNTHETIC]:.4f} of ROC-AUC on average{f' ({compared})' if compared else ''}. Anomalies made of normal "
-        "images are not those that will come."
-    )
-
-
 def _counted(study: Any) -> list[Any]:
     """Trials that count: those with a value, those broken off for being worse, and those that failed by themselves."""
     return [
@@ -431,6 +364,27 @@ def _counted(study: Any) -> list[Any]:
         for trial in study.get_trials(deepcopy=False)
         if trial.state.name in ("COMPLETE", "PRUNED") or PROBLEM in trial.user_attrs
     ]
+
+
+def _in_order(cells: Sequence[Cell], executor: Executor) -> list[Done]:
+    """Do cells, and return how each ended."""
+    done = run_twice(executor, cells, lambda index: None, lambda index: None)
+    return sorted(done, key=lambda one: one.index)
+
+
+def _bars(study: Any) -> dict[int, float]:
+    """By step, the median of the trials that have a value, which the best value of a trial so far must reach.
+
+    It is what Optuna's pruner goes by, for a training that is done where there is no Optuna.
+    """
+    values: dict[int, list[float]] = {}
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    if len(complete) < UNPRUNED:
+        return {}
+    for trial in complete:
+        for step, value in trial.intermediate_values.items():
+            values.setdefault(step, []).append(value)
+    return {step: float(np.percentile(some, 50)) for step, some in values.items()}
 
 
 def _optuna() -> Any:
@@ -452,4 +406,4 @@ def _quiet(optuna: Any) -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-__all__ = ["Trial", "Tuning", "toml", "winner", "worth"]
+__all__ = ["Tuning"]

@@ -303,3 +303,8 @@ class StudyReport:
     cells: tuple[int, float]
     facts: Mapping[str, str]
     missing: tuple[str, ...] = ()
+
+    @property
+    def nothing(self) -> bool:
+        """Whether every cell failed."""
+        return len(self.missing) == self.cells[0]

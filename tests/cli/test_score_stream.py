@@ -11,10 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import Result
 from filelock import FileLock
 from PIL import Image
 
@@ -188,16 +191,7 @@ def test_going_on_gives_the_same_rows_in_the_same_order(folder, form):
 
 def read_part(output: str, folder: Path) -> int:
     """Leave what a call leaves that ended before its last step; returns the number of its rows."""
-    code = """
-import sys
-from anomalae.cli import main
-from anomalae.detectors.row_files import RowFile
-from anomalae.errors import BundleError
-RowFile.finish = lambda self, *_: (_ for _ in ()).throw(KeyboardInterrupt)
-main(sys.argv[1:])
-"""
-    ended = subprocess.run([sys.executable, "-c", code, *words(output)], capture_output=True, text=True)
-    assert ended.returncode == 130, ended.stderr
+    ended = interrupted("finish", lambda self, *_: None, words(output))
     assert (
         f"Interrupted with 20 rows in {output}.part; the same command with --resume goes on." in ended.stderr
     )
@@ -221,22 +215,23 @@ def make_part(output: str, kept: int, more: list[str]) -> None:
     path = Path(output)
     rows = read(path)[:kept]
     path.unlink()
-    code = f"""
-import sys
-from anomalae.cli import main
-from anomalae.detectors.row_files import RowFile
-add = RowFile.add
-def cut(self, rows):
-    add(self, rows[:{kept}])
-    raise KeyboardInterrupt
-RowFile.add = cut
-main(sys.argv[1:])
-"""
-    ended = subprocess.run(
-        [sys.executable, "-c", code, *words(output, "--jobs", "1", *more)], capture_output=True, text=True
-    )
-    assert ended.returncode == 130, ended.stderr
+    add = RowFile.add
+    interrupted("add", lambda self, rows: add(self, rows[:kept]), words(output, "--jobs", "1", *more))
     assert len(rows) == kept
+
+
+def interrupted(method: str, last: Callable[..., None], call: list[str]) -> Result:
+    """Interrupt a call when it comes to a method of RowFile, in place of which something else is done last."""
+
+    def cut(self: RowFile, *arguments: Any) -> None:
+        last(self, *arguments)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RowFile, method, cut)
+        ended = run(*call)
+    assert ended.exit_code == 130, ended.stderr
+    return ended
 
 
 def test_a_part_is_not_written_over_unasked(folder):

@@ -20,7 +20,8 @@ from anomalae.cli.tables import Column, print_table
 from tests.cli import QUICK, ok
 from tests.cli.terminal import Terminal
 
-WIDTHS = (60, 80, pytest.param(120, marks=pytest.mark.slow))
+# Of the narrower ones each run takes the narrowest, which breaks the most.
+WIDTHS = (60, pytest.param(80, marks=pytest.mark.slow), pytest.param(120, marks=pytest.mark.slow))
 # Nothing is broken or left out here, so that all words are whole.
 WIDE = 500
 BARS = re.compile("[━╸╺⠁-⣿]")
@@ -123,7 +124,7 @@ def test_no_word_is_broken_and_no_bar_stays(place, call, columns):
 
 
 def test_a_finished_training_leaves_what_it_came_to(place):
-    shown = screens(place, 80)[0]
+    shown = screens(place, WIDE)[0]
     assert re.match(r"training: runs/digits-0-ae", shown[0])
     assert re.match(r"trained to epoch 2 in .*: loss [\d.]+, validation [\d.]+$", shown[1])
     assert shown[-3:] == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -264,13 +265,18 @@ def test_a_cell_that_fails_is_a_line_and_exit_status_4(run, tmp_path):
     )
     assert "failed: " in result.stdout
     assert "TrainingError" in result.stdout
+    warned = "Warning: study grid-learning-rate: 1 of 2 cells failed; "
+    assert re.search(f"^{warned}.*learning-rate 1e.30.*: TrainingError: the loss became", result.stderr, re.M)
     document = json.loads(next(tmp_path.glob("reports/studies/*/*/table.json")).read_text())
     assert (len(document["rows"]), len(document["missing"])) == (1, 1)
 
 
-def test_where_every_cell_failed_the_answer_says_so(run):
+def test_where_every_cell_failed_nothing_could_be_done_and_the_answer_says_so(run):
     words = ["--grid", "learning-rate=1e30", "--normal", "0", *SMALL, "--views", "pixels"]
-    result = run("study", *words, code=4)
+    result = run("study", *words, code=1)
+    assert re.search(
+        "^Error: study grid-learning-rate: no cell gave a result; .*: TrainingError", result.stderr, re.M
+    )
     assert "- No cell gave a result." in result.stdout
     assert "| " not in result.stdout.partition("failed: ")[0]
 

@@ -7,6 +7,7 @@ import re
 import sqlite3
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ from anomalae.experiments.studies.choosing import LOSS, SYNTHETIC
 from anomalae.experiments.studies.selection import TOGETHER
 from anomalae.experiments.studies.synthetic import ALL, told_apart
 from anomalae.experiments.studies.trained import Problem
-from anomalae.experiments.tuning import Trial, Tuning, toml, winner, worth
+from anomalae.experiments.trials import BY_EPOCH, VALUE, Pruning, Trial, look_epochs, measure, winner
+from anomalae.experiments.tuning import Tuning
+from anomalae.experiments.worth import worth
 from anomalae.runs.locks import lock
+from anomalae.text import toml
 from tests.cli import fails, ok, parsed, run
 
 pytest.importorskip("optuna")
@@ -49,7 +53,7 @@ def judged_by(monkeypatch):
 
     def put(value):
         def measure(dataset, arguments):
-            return Result({tuning.VALUE: value(arguments["settings"], arguments["seed"])})
+            return Result({VALUE: value(arguments["settings"], arguments["seed"]), BY_EPOCH: []})
 
         monkeypatch.setattr(tuning, "measure", measure)
 
@@ -189,6 +193,138 @@ def test_a_trial_that_is_worse_than_half_of_the_others_is_broken_off(digits, tmp
     assert trials[0].value == pytest.approx(0.9)
 
 
+def stored(folder: Path) -> list[Any]:
+    """Returns Optuna's trials of a folder."""
+    import optuna
+
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'trials.db'}")
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage).get_trials()
+
+
+def test_a_training_that_does_worse_is_broken_off_as_optuna_would(digits, tmp_path, monkeypatch):
+    import optuna
+
+    # Of each trial: up to which look its value rises, and where it begins.
+    courses = [
+        (9, 0.0),
+        (9, 0.01),
+        (9, 0.02),
+        (9, 0.03),
+        (0, 0.02),
+        (2, 0.02),
+        (4, 0.02),
+        (9, 0.01),
+        (9, 0.02),
+    ]
+    known: dict[str, tuple[int, float]] = {}
+
+    def made_up(dataset, arguments):
+        """In place of a training of 6 epochs, broken off as one would be."""
+        rises, begin = known.setdefault(str(arguments["settings"]), courses[len(known) % len(courses)])
+        values = begin + 0.1 * np.minimum(np.arange(8), rises)
+        values = values[4 * (arguments["seed"] - 3) :][:4]
+        pruning, seen = Pruning(**arguments["pruning"]), {}
+        for epoch, value in zip(look_epochs(6), values, strict=False):
+            seen[epoch] = value
+            if pruning.hopeless(seen):
+                return Result({VALUE: None, BY_EPOCH: list(seen.items())})
+        return Result({VALUE: values[3], BY_EPOCH: list(seen.items())})
+
+    monkeypatch.setattr(tuning, "measure", made_up)
+    tuning_ = search(digits, tmp_path / "apart", seeds=(3, 4), epochs=6)
+    # Broken off itself, a search goes on by what was seen of the trainings.
+    tuning_.run(5)
+    trials = tuning_.run(9)
+    whole = search(digits, tmp_path / "whole", seeds=(3, 4), epochs=6).run(9)
+    assert [replace(trial, seconds=0) for trial in trials] == [replace(trial, seconds=0) for trial in whole]
+    told = stored(tmp_path / "apart")
+    ends = []
+    for place, (trial, kept) in enumerate(zip(trials, told, strict=True)):
+        steps = list(kept.intermediate_values)
+        assert steps == [1, 2, 3, 6, 7, 8, 9, 12][: len(steps)]
+        # Optuna is asked anew, after each value.
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=tuning.UNPRUNED)
+        with tuning._quiet(optuna):
+            anew = optuna.create_study(direction="maximize", pruner=pruner)
+        anew.add_trials(told[:place])
+        asked = anew.ask()
+        said = []
+        for step, value in kept.intermediate_values.items():
+            asked.report(value, step)
+            said.append(step != 12 and asked.should_prune())
+        assert said == [False] * (len(steps) - 1) + [trial.pruned]
+        assert trial.pruned == (len(steps) < 8)
+        last = kept.intermediate_values[steps[-1]]
+        assert (trial.value, trial.reached) == ((None, last) if trial.pruned else (last, None))
+        ends.append(steps[-1])
+    # In the first training, after it, in the second, and at the first look.
+    assert ends == [12, 12, 12, 12, 2, 6, 8, 1, 12]
+    assert not winner(trials).pruned
+    assert tuning_.document(trials)["pruned"] == sum(trial.pruned for trial in trials)
+
+
+def test_what_is_not_broken_off_has_the_same_bits_with_and_without_pruning(digits, tmp_path):
+    with_, without = (
+        Tuning(digits, (0, 1, 2, 3, 4), tmp_path / str(prune), {**FIXED, "epochs": 2}, (0,), prune)
+        for prune in (True, False)
+    )
+    assert with_.name != without.name
+    (before,), (after,) = with_.run(1), without.run(1)
+    assert (before.settings, before.value) == (after.settings, after.value)
+    assert [list(kept.intermediate_values) for kept in stored(tmp_path / "True")] == [[1, 2]]
+    assert [list(kept.intermediate_values) for kept in stored(tmp_path / "False")] == [[2]]
+    assert not without.document([after])["pruning"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"views": ("pixels",), "score": "nap"},
+        {"views": ("pixels", "edges"), "score": "mse", "neighbours": 1},
+        {"model": "vae", "views": ("pixels",)},
+    ],
+)
+def test_a_look_into_a_training_sees_what_its_end_would(digits, settings, monkeypatch):
+    """Judged after the last epoch as in between, its value is that of the detector that is made of it."""
+    from anomalae.experiments import trials
+
+    settings = {"hidden": (8,), "latent_dim": 4, "epochs": 2, "learning_rate": 0.02, **settings}
+    monkeypatch.setattr(trials, "look_epochs", lambda epochs: (1, epochs))
+    asked = {"normal": [0, 1, 2, 3, 4], "seed": 1, "settings": settings, "pruning": {}}
+    numbers = measure(digits, asked).numbers
+    seen = dict(numbers[BY_EPOCH])
+    assert seen[2] == numbers[VALUE]
+    assert seen[1] != seen[2]
+    assert measure(digits, {**asked, "pruning": None}).numbers == {VALUE: numbers[VALUE], BY_EPOCH: []}
+    bars = {"bars": {1: seen[1] + 1e-9, 2: 0.0}}
+    assert measure(digits, {**asked, "pruning": bars}).numbers == {VALUE: None, BY_EPOCH: [(1, seen[1])]}
+    bars["bars"][1] = seen[1]
+    assert measure(digits, {**asked, "pruning": bars}).numbers == numbers
+
+
+def test_a_training_is_hopeless_where_its_best_mean_is_below_the_bar():
+    pruning = Pruning((0.9,), 0.8, {2: 0.75, 4: 0.95})
+    assert not pruning.hopeless({1: 0.1})
+    assert not pruning.hopeless({1: 0.1, 2: 0.1})
+    assert pruning.hopeless({1: 0.1, 4: 0.1})
+    assert not pruning.hopeless({1: 1.0, 4: 0.1})
+    assert look_epochs(8) == (1, 2, 4)
+
+
+def test_pruning_can_be_turned_off_and_is_said():
+    words = ("tune", *TINY, "--epochs", "4", "--trials", "6", "--seeds", "0")
+    result = ok(*words)
+    pruned = re.findall(r"trial (\d) of 6: broken off at 0\.\d{4}  ", result.stderr)
+    assert pruned
+    assert f"6 trials, {len(pruned)} broken off" in result.stdout
+    document = json.loads((FOLDER / "tuning.json").read_text())
+    assert (document["pruned"], document["pruning"]) == (len(pruned), True)
+    assert str(document["best"]) not in pruned
+    document = parsed(*words, "--trials", "1", "--no-pruning", "--quiet", "--json")
+    assert (document["trials"], document["pruning"]) == (1, False)
+
+
 def test_a_trial_that_fails_counts_and_no_value_at_all_is_an_error(digits, tmp_path, judged_by):
     def fail(settings: dict[str, Any], seed: int) -> float:
         raise TrainingError("loss is not a number")
@@ -205,16 +341,16 @@ def test_a_trial_that_fails_counts_and_no_value_at_all_is_an_error(digits, tmp_p
 
 def test_a_value_is_the_rule_of_the_study_and_sees_normal_images_only(digits, tmp_path):
     settings = {**FIXED, "latent_dim": 4}
-    asked = {"normal": [0, 1, 2, 3, 4], "seed": 1, "settings": settings}
+    asked = {"normal": [0, 1, 2, 3, 4], "seed": 1, "settings": settings, "pruning": None}
     task = Problem(digits, (0, 1, 2, 3, 4), 1)
     detector = task.fit(settings)
-    value = tuning.measure(digits, asked).numbers[tuning.VALUE]
+    value = tuning.measure(digits, asked).numbers[VALUE]
     assert value == told_apart(detector.score, task.held_out, 1)[ALL]
     labels = digits.train.labels
     images = digits.train.images.copy()
     images[labels > 4] = 255 - images[labels > 4]
     other = make_dataset("other", Part(images, labels), digits.test, digits.classes, None, False)
-    assert tuning.measure(other, asked).numbers[tuning.VALUE] == value
+    assert tuning.measure(other, asked).numbers[VALUE] == value
 
 
 @pytest.mark.slow
@@ -291,17 +427,19 @@ def test_what_the_rule_is_worth_is_read_from_the_study(tmp_path):
         {**together, "rule": LOSS, "spearman": -0.2, "lost": 0.02},
         {"normal": "3", "rule": SYNTHETIC, "spearman": 0.1, "lost": 0.5, "problems": 1},
     ]
-    (folder / "table.json").write_text(json.dumps({"rows": rows, "quick": False}))
+    table = {"rows": rows, "quick": False, "facts": {"data": "letters: a, b: 1,000 training images"}}
+    (folder / "table.json").write_text(json.dumps(table))
     said = worth(tmp_path)
-    assert f"5 problems in {folder} its order" in said
+    assert f"5 problems on letters: a, b, in {folder}, its order" in said
     assert "Spearman correlation of 0.61, and its choice lost 0.0123 of ROC-AUC on average" in said
     assert "(those of the lowest error of held-out normals 0.0200). Anomalies" in said
     for weak in (
         "[]",
         "{}",
         "no",
-        json.dumps({"rows": rows[2:], "quick": False}),
-        json.dumps({"rows": rows, "quick": True}),
+        json.dumps({**table, "rows": rows[2:]}),
+        json.dumps({**table, "quick": True}),
+        json.dumps({**table, "facts": {"data": ""}}),
     ):
         (folder / "table.json").write_text(weak)
         assert worth(tmp_path) == measured
@@ -310,7 +448,7 @@ def test_what_the_rule_is_worth_is_read_from_the_study(tmp_path):
 def test_what_the_rule_is_worth_is_what_the_kept_study_measured():
     kept = Path(__file__).parents[2] / "reports" / "studies"
     found, said = worth(kept), worth(Path("nowhere"))
-    assert f"in {kept / 'selection'}" in found
+    assert f"on mnist, in {kept / 'selection'}," in found
     assert re.findall(r"\d\.\d+", found) == re.findall(r"\d\.\d+", said)
 
 

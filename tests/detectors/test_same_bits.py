@@ -38,7 +38,7 @@ def test_of_images(settings, threads, digits, images):
     try:
         detector = Detector(**{"epochs": 1, "threads": threads, **settings})
         detector.fit(split.train.images[:50], split.validation.images, split.calibration.images)
-        many = np.concatenate([images, split.test.images])[:520]
+        many = np.concatenate([images, split.test.images])[:300]
         order = np.random.default_rng(0).permutation(len(many))
         whole, shuffled = detector.score_all(many), detector.score_all(many[order])
         calibration = detector.score_all(split.calibration.images)

@@ -79,7 +79,8 @@ def test_cells_are_written_for_people(value, digits, shown):
 def test_an_index_lists_what_is_there(report, tmp_path):
     assert write_index(tmp_path) is None
     for name in ("widths", "losses"):
-        write_study(replace(report, name=name, question=f"What of {name}?", drawings=()), tmp_path / name)
+        said = {"question": f"What of {name}?", "answer": ("Short.", *report.answer)}
+        write_study(replace(report, name=name, drawings=(), **said), tmp_path / name)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "table.json").write_text("{")
     for place in ("grid-noise/0123abcd", "quick/widths"):
@@ -91,6 +92,10 @@ def test_an_index_lists_what_is_there(report, tmp_path):
     assert "quick" not in page
     assert 'href="losses/index.html"' in page
     assert page.index("What of losses?") < page.index("What of widths?")
+    page = write_index(tmp_path, ("no such", "widths")).read_text(encoding="utf-8")
+    assert page.index("What of widths?") < page.index("What of losses?")
+    # The first sentence stands alone.
+    assert page.index("<p>Short.</p>") < page.index("<details>") < page.index("<p>Best is")
     assert "<script>alert" not in page
 
 

@@ -197,6 +197,8 @@ def command(**options: Any) -> None:
     elif not quiet:
         _print(table)
         tell(f"kept: {folder / 'table.md'}, table.csv, table.json")
+    if failed and not done and not chosen:
+        raise SystemExit(1)
     if failed or (chosen and any(column["failures"] for column in table["baselines"].values())):
         raise SystemExit(common.IN_PART)
 

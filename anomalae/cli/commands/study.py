@@ -130,9 +130,10 @@ def command(**options: Any) -> None:
     ]
     index = None
     if options["name"] == ALL:
+        from anomalae.experiments.studies import QUESTIONS
         from anomalae.reports.pages.studies import write_index
 
-        index = write_index(base)
+        index = write_index(base, tuple(QUESTIONS))
     if options["as_json"]:
         documents = [json.loads((folder / "table.json").read_text(encoding="utf-8")) for folder in folders]
         click.echo(json.dumps(documents if options["name"] == ALL else documents[0]))
@@ -141,6 +142,10 @@ def command(**options: Any) -> None:
             _print(report, folder)
         if index is not None:
             tell(f"index: {index}")
+    for report in reports:
+        _tell_of_failed(report)
+    if all(report.nothing for report in reports):
+        raise SystemExit(1)
     if any(report.missing for report in reports):
         raise SystemExit(common.IN_PART)
 
@@ -362,6 +367,15 @@ def _made(
     report = study_report(study, scope, outcomes, words)
     write_study(report, folder)
     return report
+
+
+def _tell_of_failed(report: StudyReport) -> None:
+    """Say in a line how many cells failed, and why the first did."""
+    if report.nothing:
+        tell(f"Error: study {report.name}: no cell gave a result; {report.missing[0]}")
+    elif report.missing:
+        total = plural(report.cells[0], "cell")
+        warn(f"study {report.name}: {len(report.missing)} of {total} failed; {report.missing[0]}")
 
 
 def _print(report: StudyReport, folder: Path) -> None:

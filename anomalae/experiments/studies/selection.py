@@ -353,7 +353,8 @@ def method(scope: Scope) -> tuple[str, ...]:
         "of the held-out images against them, by the score the settings judge by. Held-out MSE is that of the "
         "reconstruction in the network's own view.",
         "The true ROC-AUC is that of held-out normals against up to 10,000 development images of other classes. The "
-        "test part is not used.",
+        "test part is not used. These held-out normals are the ones that the rules see: where they happen to score "
+        "high or low, rule and truth move together, which flatters the correlation.",
     )
 
 

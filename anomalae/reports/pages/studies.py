@@ -108,10 +108,11 @@ def _table(folder: Path) -> dict[str, Any]:
     return document if isinstance(document, dict) and document.keys() >= KEYS else {}
 
 
-def write_index(folder: Path) -> Path | None:
+def write_index(folder: Path, order: Sequence[str] = ()) -> Path | None:
     """Write the page that lists all studies in a folder; returns it, or None where there is none.
 
     folder: holds a folder a study, each with its `table.json`; grids of one's own are in a folder of their axes.
+    order: names of studies that come first, in this order; the others follow by name.
     """
     found = [path.parent for pattern in ("*", "grid-*/*") for path in folder.glob(f"{pattern}/{TABLE}.json")]
     entries = [
@@ -121,6 +122,8 @@ def write_index(folder: Path) -> Path | None:
     ]
     if not entries:
         return None
+    # Sorting keeps the order of those that are equal.
+    entries.sort(key=lambda entry: order.index(entry["study"]) if entry["study"] in order else len(order))
     claim(folder, [PAGE])
     content = {"entries": entries, "sections": [(entry["place"], entry["study"]) for entry in entries]}
     files.write_bytes(folder / PAGE, page.fill("studies", content, None).encode("utf-8", "backslashreplace"))

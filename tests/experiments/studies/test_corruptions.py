@@ -165,6 +165,7 @@ def test_a_cell_measures_what_its_detector_says():
 
 
 @pytest.mark.slow
+@pytest.mark.always
 def test_the_quick_study_answers(tmp_path):
     scope = Scope(DIGITS, quick=True)
     done = do_all(STUDY.cells(scope), Shelf(tmp_path), Here())

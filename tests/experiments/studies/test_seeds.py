@@ -173,7 +173,7 @@ def test_one_cell_end_to_end(digits):
     assert numbers["roc_auc"][B] - numbers["roc_auc"][A] == pytest.approx(test.difference)
     assert numbers["pair_judged_sd"][f"{B} - {A}"] == pytest.approx(test.difference / test.z)
     others = [
-        study.measure(digits, {**arguments, **change}).numbers["roc_auc"][A]
+        study.measure(digits, {**arguments, **change, "recipes": {A: recipes[A]}}).numbers["roc_auc"][A]
         for change in ({"split": 0}, {"weights": 1})
     ]
     assert len({numbers["roc_auc"][A], *others}) == 3

@@ -10,10 +10,8 @@ from anomalae.experiments.studies.base import Scope
 
 
 def test_a_study_run_twice_gives_the_same_table(digits, tmp_path):
-    # Six cells of the quick study of widths, a plain, a denoising and a variational autoencoder, made tiny.
-    cells = [
-        cell for cell in latent_dim.cells(Scope(digits, quick=True)) if cell.arguments["width"] in (1, 4)
-    ]
+    # Three cells of the quick study of widths, a plain, a denoising and a variational autoencoder, made tiny.
+    cells = [cell for cell in latent_dim.cells(Scope(digits, quick=True)) if cell.arguments["width"] == 4]
     cells = [cell for cell in cells if cell.arguments["kind"] == "one"]
     tiny = {"hidden": (8,), "epochs": 2}
     cells = [
@@ -26,6 +24,6 @@ def test_a_study_run_twice_gives_the_same_table(digits, tmp_path):
         assert not any(outcome.kept for outcome in outcomes)
         rows = latent_dim.rows(outcomes)
         tables.append([{key: row[key] for key in row if not key.endswith("seconds")} for row in rows])
-    assert len(tables[0]) == 6
+    assert len(tables[0]) == 3
     assert tables[0] == tables[1]
-    assert len({row["mse_held_out"] for row in tables[0]}) == 6
+    assert len({row["mse_held_out"] for row in tables[0]}) == 3
