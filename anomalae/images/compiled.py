@@ -104,14 +104,6 @@ def _mirror_ends(padded: np.ndarray, reach: int) -> None:
         padded[reach + width + x] = padded[reach + _mirrored(width + x, width)]
 
 
-@compile_function
-def _root(parents: np.ndarray, label: int) -> int:
-    while parents[label] != label:
-        parents[label] = parents[parents[label]]
-        label = parents[label]
-    return label
-
-
 def find_regions(
     image: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
