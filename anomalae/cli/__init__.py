@@ -31,6 +31,7 @@ COMMANDS = (
     "report",
     "runs",
     "verify",
+    "export",
     "benchmark",
     "study",
     "tune",
