@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
+
+from anomalae.lazy import Deferred
+
+ndimage = Deferred("scipy.ndimage")
 
 # Least contrast of ink, as a share of the brightest tone; below, the sheet counts as blank.
 FAINTEST = 0.04

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anomalae import runs
 from anomalae.detectors.export.names import (
     ALPHA,
     CALIBRATION,
@@ -79,6 +80,17 @@ class OnnxDetector:
         return f"OnnxDetector({str(self.path)!r})"
 
     @property
+    def name(self) -> str:
+        """Name of the run, of the file where it has none."""
+        return str(self.told["run"]) or self.path.stem
+
+    @property
+    def calibration(self) -> str | None:
+        """Name of the calibration that it judges by; None is the run's own."""
+        name: str | None = self.told["calibration"]["name"]
+        return name
+
+    @property
     def rule(self) -> str:
         """Name of the score."""
         return str(self.told["rule"])
@@ -96,8 +108,9 @@ class OnnxDetector:
     @property
     def calibrations(self) -> dict[str, Prepared]:
         """The calibration by images of one's own that is in the model, by name; none where it is the run's own."""
-        name = self.told["calibration"]["name"]
-        return {} if name is None else {name: Prepared(**self.told["calibration"]["prepared"])}
+        if self.calibration is None:
+            return {}
+        return {self.calibration: Prepared(**self.told["calibration"]["prepared"])}
 
     @property
     def fingerprint(self) -> str:
@@ -113,15 +126,10 @@ class OnnxDetector:
         images: canonical, uint8 (N, 28, 28).
         alpha: false-alarm level; None is that of the export.
         """
-        from onnxruntime import RunOptions
-
         feeds: dict[str, np.ndarray] = {IMAGES: images}
         if alpha is not None:
             feeds[ALPHA] = np.array(alpha, np.float64)
-        options = RunOptions()
-        # What nobody asks for is not computed.
-        options.only_execute_path_to_fetches = True
-        return list(self.session.run(list(outputs), feeds, options))
+        return list(self.session.run(list(outputs), feeds))
 
     def judge(
         self,
@@ -196,9 +204,8 @@ class OnnxDetector:
 
     def _check_calibration(self, calibration: str | None) -> None:
         """Raise ConfigError for another calibration than the model's, which None stands for."""
-        own = self.told["calibration"]["name"]
-        if calibration not in (None, own):
-            judged = "the run's own images" if own is None else f"calibration {own}"
+        if calibration not in (None, self.calibration):
+            judged = "the run's own" if self.calibration is None else self.calibration
             raise ConfigError(
                 f"calibration {calibration!r}: {self.path} judges by {judged}", unknown=calibration
             )
@@ -247,6 +254,29 @@ class OnnxDetector:
             levels = _levels(part)
             for start in range(0, len(levels), together):
                 yield levels[start : start + together]
+
+
+def open_model(run: str | None, runs_dir: str | Path = "runs", *, threads: int | None = None) -> OnnxDetector:
+    """Return an exported run.
+
+    run: path of its file, or a run as `anomalae.runs.resolve` takes it, in whose folder the file lies.
+    runs_dir: folder that holds the runs.
+    threads: as for `OnnxDetector`.
+
+    Raises what `OnnxDetector` and `anomalae.runs.resolve` raise.
+    """
+    if run is not None and is_model(run):
+        return OnnxDetector(run, threads=threads)
+    folder = runs.resolve(run, Path(runs_dir))
+    path = folder / runs.MODEL
+    if not path.is_file():
+        raise BundleError(f"{path}: no such file", advice="export", about=folder.name)
+    return OnnxDetector(path, threads=threads)
+
+
+def is_model(name: str) -> bool:
+    """Whether a name is the path of an exported model, and not a run's."""
+    return name.lower().endswith(".onnx") and Path(name).is_file()
 
 
 def _levels(images: np.ndarray) -> np.ndarray:

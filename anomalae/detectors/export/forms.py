@@ -85,7 +85,7 @@ class _Frames:
         return self._known[1]
 
     def _made(self, images: Tensor) -> Frame:
-        ink = images * F.avg_pool2d(images, frames.DENSE, 1, frames.DENSE // 2) if self.dense else images
+        ink = images * _densities(images) if self.dense else images
         centre, slope, across, down = frames.moments(ink.double())
         if self.spread is None:
             wide = high = torch.ones_like(slope)
@@ -99,16 +99,22 @@ class _Frames:
 
 def _sampled(maps: Tensor, frame: Frame) -> Tensor:
     """Read maps (N, channels, 28, 28) in a frame, bilinearly; outside is blank. Returns float32."""
-    wide, high, shear, x, y = (part[:, None, None] for part in frame)
+    wide, high, shear, x, y = frame
     side = maps.shape[-1]
     place = torch.arange(side, dtype=torch.float64, device=maps.device) - frames.MIDDLE
-    across, down = place[None, None, :], place[None, :, None]
-    columns = wide * across + shear * down + x
-    rows = (high * down + y).expand_as(columns)
-    grid = (torch.stack([columns, rows], -1) - frames.MIDDLE) / (side / 2)
-    return F.grid_sample(
-        maps.float(), grid.float(), mode="bilinear", padding_mode="zeros", align_corners=False
-    )
+    down, across = (part.flatten() for part in torch.meshgrid(place, place, indexing="ij"))
+    # Of each pixel where it is read, x first, in parts of half a side from the middle.
+    affine = torch.stack([wide, shear, x - frames.MIDDLE, torch.zeros_like(high), high, y - frames.MIDDLE], 1)
+    grid = affine.unflatten(1, (2, 3)) @ torch.stack([across, down, torch.ones_like(down)])
+    grid = (grid / (side / 2)).float().transpose(1, 2).unflatten(1, (side, side))
+    return F.grid_sample(maps.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _densities(images: Tensor) -> Tensor:
+    """Return the mean of the square of DENSE x DENSE around each pixel, zeros beside the image: (N, 1, 28, 28)."""
+    place = torch.arange(images.shape[-1], device=images.device)
+    near = ((place[:, None] - place).abs() <= frames.DENSE // 2).float() / frames.DENSE
+    return near @ images @ near
 
 
 # --- scores -------------------------------------------------------------------------------------------------------
@@ -170,7 +176,8 @@ def differing(a: Tensor, b: Tensor) -> Tensor:
         for down, across in shifts
     ]
     # (P, 9, C, ...): of a's patches and b's, shifted.
-    squares = (wide[:, None] - torch.stack(others, 1)).square().sum(2)
+    apart = wide[:, None] - torch.stack(others, 1)
+    squares = (apart * apart).sum(2)
     distances = F.avg_pool2d(squares, bent.PATCH, 1)
     forth = distances[..., margin:-margin, margin:-margin].amin(1)
     back = [
