@@ -12,6 +12,7 @@ from anomalae.cli import completion, console, tables
 from anomalae.cli import options as common
 from anomalae.cli.lines import tell
 from anomalae.cli.progress import counting, downloads
+from anomalae.detectors.export.names import TOLERANCE
 from anomalae.text import count
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     "--tolerance",
     type=click.FloatRange(0),
     callback=common.no_nan,
-    default=1e-3,
+    default=TOLERANCE,
     show_default=True,
     help="Write nothing if a score differs by more than this many standard deviations of the calibration scores.",
 )

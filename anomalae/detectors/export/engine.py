@@ -21,18 +21,31 @@ from anomalae.detectors.export.names import (
     LATENT,
     METADATA,
     NEAREST,
+    OUTPUTS,
     P_VALUE,
     RECONSTRUCTION,
     SCORE,
 )
 from anomalae.errors import BundleError, ConfigError, ImageError
 from anomalae.evaluation import conformal
+from anomalae.images.canonical import check_choices
 from anomalae.images.sources import Preparation, stream_images
 from anomalae.settings import DEFAULT_ALPHA
+from anomalae.text import shown
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+# What the metadata hold that is needed to judge.
+_TOLD: dict[str, type | tuple[type, ...]] = {
+    "run": str,
+    "fingerprint": str,
+    "rule": str,
+    "alpha": float,
+    "calibration": dict,
+    "heatmap": dict,
+    "prepared": dict,
+}
 # Images that are judged at once; of a model with neighbours fewer, for each is set against many others at once.
 TOGETHER, TOGETHER_OF_NEIGHBOURS = 256, 16
 
@@ -87,7 +100,7 @@ class OnnxDetector:
     @property
     def calibration(self) -> str | None:
         """Name of the calibration that it judges by; None is the run's own."""
-        name: str | None = self.told["calibration"]["name"]
+        name: str | None = self.told["calibration"].get("name")
         return name
 
     @property
@@ -233,7 +246,7 @@ class OnnxDetector:
     def heatmap_note(self, rule: str | None = None) -> str:
         """Say what a heatmap shows, in words for people."""
         self.check_rule(rule)
-        return str(self.told["heatmap"]["note"])
+        return str(self.told["heatmap"].get("note", ""))
 
     def encode(self, images: Any) -> np.ndarray:
         """Return the first network's codes, float32 (N, latent_dim)."""
@@ -313,9 +326,23 @@ def _told(session: InferenceSession, path: Path) -> Mapping[str, Any]:
     text = session.get_modelmeta().custom_metadata_map.get(METADATA)
     if text is None:
         raise BundleError(f"{path}: is an ONNX model, but was not exported by anomalae")
-    told = json.loads(text)
-    if told.get("format_version") != FORMAT_VERSION:
-        raise BundleError(
-            f"{path}: format {told.get('format_version')!r}: this version reads {FORMAT_VERSION}"
-        )
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BundleError(f"{path}: its metadata are not valid JSON") from None
+    version = told.get("format_version") if isinstance(told, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(f"{path}: format {shown(version)}: this anomalae reads {FORMAT_VERSION}")
+    for name, kind in _TOLD.items():
+        if not isinstance(told.get(name), kind):
+            raise BundleError(f"{path}: its metadata have no {name}")
+    try:
+        for part in (told["prepared"], told["calibration"].get("prepared", {})):
+            check_choices(Prepared(**part).preprocess, Prepared(**part).polarity)
+    except (TypeError, ConfigError) as error:
+        raise BundleError(f"{path}: its metadata do not say how pictures become canonical: {error}") from None
+    there = {output.name for output in session.get_outputs()}
+    missing = [name for name in OUTPUTS if name not in there and name != NEAREST]
+    if missing or [entry.name for entry in session.get_inputs()] != [IMAGES]:
+        raise BundleError(f"{path}: its inputs or outputs are others than those of a model of anomalae")
     return dict(told)

@@ -30,3 +30,5 @@ CODES, DECODED = "codes", "decoded"
 METADATA = "anomalae"
 # Of these metadata.
 FORMAT_VERSION = 1
+# Standard deviations of the calibration scores by which a score of the model may differ from the detector's.
+TOLERANCE = 1e-3

@@ -29,6 +29,8 @@ from anomalae.detectors.export.names import (
     IMAGES,
     METADATA,
     OPSET,
+    SCORE,
+    TOLERANCE,
 )
 from anomalae.detectors.probe import made_images
 from anomalae.errors import AnomalaeError, BundleError, ConfigError, PartError
@@ -40,8 +42,6 @@ from anomalae.settings import DEFAULT_ALPHA
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Standard deviations of the calibration scores by which a score of the model may differ from the detector's.
-TOLERANCE = 1e-3
 # Images by which the graph is traced: more than one, which would be taken for a number that is always the same.
 TRACED = 3
 
@@ -100,8 +100,7 @@ def export(
                 f"{path}: not written: scores differ by up to {compared.relative:.1e} standard deviations of the "
                 f"calibration scores from the detector's, the tolerance is {tolerance:g}"
             )
-        probe = made_images()
-        scores = exported.score(probe).tolist()
+        scores = exported.run((SCORE,), made_images())[0].tolist()
         _tell(model, {**told, "tolerance": tolerance, "compared": compared.to_dict(), "probe": scores})
         file.write(model.SerializeToString())
     return compared
