@@ -25,11 +25,11 @@ UNSEEN = 100_000
 # What the command line says after an error, by the error's advice; {about} is the name the error gives.
 ADVICE = {
     "benchmark": "made by: anomalae benchmark",
-    "calibrated": "export it with that --calibration",
     "calibrate": "make one first: anomalae calibrate",
     "dataset": "name one with --dataset",
     "density": "train with --model vae, ladder-vae or adgm",
     "evaluate": "evaluate it: anomalae evaluate --run {about}",
+    "exported": "export it with that --{about}",
     "export": "make it: anomalae export --run {about}",
     "list": "`anomalae check --list` names all",
     "name": "choose another --name",

@@ -115,8 +115,8 @@ def compare(
     differing = np.flatnonzero(there[1] != ps)
     largest = float(np.abs(there[0] - scores).max())
     ordered = np.sort(known)
-    place = np.searchsorted(ordered, scores)
-    gaps = [np.abs(scores - ordered[np.clip(place - shift, 0, len(ordered) - 1)]) for shift in (0, 1)]
+    above = np.searchsorted(ordered, scores)
+    gaps = [np.abs(scores - ordered[np.clip(above - shift, 0, len(ordered) - 1)]) for shift in (0, 1)]
     some = Canonical(images[:DRAWN])
     heat, drawn = detector.heatmap(some, rule), model.judge(some, (RECONSTRUCTION, HEATMAP))
     spread = float(known.std())

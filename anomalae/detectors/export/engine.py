@@ -211,7 +211,10 @@ class OnnxDetector:
         """Return the rule of this name, None being the model's. ConfigError for one that the model lacks."""
         if rule not in (None, self.rule):
             raise ConfigError(
-                f"score {rule!r}: {self.path} scores by {self.rule}", unknown=rule, known=self.rules
+                f"score {rule!r}: {self.path} scores by {self.rule}",
+                unknown=rule,
+                advice="exported",
+                about="score",
             )
         return self.rule
 
@@ -220,7 +223,10 @@ class OnnxDetector:
         if calibration not in (None, self.calibration):
             judged = "the run's own" if self.calibration is None else self.calibration
             raise ConfigError(
-                f"calibration {calibration!r}: {self.path} judges by {judged}", unknown=calibration
+                f"calibration {calibration!r}: {self.path} judges by {judged}",
+                unknown=calibration,
+                advice="exported",
+                about="calibration",
             )
 
     # --- pictures ---------------------------------------------------------------------------------------------

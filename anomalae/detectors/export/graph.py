@@ -36,7 +36,7 @@ class Graph(nn.Module):
         super().__init__()
         ensemble = detector._ensemble
         self.rule, self.drawn = rule, detector.heatmap_rule(rule)
-        self.members: list[_Network | _Neighbours] = [
+        self.members: list[Any] = [
             _Network(member) if isinstance(member, NetworkMember) else _Neighbours(member)
             for member in ensemble.members
             if isinstance(member, NetworkMember | Neighbours)
@@ -77,7 +77,6 @@ class Graph(nn.Module):
             for share, member, evidence in zip(self.shares, self.members, seen, strict=True)
         ]
         first, evidence = self.members[0], seen[0]
-        assert isinstance(first, _Network)
         outputs = [
             score,
             p_value,
@@ -120,7 +119,7 @@ class Decoder(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         first = detector._ensemble.first
-        self.network: Any = copy.deepcopy(first.network).cpu()
+        self.network: Any = copy.deepcopy(first.network).to("cpu")
         self.again = first.view.again
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -133,7 +132,7 @@ class _Network:
     """A trained network, its view and scores in forms that can be part of a graph."""
 
     def __init__(self, member: NetworkMember) -> None:
-        self.network: Any = copy.deepcopy(member.network).cpu()
+        self.network: Any = copy.deepcopy(member.network).to("cpu")
         self.settings, self.learned, self.draws_excess = member.settings, member.learned, member.exceeds
         self.view = view_form(member.view)
         self._forms: dict[str, Score] = {}
