@@ -85,6 +85,7 @@ class _Frames:
         return self._known[1]
 
     def _made(self, images: Tensor) -> Frame:
+        images = images.float()
         ink = images * _densities(images) if self.dense else images
         centre, slope, across, down = frames.moments(ink.double())
         if self.spread is None:
