@@ -1,4 +1,4 @@
-"""Front doors of packages: a name is imported from its module when it is first asked for (PEP 562).
+"""Imports put off: of a package's names until each is asked for (PEP 562), of a heavy module until it is used.
 
 So `anomalae --help` does not pay for torch, nor a p-value for scikit-learn.
 """
@@ -25,3 +25,20 @@ def front_door(
         return getattr(importlib.import_module(homes[name]), name)
 
     return get, lambda: sorted({*vars(sys.modules[package]), *homes})
+
+
+class Deferred:
+    """A module that is imported when something of it is first used, as its own parts take long to import.
+
+    name: full name of the module.
+
+    >>> json = Deferred("json")
+    >>> json.dumps([1])
+    '[1]'
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._name), name)

@@ -33,6 +33,7 @@ COMMANDS = (
     "serve",
     "runs",
     "verify",
+    "export",
     "benchmark",
     "study",
     "tune",

@@ -29,6 +29,8 @@ ADVICE = {
     "dataset": "name one with --dataset",
     "density": "train with --model vae, ladder-vae or adgm",
     "evaluate": "evaluate it: anomalae evaluate --run {about}",
+    "exported": "export it with that --{about}",
+    "export": "make it: anomalae export --run {about}",
     "list": "`anomalae check --list` names all",
     "name": "choose another --name",
     "output": "choose another --output",

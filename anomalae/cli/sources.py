@@ -20,6 +20,7 @@ from anomalae.errors import ImageError
 from anomalae.text import count
 
 if TYPE_CHECKING:
+    from anomalae.detectors.export.engine import Prepared
     from anomalae.images.inputs import Input, Reading
     from anomalae.runs.calibrations import OwnCalibration
     from anomalae.runs.record import Data
@@ -147,7 +148,7 @@ def check_segment(options: dict[str, Any]) -> None:
         )
 
 
-def reading(options: dict[str, Any], as_were: Data | OwnCalibration) -> Reading:
+def reading(options: dict[str, Any], as_were: Data | OwnCalibration | Prepared) -> Reading:
     """Return how pictures are read.
 
     options: of the command, `--preprocess`, `--polarity`, `--segment` and `--quiet` among them.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from anomalae.detectors.detector import Detector
+    from anomalae.detectors.judging import Scorer
     from anomalae.experiments.run import Run
 
 # Images that are drawn, at most, by `score --show` and by `runs RUN`.
@@ -41,7 +41,7 @@ def can_draw(console: Console) -> bool:
 
 def show(
     console: Console,
-    detector: Detector,
+    detector: Scorer,
     images: np.ndarray,
     names: Sequence[str],
     scores: Sequence[float],

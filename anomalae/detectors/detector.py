@@ -696,10 +696,25 @@ class Detector:
         >>> detector.heatmap_level(0.05) == detector.threshold(0.05)
         True
         """
-        rule = self.heatmap_rule(rule)
-        sums = self._ensemble.sums(rule, self._calibrated(calibration, rule))
+        sums = self.heatmap_sums(rule, calibration=calibration)
         level = conformal.threshold(sums, alpha)
         return float(sums.max()) if level is None else level
+
+    def heatmap_sums(self, rule: str | None = None, *, calibration: str | None = None) -> np.ndarray:
+        """Return what the absolute terms of the heatmaps of the calibration images sum to, of an ensemble about.
+
+        rule, calibration: as for `heatmap_level`.
+
+        Returns float64 (n,). Raises ConfigError for a rule or a calibration that this detector lacks.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> np.array_equal(detector.heatmap_sums(), detector.calibration_scores())
+        True
+        """
+        rule = self.heatmap_rule(rule)
+        return self._ensemble.sums(rule, self._calibrated(calibration, rule))
 
     # --- the latent space -------------------------------------------------------------------------------------
 

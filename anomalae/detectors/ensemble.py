@@ -107,14 +107,16 @@ class Ensemble:
 
         Each is divided by what its member usually scores, so that a usual normal image sums to about 1.
         """
-        shares = np.array([member.weight for member in self.members])
-        if len(shares) > 1:
-            shares = shares / self._usual(rule)
         terms = [
             share * member.terms(rule, images).numpy()
-            for member, share in zip(self.members, shares, strict=True)
+            for member, share in zip(self.members, self.shares(rule), strict=True)
         ]
         return np.asarray(np.sum(terms, axis=0))
+
+    def shares(self, rule: str) -> np.ndarray:
+        """What each member's heatmap is multiplied by before they are added up, float64 (M,)."""
+        weights = np.array([member.weight for member in self.members])
+        return np.asarray(weights / self._usual(rule) if len(weights) > 1 else weights)
 
     def draws(self, rule: str) -> bool:
         """Whether every network has terms of this score; see `NetworkMember.draws`."""

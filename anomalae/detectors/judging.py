@@ -5,26 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from anomalae import plots
-from anomalae.detectors.detector import Detector
 from anomalae.detectors.judged_rows import Judged, Row
 from anomalae.errors import BundleError
 from anomalae.evaluation.conformal import benjamini_hochberg, check_alpha, p_values, threshold
 from anomalae.files import file_name, write_png
 from anomalae.images.inputs import IMAGE_SUFFIXES, Input, read_pages
 from anomalae.images.sources import Canonical
-from anomalae.plots.boxes import page as draw_page
 from anomalae.settings import DEFAULT_ALPHA
 
 # Images that are scored, and drawn, at a time: as many as fit well in memory.
 SCORED, DRAWN = 4096, 512
 
 
+class Scorer(Protocol):
+    """What judges images: an `anomalae.Detector`, or one that was exported; their methods are told there."""
+
+    def check_rule(self, rule: str | None) -> str: ...
+    def score(self, images: Any, rule: str | None = None) -> np.ndarray: ...
+    def calibration_scores(
+        self, rule: str | None = None, *, calibration: str | None = None
+    ) -> np.ndarray: ...
+    def reconstruct(self, images: Any) -> np.ndarray: ...
+    def heatmap(self, images: Any, rule: str | None = None) -> np.ndarray: ...
+    def heatmap_note(self, rule: str | None = None) -> str: ...
+    def heatmap_level(
+        self, alpha: float = DEFAULT_ALPHA, rule: str | None = None, *, calibration: str | None = None
+    ) -> float: ...
+
+
 def judge(
-    detector: Detector,
+    detector: Scorer,
     inputs: Sequence[Input],
     rule: str | None = None,
     *,
@@ -51,7 +65,7 @@ def judge(
     Returns a row an input, in their order, and what they were judged by. Raises ConfigError for a rule or a calibration
     that the detector lacks, and for an alpha or FDR out of range.
 
-    >>> from anomalae import load_dataset
+    >>> from anomalae import Detector, load_dataset
     >>> from anomalae.datasets import export
     >>> from anomalae.images.inputs import read_inputs
     >>> split = load_dataset("digits").one_class(normal=[0])
@@ -85,7 +99,7 @@ class Judge:
 
     def __init__(
         self,
-        detector: Detector,
+        detector: Scorer,
         rule: str | None = None,
         *,
         alpha: float = DEFAULT_ALPHA,
@@ -133,7 +147,7 @@ def flagged_by_fdr(rows: Sequence[Row], fdr: float) -> list[Row]:
 
 def write_heatmaps(
     folder: Path,
-    detector: Detector,
+    detector: Scorer,
     inputs: Sequence[Input],
     rule: str | None = None,
     *,
@@ -155,13 +169,15 @@ def write_heatmaps(
 
     Returns the files. Raises BundleError where they cannot be written, ConfigError for a rule that the detector lacks.
 
-    >>> from anomalae import load_dataset
+    >>> from anomalae import Detector, load_dataset
     >>> split = load_dataset("digits").one_class(normal=[0])
     >>> detector = Detector(epochs=2, hidden=(32,), latent_dim=8).fit(split.train.images)
     >>> inputs = [Input("seven.png", split.test.images[0], None)]
     >>> [path.as_posix() for path in write_heatmaps(Path("heatmaps"), detector, inputs)]
     ['heatmaps/00000_seven.png']
     """
+    from anomalae import plots
+
     rule = detector.check_rule(rule)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -198,6 +214,8 @@ def write_pages(
 
     Returns the files. Raises BundleError where they cannot be written.
     """
+    from anomalae.plots.boxes import page as draw_page
+
     written = []
     for places, gray in read_pages(inputs):
         boxes = [inputs[place].box or (0, 0, 0, 0) for place in places]

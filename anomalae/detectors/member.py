@@ -153,7 +153,7 @@ class NetworkMember:
         """
         with _blamed(rule):
             seen = self.look(images)
-            exceeds = self._exceeds(rule)
+            exceeds = self.exceeds(rule)
             terms = ReconstructionProbability.excess_terms(seen) if exceeds else SCORES[rule].terms(seen)
         if terms is None:
             raise ConfigError(f"score {rule!r}: is no sum over pixels, so it has no terms")
@@ -161,13 +161,14 @@ class NetworkMember:
 
     def draws(self, rule: str) -> bool:
         """Whether `terms` has something of this score: all of it, or what is above the least it could be."""
-        return SCORES[rule].has_terms or self._exceeds(rule)
+        return SCORES[rule].has_terms or self.exceeds(rule)
 
     def least(self, scores: Mapping[str, np.ndarray]) -> np.ndarray:
         """What perfect reconstructions of images with these scores by rule would score, float64 (N,) or (1,)."""
         return ReconstructionProbability.least(self.network, self.view.channels, scores)
 
-    def _exceeds(self, rule: str) -> bool:
+    def exceeds(self, rule: str) -> bool:
+        """Whether `terms` are of what this score is above the least it could be, that of a perfect reconstruction."""
         return rule == DRAWN and ReconstructionProbability.has_excess_terms(self.network)
 
     @in_own_arithmetic

@@ -127,7 +127,7 @@ class Neighbours:
     @in_own_arithmetic
     def score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         """Return the score, float64 (N,), for each of these rules; beside scores in nats its logarithm."""
-        return _by_rule(self._nearest(*self._seen(images))[0], rules)
+        return self.by_rule(self._nearest(*self._seen(images))[0], rules)
 
     @in_own_arithmetic
     def score_training(self, batches: Iterable[Tensor], rules: Sequence[str]) -> dict[str, Tensor]:
@@ -136,12 +136,20 @@ class Neighbours:
         An image is no neighbour of its own, so what is kept is compared, and `batches` are not looked at.
         """
         if len(self.kept) == 1:
-            return _by_rule(torch.full((1,), DISTANCES[self.distance].blank), rules)
+            return self.by_rule(torch.full((1,), DISTANCES[self.distance].blank), rules)
         parts = []
         for places in torch.arange(len(self.kept), device=self.device).split(SEARCHED):
             source = floats(self._kept[places])
             parts.append(self._nearest(source, self._likely(source, places))[0])
-        return _by_rule(torch.cat(parts), rules)
+        return self.by_rule(torch.cat(parts), rules)
+
+    @staticmethod
+    def by_rule(scores: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
+        """Return scores (N,) as those of each of these rules, float64 (N,)."""
+        scores = scores.cpu().double()
+        return {
+            rule: scores if SCORES[rule].scale == "error" else scores.clamp_min(1e-12).log() for rule in rules
+        }
 
     @in_own_arithmetic
     def terms(self, rule: str, images: Tensor) -> Tensor:
@@ -149,8 +157,15 @@ class Neighbours:
 
         Positive where the image has more ink, blurred, than its neighbours have on average, negative where less.
         """
+        return self.laid_terms(images, *self.look(images))
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return images in the view, (N, 1, 28, 28), their scores (N,), and indices (N, count) of their neighbours."""
         source, likely = self._seen(images)
-        score, near = self._nearest(source, likely)
+        return source, *self._nearest(source, likely)
+
+    def laid_terms(self, images: Tensor, source: Tensor, score: Tensor, near: Tensor) -> Tensor:
+        """Return what `terms` does of images and what `look` says of them."""
         where = self._differing(source, near)
         if self.distance != "sum":
             where = where.square()
@@ -263,13 +278,6 @@ def _by_parts(images: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     for start in range(0, len(images), SEARCHED):
         made[start : start + SEARCHED] = function(images[start : start + SEARCHED])
     return made
-
-
-def _by_rule(scores: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
-    scores = scores.cpu().double()
-    return {
-        rule: scores if SCORES[rule].scale == "error" else scores.clamp_min(1e-12).log() for rule in rules
-    }
 
 
 def _blurred(images: Tensor) -> Tensor:

@@ -6,7 +6,10 @@ They are found as runs of ink far longer than a digit is wide, along the slope t
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+
+from anomalae.lazy import Deferred
+
+ndimage = Deferred("scipy.ndimage")
 
 # A line runs for at least this share of the page's longer side ...
 LONG = 0.25

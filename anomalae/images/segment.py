@@ -9,10 +9,9 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from anomalae.errors import ImageError
 from anomalae.images.canonical import DIGIT_SIDE, check_gray, fit_ink, preprocess
@@ -20,6 +19,10 @@ from anomalae.images.check import SIDE
 from anomalae.images.ink import GRAIN, contrast
 from anomalae.images.ruled import find_ruled
 from anomalae.images.sheet import Sheet
+from anomalae.lazy import Deferred
+
+ndimage = Deferred("scipy.ndimage")
+spatial = Deferred("scipy.spatial")
 
 # Digits are looked for in a page reduced to this side; whether there are several, to that side.
 PAGE_SIDE, GLANCE_SIDE = 1600, 640
@@ -166,7 +169,7 @@ def holds_several(gray: np.ndarray, polarity: str = "auto") -> bool:
     ):
         return False
     points = [piece.points() for piece in large]
-    trees = [cKDTree(found) for found in points]
+    trees = [spatial.cKDTree(found) for found in points]
     boxes, apart = _boxes(large), 0
     for index, piece in enumerate(large):
         down, across = _gaps(piece, boxes)
@@ -251,7 +254,7 @@ def _joined(pieces: list[_Piece], height: float) -> list[_Piece]:
     # A part keeps its index; what two are joined to is added at the end, and they are None.
     parts: list[_Piece | None] = []
     points: list[np.ndarray] = []
-    trees: list[cKDTree] = []
+    trees: list[Any] = []
     boxes = np.empty((2 * len(pieces), 4), np.int64)
     # Distance and indices of each pair that may be joined, as a heap; some of them are joined to others by then.
     pairs: list[tuple[float, int, int]] = []
@@ -268,7 +271,7 @@ def _joined(pieces: list[_Piece], height: float) -> list[_Piece]:
                 if distance <= _reach(other, part, height):
                     heapq.heappush(pairs, (distance, i, index))
         parts.append(part)
-        trees.append(cKDTree(points[index]))
+        trees.append(spatial.cKDTree(points[index]))
         boxes[index] = _box(part)
 
     for piece in pieces:
@@ -282,7 +285,7 @@ def _joined(pieces: list[_Piece], height: float) -> list[_Piece]:
     return [part for part in parts if part is not None]
 
 
-def _distance(tree: cKDTree, points: np.ndarray) -> float:
+def _distance(tree: Any, points: np.ndarray) -> float:
     """Return how many pixels lie between some points and the nearest of the points in a tree."""
     distances, _ = tree.query(points)
     return float(np.min(distances))
@@ -391,7 +394,7 @@ def _in_order(pieces: list[_Piece], height: float) -> list[_Piece]:
 def _slope(x: np.ndarray, y: np.ndarray, height: float) -> float:
     """Return how far the lines of writing sink a pixel to the right: the median over neighbours."""
     # In these units neighbours lie within 1 of each other, both across and down.
-    tree = cKDTree(np.stack([x / (4 * height), y / (0.5 * height)], axis=1))
+    tree = spatial.cKDTree(np.stack([x / (4 * height), y / (0.5 * height)], axis=1))
     one, other = tree.query_pairs(1, p=np.inf, output_type="ndarray").T
     across, down = x[other] - x[one], y[other] - y[one]
     near = (np.abs(across) > 0.3 * height) & (np.abs(across) < 4 * height) & (np.abs(down) < 0.5 * height)

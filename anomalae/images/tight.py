@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from anomalae.images.check import SIDE
 from anomalae.images.ink import GRAIN, POWERS, SOFT, Paper, coordinates, reduce
+from anomalae.lazy import Deferred
+
+ndimage = Deferred("scipy.ndimage")
 
 # A picture has two tones if they make up this share of the variance: a ramp has 0.75, normal noise 0.64.
 TWO_TONED = 0.76

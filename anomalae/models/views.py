@@ -92,7 +92,8 @@ class View:
 
     @staticmethod
     def _check(seen: Tensor, images: Tensor, channels: int) -> None:
-        expected = (len(images), channels, *images.shape[2:])
+        # Not by `len`, which a graph of any number of images has not.
+        expected = (images.shape[0], channels, *images.shape[2:])
         if seen.shape != expected:
             raise ValueError(f"makes {tuple(seen.shape)} of images {tuple(images.shape)}: must be {expected}")
 

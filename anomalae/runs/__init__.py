@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anomalae.runs.folder import EVALUATION as EVALUATION
     from anomalae.runs.folder import HISTORY as HISTORY
     from anomalae.runs.folder import MANIFEST as MANIFEST
+    from anomalae.runs.folder import MODEL as MODEL
     from anomalae.runs.folder import NEIGHBOURS as NEIGHBOURS
     from anomalae.runs.folder import PATHWAY as PATHWAY
     from anomalae.runs.folder import PROBE as PROBE
@@ -74,6 +75,7 @@ _HOMES = {
     "MANIFEST": "anomalae.runs.folder",
     "NEIGHBOURS": "anomalae.runs.folder",
     "PATHWAY": "anomalae.runs.folder",
+    "MODEL": "anomalae.runs.folder",
     "PROBE": "anomalae.runs.folder",
     "SCORES": "anomalae.runs.folder",
     "WEIGHTS": "anomalae.runs.folder",

@@ -35,13 +35,15 @@ SCORES = "scores.csv"
 COMPARISON = "comparison.json"
 # Scores of the run and each baseline, on the test part.
 COMPARISON_SCORES = "comparison.safetensors"
+# The run as an ONNX model, as `anomalae export` leaves it.
+MODEL = "model.onnx"
 # Folder of calibrations of one's own, a file each.
 CALIBRATIONS = "calibrations"
 CALIBRATIONS_SUFFIX = ".safetensors"
 # All that a run folder may hold, but for parts of files that were being written when their process was killed.
 _FILES = {
     CONFIG, CHECKPOINT, WEIGHTS, CALIBRATION, NEIGHBOURS, PATHWAY, HISTORY, PROBE, MANIFEST, EVALUATION, SCORES,
-    COMPARISON, COMPARISON_SCORES, LOCK,
+    COMPARISON, COMPARISON_SCORES, MODEL, LOCK,
 }  # fmt: skip
 _PART = re.compile(r"\..*\.part")
 _NAME = re.compile(r"[^\W_][\w.+-]{0,99}")

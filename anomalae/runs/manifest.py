@@ -14,7 +14,7 @@ _TRAINED = (runs.WEIGHTS, runs.PATHWAY, runs.NEIGHBOURS, runs.CALIBRATION, runs.
 # What comes later, or is left where a process was killed: no part of what was trained.
 _LATER = (
     runs.MANIFEST, runs.EVALUATION, runs.SCORES, runs.COMPARISON, runs.COMPARISON_SCORES, runs.CHECKPOINT, runs.LOCK,
-    runs.CALIBRATIONS,
+    runs.CALIBRATIONS, runs.MODEL,
 )  # fmt: skip
 _PART = re.compile(r"\..*\.part")
 _HASH = re.compile(r"[0-9a-f]{64}")

@@ -127,7 +127,7 @@ class BentError(PixelScore):
 
     def terms(self, seen: Evidence) -> Tensor:
         """Signed terms, float64 (N, C, 28, 28): the score, shared out among pixels with part in both R and D."""
-        error, apart = _error(seen), _bent(seen)
+        error, apart = _error(seen), self.apart(seen)
         both = error.abs() * apart
         # Where no pixel has part in both, in R alone; then the score is 0, or as good as that.
         both = torch.where(both.sum((1, 2, 3), keepdim=True) > 0, both, error.square())
@@ -144,6 +144,14 @@ class BentError(PixelScore):
         errors, apart = (torch.from_numpy(figure).unflatten(0, x.shape[:2]).sum(1) for figure in figures)
         scores = (errors / x[0].numel()).sqrt() * apart
         return torch.where(x.flatten(1).amax(1) <= 0, BENT_BLANK, scores)
+
+    def apart(self, seen: Evidence) -> Tensor:
+        """Where image and reconstruction differ though either may bend, float64 (N, C, 28, 28)."""
+        from anomalae.models.compiled import pairs
+
+        x, y = (part.detach().cpu().float() for part in (seen.target, seen.rebuilt))
+        apart = pairs.matched_terms(x.flatten(0, 1).numpy(), y.flatten(0, 1).numpy())
+        return torch.from_numpy(apart).double().unflatten(0, x.shape[:2])
 
 
 class WorstPlace(PixelScore):
@@ -191,15 +199,6 @@ class WorstPlace(PixelScore):
 def _error(seen: Evidence) -> Tensor:
     """What image and reconstruction differ by, float64 (N, C, 28, 28)."""
     return seen.target.detach().cpu().double() - seen.rebuilt.detach().cpu().double()
-
-
-def _bent(seen: Evidence) -> Tensor:
-    """Where they differ though either may bend, float64 (N, C, 28, 28)."""
-    from anomalae.models.compiled import pairs
-
-    x, y = (part.detach().cpu().float() for part in (seen.target, seen.rebuilt))
-    apart = pairs.matched_terms(x.flatten(0, 1).numpy(), y.flatten(0, 1).numpy())
-    return torch.from_numpy(apart).double().unflatten(0, x.shape[:2])
 
 
 def _positive(values: Tensor) -> Tensor:

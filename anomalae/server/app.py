@@ -113,8 +113,8 @@ class Served:
 
     def judge(
         self, run: str | None, rule: str | None, alpha: float | None, calibration: str | None
-    ) -> tuple[str, Judge]:
-        """Return the name of the run that judges, and its judge. Raises RefusedError for what it lacks."""
+    ) -> tuple[str, Detector, Judge]:
+        """Return the name of the run that judges, its detector and its judge. Raises RefusedError for what it lacks."""
         name = next(iter(self.detectors)) if run is None else run
         if name not in self.detectors:
             raise RefusedError(404, f"run {name!r}: there is none here; GET /runs lists them")
@@ -127,7 +127,7 @@ class Served:
             )
         except ConfigError as error:
             raise RefusedError(422, str(error)) from None
-        return name, judge
+        return name, self.detectors[name], judge
 
     def told(self) -> list[dict[str, Any]]:
         """Return what each run is, JSON-able."""
@@ -224,8 +224,8 @@ def application(
         Rows are as those of `anomalae score --format json`; one that cannot be read has an `error`. Where none can be
         read the answer is an error.
         """
-        name, judge = served.judge(run, score, alpha, calibration)
-        how = _how(judge, preprocess, polarity)
+        name, detector, judge = served.judge(run, score, alpha, calibration)
+        how = _how(detector, preprocess, polarity)
         began = time.perf_counter()
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
@@ -248,7 +248,7 @@ def application(
                 f"content type {kind or 'missing'!r}: send multipart/form-data, application/json or "
                 "application/octet-stream",
             )
-        answer = await run_in_threadpool(_judged, name, judge, inputs, batcher)
+        answer = await run_in_threadpool(_judged, name, detector, judge, inputs, batcher)
         meters.seconds.observe(time.perf_counter() - began)
         for verdict, n in (("flagged", answer["n_flagged"]), ("failed", answer["n_failed"])):
             meters.judged.labels(name, verdict).inc(n)
@@ -275,15 +275,15 @@ def application(
         polarity: str | None = Query(None, description="Ink, light or dark. Default: as in training."),
     ) -> dict[str, Any]:
         """Take one picture as it is, and tell its verdict and, as PNG in data URIs, what the run makes of it."""
-        _, judge = served.judge(run, score, alpha, calibration)
-        how = _how(judge, None, polarity)
+        _, detector, judge = served.judge(run, score, alpha, calibration)
+        how = _how(detector, None, polarity)
         body = await request.body()
         if not body:
             raise RefusedError(422, "the body is empty")
         inputs = await run_in_threadpool(_read, reading, read_upload, "picture", body, how, limits)
         if inputs[0].image is None:
             raise RefusedError(422, inputs[0].error or "there is no image")
-        return await run_in_threadpool(looked, judge, inputs[0].image, batcher)
+        return await run_in_threadpool(looked, detector, judge, inputs[0].image, batcher)
 
     @app.post("/decode", summary="Decode a code", responses=dict.fromkeys((403, 404, 413, 422, 429), _ERROR))
     async def decode(
@@ -291,8 +291,8 @@ def application(
         run: str | None = Query(None, description="Name of the run. Default: the first of GET /runs."),
     ) -> dict[str, str]:
         """Take a place in the latent space of a run's first network, and return the image that lies there."""
-        _, judge = served.judge(run, None, None, None)
-        return await run_in_threadpool(decoded, judge.detector, code, batcher)
+        _, detector, _ = served.judge(run, None, None, None)
+        return await run_in_threadpool(decoded, detector, code, batcher)
 
     @app.get("/health", summary="Whether the server is up")
     async def health() -> dict[str, Any]:
@@ -324,9 +324,9 @@ def _part(name: str, media: str) -> Callable[[], Awaitable[Response]]:
     return part
 
 
-def _how(judge: Judge, preprocess: str | None, polarity: str | None) -> Reading:
+def _how(detector: Detector, preprocess: str | None, polarity: str | None) -> Reading:
     """Return how pictures are read: as asked, else as in training. Raises RefusedError for what is no way."""
-    data = judge.detector.data
+    data = detector.data
     try:
         return Reading(preprocess or data.preprocess, polarity or data.polarity)
     except ConfigError as error:
@@ -356,12 +356,14 @@ def _read(reading: threading.Lock, read: Callable[..., list[Input]], *given: Any
         return read(*given)
 
 
-def _judged(name: str, judge: Judge, inputs: list[Input], batcher: Batcher) -> dict[str, Any]:
+def _judged(
+    name: str, detector: Detector, judge: Judge, inputs: list[Input], batcher: Batcher
+) -> dict[str, Any]:
     """Return what is answered: what judged, and a row an image. Raises RefusedError where no image can be judged."""
     there = [entry.image for entry in inputs if entry.image is not None]
     if not there:
         raise RefusedError(422, (inputs[0].error if inputs else None) or "there are no images")
-    scores = iter(batcher.score(judge.detector, judge.rule, np.stack(there)).tolist())
+    scores = iter(batcher.score(detector, judge.rule, np.stack(there)).tolist())
     scored = [entry if entry.image is None else replace(entry, score=next(scores)) for entry in inputs]
     rows = judge.rows(scored)
     judged = Judged(

@@ -24,13 +24,13 @@ TOLD = 201
 FARTHEST = 1e6
 
 
-def looked(judge: Judge, image: np.ndarray, batcher: Batcher) -> dict[str, Any]:
+def looked(detector: Detector, judge: Judge, image: np.ndarray, batcher: Batcher) -> dict[str, Any]:
     """Return the verdict of a canonical image, uint8 (28, 28), and what leads to it, JSON-able.
 
     Pictures are PNG of 28 x 28 in data URIs: the image as it was brought to canonical form, as the first network sees
     it, its reconstruction, the heatmap, and the nearest training images where the run keeps them.
     """
-    one, detector = Canonical(image[None]), judge.detector
+    one = Canonical(image[None])
     alpha = judge.alpha or DEFAULT_ALPHA
     score = float(batcher.score(detector, judge.rule, image[None])[0])
     calibration = judge.calibration

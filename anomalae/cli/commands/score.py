@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,6 +34,7 @@ from anomalae.detectors import judged_rows as rows
 from anomalae.text import plural, printable
 
 if TYPE_CHECKING:
+    from anomalae.detectors.export import OnnxDetector
     from anomalae.detectors.judging import Judge
     from anomalae.detectors.row_files import RowFile, Summary
     from anomalae.detectors.shards import Shard
@@ -121,6 +122,12 @@ if TYPE_CHECKING:
     "files and the run under the same paths.  [default: joblib]",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Of a Dask scheduler, as in tcp://HOST:8786.")
+@click.option(
+    "--engine",
+    type=common.OneOf(["torch", "onnx"]),
+    help="Who computes: PyTorch, or onnxruntime (pip install 'anomalae[onnx]') by what `anomalae export` wrote: RUN is "
+    "then FILE.onnx, or a run whose folder holds model.onnx.  [default: onnx where RUN is FILE.onnx, else torch]",
+)
 @click.option("--fail-on-anomaly", is_flag=True, help="Exit with status 3 if something is flagged.")
 @common.machine_options
 @common.quiet_option
@@ -145,7 +152,6 @@ def command(**options: Any) -> None:
     """
     from anomalae.detectors.judging import Judge
     from anomalae.evaluation.conformal import calibration_warning, fdr_warning
-    from anomalae.experiments.run import Run
 
     if options["as_json"] and options["form"] not in (None, "json"):
         raise click.UsageError(f"--json and --format {options['form']}: give one of them")
@@ -162,9 +168,7 @@ def command(**options: Any) -> None:
     with contextlib.ExitStack() as stack:
         sources = take_sources(options["paths"], stack)
         cluster = _cluster(options, sources)
-        run = Run.open(
-            options["run"], options["runs_dir"], device=options["device"], threads=options["threads"]
-        )
+        run = _opened(options)
         judge = Judge(
             run.detector,
             options["rule"],
@@ -184,6 +188,40 @@ def command(**options: Any) -> None:
             raise SystemExit(common.INTERRUPTED) from None
         work.tell()
     work.exit()
+
+
+@dataclass(frozen=True)
+class _Exported:
+    """An exported run, as far as scoring needs it."""
+
+    name: str
+    folder: Path
+    detector: OnnxDetector
+
+
+def _opened(options: dict[str, Any]) -> Run | _Exported:
+    """Return the run that judges, or the model that was made of it."""
+    from anomalae.detectors.export.engine import is_model, open_model
+
+    name, runs_dir, threads = options["run"], options["runs_dir"], options["threads"]
+    is_file = name is not None and is_model(name)
+    if options["engine"] == "torch" and is_file:
+        raise click.UsageError(f"--engine torch: {name} is an exported model: name its run")
+    if options["engine"] == "onnx" or is_file:
+        for flag, usual in (
+            ("device", ("auto", "cpu")),
+            ("backend", (None, "joblib")),
+            ("scheduler", (None,)),
+        ):
+            if options[flag] not in usual:
+                raise click.UsageError(f"--{flag} {options[flag]}: --engine onnx computes on this CPU alone")
+        model = open_model(name, runs_dir, threads=threads)
+        # It has one.
+        options["calibration"] = options["calibration"] or model.calibration
+        return _Exported(model.name, model.path.parent, model)
+    from anomalae.experiments.run import Run
+
+    return Run.open(name, runs_dir, device=options["device"], threads=threads)
 
 
 def _shard(options: dict[str, Any]) -> Shard | None:
@@ -225,7 +263,7 @@ class _Work:
 
     def __init__(
         self,
-        run: Run,
+        run: Run | _Exported,
         judge: Judge,
         options: dict[str, Any],
         sources: Sources,

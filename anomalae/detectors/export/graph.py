@@ -1,0 +1,173 @@
+"""The graph of a detector: from canonical images to verdicts, in torch alone."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anomalae.detectors.detector import Detector
+from anomalae.detectors.ensemble import LEAST_SCORE
+from anomalae.detectors.export.forms import GraphNeighbours, score_form, view_form
+from anomalae.detectors.export.names import NEAREST, OUTPUTS
+from anomalae.detectors.member import NetworkMember
+from anomalae.detectors.neighbours import Neighbours
+from anomalae.plugins import SCORES
+from anomalae.scores.base import Evidence, Score
+from anomalae.scores.density import ReconstructionProbability
+
+
+class Graph(nn.Module):
+    """A graph judges canonical images by one rule and one calibration of a detector, in torch alone.
+
+    detector: a fitted one.
+    rule: by which it judges.
+    calibration: name of one of the detector's calibrations; None is its own.
+    """
+
+    known: Tensor
+    sums: Tensor
+    shares_above: Tensor
+
+    def __init__(self, detector: Detector, rule: str, calibration: str | None = None) -> None:
+        super().__init__()
+        ensemble = detector._ensemble
+        self.rule, self.drawn = rule, detector.heatmap_rule(rule)
+        self.members: list[Any] = [
+            _Network(member) if isinstance(member, NetworkMember) else _Neighbours(member)
+            for member in ensemble.members
+            if isinstance(member, NetworkMember | Neighbours)
+        ]
+        self.networks = nn.ModuleList(
+            member.network for member in self.members if isinstance(member, _Network)
+        )
+        self.weights = [member.weight for member in ensemble.members]
+        self.standards = ensemble.standards[rule].tolist() if len(self.members) > 1 else None
+        self.shares = ensemble.shares(self.drawn).tolist()
+        known = np.sort(detector.calibration_scores(rule, calibration=calibration))
+        self.register_buffer("known", torch.from_numpy(known))
+        sums = np.sort(detector.heatmap_sums(rule, calibration=calibration))
+        self.register_buffer("sums", torch.from_numpy(sums))
+        n = len(known)
+        # The p-value of an image that scores more than all up to this one, and less than the next.
+        self.register_buffer("shares_above", torch.from_numpy(np.arange(n, 0, -1) / (n + 1)))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of what it returns, in that order."""
+        has_neighbours = isinstance(self.members[-1], _Neighbours)
+        return tuple(name for name in OUTPUTS if name != NEAREST or has_neighbours)
+
+    def forward(self, images: Tensor, alpha: Tensor) -> tuple[Tensor, ...]:
+        """Return what `output_names` lists.
+
+        images: uint8 (N, 28, 28).
+        alpha: float64 ().
+        """
+        floats = images[:, None].float() / 255
+        seen = [member.look(floats) for member in self.members]
+        score = self._score(seen)
+        at_least = (self.known >= score[:, None]).sum(1)
+        p_value = (1 + at_least).double() / (self.known.shape[0] + 1)
+        heat = [
+            share * member.terms(self.drawn, evidence)
+            for share, member, evidence in zip(self.shares, self.members, seen, strict=True)
+        ]
+        first, evidence = self.members[0], seen[0]
+        outputs = [
+            score,
+            p_value,
+            p_value <= alpha,
+            first.view.back(evidence.rebuilt, floats, False).clamp(0, 1),
+            torch.stack(heat).sum(0).float(),
+            evidence.source[:, 0].clone(),
+            first.network.encode(evidence.source),
+            self.known.clone(),
+            self._at(alpha, self.known),
+            torch.minimum(self._at(alpha, self.sums), self.sums[-1]),
+        ]
+        last = self.members[-1]
+        if isinstance(last, _Neighbours):
+            outputs.append(last.nearest(seen[-1]))
+        return tuple(outputs)
+
+    def _at(self, alpha: Tensor, known: Tensor) -> Tensor:
+        """Return what `anomalae.evaluation.conformal.threshold` does of scores in order; infinity for None."""
+        return torch.where(self.shares_above <= alpha, known, torch.inf).amin(0)
+
+    def _score(self, seen: list[Any]) -> Tensor:
+        scores = [
+            member.score(self.rule, evidence) for member, evidence in zip(self.members, seen, strict=True)
+        ]
+        if self.standards is None:
+            return scores[0]
+        if SCORES[self.rule].scale == "error":
+            scores = [score.clamp_min(LEAST_SCORE).log() for score in scores]
+        standardised = [
+            weight * ((score - mean) / spread)
+            for weight, score, (mean, spread) in zip(self.weights, scores, self.standards, strict=True)
+        ]
+        return torch.stack(standardised).sum(0)
+
+
+class Decoder(nn.Module):
+    """A decoder makes images of codes as a detector's first network does: `Detector.decode` in torch alone."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        first = detector._ensemble.first
+        self.network: Any = copy.deepcopy(first.network).to("cpu")
+        self.again = first.view.again
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return images (N, 28, 28) in [0, 1] of codes (N, latent_dim)."""
+        maps = self.network.decode(codes)
+        return maps[:, 0] if self.again else maps.sum(1).clamp(0, 1)
+
+
+class _Network:
+    """A trained network, its view and scores in forms that can be part of a graph."""
+
+    def __init__(self, member: NetworkMember) -> None:
+        self.network: Any = copy.deepcopy(member.network).to("cpu")
+        self.settings, self.learned, self.draws_excess = member.settings, member.learned, member.exceeds
+        self.view = view_form(member.view)
+        self._forms: dict[str, Score] = {}
+
+    def look(self, images: Tensor) -> Evidence:
+        return Evidence(self.network, self.settings, images, self.view)
+
+    def score(self, rule: str, seen: Evidence) -> Tensor:
+        return self._form(rule).score(seen, self.learned.get(rule, {}))
+
+    def terms(self, rule: str, seen: Evidence) -> Tensor:
+        excess = self.draws_excess(rule)
+        terms = ReconstructionProbability.excess_terms(seen) if excess else self._form(rule).terms(seen)
+        assert terms is not None
+        return self.view.back(terms, seen.images, True)
+
+    def _form(self, rule: str) -> Score:
+        return self._forms.setdefault(rule, score_form(rule))
+
+
+class _Neighbours:
+    """The nearest training images of a batch, found once."""
+
+    def __init__(self, member: Neighbours) -> None:
+        self.neighbours = GraphNeighbours(member)
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return images, *self.neighbours.look(images)
+
+    def score(self, rule: str, seen: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        return self.neighbours.by_rule(seen[2], (rule,))[rule]
+
+    def terms(self, rule: str, seen: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        images, source, score, near = seen
+        return self.neighbours.laid_terms(images, source, score, near)
+
+    def nearest(self, seen: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        return self.neighbours.kept_images(seen[3])
