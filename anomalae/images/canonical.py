@@ -19,9 +19,6 @@ from anomalae.images.check import SIDE
 from anomalae.images.ink import Strokes, find_strokes, frame, median
 from anomalae.images.pictures import check_side
 from anomalae.images.sheet import Sheet, reduced_tones, tones_of
-from anomalae.lazy import Deferred
-
-ndimage = Deferred("scipy.ndimage")
 
 PREPROCESSES = ("auto", "mnist", "resize", "none")
 # The tone of the ink: light ink on a dark ground, dark ink on light paper.

@@ -235,7 +235,7 @@ def test_scoring_by_it_does_without_pytorch_and_onnx(place):
         place,
         "from anomalae.cli import main",
         "main(['score', 'images.npy', '--run', 'model.onnx'])",
-        blocked=("torch", "onnx", "onnxscript", "matplotlib", "numba"),
+        blocked=("torch", "onnx", "onnxscript", "matplotlib"),
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 165
