@@ -246,7 +246,18 @@ class Detector:
         return self
 
     def as_start(self) -> Start:
-        """Return its networks as what another training may begin with. Raises ConfigError where it is not fitted."""
+        """Return its networks as what another training may begin with.
+
+        Raises ConfigError where the detector is not fitted.
+
+        >>> from anomalae import Detector, load_dataset
+        >>> split = load_dataset("digits").one_class(normal=[0])
+        >>> first = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> Detector(epochs=1, hidden=(16,)).fit(split.train.images[:40], start=first).start["run"]
+        ''
+        >>> len(first.as_start().networks)
+        1
+        """
         return Start(self._run, self._whole.record.settings, self._ensemble.networks)
 
     # --- scores and verdicts ----------------------------------------------------------------------------------

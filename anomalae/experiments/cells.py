@@ -39,6 +39,7 @@ COMPUTING_FILES = (
     "network_kinds",
     "seeds",
     "arithmetic",
+    "compiling",
     "datasets/classes",
     "datasets/dataset",
     "datasets/splits",

@@ -129,8 +129,10 @@ def test_one_of_another_run_is_not_taken_for_its_own(loaded, saved, three, zeros
         loaded.calibrate(zeros[:45], "mine", folder=tmp_path / "three")
     loaded.calibrate(zeros[:45], "mine", folder=saved)
     shutil.copytree(saved / "calibrations", tmp_path / "three" / "calibrations")
+    other = Detector.load(tmp_path / "three")
+    assert other.threshold(0.1) == three.threshold(0.1)
     with pytest.raises(BundleError, match=r"three/calibrations/mine\.safetensors: is of another run"):
-        Detector.load(tmp_path / "three")
+        other.threshold(0.1, calibration="mine")
 
 
 # --- what is broken -----------------------------------------------------------------------------------------------
@@ -186,7 +188,9 @@ def test_a_broken_one_is_named_in_one_line(loaded, saved, zeros, how):
     change, said = BROKEN[how]
     change(saved / "calibrations" / "mine.safetensors")
     with pytest.raises(BundleError, match=said) as raised:
-        Detector.load(saved)
+        Detector.load(saved).threshold(0.1, calibration="mine")
+    if how != "behind a link":
+        assert Detector.load(saved).threshold(0.1) == loaded.threshold(0.1)
     assert str(raised.value).startswith(f"{saved / 'calibrations'}")
     assert "\n" not in str(raised.value)
 

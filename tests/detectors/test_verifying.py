@@ -137,12 +137,14 @@ def test_another_machines_rounding_is_no_fault_and_is_told(run: Path):
     assert "torch 1.0 there" in found.probe.in_words()
 
 
-def test_what_comes_later_is_no_fault(run: Path):
-    (run / "calibrations").mkdir()
-    (run / "calibrations" / "mine.safetensors").write_text("")
+def test_what_comes_later_is_no_fault(run: Path, digits):
+    zeros = digits.whole.images[digits.whole.labels == 0]
+    Detector.load(run).calibrate(zeros[:45], "mine", folder=run)
     (run / ".lock").write_text("")
     (run / ".weights.safetensors.0123abcd.part").write_text("")
     assert verify(run).sound
+    (run / "calibrations" / "mine.safetensors").write_text("")
+    assert not verify(run).sound
 
 
 def test_a_run_written_again_has_hashes_of_its_own(run: Path, three: Detector):
