@@ -255,7 +255,7 @@ class Detector:
         >>> first = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
         >>> Detector(epochs=1, hidden=(16,)).fit(split.train.images[:40], start=first).start["run"]
         ''
-        >>> len(first.as_start().networks)
+        >>> len(first.as_start().members)
         1
         """
         return Start(self._run, self._whole.record.settings, self._ensemble.networks)
