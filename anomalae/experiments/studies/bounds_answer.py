@@ -173,6 +173,6 @@ def _detection(table: Sequence[Row]) -> list[str]:
     tight, elbo = (float(np.mean([pair[place] for pair in judged])) for place in range(2))
     return [
         f"As an anomaly score the tightest bound (log p(x) where it is known, else that of most samples) is {verdict} "
-        f"than the ELBO: a mean ROC-AUC of {tight:.4f} against {elbo:.4f}, better in {better} and worse in {worse} of "
-        f"{text.plural(len(judged), 'row')} of the table."
+        f"than the ELBO: a mean ROC-AUC of {tight:.4f} against {elbo:.4f}, better by more than {EQUAL} in {better} and "
+        f"worse in {worse} of {text.plural(len(judged), 'row')} of the table."
     ]

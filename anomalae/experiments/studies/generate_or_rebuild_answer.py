@@ -139,7 +139,14 @@ def _prior(table: Sequence[Row]) -> list[str]:
     elif not any(worse) and not any(better):
         verdict = "generates as well as the VAE"
     else:
-        verdict = "does not generate better or worse than the VAE at every width"
+        parts = []
+        for kind, which in (("better", better), ("worse", worse)):
+            widths = [str(width) for (_, _, width), so in zip(pairs, which, strict=True) if so]
+            if widths:
+                parts.append(f"{kind} than the VAE with a width of {' or '.join(widths)}")
+        as_well = not all(either for either in map(max, zip(worse, better, strict=True)))
+        rest = f", else as well (within {100 * EQUAL:.0f} points)" if as_well else ""
+        verdict = f"generates {' and '.join(parts)}{rest}"
     shares = [f"{plain:.0%} against {own:.0%} with a width of {width}" for plain, own, width in pairs]
     return [
         f"A plain autoencoder, its codes drawn from a Gaussian fitted to those of the training images, {verdict}: "

@@ -145,7 +145,7 @@ def _all(table: Sequence[Row], lines: Sequence[Row]) -> str:
 
 def _line(lines: Sequence[Row]) -> str:
     apart = [
-        f"{100 * row['told_apart']:.0f}% of the held-out images of {row['classes']}"
+        f"{text.percent(row['told_apart'])} of the held-out images of {row['classes']}"
         for row in lines
         if row["told_apart"] is not None
     ]

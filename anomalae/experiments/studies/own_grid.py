@@ -215,10 +215,14 @@ def own_study(
             f"the lowest, {worst['roc_auc']:.4f}, {_named(worst, shown)}."
         ]
         spread = max(row["roc_auc_sd"] or 0.0 for row in (best, worst))
-        if spread >= apart:
+        if min(best["trainings"], worst["trainings"]) < 2:
             said.append(
-                f"The difference, {apart:.4f}, is no larger than what a mean is made of: its trainings have a standard "
-                f"deviation of {spread:.4f}, over classes and seeds."
+                "Each is one training: how much of the difference is luck is not known; more seeds tell."
+            )
+        elif spread >= apart:
+            said.append(
+                f"The difference, {apart:.4f}, is no larger than the standard deviation of the trainings behind one of "
+                f"the two means, {spread:.4f} over classes and seeds: it may be luck."
             )
         return tuple(said)
 

@@ -97,42 +97,49 @@ def _upper(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def _ratio(learned: Sequence[Row], key: str, first: Any, second: Any) -> float | None:
+def _ratios(learned: Sequence[Row], key: str, first: Any, second: Any) -> list[float]:
     """Return how many times the loss is as high with the first value as with the second, all else alike.
 
-    It is the geometric mean over the rows that have both; None where there is none, or a loss is zero.
+    Each of the table's rows that has both gives one; a loss of zero gives none.
     """
     others = [name for name in ("model", "bottleneck", "few", "precision") if name != key]
     by_rest: dict[tuple[Any, ...], dict[Any, float]] = {}
     for row in learned:
         by_rest.setdefault(tuple(row[name] for name in others), {})[row[key]] = row["mse_train"]
     pairs = [losses for losses in by_rest.values() if losses.get(first) and losses.get(second)]
-    if not pairs:
-        return None
-    return float(np.exp(np.mean([np.log(losses[first] / losses[second]) for losses in pairs])))
+    return [losses[first] / losses[second] for losses in pairs]
 
 
-def _times(ratio: float) -> str:
-    """Return a ratio of losses in words."""
-    if 1 / (1 + ALIKE) <= ratio <= 1 + ALIKE:
-        return "about as high"
-    return f"{'higher' if ratio > 1 else 'lower'} by a factor of {_factor(max(ratio, 1 / ratio))}"
+def _times(ratios: Sequence[float]) -> str:
+    """Return how many times as high losses are, in words, with the word that what they are compared with follows."""
+    low, high = min(ratios), max(ratios)
+    if low >= 1 / (1 + ALIKE) and high <= 1 + ALIKE:
+        return "about as high as"
+    if low > 1 + ALIKE:
+        return f"higher by a factor of {_span(low, high)} than"
+    if high < 1 / (1 + ALIKE):
+        return f"lower by a factor of {_span(1 / high, 1 / low)} than"
+    return f"{_span(low, high)} times as high, by row of the table, as"
+
+
+def _span(low: float, high: float) -> str:
+    return " to ".join(dict.fromkeys((_factor(low), _factor(high))))
 
 
 def _factor(value: float) -> str:
-    """Return a factor in words: one of a million or more as a power of ten."""
-    if value >= 1e6:
-        return f"about 10 to the {round(math.log10(value))}"
+    """Return a factor in words: one that is very large or small as a power of ten."""
+    if not 1e-6 < value < 1e6:
+        return f"about 10^{round(math.log10(value))}"
     return text.short(value, 2) if value < 10 else text.count(round(value))
 
 
 def _bottleneck(learned: Sequence[Row]) -> str:
-    ratio = _ratio(learned, "bottleneck", True, False)
+    ratios = _ratios(learned, "bottleneck", True, False)
     said = []
-    if ratio is not None:
+    if ratios:
         width = next(row["width"] for row in learned if row["bottleneck"])
         said.append(
-            f"a bottleneck of width {width} leaves a training MSE that is {_times(ratio)} {_as(ratio)} without one"
+            f"a bottleneck of width {width} leaves a training MSE that is {_times(ratios)} without one"
         )
     above = [
         row["mse_train"] / row["optimum"] - 1
@@ -152,43 +159,34 @@ def _bottleneck(learned: Sequence[Row]) -> str:
 def _images(learned: Sequence[Row]) -> str:
     wide = [row for row in learned if not row["bottleneck"]]
     said = []
-    ratio = _ratio(wide, "few", True, False)
-    if ratio is not None:
+    ratios = _ratios(wide, "few", True, False)
+    if ratios:
         counts = {row["few"]: text.count(row["images"]) for row in wide}
-        said.append(
-            f"the training MSE of {counts[True]} images is {_times(ratio)} {_as(ratio)} that of {counts[False]}"
-        )
+        said.append(f"the training MSE of {counts[True]} images is {_times(ratios)} that of {counts[False]}")
     few = [row for row in wide if row["few"] and row["mse_train"] and row["mse_held_out"]]
     if few:
-        gap = float(np.exp(np.mean([np.log(row["mse_held_out"] / row["mse_train"]) for row in few])))
+        gaps = [row["mse_held_out"] / row["mse_train"] for row in few]
         said.append(
-            f"held-out images then have {_factor(gap)} times the MSE of these few, which are overfitted"
-            if gap > 1 + ALIKE
+            f"held-out images then have {_span(min(gaps), max(gaps))} times the MSE of these few, which are overfitted"
+            if max(gaps) > 1 + ALIKE
             else "held-out images then have about the MSE of these few"
         )
-    ratio = _ratio(wide, "model", NONLINEAR, LINEAR)
-    if ratio is not None:
-        said.append(f"that of the nonlinear AE is {_times(ratio)} {_as(ratio)} that of the linear one")
-    ratio = _ratio(wide, "model", SIGMOID, NONLINEAR)
-    if ratio is not None:
-        said.append(
-            f"that of the AE with a sigmoid output is {_times(ratio)} {_as(ratio)} without the sigmoid"
-        )
+    ratios = _ratios(wide, "model", NONLINEAR, LINEAR)
+    if ratios:
+        said.append(f"that of the nonlinear AE is {_times(ratios)} that of the linear one")
+    ratios = _ratios(wide, "model", SIGMOID, NONLINEAR)
+    if ratios:
+        said.append(f"that of the AE with a sigmoid output is {_times(ratios)} without the sigmoid")
     return f"Without a bottleneck, {'; '.join(said)}." if said else ""
 
 
-def _as(ratio: float) -> str:
-    """Return the word that follows such a ratio."""
-    return "as" if _times(ratio).endswith("high") else "than"
-
-
 def _precision(learned: Sequence[Row]) -> str:
-    ratio = _ratio(learned, "precision", "double", "single")
-    if ratio is None:
+    ratios = _ratios(learned, "precision", "double", "single")
+    if not ratios:
         return ""
-    if _as(ratio) == "as":
+    if _times(ratios).startswith("about as"):
         return "Double precision changes next to nothing: the training MSE is about that of single precision."
-    return f"In double precision the training MSE is {_times(ratio)} than in single precision."
+    return f"In double precision the training MSE is {_times(ratios)} in single precision."
 
 
 def _detects(table: Sequence[Row]) -> str:

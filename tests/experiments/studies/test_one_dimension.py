@@ -281,7 +281,7 @@ def test_the_order_of_the_networks():
 
 def test_what_lies_on_the_line():
     words = " ".join(study.answer([row(jumps=0.5), row("two", told_apart=0.99)]))
-    assert "tells the class right for 99% of the held-out images of 0 and 1" in words
+    assert "tells the class right for 99.0% of the held-out images of 0 and 1" in words
     assert "mean over trainings: 0.5 with one class and 1.0 with 0 and 1." in words
 
 

@@ -209,6 +209,13 @@ def test_precision(loss, said):
     assert said in " ".join(study.answer([row(), row(precision="double", loss=loss)]))
 
 
+def test_precision_that_helps_in_one_row_alone():
+    more = [row(few=True, loss=1e-12), row(few=True, precision="double", loss=1e-30)]
+    said = study.answer([row(), row(precision="double", loss=1.3e-4), *more])[-1]
+    which = "about 10^-18 to 1.3 times as high, by row of the table, as in single precision"
+    assert said == f"In double precision the training MSE is {which}."
+
+
 def test_images_and_layers():
     table = [row(), row(few=True, loss=1e-5, mse_held_out=2e-3), row(wide_networks.NONLINEAR, loss=4e-4)]
     words = " ".join(study.answer([*table, row(wide_networks.SIGMOID, loss=4e-4)]))
@@ -217,7 +224,15 @@ def test_images_and_layers():
     assert "that of the nonlinear AE is higher by a factor of 4 than that of the linear one" in words
     assert "that of the AE with a sigmoid output is about as high as without the sigmoid" in words
     tiny = study.answer([row(), row(few=True, loss=2e-15, mse_held_out=2e-3)])
-    assert "have about 10 to the 12 times the MSE of these few" in " ".join(tiny)
+    assert "have about 10^12 times the MSE of these few" in " ".join(tiny)
+    more = [row(precision="double"), row(few=True, precision="double", loss=4e-4, mse_held_out=8e-4)]
+    mixed = " ".join(study.answer([row(), row(few=True, loss=1e-12, mse_held_out=2e-3), *more]))
+    assert "MSE of 100 images is about 10^-8 to 4 times as high, by row of the table, as that of 965" in mixed
+    assert "held-out images then have 2 to about 10^9 times the MSE of these few" in mixed
+    assert (
+        "double precision the training MSE is 1 to about 10^9 times as high, by row of the table, as in"
+        in mixed
+    )
     alike = study.answer([row(few=True, loss=1e-5, mse_held_out=1e-5)])
     assert "held-out images then have about the MSE of these few" in " ".join(alike)
 
