@@ -154,7 +154,7 @@ def test_data_sets_are_an_axis_too(run, tmp_path):
         "other/own.npz",
     ]
     assert cells[0]["axes"]["dataset"].endswith("own.npz")
-    assert "exclude --dataset" in run(*words, "--dataset", "digits", code=2).output
+    assert "--grid dataset and --dataset exclude each other" in run(*words, "--dataset", "digits", code=2).output
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_data_sets_are_an_axis_too(run, tmp_path):
         (["study", "--grid", "normal=0-9"], "leaves no class of digits to be anomalous"),
         (
             ["study", "--grid", "latent-dim=1,2", "--latent-dim", "5"],
-            "--grid latent-dim: exclude --latent-dim",
+            "--grid latent-dim and --latent-dim exclude each other",
         ),
         (
             [

@@ -181,7 +181,7 @@ def _asked(options: dict[str, Any]) -> tuple[list[Study], Dataset, str]:
         )
     axes = _axes(options) if own else {}
     if "dataset" in axes and options["dataset"]:
-        raise click.UsageError("--grid dataset: exclude --dataset")
+        raise click.UsageError("--grid dataset and --dataset exclude each other")
     if options["quick"] and options["dataset"] is None:
         options["dataset"] = "digits"
     datasets = [
@@ -239,10 +239,10 @@ def _own_study(options: dict[str, Any], axes: dict[str, list[Any]], datasets: Se
 
     for key, option in (("normal", "normal"), ("seed", "seeds")):
         if key in axes and options[option]:
-            raise click.UsageError(f"--grid {key}: exclude --{option}")
+            raise click.UsageError(f"--grid {key} and --{option} exclude each other")
     for key in axes:
         if options.get(key) is not None and key in SETTINGS:
-            raise click.UsageError(f"--grid {key.replace('_', '-')}: exclude {flag(key)}")
+            raise click.UsageError(f"--grid {key.replace('_', '-')} and {flag(key)} exclude each other")
     problems = [(dataset, classes) for dataset in datasets for classes in _normal(options, axes, dataset)]
     seeds = axes.get("seed") or common.seed_list(options["seeds"] or "0")
     # Warns of what wins over a preset, and refuses what cannot be.
