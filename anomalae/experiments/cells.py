@@ -53,13 +53,14 @@ COMPUTING_FILES = (
     "detectors/ensemble",
     "detectors/member",
     "detectors/neighbours",
+    "detectors/saving",
     "detectors/batches",
     "experiments/baselines/registry",
     "experiments/grid",
     "experiments/run",
 )
 # Others' code that makes numbers; another version of it may make other ones.
-COMPUTING_PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
+COMPUTING_PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "numba", "pyod")
 
 
 @dataclass(frozen=True, eq=False)

@@ -154,7 +154,9 @@ def test_data_sets_are_an_axis_too(run, tmp_path):
         "other/own.npz",
     ]
     assert cells[0]["axes"]["dataset"].endswith("own.npz")
-    assert "--grid dataset and --dataset exclude each other" in run(*words, "--dataset", "digits", code=2).output
+    assert (
+        "--grid dataset and --dataset exclude each other" in run(*words, "--dataset", "digits", code=2).output
+    )
 
 
 @pytest.mark.parametrize(
