@@ -79,6 +79,8 @@ def cells_of(
         "part": grid.part,
         "alpha": grid.alpha,
         "settings": settings,
+        # All are judged by, so that the code of packages' scores is part of what a cell is.
+        "rules": list(grid.settings.rules),
         "device": str(where),
         "arithmetic": arithmetic_of(where),
         "also": {other.name: other.provenance["sha256"] for other in grid.also},

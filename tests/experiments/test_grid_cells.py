@@ -12,6 +12,9 @@ import pytest
 from anomalae.datasets.dataset import Dataset
 from anomalae.experiments import benchmark, cells
 from anomalae.experiments.grid import Grid
+from anomalae.experiments.grid_cells import cells_of
+from anomalae.plugins import SCORES
+from anomalae.scores.base import Score
 from anomalae.settings import Settings
 from tests.cli import QUICK, fails, ok, run
 
@@ -163,3 +166,20 @@ def test_other_settings_are_refused_before_a_cell_is_looked_at():
     ok(*CALL, "--quiet")
     assert "another settings" in fails(1, *CALL, "--noise", "0.5")
     assert len(stems()) == 1
+
+
+def test_a_score_of_a_package_is_part_of_what_a_cell_is(digits: Dataset, monkeypatch: pytest.MonkeyPatch):
+    class Brightness(Score):
+        name, line, scale = "brightness", "mean grey level", "error"
+
+        def score(self, seen, learned):
+            return seen.images.flatten(1).mean(1)
+
+    grid = Grid(digits, (3,), (0,), SMALL)
+    (before,) = cells_of(grid, "cpu", 1)
+    monkeypatch.setattr(SCORES, "_own", dict(SCORES._own))
+    SCORES.register(Brightness())
+    (after,) = cells_of(grid, "cpu", 1)
+    assert before.spec["parts"] == {}
+    assert list(after.spec["parts"]) == ["score brightness"]
+    assert before.key != after.key
