@@ -169,8 +169,9 @@ def _detection(table: Sequence[Row]) -> list[str]:
         return []
     better = sum(tight > elbo + EQUAL for tight, elbo in judged)
     worse = sum(tight < elbo - EQUAL for tight, elbo in judged)
-    verdict = "better" if better > worse else "worse" if worse > better else "neither better nor worse"
     tight, elbo = (float(np.mean([pair[place] for pair in judged])) for place in range(2))
+    alike = abs(tight - elbo) <= EQUAL
+    verdict = "neither better nor worse" if alike else "better" if tight > elbo else "worse"
     return [
         f"As an anomaly score the tightest bound (log p(x) where it is known, else that of most samples) is {verdict} "
         f"than the ELBO: a mean ROC-AUC of {tight:.4f} against {elbo:.4f}, better by more than {EQUAL} in {better} and "

@@ -178,7 +178,7 @@ def _verdict(rule: Row, together: Mapping[str, Row]) -> str:
     )
     if chance is None:
         return f"{said[0].upper()}{said[1:]}."
-    if lost <= max(EQUAL, GOOD * chance):
+    if lost < chance and lost <= max(EQUAL, GOOD * chance):
         word = "Yes"
     elif lost < chance - EQUAL:
         word = "In part"

@@ -313,6 +313,9 @@ def test_the_answer_says_which_value_detects_better():
     assert "is better than the ELBO: a mean ROC-AUC of 0.9500 against 0.9000" in said(line())
     assert "is worse than the ELBO" in said(line(roc_auc_tightest=0.8))
     assert "is neither better nor worse" in said(line(roc_auc_tightest=0.901))
+    # Means decide where they and most rows say different things.
+    many = [line(roc_auc_tightest=0.91), line(roc_auc_tightest=0.91), line(roc_auc_tightest=0.5)]
+    assert "is worse than the ELBO: a mean ROC-AUC of 0.7733 against 0.9000, better by more" in said(*many)
 
 
 def test_the_answer_names_the_problem_where_there_are_several():

@@ -106,7 +106,10 @@ def line(rule: str, lost: float, spearman: float | None = None, **more: Any) -> 
 
 @pytest.mark.parametrize(
     ("lost", "chance", "word"),
-    [(0.005, 0.02, "Yes"), (0.0009, 0.001, "Yes"), (0.006, 0.02, "In part"), (0.0195, 0.02, "No"), (0.03, 0.02, "No")],
+    [
+        (0.005, 0.02, "Yes"), (0.0009, 0.001, "Yes"), (0.001, 0.0002, "No"), (0.006, 0.02, "In part"),
+        (0.0195, 0.02, "No"), (0.03, 0.02, "No"),
+    ],
 )  # fmt: skip
 def test_the_verdict_follows_from_what_chance_loses(lost, chance, word):
     said = STUDY.answer([line(SYNTHETIC, lost, 0.5), line(ANY, chance)])[0]
