@@ -25,10 +25,10 @@ from anomalae.errors import AnomalaeError, ConfigError
 from anomalae.images.inputs import Input, Reading
 from anomalae.server.batching import Batcher, ClosedError
 from anomalae.server.guards import Guard
-from anomalae.server.limits import Limits, RefusedError
+from anomalae.server.limits import Limits, RefusedError, json_error
 from anomalae.server.looking import decoded, looked
 from anomalae.server.meters import Meters
-from anomalae.server.uploads import json_error, read_lists, read_upload
+from anomalae.server.uploads import read_lists, read_upload
 from anomalae.settings import DEFAULT_ALPHA
 from anomalae.version import __version__
 

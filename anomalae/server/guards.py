@@ -8,8 +8,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from anomalae.server.limits import Limits, RefusedError
-from anomalae.server.uploads import json_error
+from anomalae.server.limits import Limits, RefusedError, json_error
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from anomalae.errors import AnomalaeError
+from anomalae.text import printable
 
 
 @dataclass(frozen=True)
@@ -36,3 +38,8 @@ class RefusedError(AnomalaeError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+def json_error(message: str) -> dict[str, Any]:
+    """Return the body of an answer that is an error: one printable line."""
+    return {"error": printable(message)}

@@ -9,7 +9,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -151,8 +150,3 @@ def _file(content: bytes) -> Iterator[Path]:
         path = Path(folder, "upload")
         path.write_bytes(content)
         yield path
-
-
-def json_error(message: str) -> dict[str, Any]:
-    """Return the body of an answer that is an error: one printable line."""
-    return {"error": printable(message)}

@@ -369,6 +369,13 @@ def test_nothing_that_was_sent_is_kept(small: Detector, images, tmp_path, monkey
     assert left == []
 
 
+def test_a_name_that_is_allowed_is_answered_beside_those_of_the_loopback(small: Detector):
+    small.save("runs/small")
+    with started("small", "--allow-host", "digits.example.org") as (_, place):
+        for host, status in (("digits.example.org", 200), ("localhost", 200), ("evil.example", 403)):
+            assert httpx.get(f"{place}/health", headers={"host": host}).status_code == status
+
+
 def test_wrong_words_are_one_line(small: Detector):
     small.save("runs/small")
     with socket.socket() as taken:

@@ -15,6 +15,8 @@ from anomalae.cli import options as common
 from anomalae.errors import ConfigError
 from anomalae.text import listed
 
+# Addresses that stand for all of this machine's.
+EVERYWHERE = ("0.0.0.0", "::")
 # Connections that wait to be accepted.
 WAITING = 2048
 
@@ -33,7 +35,8 @@ WAITING = 2048
     "allowed",
     metavar="NAME",
     multiple=True,
-    help="Answer to this name too, as in digits.example.org; repeatable. Default: 127.0.0.1, localhost and ::1.",
+    help="Answer to this name too, as in digits.example.org; repeatable. Without it to that of --host and those of "
+    "the loopback; with --host 0.0.0.0 to any.",
 )
 @click.option(
     "--max-mb",
@@ -106,9 +109,7 @@ def command(
     }
     served = Served(detectors, alpha=alpha, calibration=calibration)
     limits = Limits(max_mb, max_images, max_pixels, timeout)
-    hosts = {*allowed, host} if allowed or host not in LOOPBACK else set(LOOPBACK)
-    if host in ("0.0.0.0", "::") and not allowed:
-        hosts = {"*"}
+    hosts = {"*"} if host in EVERYWHERE and not allowed else {*LOOPBACK, host, *allowed}
     with _listening(host, port) as listening:
         place = f"http://{_shown(host)}:{listening.getsockname()[1]}"
         if not quiet:
