@@ -419,9 +419,9 @@ def test_every_check_has_a_wrong_part():
 
 
 def test_a_check_takes_some_seconds_at_most():
-    begun = time.perf_counter()
+    begun = time.process_time()
     list(contract.run("vae"))
-    assert time.perf_counter() - begun < 20
+    assert time.process_time() - begun < 20
 
 
 # --- the command ---
