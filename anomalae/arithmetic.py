@@ -17,12 +17,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
-import torch
 
 from anomalae.errors import ConfigError
+from anomalae.lazy import Deferred
+
+# What only reads the name of an arithmetic, as the list of runs does, need not wait for PyTorch.
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = Deferred("torch")
 
 PLAIN, ONEDNN = "plain", "onednn"
 ARITHMETICS = (PLAIN, ONEDNN)
@@ -117,7 +123,7 @@ def available(arithmetic: str) -> str:
 @functools.cache
 def onednn_is_float32() -> bool:
     """Tell whether oneDNN multiplies here, and in float32: found out once a process, by products that are known."""
-    if not _MKLDNN.is_available():
+    if not torch.backends.mkldnn.is_available():
         return False
     draws = np.random.default_rng(0)
     differs = False
@@ -144,26 +150,33 @@ def _error(product: torch.Tensor, exact: torch.Tensor) -> float:
 
 # --- PyTorch's setting ------------------------------------------------------------------------------------------
 
-# PyTorch has a setting of oneDNN's own since 2.9. Before, one for all: CUDA's too.
-_MKLDNN: Any = torch.backends.mkldnn
-_OF_ONEDNN_ALONE = hasattr(_MKLDNN, "matmul")
-_VALUES = {PLAIN: ("ieee", "none"), ONEDNN: ("bf16",)} if _OF_ONEDNN_ALONE else {
-    PLAIN: ("highest",),
-    ONEDNN: ("medium",),
-}  # fmt: skip
+
+@functools.cache
+def _of_onednn_alone() -> bool:
+    """PyTorch has a setting of oneDNN's own since 2.9. Before, one for all: CUDA's too."""
+    return hasattr(torch.backends.mkldnn, "matmul")
+
+
+def _values(arithmetic: str) -> tuple[str, ...]:
+    """Return the values of the setting that stand for an arithmetic; the first is the one that is set."""
+    if _of_onednn_alone():
+        return {PLAIN: ("ieee", "none"), ONEDNN: ("bf16",)}[arithmetic]
+    return {PLAIN: ("highest",), ONEDNN: ("medium",)}[arithmetic]
 
 
 def _setting() -> str:
-    if not _OF_ONEDNN_ALONE:
+    if not _of_onednn_alone():
         return torch.get_float32_matmul_precision()
-    setting, inherited = _MKLDNN.matmul.fp32_precision, _MKLDNN.fp32_precision
+    mkldnn: Any = torch.backends.mkldnn
+    setting, inherited = mkldnn.matmul.fp32_precision, mkldnn.fp32_precision
     # What it has from a more general setting would otherwise no longer follow that one.
     return "none" if setting == inherited else str(setting)
 
 
 def _set(value: str) -> None:
-    if _OF_ONEDNN_ALONE:
-        _MKLDNN.matmul.fp32_precision = value
+    if _of_onednn_alone():
+        mkldnn: Any = torch.backends.mkldnn
+        mkldnn.matmul.fp32_precision = value
     else:
         torch.set_float32_matmul_precision(value)
 
@@ -218,9 +231,9 @@ class _Turns:
                 )
                 if not self._threads:
                     setting = _setting()
-                    self._before = None if setting in _VALUES[arithmetic] else setting
+                    self._before = None if setting in _values(arithmetic) else setting
                     if self._before is not None:
-                        _set(_VALUES[arithmetic][0])
+                        _set(_values(arithmetic)[0])
                     self._arithmetic = arithmetic
                 self._threads += 1
                 self._mine.has_turn = True

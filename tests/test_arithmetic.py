@@ -152,7 +152,7 @@ def test_products_that_are_no_float32_are_not_used(monkeypatch):
     multiply = torch.Tensor.__matmul__
 
     def rounded(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        if left.dtype == torch.float32 and arithmetic._setting() in arithmetic._VALUES[ONEDNN]:
+        if left.dtype == torch.float32 and arithmetic._setting() in arithmetic._values(ONEDNN):
             return multiply(left.bfloat16(), right.bfloat16()).float()
         return multiply(left, right)
 

@@ -6,9 +6,11 @@ X. Sun, W. Xu, IEEE Signal Processing Letters 21 (2014).
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from anomalae.evaluation.checks import Bools, Floats, check_counts, check_truth, real_array
+from anomalae.lazy import Deferred
+
+stats = Deferred("scipy.stats")
 
 
 def delong_covariance(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -36,9 +38,9 @@ def delong_covariance(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike) -> tuple
 def structural_components(scores: Floats, truth: Bools) -> tuple[Floats, Floats]:
     """Return DeLong's structural components: the AUC seen from each anomaly (M, m) and from each normal (M, n)."""
     anomalies, normals = scores[:, truth], scores[:, ~truth]
-    ranks = rankdata(scores, axis=1)
-    over_anomalies = (ranks[:, truth] - rankdata(anomalies, axis=1)) / normals.shape[1]
-    over_normals = 1 - (ranks[:, ~truth] - rankdata(normals, axis=1)) / anomalies.shape[1]
+    ranks = stats.rankdata(scores, axis=1)
+    over_anomalies = (ranks[:, truth] - stats.rankdata(anomalies, axis=1)) / normals.shape[1]
+    over_normals = 1 - (ranks[:, ~truth] - stats.rankdata(normals, axis=1)) / anomalies.shape[1]
     return over_anomalies, over_normals
 
 

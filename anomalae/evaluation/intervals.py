@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betainc, expit, logit
-from scipy.stats import binom, norm
 
 from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation.checks import (
@@ -21,6 +19,9 @@ from anomalae.evaluation.checks import (
     real_array,
 )
 from anomalae.evaluation.delong_covariance import disjoint_pairs, structural_components, variance_of_mean
+from anomalae.lazy import Deferred
+
+special, stats = Deferred("scipy.special"), Deferred("scipy.stats")
 
 Interval = tuple[float, float]
 
@@ -60,8 +61,8 @@ def delong_interval(scores: npt.ArrayLike, is_anomaly: npt.ArrayLike, level: flo
     if variance == 0:
         q = tail ** (1 / pairs)
         return auc * q, 1 - (1 - auc) * q
-    half_width = norm.isf(tail) * np.sqrt(variance) / (auc * (1 - auc))
-    lo, hi = expit(logit(auc) + half_width * np.array([-1.0, 1.0]))
+    half_width = stats.norm.isf(tail) * np.sqrt(variance) / (auc * (1 - auc))
+    lo, hi = special.expit(special.logit(auc) + half_width * np.array([-1.0, 1.0]))
     return float(lo), float(hi)
 
 
@@ -187,7 +188,7 @@ def roc_band(
     down_to = np.append(m - np.searchsorted(anomalies, normals, side="left"), m)
     nodes = (np.arange(400) + 0.5) / 400
     # For each of the G rates 400 values of K, (G, 400).
-    k = np.asarray(binom.ppf(nodes, normals.size, rates[:, None]), dtype=np.intp)
+    k = np.asarray(stats.binom.ppf(nodes, normals.size, rates[:, None]), dtype=np.intp)
     tail = (1 - level) / 2
     lo = _mixed_beta_quantile(above[k], m + 1 - above[k], tail)
     return lo, _mixed_beta_quantile(down_to[k] + 1, m - down_to[k], 1 - tail)
@@ -199,7 +200,7 @@ def _mixed_beta_quantile(a: npt.NDArray[np.intp], b: npt.NDArray[np.intp], q: fl
     # Bisection, to 1e-7.
     for _ in range(24):
         middle = (low + high) / 2
-        cdf = betainc(np.maximum(a, 1), np.maximum(b, 1), middle[:, None])
+        cdf = special.betainc(np.maximum(a, 1), np.maximum(b, 1), middle[:, None])
         cdf[a == 0], cdf[b == 0] = 1.0, 0.0
         reached = cdf.mean(axis=1) >= q
         low, high = np.where(reached, low, middle), np.where(reached, middle, high)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation import described
@@ -24,7 +23,11 @@ from anomalae.evaluation.checks import (
 )
 from anomalae.evaluation.delong_covariance import disjoint_pairs
 from anomalae.evaluation.intervals import Interval, delong_interval
+from anomalae.lazy import Deferred
 from anomalae.text import natural_order
+
+# Who only reads what was measured, as the list of runs does, need not wait for it.
+sklearn_metrics = Deferred("sklearn.metrics")
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,9 @@ class Evaluation:
         Raises DataError if there are only normal or only anomalous images.
         """
         self._check_both_kinds()
-        fpr, tpr, thresholds = roc_curve(self.is_anomaly, self.scores, drop_intermediate=False)
+        fpr, tpr, thresholds = sklearn_metrics.roc_curve(
+            self.is_anomaly, self.scores, drop_intermediate=False
+        )
         return fpr, tpr, thresholds
 
     def pr_curve(self) -> tuple[Floats, Floats, Floats]:
@@ -124,7 +129,7 @@ class Evaluation:
         Raises DataError if there are only normal or only anomalous images.
         """
         self._check_both_kinds()
-        precision, recall, thresholds = precision_recall_curve(self.is_anomaly, self.scores)
+        precision, recall, thresholds = sklearn_metrics.precision_recall_curve(self.is_anomaly, self.scores)
         return precision, recall, thresholds
 
     def to_dict(self) -> dict[str, Any]:
@@ -200,7 +205,9 @@ def evaluate(
     return Evaluation(
         roc_auc=auc,
         roc_auc_interval=interval,
-        average_precision=float(average_precision_score(truth, values)) if both_kinds else None,
+        average_precision=float(sklearn_metrics.average_precision_score(truth, values))
+        if both_kinds
+        else None,
         prevalence=n_anomalous / truth.size,
         fpr_at_95_tpr=_fpr_at_tpr(values, truth, 0.95) if both_kinds else None,
         alpha=float(alpha),
@@ -220,11 +227,11 @@ def evaluate(
 def _auc_and_interval(scores: Floats, truth: Bools, level: float) -> tuple[float | None, Interval | None]:
     if disjoint_pairs(truth) == 0:
         return None, None
-    return float(roc_auc_score(truth, scores)), delong_interval(scores, truth, level)
+    return float(sklearn_metrics.roc_auc_score(truth, scores)), delong_interval(scores, truth, level)
 
 
 def _fpr_at_tpr(scores: Floats, truth: Bools, tpr_wanted: float) -> float:
-    fpr, tpr, _ = roc_curve(truth, scores, drop_intermediate=False)
+    fpr, tpr, _ = sklearn_metrics.roc_curve(truth, scores, drop_intermediate=False)
     return float(fpr[np.searchsorted(tpr, tpr_wanted, side="left")])
 
 

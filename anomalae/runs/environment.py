@@ -6,13 +6,18 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-
-import torch
+from typing import TYPE_CHECKING
 
 from anomalae.arithmetic import PLAIN, check_arithmetic, chosen
 from anomalae.errors import ConfigError
+from anomalae.lazy import Deferred
 from anomalae.settings import DEVICES
 from anomalae.version import __version__
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = Deferred("torch")
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow", "safetensors")
 

@@ -35,6 +35,20 @@ def test_the_list_has_no_epochs_and_one_run_has_them():
     assert listed["a"] == one
 
 
+def test_the_list_does_not_wait_for_pytorch():
+    code = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from anomalae.cli import main\n"
+        "for words in (['runs'], ['runs', 'a'], ['runs', '--delete', 'a', '--yes']):\n"
+        "    assert CliRunner().invoke(main, words).exit_code == 0, words\n"
+        "print(sorted({'torch', 'sklearn', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert there() == ["b"]
+
+
 def test_delete_takes_the_runs_that_are_named_whole():
     Path("runs/a/.weights.safetensors.0123abcd.part").write_text("")  # as after a kill
     said = ok("runs", "--delete", "--yes", "a").stderr
