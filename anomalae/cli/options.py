@@ -235,17 +235,20 @@ def load(options: dict[str, Any], name: str | None = None) -> Dataset:
     options: of the command.
     name: of another data set, which is looked for and read in the same way.
     """
-    from anomalae.cli.progress import downloads
+    from anomalae.cli.progress import downloads, reading
     from anomalae.datasets.load import load_dataset
 
-    return load_dataset(
-        options["dataset"] if name is None else name,
-        options["data_dir"],
-        preprocess=options["preprocess"],
-        polarity=options["polarity"],
-        progress=downloads(options["quiet"]),
-        warn=warn,
-    )
+    name = options["dataset"] if name is None else name
+    with reading(name, quiet=options["quiet"]) as on_read:
+        return load_dataset(
+            name,
+            options["data_dir"],
+            preprocess=options["preprocess"],
+            polarity=options["polarity"],
+            progress=downloads(options["quiet"]),
+            warn=warn,
+            on_read=on_read,
+        )
 
 
 def data_dir_option(function: F) -> F:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from anomalae.cli.lines import tell
-from anomalae.text import duration
+from anomalae.text import duration, printable
 
 if TYPE_CHECKING:
     from anomalae.experiments.kept_cells import Progress as Cells
@@ -154,7 +154,8 @@ def counting(what: str, total: int | None, *, quiet: bool = False) -> Iterator[C
 
         console = _err()
         columns = (
-            TextColumn(what),
+            # Text of a person's own, as a path is, is neither markup nor a pattern.
+            TextColumn("{task.description}", markup=False),
             _bar(console),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -202,6 +203,21 @@ def downloads(quiet: bool = False) -> Callable[[str, int, int | None], None]:
             click.echo(f"downloading {name}: {done / 1e6:.1f}{share} MB", err=True)
 
     return report
+
+
+@contextlib.contextmanager
+def reading(name: str | None, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Yield a callback for `load_dataset` that shows how many images of a folder are read; nothing of other data."""
+    with contextlib.ExitStack() as shown:
+        done: Callable[[int], None] | None = None
+
+        def on_read(n: int, total: int) -> None:
+            nonlocal done
+            if done is None:
+                done = shown.enter_context(counting(f"reading {printable(str(name))}", total, quiet=quiet))
+            done(n)
+
+        yield on_read
 
 
 def counted(items: Iterable[T], what: str, total: int | None, *, quiet: bool = False) -> Iterator[T]:

@@ -18,34 +18,67 @@ from anomalae.datasets.download import reason
 from anomalae.datasets.splits import stratified_indices
 from anomalae.errors import ConfigError, DataError
 from anomalae.images.inputs import is_input_name, list_files, passed_over_line, read_inputs
-from anomalae.text import natural_order, printable
+from anomalae.text import count, natural_order, plural, printable
 
 # Percent of each class in the test part where no split is given.
 TEST_SHARE = 20
+# Files that cannot be read are left out and named, as long as they are no larger share of all than this.
+MOST_LEFT_OUT = 0.05
 # Class of images that lie in no folder of a class.
 NORMAL = "normal"
 LAYOUTS = "FOLDER/CLASS/*.png, FOLDER/{train,test}/CLASS/*.png or, of normal images alone, FOLDER/*.png"
 
 
 def load_folder(
-    folder: Path, preprocess: str, polarity: str, warn: Callable[[str], None] = lambda message: None
+    folder: Path,
+    preprocess: str,
+    polarity: str,
+    warn: Callable[[str], None] = lambda message: None,
+    on_read: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
     """Read a folder of images, of `CLASS/*`, or of `train/` and `test/` of either, as `load_dataset` says.
 
     folder: its path, as it is given, is the data set's name.
     preprocess, polarity: how pictures become canonical.
-    warn: called with one line where files are passed over for their suffix, and where classes differ in colour only,
-        which is dropped.
+    warn: called with one line where files are passed over for their suffix, where files are left out that cannot be
+        read or that show ink but become blank, and where classes differ in colour only, which is dropped.
+    on_read: called with the number of images read and with how many files there are.
 
     Images without folders of classes are of one class, `normal`. Each page of a picture of several is an image, as for
     `read_inputs`.
 
-    Raises DataError for another layout, for a class without images, for an image that cannot be read and for one that
-    shows ink but becomes blank.
+    Raises DataError for another layout, for a class without images, and where more than MOST_LEFT_OUT of the images
+    cannot be read.
     """
     folders = _parts(folder)
     passed_over: Counter[str] = Counter()
-    named = [_read_classes(place, preprocess, polarity, passed_over) for place in folders]
+    listed = [_list_classes(place, passed_over) for place in folders]
+    total = sum(len(paths) for part in listed for paths in part.values())
+    errors: list[str] = []
+    named, done = [], 0
+    for part in listed:
+        by_class: dict[str, np.ndarray] = {}
+        for name, paths in part.items():
+            images = []
+            for item in read_inputs(paths, preprocess, polarity):
+                done += 1
+                if item.image is not None:
+                    images.append(item.image)
+                elif item.setting is None:
+                    errors.append(str(item.error))
+                else:
+                    raise DataError(str(item.error), setting=item.setting)
+                on_read(done, max(done, total))
+            if not images:
+                raise DataError(errors[-1])
+            by_class[name] = np.stack(images)
+        named.append(by_class)
+    if errors:
+        what = f"{printable(folder)}: {count(len(errors))} of {plural(done, 'image')}"
+        if len(errors) > MOST_LEFT_OUT * done:
+            raise DataError(f"{what} cannot be read, the first of them {errors[0]}")
+        others = f", and {plural(len(errors) - 1, 'other')}" if errors[1:] else ""
+        warn(f"{what} left out as unreadable: {errors[0]}{others}")
     names = [name for part in named for name in part]
     line = passed_over_line(passed_over)
     for message in (line and f"{printable(folder)}: {line}", colour_warning(folders[0], named[0])):
@@ -98,22 +131,14 @@ def _images_beside(folder: Path) -> Iterator[str]:
     return (path.name for path in folder.iterdir() if is_input_name(path.name) and path.is_file())
 
 
-def _read_classes(
-    folder: Path, preprocess: str, polarity: str, passed_over: Counter[str]
-) -> dict[str, np.ndarray]:
-    """Read the images of each class, uint8 (N, 28, 28) by its name. DataError for one that cannot be read."""
-    images_by_class = {}
+def _list_classes(folder: Path, passed_over: Counter[str]) -> dict[str, list[Path]]:
+    """Return the files of the images of each class, in the order in which they are read."""
+    files_by_class = {}
     for name, place in _class_folders(folder).items():
-        images = []
-        files_of_class = list_files([place], passed_over)
-        if place == folder == files_of_class[0]:
+        files_by_class[name] = list_files([place], passed_over)
+        if place == folder == files_by_class[name][0]:
             raise DataError(f"{printable(folder)}: no class folders; expected {LAYOUTS}")
-        for item in read_inputs(files_of_class, preprocess, polarity):
-            if item.image is None:
-                raise DataError(str(item.error), setting=item.setting)
-            images.append(item.image)
-        images_by_class[name] = np.stack(images)
-    return images_by_class
+    return files_by_class
 
 
 def _reading_order(name: str) -> tuple[list[str | int], str]:

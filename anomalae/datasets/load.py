@@ -68,6 +68,7 @@ def load_dataset(
     polarity: str = "auto",
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
+    on_read: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
     """Load a data set by its name, or a folder of pictures or a `.npz` file by its path.
 
@@ -81,7 +82,9 @@ def load_dataset(
     download: whether what is missing may be downloaded.
     preprocess, polarity: how images of a folder or a file become canonical; without effect on named data sets.
     progress: called with (file name, bytes done, bytes in all or None) while downloading.
-    warn: called with one line of text; by default a UserWarning.
+    warn: called with one line of text; by default a UserWarning. Of a folder's images those that cannot be read are
+        left out with such a line, up to a twentieth of them.
+    on_read: called with the number of images of a folder that are read, and with how many files it holds.
 
     Returns the data set, its images uint8 (N, 28, 28), light on dark. Raises DataError, naming files, hashes and what
     to do, if the data are missing, broken or not what they should be; ConfigError for an unknown preprocess or
@@ -111,7 +114,7 @@ def load_dataset(
     check_dataset(name)
     path = Path(name).absolute()
     return (
-        load_folder(path, preprocess, polarity, warn)
+        load_folder(path, preprocess, polarity, warn, on_read)
         if path.is_dir()
         else load_archive(path, preprocess, polarity)
     )

@@ -215,6 +215,25 @@ def test_bad_folders(tmp_path: Path) -> None:
         load_dataset(tmp_path / "a.png")
 
 
+def test_a_few_files_that_cannot_be_read_are_left_out_and_named(tmp_path: Path) -> None:
+    for place in range(38):
+        draw(tmp_path / f"{place:02d}.png")
+    for name in ("38.png", "39.png"):
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n")
+    told: list[str] = []
+    read: list[tuple[int, int]] = []
+    dataset = load_dataset(tmp_path, warn=told.append, on_read=lambda *numbers: read.append(numbers))
+    assert len(dataset.train.images) + len(dataset.test.images) == 38
+    (line,) = told
+    assert line.startswith(f"{tmp_path}: 2 of 40 images left out as unreadable: {tmp_path / '38.png'}: ")
+    assert line.endswith(", and 1 other")
+    assert read == [(n, 40) for n in range(1, 41)]
+    # One more is more than a twentieth: so many are no accident.
+    (tmp_path / "37.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(DataError, match=r"3 of 40 images cannot be read, the first of them .*/37\.png: "):
+        load_dataset(tmp_path)
+
+
 # Export
 
 
