@@ -10,6 +10,12 @@ LOG := .venv/install.log
 # all eleven.
 FAST := not slow or always
 
+# One process more than there are cores, as tests also wait for what they start; each computes by one thread, and
+# threads that wait sleep.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
+test test-slow: export OMP_WAIT_POLICY := PASSIVE
+test test-slow: export OMP_NUM_THREADS := 1
+
 .PHONY: demo test test-slow bench lint types layers docs build wheel clean
 
 demo:
@@ -18,11 +24,11 @@ demo:
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
 test: lint types layers
-	$(BIN)/python -m pytest -n auto --dist loadfile -m '$(FAST)'
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m '$(FAST)'
 
 # All quick studies and whatever else takes long: more than half an hour.
 test-slow: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
 
 # Minutes, on a machine with nothing else to do; reports/speed/ keeps the figures.
 bench: $(READY)
