@@ -35,6 +35,15 @@ WAYS = {
     "resume": ["--output", "FILE.csv", "--fdr", "0.05", "--resume"],
 }
 
+# Runs a command without what it prints, and prints its peak.
+SMALL = """
+import os, sys
+nobody = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
+_, status, usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[nobody]), 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -110,13 +119,12 @@ def begin(command: list[str], part: Path, n: int) -> None:
 
 def peak_of(command: list[str]) -> float:
     """Run a command, and return the largest resident set of its process in MB."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)}: ended with {process.returncode}")
+    # From a small process: a new one counts the memory of the one it was split off from, and here PyTorch is loaded.
+    done = subprocess.run([sys.executable, "-S", "-c", SMALL, *command], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: ended with {done.returncode}")
     # In bytes on macOS, in kB elsewhere.
-    return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def markdown(made: dict) -> str:
