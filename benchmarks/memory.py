@@ -8,7 +8,6 @@ largest resident set) as the system tells it. Writes reports/memory/NAME.json an
 """
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
