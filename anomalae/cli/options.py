@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -16,7 +16,7 @@ from anomalae.cli.exit_status import IN_PART as IN_PART
 from anomalae.cli.exit_status import INTERRUPTED as INTERRUPTED
 from anomalae.errors import ConfigError
 from anomalae.settings import DEFAULT_ALPHA, DESCRIPTIONS, DEVICES, POLARITIES, PREPROCESSES
-from anomalae.text import shortened
+from anomalae.text import plural, printable, shortened
 from anomalae.threads import of_process
 
 if TYPE_CHECKING:
@@ -341,6 +341,15 @@ def executor_options(jobs: str) -> Callable[[F], F]:
         )(function)
 
     return add
+
+
+def tell_of_broken(problems: Sequence[str]) -> None:
+    """Warn in a line of kept cells that are broken and done again.
+
+    problems: what is wrong with each.
+    """
+    if problems:
+        warn(f"{plural(len(problems), 'kept cell')} broken, done again; {printable(problems[0])}")
 
 
 def make_executor(options: dict[str, Any], jobs: int) -> Executor:

@@ -54,12 +54,9 @@ def prepare(grid: Grid, folder: Path) -> None:
             if there.get(key) != value:
                 difference = _difference(there.get(key), value)
                 raise ConfigError(f"{path}: has another {key} ({difference})", advice="output")
-        return
-    try:
-        (folder / CELLS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
-    files.write_json(path, spec)
+    Shelf(folder / CELLS).make()
+    if not path.is_file():
+        files.write_json(path, spec)
 
 
 def _check_also(grid: Grid, other: Dataset) -> None:
@@ -88,6 +85,7 @@ def run(
     on_cell: Callable[[str, dict[str, Any], bool], None] = lambda name, cell, new: None,
     on_failed: Callable[[str, str], None] = lambda name, problem: None,
     on_others: Callable[[list[str], list[str]], None] = lambda names, differing: None,
+    on_broken: Callable[[list[str]], None] = lambda problems: None,
     on_start: Callable[[str, OneClassSplit], tuple[Callable, Callable]] | None = None,
 ) -> dict[str, Any]:
     """Train and evaluate every cell that is not there yet; write and return the table (`table.json`).
@@ -106,6 +104,7 @@ def run(
     on_failed: called with the name of a cell that failed, and why.
     on_others: called before the first training, if kept cells of the same classes and seeds are not taken, with their
         files' names and in what they differ.
+    on_broken: called before the first training, if cells are there but broken and so done again, with a line for each.
     on_start: called before a training in this process with its name and its split; returns its
         `(on_epoch, on_batch)` callbacks.
 
@@ -118,9 +117,12 @@ def run(
     watched = on_start if isinstance(executor, Here) else None
     shelf = Shelf(folder / CELLS)
     cells = [or_with_more(cell, shelf) for cell in cells_of(grid, device, pinned, watched)]
-    names, differing = left_alone([cell for cell in cells if shelf.take(cell) is None], shelf)
+    missing = [cell for cell in cells if shelf.take(cell) is None]
+    names, differing = left_alone(missing, shelf)
     if names:
         on_others(names, differing)
+    if broken := shelf.broken(missing):
+        on_broken(broken)
     name_of = {cell.key: cell.name for cell in cells}
 
     def change(progress: Progress) -> None:

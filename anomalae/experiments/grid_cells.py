@@ -33,6 +33,7 @@ PARTS_OF_SPEC = {
     "threads": "number of threads",
     "device": "device",
     "arithmetic": "arithmetic",
+    "processor": "processor",
     "also": "data scored beside",
 }
 

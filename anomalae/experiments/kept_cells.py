@@ -17,10 +17,13 @@ import numpy as np
 
 from anomalae import files
 from anomalae.errors import BundleError
-from anomalae.experiments.cells import Cell, Done, Result, differences
+from anomalae.experiments.cells import Cell, Done, Result
 from anomalae.experiments.executors import Executor, run_twice
+from anomalae.experiments.revision import differences
 
 NUMBERS, ARRAYS = ".json", ".safetensors"
+# More than any cell takes: thirty years.
+MOST_SECONDS = 1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,18 +78,23 @@ class Shelf:
 
     folder: Path
     _kept: dict[str, dict[str, Any]] | None = field(default=None, repr=False)
+    _broken: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def kept(self) -> dict[str, dict[str, Any]]:
-        """What is written of each cell that is there, by its key. A file that cannot be read counts as not there."""
+        """What is written of each cell that is there, by its key. A file that is broken counts as not there."""
         if self._kept is None:
             self._kept = {}
             for path in sorted(self.folder.glob(f"*{NUMBERS}")):
                 try:
                     written = files.read_json(path)
-                except BundleError:
-                    continue
-                if _is_cell(written):
+                    if not _is_cell(written):
+                        raise BundleError(
+                            f"{path}: not what is written of a cell, or another than was written"
+                        )
+                except BundleError as error:
+                    self._broken[path.stem] = str(error)
+                else:
                     self._kept[path.stem] = written
         return self._kept
 
@@ -99,17 +107,30 @@ class Shelf:
 
     def take(self, cell: Cell) -> Outcome | None:
         """Return what is kept of a cell; None where it is not there, whole and sound."""
+        found = self._found(cell)
+        return found if isinstance(found, Outcome) else None
+
+    def broken(self, cells: Sequence[Cell]) -> list[str]:
+        """Return a line for each of these cells that is there but not whole and sound, so that it is done again."""
+        return [found for cell in cells if isinstance(found := self._found(cell), str)]
+
+    def _found(self, cell: Cell) -> Outcome | str | None:
+        """What is kept of a cell, or a line that says in what it is broken; None where it is not there."""
         written = self.kept.get(cell.key)
-        if written is None or written["spec"] != cell.spec:
-            return None
+        if written is None:
+            return self._broken.get(cell.key)
+        path = self.folder / f"{cell.key}{NUMBERS}"
+        if written["spec"] != cell.spec:
+            return f"{path}: is of another cell"
         arrays: dict[str, np.ndarray] = {}
-        if written["arrays"]:
+        if written["arrays"] or written.get("arrays_sha256"):
+            path = path.with_name(f"{cell.key}{ARRAYS}")
             try:
-                arrays = files.read_arrays(self.folder / f"{cell.key}{ARRAYS}")[0]
-            except BundleError:
-                return None
-            if sorted(arrays) != sorted(written["arrays"]):
-                return None
+                if files.sha256(path) != written.get("arrays_sha256"):
+                    return f"{path}: its arrays are not those that were written"
+                arrays = files.read_arrays(path)[0]
+            except BundleError as error:
+                return str(error)
         return Outcome(cell, Result(written["numbers"], arrays), kept=True, seconds=written["seconds"])
 
     def put(self, cell: Cell, done: Done) -> None:
@@ -118,12 +139,14 @@ class Shelf:
             return
         self.make()
         arrays = dict(done.result.arrays)
+        content = files.arrays_bytes(arrays) if arrays else b""
         if arrays:
-            files.write_arrays(self.folder / f"{cell.key}{ARRAYS}", arrays)
+            files.write_bytes(self.folder / f"{cell.key}{ARRAYS}", content)
         written = {
             "spec": cell.spec,
             "numbers": dict(done.result.numbers),
             "arrays": sorted(arrays),
+            "arrays_sha256": hashlib.sha256(content).hexdigest() if arrays else "",
             "seconds": round(done.seconds, 3),
             "sha256": _digest(json.loads(json.dumps(dict(done.result.numbers)))),
         }
@@ -163,10 +186,11 @@ class Shelf:
 
 def _is_cell(written: Any) -> bool:
     """Tell whether this is what is written of a cell, its numbers as they were."""
-    kinds: dict[str, Any] = {"spec": dict, "numbers": dict, "arrays": list, "seconds": (int, float)}
+    kinds = {"spec": dict, "numbers": dict, "arrays": list, "seconds": float}
+    if not isinstance(written, dict) or not all(isinstance(written.get(key), kinds[key]) for key in kinds):
+        return False
     return (
-        isinstance(written, dict)
-        and all(isinstance(written.get(key), kind) for key, kind in kinds.items())
+        0 <= written["seconds"] <= MOST_SECONDS
         and isinstance(written["spec"].get("arguments"), dict)
         and written.get("sha256") == _digest(written["numbers"])
     )

@@ -18,9 +18,11 @@ import numpy as np
 
 from anomalae import files
 from anomalae.datasets.dataset import Dataset
+from anomalae.datasets.load import DATASETS
 from anomalae.errors import BundleError, ConfigError
-from anomalae.experiments.cells import Cell, Done, Source, computed_by
+from anomalae.experiments.cells import Cell, Done, Source
 from anomalae.experiments.executors import Executor, make_executor, run_twice
+from anomalae.experiments.revision import computed_by
 from anomalae.experiments.studies.trained import Problem
 from anomalae.experiments.trials import BY_EPOCH, PRUNING, SETTINGS, VALUE, Pruning, Trial, measure, winner
 from anomalae.ranges import Whole
@@ -119,7 +121,7 @@ class Tuning:
 
     @property
     def name(self) -> str:
-        """By which Optuna keeps the trials: other data, classes, seeds, settings, pruning or code: another search."""
+        """By which Optuna keeps the trials: other data, classes, seeds, settings, values searched, or code: another."""
         fixed = Settings.of(**self.fixed).to_dict()
         spec = {
             "data": self.dataset.provenance["sha256"],
@@ -128,6 +130,7 @@ class Tuning:
             "searched": self.searched,
             "seeds": self.seeds,
             "prune": self.prune,
+            "space": [WIDTH, NOISE, RATE, CHOICES, UNPRUNED],
             **computed_by(measure, fixed),
         }
         digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
@@ -309,6 +312,10 @@ class Tuning:
             for key in ("preprocess", "polarity")
             if provenance.get(key, "auto") != "auto"
         }
+        root = provenance.get("root")
+        if self.dataset.name in DATASETS and root is not None and Path(root) != Path("data").absolute():
+            # Else it would be looked for where it is not.
+            values["data-dir"] = root
         values["normal"] = [str(name) for name in self.normal]
         values |= {name.replace("_", "-"): value for name, value in best.settings.items()}
         head = (

@@ -107,6 +107,7 @@ def test_tune_goes_on_with_more_trials_and_prints_json():
         ((), "say which classes are normal, as in --normal 3"),
         (("--normal", "0", "--anomalous", "1"), "say which classes are normal"),
         (("--normal", "17", "--dataset", "digits"), "17"),
+        (("--normal", "0-9", "--dataset", "digits"), "digits: no class is left to be anomalous"),
         (("--normal", "0", "--trials", "0"), "0 is not in the range"),
         (("--normal", "0", "--seeds", "a"), "--seeds 'a': expected whole numbers"),
         (("--normal", "0", "--model", "vae", "--score", "bet"), "bet"),
@@ -370,7 +371,7 @@ def test_two_searches_in_one_folder_are_refused():
         assert f"{FOLDER}: another search is at work here" in fails(1, "tune", *TINY, "--trials", "1")
 
 
-def test_what_is_given_is_not_searched_and_other_settings_are_another_search(digits, tmp_path):
+def test_what_is_given_is_not_searched_and_other_settings_are_another_search(digits, tmp_path, monkeypatch):
     plain = Tuning(digits, (3,), tmp_path)
     assert plain.searched == ("latent_dim", "noise", "learning_rate", "views", "hidden", "score")
     assert Tuning(digits, (3,), tmp_path, {"model": "vae", "noise": 0.5}).searched == (
@@ -385,6 +386,16 @@ def test_what_is_given_is_not_searched_and_other_settings_are_another_search(dig
     }
     assert len(names) == 4
     assert plain.name == Tuning(digits, (3,), tmp_path).name
+    for name, value in (
+        ("WIDTH", (2, 128)),
+        ("NOISE", (0.0, 1.0, 0.25)),
+        ("RATE", (5e-4, 1e-2)),
+        ("CHOICES", {**tuning.CHOICES, "hidden": ((512, 256),)}),
+        ("UNPRUNED", 5),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setattr(tuning, name, value)
+            assert Tuning(digits, (3,), tmp_path).name not in names, name
     every = {**FIXED, "latent_dim": 4, "noise": 0.0, "learning_rate": 0.01}
     with pytest.raises(ValueError, match="all that a search could change are given"):
         Tuning(digits, (3,), tmp_path, every)
@@ -464,3 +475,21 @@ def test_classes_may_have_names(digits, tmp_path, judged_by):
     assert written["normal"] == ["low, é"]
     assert written["dataset"] == str(tmp_path / "a folder")
     assert written["preprocess"] == "resize"
+    assert "data-dir" not in written
+
+
+def test_the_winner_says_where_the_data_were_found(digits, tmp_path, judged_by):
+    judged_by(lambda settings, seed: 0.5)
+    for root in (tmp_path / "my data", Path("data").absolute()):
+        found = make_dataset("digits", digits.train, digits.test, digits.classes, str(root), True)
+        Tuning(found, (0, 1, 2, 3, 4), tmp_path / root.name, FIXED).run(1)
+        written = tomllib.loads((tmp_path / root.name / "winner.toml").read_text(encoding="utf-8"))
+        assert written.get("data-dir") == (None if root.name == "data" else str(root))
+        ok(
+            "train",
+            "--config",
+            tmp_path / root.name / "winner.toml",
+            "--quiet",
+            "--name",
+            root.name.replace(" ", "-"),
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from anomalae.datasets.dataset import Dataset
-from anomalae.experiments import benchmark, cells
+from anomalae.experiments import benchmark, revision
 from anomalae.experiments.grid import Grid
 from anomalae.experiments.grid_cells import cells_of
 from anomalae.plugins import SCORES
+from anomalae.runs.locks import lock
 from anomalae.scores.base import Score
 from anomalae.settings import Settings
 from tests.cli import QUICK, fails, ok, run
@@ -30,6 +32,22 @@ def table() -> dict[str, Any]:
     return json.loads(Path("b/table.json").read_text())
 
 
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What CALL leaves, made once for all."""
+    folder = tmp_path_factory.mktemp("trained") / "b"
+    ok(*CALL[:-1], folder, "--quiet")
+    return folder
+
+
+@pytest.fixture
+def trained(trained_once: Path) -> str:
+    """The stem of the one cell of a benchmark that lies where CALL puts it."""
+    shutil.copytree(trained_once, "b")
+    (stem,) = stems()
+    return stem
+
+
 @pytest.fixture
 def one_fails(digits: Dataset) -> str:
     """A data set of which class 1 has too few images to be divided."""
@@ -43,9 +61,8 @@ def one_fails(digits: Dataset) -> str:
     return "rare.npz"
 
 
-def test_a_cell_of_another_number_of_threads_is_not_taken_and_named():
-    ok(*CALL, "--threads", "1", "--quiet")
-    (first,) = stems()
+def test_a_cell_of_another_number_of_threads_is_not_taken_and_named(trained: str):
+    first = trained
     again = ok(*CALL, "--threads", "2", "--quiet")
     assert f"cells of another number of threads are left as they are, and made anew: {first}" in again.stderr
     assert len(stems()) == 2
@@ -56,46 +73,58 @@ def test_a_cell_of_another_number_of_threads_is_not_taken_and_named():
     assert table()["cells"] == {"normal-3_seed-0": first}
 
 
-def test_a_cell_of_other_code_is_not_taken_and_named(monkeypatch: pytest.MonkeyPatch):
-    ok(*CALL, "--quiet")
-    (first,) = stems()
+def test_a_cell_of_other_code_is_not_taken_and_named(monkeypatch: pytest.MonkeyPatch, trained: str):
+    first = trained
     made = Path(f"b/cells/{first}.json").read_bytes()
     try:
         with monkeypatch.context() as changed:
-            changed.setattr(cells, "COMPUTING_FILES", (*cells.COMPUTING_FILES, "text"))
-            cells._computing.cache_clear()
+            changed.setattr(revision, "COMPUTING_FILES", (*revision.COMPUTING_FILES, "text"))
+            revision._computing.cache_clear()
             again = ok(*CALL)
     finally:
         # Or else a failure here makes tests of other files fail.
-        cells._computing.cache_clear()
+        revision._computing.cache_clear()
     assert f"of another revision are left as they are, and made anew: {first}" in again.stderr
     assert "(kept)" not in again.stderr
     assert Path(f"b/cells/{first}.json").read_bytes() == made
     assert len(stems()) == 2
 
 
-@pytest.mark.parametrize(
-    ("part", "value", "said"),
-    [("versions", {}, "version"), ("parts", {"score inky": "inky 1.0"}, "part that is not ours")],
-)
-def test_a_cell_of_other_packages_is_not_taken_and_named(part: str, value: dict[str, str], said: str):
-    ok(*CALL, "--quiet")
-    (first,) = stems()
-    path = Path(f"b/cells/{first}.json")
+def test_cells_of_other_packages_and_processors_are_not_taken_and_named(trained: str):
+    path = Path(f"b/cells/{trained}.json")
     written = json.loads(path.read_text())
-    other = {**written, "spec": {**written["spec"], part: value}}
-    path.rename(path.with_name("normal-3_seed-0_other.json"))
-    Path("b/cells/normal-3_seed-0_other.json").write_text(json.dumps(other))
+    path.unlink()
+    others = {"parts": {"score inky": "inky 1.0"}, "processor": "x86_64 OLD", "versions": {}}
+    for part, value in others.items():
+        other = {**written, "spec": {**written["spec"], part: value}}
+        Path(f"b/cells/normal-3_seed-0_{part}.json").write_text(json.dumps(other))
     again = ok(*CALL)
     assert (
-        f"cells of another {said} are left as they are, and made anew: normal-3_seed-0_other" in again.stderr
+        "cells of another version, part that is not ours, processor are left as they are, and made anew: "
+        "normal-3_seed-0_parts, normal-3_seed-0_processor, normal-3_seed-0_versions" in again.stderr
     )
 
 
-def test_a_cell_says_what_made_it():
-    ok(*CALL, "--quiet")
-    spec = json.loads(next(Path("b/cells").glob("*.json")).read_text())["spec"]
-    assert {"revision", "versions", "threads", "data"} <= set(spec)
+def test_a_broken_cell_is_named_and_done_again(trained: str):
+    scores = Path(f"b/cells/{trained}.safetensors")
+    before = scores.read_bytes()
+    scores.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    again = ok(*CALL)
+    assert f"Warning: 1 kept cell broken, done again; {scores}: its arrays are not those" in again.stderr
+    assert "(kept)" not in again.stderr
+    assert scores.read_bytes() == before
+
+
+def test_two_benchmarks_in_one_folder_are_refused():
+    Path("b/cells").mkdir(parents=True)
+    with lock(Path("b/cells")):
+        assert f"{Path('b/cells')}: another benchmark is at work here" in fails(1, *CALL)
+    assert stems() == set()
+
+
+def test_a_cell_says_what_made_it(trained: str):
+    spec = json.loads(Path(f"b/cells/{trained}.json").read_text())["spec"]
+    assert {"revision", "versions", "threads", "data", "arithmetic", "processor"} <= set(spec)
     assert {"device", "arithmetic", "also", "settings"} <= set(spec["arguments"])
     assert spec["threads"] == 1
 
@@ -151,7 +180,7 @@ def test_a_cell_that_failed_once_is_done_again(digits: Dataset, tmp_path: Path):
     assert len(found["cells"]) == 2
 
 
-def test_baselines_of_other_cells_do_not_stay(digits: Dataset):
+def test_baselines_of_other_cells_do_not_stay(trained: str):
     ok(*CALL, "--threads", "1", "--baseline", "knn", "--quiet")
     assert "knn" in table()["baselines"]
     path = Path("b/table.json")
@@ -162,8 +191,7 @@ def test_baselines_of_other_cells_do_not_stay(digits: Dataset):
     assert "baselines" not in table()
 
 
-def test_other_settings_are_refused_before_a_cell_is_looked_at():
-    ok(*CALL, "--quiet")
+def test_other_settings_are_refused_before_a_cell_is_looked_at(trained: str):
     assert "another settings" in fails(1, *CALL, "--noise", "0.5")
     assert len(stems()) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,12 @@ def count(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
 
 
 def die(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
-    """End the process, whatever it is."""
+    """End the process, whatever it is, or an `other` one; once a file is there, where `after` names one."""
     if arguments["normal"] == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
+        until = time.monotonic() + 60
+        while not Path(arguments.get("after", ".")).exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        os.kill(arguments.get("other", os.getpid()), signal.SIGKILL)
     return Result({"n": arguments["normal"]})
 
 
@@ -50,3 +54,19 @@ def name_process(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
     """Write which process does the cell."""
     Path(arguments["file"]).write_text(str(os.getpid()))
     return Result({})
+
+
+def give(dataset: Dataset, arguments: Mapping[str, Any]) -> Any:
+    """Return what cannot be kept."""
+    numbers = {"nan": float("nan"), "inf": [1, {"x": float("inf")}], "scalar": np.float32(1)}
+    arrays = {
+        "texts": np.array(["one", "a"]),
+        "objects": np.array([None]),
+        "long": np.ones(2, np.clongdouble),
+        "list": [1.0],
+        "holes": np.array([1.0, np.nan]),
+    }
+    gives = arguments["gives"]
+    if gives == "nothing":
+        return None
+    return Result({"n": numbers.get(gives, 1)}, {"a": arrays.get(gives, np.ones(2))})

@@ -103,6 +103,7 @@ def command(**options: Any) -> None:
     from anomalae.datasets.load import check_dataset, parse_classes
     from anomalae.experiments import benchmark
     from anomalae.experiments.grid import CELLS, Grid
+    from anomalae.runs.locks import lock
 
     common.end_on_signals()
     if options["normal"] and options["anomalous"]:
@@ -171,21 +172,24 @@ def command(**options: Any) -> None:
         )
 
     what = "cells"
+    benchmark.prepare(grid, folder)
     try:
-        table = benchmark.run(
-            grid,
-            folder,
-            device=options["device"],
-            threads=options["threads"],
-            executor=executor,
-            on_cell=on_cell,
-            on_failed=on_failed,
-            on_others=on_others,
-            on_start=on_start,
-        )
-        if chosen:
-            what = "baselines"
-            table = _baselines(grid, folder, table, chosen, options)
+        with lock(folder / CELLS, "another benchmark is at work here"):
+            table = benchmark.run(
+                grid,
+                folder,
+                device=options["device"],
+                threads=options["threads"],
+                executor=executor,
+                on_cell=on_cell,
+                on_failed=on_failed,
+                on_others=on_others,
+                on_broken=common.tell_of_broken,
+                on_start=on_start,
+            )
+            if chosen:
+                what = "baselines"
+                table = _baselines(grid, folder, table, chosen, options)
     except KeyboardInterrupt:
         at = f"{len(done)} of {total} cells done" if what == "cells" else "the cells done, in their baselines"
         tell(f"Interrupted with {at}; the same command goes on.")

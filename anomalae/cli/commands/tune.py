@@ -14,7 +14,7 @@ from anomalae.cli import options as common
 from anomalae.cli.console import said, shell_word, warn
 from anomalae.cli.lines import tell
 from anomalae.cli.setting_options import asked_for, flag, make_settings, settings_options
-from anomalae.errors import ConfigError
+from anomalae.errors import ConfigError, DataError
 from anomalae.files import file_name
 from anomalae.text import classes, duration, number, plural, typed
 
@@ -79,6 +79,7 @@ def command(**options: Any) -> None:
       anomalae tune --normal 3 --trials 30
       anomalae train --config reports/tuning/mnist-3/winner.toml
     """
+    from anomalae.datasets.classes import choose_classes
     from anomalae.datasets.load import check_dataset, may_be_normal_alone
     from anomalae.experiments.tuning import FEW, Tuning
     from anomalae.experiments.worth import worth
@@ -96,7 +97,12 @@ def command(**options: Any) -> None:
     make_settings(options)
     fixed = asked_for(options)
     dataset = common.load(options)
-    split = dataset.one_class(normal=options["normal"] or None, anomalous=options["anomalous"] or None)
+    normal, anomalous = options["normal"] or None, options["anomalous"] or None
+    try:
+        choose_classes(normal, anomalous, dataset.classes, dataset.short_name)
+    except DataError as error:
+        raise click.UsageError(said(error)) from None
+    split = dataset.one_class(normal, anomalous)
     folder = options["output"] or Path("reports") / "tuning" / _folder_name(dataset, options)
     tuning = Tuning(dataset, split.normal, folder, fixed, seeds, not options["no_pruning"])
     if tuning.n_held_out < FEW:
