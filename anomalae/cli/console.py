@@ -37,6 +37,7 @@ ADVICE = {
     "replace": "choose another --name, or give --replace",
     "resume": "go on with: anomalae train --resume {about}",
     "runs": "`anomalae runs` lists them",
+    "scheduler": "start one, and the same command goes on; what was done is kept",
     "score": "as `anomalae score --output FILE.csv` writes it",
     "shard": "as `anomalae score --shard I/N --output FILE.csv` leaves it",
     "scores": "see --scores",

@@ -21,6 +21,7 @@ class Processes:
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
+        self._began = False
 
     def run(self, tasks: Sequence[Task], on_begin: Callable[[int], None]) -> Iterator[Done]:
         """Do all tasks. When a process dies, those under way are said to have died, and the rest go on in new ones."""
@@ -40,11 +41,12 @@ class Processes:
                     yield Done(index, problem="its process died", died=True)
             finally:
                 if not ended:
-                    _end_processes()
+                    _end_processes(at_once=True)
 
     def close(self) -> None:
         """End the processes, which would end by themselves when they are given nothing for a while."""
-        _end_processes()
+        if self._began:
+            _end_processes()
 
     def _some(
         self, tasks: Sequence[Task], left: list[int], under_way: set[int], on_begin: Callable[[int], None]
@@ -71,6 +73,7 @@ class Processes:
                 backend="loky",
                 idle_worker_timeout=IDLE,
             )
+            self._began = True
             yield from parallel(handed_out())
 
 
@@ -85,8 +88,9 @@ def _broken() -> type[BaseException]:
     return BrokenProcessPool
 
 
-def _end_processes() -> None:
-    """End the processes at once, whatever they do."""
+def _end_processes(at_once: bool = False) -> None:
+    """End the processes, at once whatever they do, or else when they have done what they do."""
     from joblib.externals.loky import get_reusable_executor
 
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+    # Those there are: asked for in any other way, they are left to end by themselves, and new ones made in their place.
+    get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=at_once)
