@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from click.testing import CliRunner
 
 from anomalae import load_dataset
 from anomalae.cli import main
-from anomalae.experiments.studies import QUESTIONS, load_study
+from anomalae.experiments.studies import PUBLISHED, QUESTIONS, load_study
 from anomalae.reports.content import StudyReport
 from anomalae.reports.pages.studies import write_study
 from anomalae.runs.locks import lock
@@ -46,6 +47,30 @@ def test_studies_are_listed_with_their_questions(run):
     assert all(entry["question"].endswith("?") for entry in listed)
     shown = run("study", "--list").stdout
     assert all(name in shown for name in QUESTIONS)
+    alone = run("study", "--list", "loss").stdout
+    assert [name for name in QUESTIONS if f"\n{name} " in alone] == ["loss"]
+    assert "Did you mean 'loss'?" in run("study", "--list", "los", code=2).output
+
+
+def test_before_a_study_ran_the_published_one_says_roughly_how_long_it_takes(run):
+    shown = run("study", "corruptions", "--dataset", "digits", "--dry-run").stdout.splitlines()
+    assert "corruptions: 60 cells to do, 0 kept; roughly, as in the published study on MNIST: " in shown[-1]
+    # Nothing is said of an argument that is empty.
+    assert not [line for line in shown if re.search(r"rules\s*(,|$)", line)]
+    (document,) = json.loads(run("study", "loss", "--dataset", "digits", "--dry-run", "--json").stdout)
+    assert (document["seconds"], document["estimated_from"]) == (PUBLISHED["loss"][1], "published study")
+    assert "not known before some of them ran" in run("study", "loss", "--quick", "--dry-run").stdout
+
+
+def test_what_published_studies_took_is_what_their_pages_say():
+    units = {"h": 3600, "min": 60, "s": 1}
+    for name, (cells, seconds) in PUBLISHED.items():
+        page = Path(__file__).parents[2] / "reports" / "studies" / name / "index.html"
+        found, took = re.search(r"<p>(\d+) cells, (.*) of work in all", page.read_text()).groups()
+        measured = sum(int(n) * units[unit] for n, unit in re.findall(r"(\d+) (h|min|s)\b", took))
+        assert int(found) == cells
+        # Roughly is enough: another machine differs by more.
+        assert seconds / 1.5 < measured < 1.5 * seconds, name
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -81,7 +106,7 @@ def test_a_grid_of_one_s_own_leaves_a_page_and_tables(run, tmp_path):
 def test_a_dry_run_prints_cells_and_an_estimate(run, tmp_path):
     result = run(*GRID, "--dry-run")
     assert (
-        "grid-latent-dim-noise: 8 cells to do, 0 kept; how long they take is known once one is done"
+        "grid-latent-dim-noise: 8 cells to do, 0 kept; how long they take is not known before some of them ran"
         in result.stdout
     )
     assert not (tmp_path / "reports").exists()
@@ -91,6 +116,13 @@ def test_a_dry_run_prints_cells_and_an_estimate(run, tmp_path):
     documents = json.loads(run(*GRID, "--dry-run", "--json").stdout)
     assert (documents[0]["kept"], len(documents[0]["cells"])) == (2, 8)
     assert documents[0]["seconds"] > 0
+    assert documents[0]["estimated_from"] == "kept cells"
+    broken = sorted(tmp_path.glob("reports/studies/*/cells/*.json"))[0]
+    broken.write_text(json.dumps({**json.loads(broken.read_text()), "seconds": 10**400}))
+    result = run(*GRID, "--dry-run")
+    assert "Warning: 1 kept cell broken, done again; " in result.stderr
+    assert f"{broken.name}: not what is written of a cell" in result.stderr
+    assert "7 cells to do, 1 kept" in result.stdout
 
 
 def test_values_of_several_and_baselines(run, tmp_path):
@@ -167,8 +199,10 @@ def test_data_sets_are_an_axis_too(run, tmp_path):
         (["study", "latent-dim", "--grid", "noise=0"], "a study's name or --grid, not both"),
         (["study", "latent-dim", "--latent-dim", "3"], "--latent-dim: only with --grid"),
         (["study", "--grid", "latnet-dim=1"], "'latnet-dim': must be one of"),
-        (["study", "--grid", "latent-dim=0,4"], "--latent-dim 0: must be from 1 to 784"),
-        (["study", "--grid", "latent-dim=a"], "latent-dim=a: must be whole number from 1 to 784"),
+        (["study", "--grid", "latent-dim=0,4"], "Error: --grid latent-dim 0: must be from 1 to 784"),
+        (["study", "--grid", "hidden=16;0"], "Error: --grid hidden 0: must be from 1 to"),
+        (["study", "--grid", "model=aee"], "did you mean 'ae'"),
+        (["study", "--grid", "latent-dim=a"], "latent-dim=a: must be a whole number from 1 to 784"),
         (["study", "--grid", "noise=nan"], "noise nan: must be a finite number"),
         (["study", "--grid", "latent-dim="], "must be a name, = and values"),
         (["study", "--grid", "latent-dim"], "must be a name, = and values"),
@@ -273,7 +307,7 @@ def test_a_cell_that_fails_is_a_line_and_exit_status_4(run, tmp_path):
     assert (len(document["rows"]), len(document["missing"])) == (1, 1)
 
 
-def test_where_every_cell_failed_nothing_could_be_done_and_the_answer_says_so(run):
+def test_where_every_cell_failed_nothing_could_be_done_and_the_answer_says_so(run, tmp_path):
     words = ["--grid", "learning-rate=1e30", "--normal", "0", *SMALL, "--views", "pixels"]
     result = run("study", *words, code=1)
     assert re.search(
@@ -281,6 +315,18 @@ def test_where_every_cell_failed_nothing_could_be_done_and_the_answer_says_so(ru
     )
     assert "- No cell gave a result." in result.stdout
     assert "| " not in result.stdout.partition("failed: ")[0]
+    # Called again, it leaves what was made before.
+    report = StudyReport(
+        "grid-learning-rate", "Which?", "", ("That.",), (), ({"a": 1},), (), (), False, "study", (1, 1.0), {}
+    )
+    before = {path: path.read_bytes() for path in write_study(report, tmp_path / "kept")}
+    result = run("study", *words, "--output", "kept", "--json", code=1)
+    document = json.loads(result.stdout)
+    assert (document["rows"], len(document["missing"]), document["files"]) == ([], 1, [])
+    assert "Warning: study grid-learning-rate: kept is left as it was made before" in result.stderr
+    assert "Error: study grid-learning-rate: no cell gave a result; " in result.stderr
+    assert "report: " not in run("study", *words, "--output", "kept", code=1).stderr
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_quick_version_and_other_values_have_folders_of_their_own(run, tmp_path):

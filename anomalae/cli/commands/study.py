@@ -16,18 +16,17 @@ from click.shell_completion import CompletionItem
 from anomalae.cli import console, tables
 from anomalae.cli import options as common
 from anomalae.cli.console import nearest, said, warn
+from anomalae.cli.dry_run import dry_run, tell_of_others
 from anomalae.cli.lines import tell
 from anomalae.cli.progress import cells_line, studying
 from anomalae.cli.setting_options import SETTINGS, asked_for, flag, make_settings, settings_options
 from anomalae.cli.tables import Column
 from anomalae.errors import ConfigError
-from anomalae.text import duration, plural, printable, typed
+from anomalae.text import plural, printable, typed
 
 if TYPE_CHECKING:
     from anomalae.datasets.load import Dataset
-    from anomalae.experiments.cells import Cell
     from anomalae.experiments.executors import Executor
-    from anomalae.experiments.kept_cells import Shelf
     from anomalae.experiments.studies.base import Scope, Study
     from anomalae.reports.content import StudyReport
 
@@ -42,7 +41,7 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 @click.command("study")
 @click.argument("name", required=False, shell_complete=_names)
-@click.option("--list", "as_list", is_flag=True, help="Name the studies and their questions.")
+@click.option("--list", "as_list", is_flag=True, help="Name the studies and their questions, or NAME alone.")
 @click.option(
     "--quick",
     is_flag=True,
@@ -113,10 +112,10 @@ def command(**options: Any) -> None:
     elif options["axes"]:
         folders = [folders[0] / hash_of(studies[0].cells(scope))]
     if options["dry_run"]:
-        _dry_run(studies, scope, shelves, options)
+        dry_run(studies, scope, shelves, as_json=options["as_json"])
         return
     executor = common.make_executor(options, os.cpu_count() or 1)
-    reports = [
+    made = [
         _made(
             study,
             scope,
@@ -135,13 +134,14 @@ def command(**options: Any) -> None:
 
         index = write_index(base, tuple(QUESTIONS))
     if options["as_json"]:
-        documents = [json.loads((folder / "table.json").read_text(encoding="utf-8")) for folder in folders]
+        documents = [document for _, document in made]
         click.echo(json.dumps(documents if options["name"] == ALL else documents[0]))
     elif not options["quiet"]:
-        for report, folder in zip(reports, folders, strict=True):
-            _print(report, folder)
+        for (report, document), folder in zip(made, folders, strict=True):
+            _print(report, folder if document["files"] else None)
         if index is not None:
             tell(f"index: {index}")
+    reports = [report for report, _ in made]
     for report in reports:
         _tell_of_failed(report)
     if all(report.nothing for report in reports):
@@ -151,13 +151,29 @@ def command(**options: Any) -> None:
 
 
 def _print_list(options: dict[str, Any]) -> None:
+    """Print names and questions, of one study where it is named."""
     from anomalae.experiments.studies import QUESTIONS
 
+    name = options["name"]
+    _check_name(name)
+    chosen = {key: question for key, question in QUESTIONS.items() if name in (None, ALL, key)}
     if options["as_json"]:
-        click.echo(json.dumps([{"name": name, "question": question} for name, question in QUESTIONS.items()]))
+        click.echo(json.dumps([{"name": key, "question": question} for key, question in chosen.items()]))
         return
     columns = [Column("study", "name"), Column("question", "words")]
-    tables.print_table(columns, list(QUESTIONS.items()), console.out_console())
+    tables.print_table(columns, list(chosen.items()), console.out_console())
+
+
+def _check_name(name: str | None) -> None:
+    """Refuse a name that no study has."""
+    from anomalae.experiments.studies import QUESTIONS
+
+    if name is not None and name != ALL and name not in QUESTIONS:
+        near = nearest(name, (*QUESTIONS, ALL))
+        hint = f" Did you mean {near!r}?" if near else ""
+        raise click.UsageError(
+            f"no study {printable(name)!r}; there are {', '.join(QUESTIONS)}, {ALL}.{hint}"
+        )
 
 
 def _asked(options: dict[str, Any]) -> tuple[list[Study], Dataset, str]:
@@ -173,12 +189,7 @@ def _asked(options: dict[str, Any]) -> tuple[list[Study], Dataset, str]:
     given += [option for option in ("--preset", "--normal", "--seeds") if options[option[2:]]]
     if given and not own:
         raise click.UsageError(f"{given[0]}: only with --grid; a study's settings are its own")
-    if not own and name != ALL and name not in QUESTIONS:
-        near = nearest(name, (*QUESTIONS, ALL))
-        hint = f" Did you mean {near!r}?" if near else ""
-        raise click.UsageError(
-            f"no study {printable(name)!r}; there are {', '.join(QUESTIONS)}, {ALL}.{hint}"
-        )
+    _check_name(name)
     axes = _axes(options) if own else {}
     if "dataset" in axes and options["dataset"]:
         raise click.UsageError("--grid dataset and --dataset exclude each other")
@@ -276,56 +287,6 @@ def _normal(
     return normal
 
 
-def _dry_run(
-    studies: Sequence[Study], scope: Scope, shelves: Sequence[Path], options: dict[str, Any]
-) -> None:
-    """Print each study's cells, and an estimate."""
-    from anomalae.experiments.kept_cells import Shelf
-
-    documents: list[dict[str, Any]] = []
-    for study, folder in zip(studies, shelves, strict=True):
-        cells, shelf = study.cells(scope), Shelf(folder)
-        _tell_of_others(cells, shelf)
-        missing, seconds = shelf.estimate(cells)
-        documents.append(
-            {
-                "study": study.name,
-                "cells": [{"key": cell.key, **cell.spec["arguments"]} for cell in cells],
-                "kept": len(cells) - missing,
-                "seconds": seconds,
-            }
-        )
-    if options["as_json"]:
-        click.echo(json.dumps(documents))
-        return
-    for document in documents:
-        for cell in document["cells"]:
-            values = {**cell, **cell.get("axes", {})}
-            shown = ", ".join(
-                f"{key.replace('_', '-')} {typed(tuple(value) if isinstance(value, list) else value)}"
-                for key, value in values.items()
-                if key != "key" and not isinstance(value, dict) and value is not None
-            )
-            click.echo(f"{document['study']}: {printable(shown)}")
-        left = len(document["cells"]) - document["kept"]
-        work = "" if document["seconds"] is None else f"; {duration(document['seconds'])} one after another"
-        more = (
-            work
-            if left and document["seconds"]
-            else "; how long they take is known once one is done"
-            if left
-            else ""
-        )
-        click.echo(f"{document['study']}: {plural(left, 'cell')} to do, {document['kept']} kept{more}")
-
-
-def _tell_of_others(cells: Sequence[Cell], shelf: Shelf) -> None:
-    """Warn of kept cells that would be those still to do, but for data, code or versions."""
-    missing = [cell for cell in cells if shelf.take(cell) is None]
-    for what, count in shelf.others(missing).items():
-        warn(f"{plural(count, 'cell')} in {shelf.folder} of {what}: left as they are, made anew")
-
-
 def _made(
     study: Study,
     scope: Scope,
@@ -334,11 +295,14 @@ def _made(
     executor: Executor,
     words: str,
     options: dict[str, Any],
-) -> StudyReport:
-    """Do a study's cells, and write its page."""
+) -> tuple[StudyReport, dict[str, Any]]:
+    """Do a study's cells, and write its page; return what is on it, and its table.
+
+    Where no cell gave a result, the page of an earlier time that has some is left as it is.
+    """
     from anomalae.experiments.kept_cells import Progress, Shelf, do_all
     from anomalae.reports.collect.studies import study_report
-    from anomalae.reports.pages.studies import claim_study, write_study
+    from anomalae.reports.pages.studies import claim_study, has_rows, study_document, write_study
     from anomalae.runs.locks import lock
 
     cells, shelf = study.cells(scope), Shelf(shelf_folder)
@@ -346,7 +310,7 @@ def _made(
         raise click.UsageError(f"study {study.name}: no cell is left on {scope.dataset.short_name}")
     # Before hours of work, and not after them.
     claim_study(folder, study.name, scope.quick)
-    _tell_of_others(cells, shelf)
+    tell_of_others(cells, shelf)
     latest: list[Progress] = []
     shelf.make()
     try:
@@ -365,8 +329,11 @@ def _made(
         tell(f"Interrupted with {at}; the same command goes on.")
         raise SystemExit(common.INTERRUPTED) from None
     report = study_report(study, scope, outcomes, words)
-    write_study(report, folder)
-    return report
+    if report.nothing and has_rows(folder):
+        warn(f"study {study.name}: {folder} is left as it was made before")
+        return report, study_document(report, ())
+    names = [path.name for path in write_study(report, folder)]
+    return report, study_document(report, names)
 
 
 def _tell_of_failed(report: StudyReport) -> None:
@@ -378,8 +345,8 @@ def _tell_of_failed(report: StudyReport) -> None:
         warn(f"study {report.name}: {len(report.missing)} of {total} failed; {report.missing[0]}")
 
 
-def _print(report: StudyReport, folder: Path) -> None:
-    """Print question, answer and table, as Markdown where they are piped."""
+def _print(report: StudyReport, folder: Path | None) -> None:
+    """Print question, answer and table, as Markdown where they are piped, and where they were written, if they were."""
     from anomalae.reports.pages import studies as pages
     from anomalae.reports.pages.studies import QUICK
 
@@ -400,4 +367,5 @@ def _print(report: StudyReport, folder: Path) -> None:
             tables.say(QUICK, out, style="yellow")
         for line in report.missing:
             tables.say(f"failed: {line}", out, style="yellow")
-    tell(f"report: {folder / 'index.html'}")
+    if folder is not None:
+        tell(f"report: {folder / 'index.html'}")

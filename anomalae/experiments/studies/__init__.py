@@ -26,6 +26,21 @@ QUESTIONS = {
     "ablation": "What does each part of a detector give?",
 }
 
+# Cells of the full study on MNIST, and seconds of work of all together, as its page in reports/studies says.
+PUBLISHED = {
+    "one-dimension": (273, 10_400),
+    "latent-dim": (198, 4_800),
+    "zero-loss": (68, 6_200),
+    "loss": (100, 3_400),
+    "bounds": (28, 3_500),
+    "generate-or-rebuild": (28, 1_300),
+    "selection": (130, 1_600),
+    "seeds": (76, 3_100),
+    "few-normals": (720, 6_300),
+    "contamination": (300, 2_100),
+    "corruptions": (60, 1_100),
+}
+
 
 def load_study(name: str) -> Study:
     """Return a study by its name. ConfigError for another one, with those there are.

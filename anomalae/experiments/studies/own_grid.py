@@ -11,7 +11,7 @@ from typing import Any
 
 from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
-from anomalae.errors import ConfigError
+from anomalae.errors import ConfigError, PartError
 from anomalae.experiments.baselines.registry import BaselineDetector, choose
 from anomalae.experiments.cells import Cell, Result, Source
 from anomalae.experiments.kept_cells import Outcome
@@ -78,10 +78,16 @@ def _value(name: str, limits: Any, word: str) -> Any:
             return limits.check(name, float(word))
         if isinstance(limits, Widths):
             return limits.check(name, tuple(int(width) for width in word.split(",")))
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        if isinstance(error, PartError):
+            raise
+        what = str(error).removeprefix(name) if str(error).startswith(name) else f": {error}"
+        raise ConfigError(
+            f"grid {shown}{what}", setting="grid", unknown=error.unknown, known=error.known
+        ) from None
     except ValueError:
-        raise ConfigError(f"grid {shown}={word}: must be {limits}", setting="grid") from None
+        article = "" if isinstance(limits, Widths) else "a "
+        raise ConfigError(f"grid {shown}={word}: must be {article}{limits}", setting="grid") from None
     if isinstance(limits, Views):
         return limits.check(name, tuple(view.strip() for view in word.split(",")))
     return word if limits is None else limits.check(name, word)

@@ -50,19 +50,7 @@ def write_study(report: StudyReport, folder: Path) -> list[Path]:
         *(f"{TABLE}.{suffix}" for suffix in ("json", "csv", "md")),
         *(name for name, _ in drawings),
     ]
-    document = {
-        "study": report.name,
-        "question": report.question,
-        "answer": list(report.answer),
-        "quick": report.quick,
-        "command": report.command,
-        "rows": [dict(row) for row in report.rows],
-        "method": list(report.method),
-        "facts": dict(report.facts),
-        "missing": list(report.missing),
-        "files": names,
-    }
-    files.write_json(folder / f"{TABLE}.json", document)
+    files.write_json(folder / f"{TABLE}.json", study_document(report, names))
     files.write_bytes(folder / f"{TABLE}.csv", csv_table(report).encode("utf-8", "backslashreplace"))
     files.write_bytes(folder / f"{TABLE}.md", markdown(report).encode("utf-8", "backslashreplace"))
     for name, figure in drawings:
@@ -74,6 +62,30 @@ def write_study(report: StudyReport, folder: Path) -> list[Path]:
         if is_name and (folder / name).is_file():
             (folder / name).unlink()
     return [folder / name for name in names]
+
+
+def study_document(report: StudyReport, names: Sequence[str]) -> dict[str, Any]:
+    """Return a study's table as it is written, JSON-able.
+
+    names: of the files that are written of it.
+    """
+    return {
+        "study": report.name,
+        "question": report.question,
+        "answer": list(report.answer),
+        "quick": report.quick,
+        "command": report.command,
+        "rows": [dict(row) for row in report.rows],
+        "method": list(report.method),
+        "facts": dict(report.facts),
+        "missing": list(report.missing),
+        "files": list(names),
+    }
+
+
+def has_rows(folder: Path) -> bool:
+    """Tell whether an earlier writing of a study left a table with rows in a folder."""
+    return bool(_table(folder).get("rows"))
 
 
 def claim_study(folder: Path, study: str, quick: bool, figure_names: Sequence[str] = ()) -> None:
