@@ -40,6 +40,7 @@ NO_NUMBERS = {
     "experiments.cells": "does the work",
     "experiments.kept_cells": "keeps the numbers",
     "images": "reads pictures: a cell's images are canonical already",
+    "lazy": "imports later",
     "plots": "figures of numbers",
     "plugins": "finds parts by name; those of others are in a key by themselves",
     "ranges": "refuses",
