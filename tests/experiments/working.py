@@ -43,7 +43,7 @@ def count(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
 def die(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
     """End the process, whatever it is, or an `other` one; once a file is there, where `after` names one."""
     if arguments["normal"] == 1:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 600
         while not Path(arguments.get("after", ".")).exists() and time.monotonic() < until:
             time.sleep(0.05)
         os.kill(arguments.get("other", os.getpid()), signal.SIGKILL)

@@ -91,11 +91,28 @@ def test_scores_are_finite_and_above_chance(label: str, fitted, test: np.ndarray
     assert roc_auc_score(ANOMALOUS, scores) > 0.6
 
 
-def test_same_seed_same_scores_and_input_unchanged(label: str, fitted, train: np.ndarray, test: np.ndarray):
+def test_same_seed_same_scores_and_what_is_the_callers_is_left_alone(
+    label: str, fitted, train: np.ndarray, test: np.ndarray
+):
+    """Its images, and its randomness."""
+
+    def draws() -> tuple[Any, ...]:
+        return random.random(), np.random.random(), float(torch.rand(())), os.environ.get("PYTHONHASHSEED")  # noqa: NPY002
+
+    def seed() -> None:
+        random.seed(11)
+        np.random.seed(11)  # noqa: NPY002
+        torch.manual_seed(11)
+
     before = train.copy(), test.copy()
+    seed()
+    expected = draws()
+    seed()
     again = BaselineDetector(QUICK[label], SEED)
     assert again.fit(train) is again
-    np.testing.assert_array_equal(again.score(test), fitted(label).score(test))
+    scores = again.score(test)
+    assert draws() == expected
+    np.testing.assert_array_equal(scores, fitted(label).score(test))
     np.testing.assert_array_equal(fitted(label).score(test), fitted(label).score(test))
     np.testing.assert_array_equal(train, before[0])
     np.testing.assert_array_equal(test, before[1])
@@ -106,22 +123,6 @@ def test_parts_give_the_scores_of_the_whole_where_promised(label: str, fitted, t
     whole = detector.score(test)
     parts = np.concatenate([detector.score(part) for part in (test[:7], test[7:8], test[8:])])
     assert np.allclose(parts, whole, rtol=1e-5, atol=1e-8) == detector.baseline.alone
-
-
-def test_the_callers_randomness_is_left_alone(label: str, train: np.ndarray, test: np.ndarray):
-    def draws() -> tuple[Any, ...]:
-        return random.random(), np.random.random(), float(torch.rand(())), os.environ.get("PYTHONHASHSEED")  # noqa: NPY002
-
-    def seed() -> None:
-        random.seed(11)
-        np.random.seed(11)  # noqa: NPY002
-        torch.manual_seed(11)
-
-    seed()
-    expected = draws()
-    seed()
-    BaselineDetector(QUICK[label], SEED).fit(train).score(test)
-    assert draws() == expected
 
 
 def test_nothing_is_printed(label: str, fitted, test: np.ndarray, capfd: pytest.CaptureFixture[str]):
