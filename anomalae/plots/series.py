@@ -71,6 +71,33 @@ def _plain_log(axis: Axis, limits: tuple[float, float]) -> None:
     axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:.3g}")
 
 
+# Of the width of a figure: the least between ticks that are written out.
+_ROOM = 0.07
+
+
+def _tick(axes: Axes, ticks: Sequence[float], log: bool) -> None:
+    """Put ticks of the lower axis at values, unless they are too near to one another."""
+    from matplotlib.ticker import NullLocator
+
+    at = np.log(ticks) if log else np.asarray(ticks, np.float64)
+    if len(at) < 2 or np.diff(at).min() >= _ROOM * (at[-1] - at[0]):
+        axes.set_xticks(ticks, [f"{value:g}" for value in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _points(axes: Axes, one: Series, name: str, place: int, beside: float) -> None:
+    """Draw a series as points with bars, none of which hides another.
+
+    beside: how far right of its x it lies.
+    """
+    bars = None
+    if one.low is not None and one.high is not None:
+        bars = np.stack([_floats(one.y) - _floats(one.low), _floats(one.high) - _floats(one.y)])
+    its = {**look(place), "linestyle": "none"}
+    x = np.asarray(one.x, np.float64) + beside
+    axes.errorbar(x, _floats(one.y), bars, label=name, markersize=5, capsize=3, elinewidth=1.2, **its)
+
+
 @style.figure
 def lines(
     series: Mapping[str, Series],
@@ -80,6 +107,8 @@ def lines(
     log_x: bool = False,
     log_y: bool = False,
     level: Mapping[str, float] | None = None,
+    ticks: Sequence[float] = (),
+    joined: bool = True,
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure:
@@ -89,6 +118,9 @@ def lines(
     x, y: labels of the axes.
     log_x, log_y: whether an axis is logarithmic; its values must be above 0 then.
     level: horizontal lines by name, as of a limit.
+    ticks: values of x that alone have a tick, if there is room for all.
+    joined: whether points are joined to a line with a band; else each stands for itself, with a bar, on an axis
+        that is not logarithmic.
     title: above it.
     ax: axes of another figure to draw into.
 
@@ -98,8 +130,15 @@ def lines(
     'ROC-AUC'
     """
     figure, axes = style.panel(ax)
+    every = [value for one in series.values() for value in one.x]
+    across = float(max(every) - min(every)) or 1.0 if every else 1.0
     for place, (name, one) in enumerate(series.items()):
         its = look(place)
+        if not joined:
+            # Side by side they take a third of the way from the first x to the last.
+            beside = (place - (len(series) - 1) / 2) / max(3 * len(series), 12)
+            _points(axes, one, name, place, beside * across)
+            continue
         axes.plot(np.asarray(one.x, np.float64), _floats(one.y), label=name, markersize=4, **its)
         if one.low is not None and one.high is not None:
             axes.fill_between(
@@ -116,6 +155,10 @@ def lines(
         axes.set_xscale("log")
         at = np.concatenate([np.asarray(one.x, np.float64) for one in series.values()])
         style.log_axis(axes.xaxis, float(at.max() / at.min()))
+    if not joined:
+        axes.margins(x=0.3)
+    if ticks:
+        _tick(axes, ticks, log_x)
     if log_y:
         axes.set_yscale("log")
         _plain_log(axes.yaxis, axes.get_ylim())

@@ -317,10 +317,20 @@ def _given(row: Row) -> str:
 
 def _most(parts: Sequence[Row]) -> str:
     """Which parts give most, and which do harm."""
-    sure = [row for row in parts if gives(row) > 0 and not is_luck(row)]
-    harm = [f"{row['part']} ({_given(row)})" for row in parts if gives(row) < 0 and not is_luck(row)]
+    sure = [row for row in parts if gives(row) > 0 and is_luck(row) is False]
+    harm = [f"{row['part']} ({_given(row)})" for row in parts if gives(row) < 0 and is_luck(row) is False]
     worse = f" Worse with it than without: {text.sentence(harm)}." if harm else ""
+    once = [row for row in parts if is_luck(row) is None]
+    if len(once) == len(parts):
+        return (
+            "What each part gives is not known, as each was changed in one pair of trainings alone; the highest "
+            f"difference has {parts[0]['part']}, {_given(parts[0])} of ROC-AUC."
+        )
+    if once:
+        unknown = text.sentence([f"{row['part']} ({_given(row)})" for row in once])
+        worse += f" Not known, as there is one pair of trainings alone: {unknown}."
     if not sure:
+        parts = [row for row in parts if row not in once]
         best = parts[0]
         how = "beyond luck" if gives(best) > 0 else "at all"
         return f"No part gives anything {how}: the best is {best['part']}, {_given(best)} of ROC-AUC.{worse}"
@@ -377,7 +387,7 @@ def _cost(parts: Sequence[Row], default: Row) -> list[str]:
         useless or dear, key=lambda pair: pair[1] if useless else pair[1] / max(gives(pair[0]), 1e-12)
     )
     nothing = "gains nothing" if gives(row) <= 0 else "gains nothing beyond luck"
-    verdict = nothing if useless else "gains"
+    verdict = nothing if useless else "gains" if is_luck(row) is False else "gains, by luck or not"
     return [
         f"Costliest for what it gives is {row['part']}: {(usual + seconds) / usual:.1f} times the default's CPU time "
         f"to train and score 10,000 images ({usual + seconds:.1f} s for {usual:.1f} s), and it {verdict} "
@@ -421,6 +431,8 @@ def _neighbours(table: Sequence[Row], default: Row) -> list[str]:
     added = _with_margin(alone["network"], alone["network_margin"])
     if is_luck(alone, "network"):
         verdict = f"a network beside them makes no difference beyond luck ({added})"
+    elif is_luck(alone, "network") is None:
+        verdict = f"a network beside them makes {added}, by luck or not"
     else:
         verdict = f"a network beside them {'adds' if alone['network'] > 0 else 'takes'} {added}"
     return [f"{line}; neighbours without a network make {by_themselves}, so {verdict}."]

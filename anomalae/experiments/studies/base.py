@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -120,3 +120,15 @@ def deviation(values: Sequence[float | None]) -> float | None:
     """Return the sample standard deviation; None of fewer than two values, or where one is missing."""
     there = [value for value in values if value is not None]
     return float(np.std(there, ddof=1)) if len(there) > 1 and len(there) == len(values) else None
+
+
+def deviation_within(groups: Iterable[Sequence[float]]) -> float | None:
+    """Return the standard deviation within groups, as that over seeds within a class; None where none has two values.
+
+    >>> deviation_within([[1.0, 3.0], [10.0, 10.0]]), deviation_within([[1.0], [3.0]])
+    (1.0, None)
+    """
+    spreads = [deviation(values) for values in groups]
+    squares = [spread**2 for spread in spreads if spread is not None]
+    # Root of the mean variance: of two seeds a variance is unbiased, its root is not.
+    return float(np.sqrt(np.mean(squares))) if squares else None

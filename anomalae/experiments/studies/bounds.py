@@ -13,8 +13,10 @@ from anomalae.arithmetic import computing
 from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
-from anomalae.experiments.studies.bounds_answer import answer, called
+from anomalae.experiments.studies.bounds_answer import answer, called, sample_counts
+from anomalae.experiments.studies.compared import note_missing, place
 from anomalae.experiments.studies.gaussian_bounds import (
     SHOWN,
     best_gaussians,
@@ -136,7 +138,8 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         groups.setdefault((asked["kind"], asked["model"], asked["width"]), []).append((asked, numbers))
     made = []
     for (kind, model, width), trainings in groups.items():
-        samples = trainings[0][0]["samples"]
+        # Of networks that were asked for other samples, those that all have.
+        samples = sorted(set.intersection(*(set(asked["samples"]) for asked, _ in trainings)))
         row: Row = {
             "normal_classes": kind,
             "model": model,
@@ -146,7 +149,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         }
         for side, suffix in zip(SIDES, ("", "_anomalous"), strict=True):
             of_side = [numbers[side] for _, numbers in trainings]
-            means = {name: mean([values[name] for values in of_side]) for name in of_side[0]}
+            means = {name: mean([values.get(name) for values in of_side]) for name in of_side[0]}
             for k in samples:
                 row[f"iwae_{k}{suffix}"] = means[f"iwae_{k}"]
             row[f"elbo{suffix}"] = means["iwae_1"]
@@ -172,6 +175,8 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         tightest = "highest" if row["roc_auc_exact"] is None else "exact"
         row["roc_auc_tightest"] = row[f"roc_auc_{tightest}"]
         made.append(row)
+    places = [{place(asked) for asked, _ in trainings} for trainings in groups.values()]
+    note_missing(made, places, lambda row: row["normal_classes"])
     return made
 
 
@@ -196,6 +201,7 @@ COLUMNS = (
     Column("amortisation", "amortisation gap", 2),
     Column("roc_auc_elbo", "ROC-AUC, ELBO", 4),
     Column("roc_auc_tightest", "ROC-AUC, tightest bound", 4),
+    compared.COLUMN,
 )
 
 
@@ -206,7 +212,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
     shown = [row for row in table if row["normal_classes"] == kind]
     left, gained = {}, {}
     for row in shown:
-        samples = [int(key[5:]) for key in row if key.startswith("iwae_") and key[5:].isdigit()]
+        samples = sample_counts(row)
         if row["exact"] is not None:
             below = [less(row["exact"], row[f"iwae_{k}"]) for k in samples]
             left[called(row)] = plots.Series(

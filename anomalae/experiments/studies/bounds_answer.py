@@ -8,6 +8,7 @@ import numpy as np
 
 from anomalae import text
 from anomalae.experiments.studies.base import Row
+from anomalae.experiments.studies.compared import left_out, whole
 
 # Nats by which a bound may lie above the exact value for the luck of its draws, and be no breach of the order.
 LUCK = 0.05
@@ -23,8 +24,9 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
         *_parts(exact),
         *_samples(exact),
         *_wide(table),
-        *_others(table),
+        *_others(whole(table)),
         *_detection(table),
+        *left_out(table, lambda row: _named(row, table), "networks"),
     ]
     return tuple(said)
 
@@ -103,26 +105,49 @@ def _samples(exact: Sequence[Row]) -> list[str]:
         if most[1] < 0.95
         else "close the gap for some networks only"
     )
-    samples = text.count(most[0]["samples"])
+    samples = _counted([row for row, _ in closed])
     said = f"{samples} samples (IWAE) {verdict}: the bound goes {span} of the way from the ELBO to log p(x)"
     return [f"{said}; {order}." if order else f"{said}."]
 
 
 def _wide(table: Sequence[Row]) -> list[str]:
     """What samples add where log p(x) is not known."""
-    wide = [row for row in table if row["exact"] is None and row["samples"] >= 4]
+    wide = [row for row in table if row["exact"] is None and len(sample_counts(row)) > 1]
     if not wide:
         return []
     gains = sorted(
         ((row["highest"] - row["elbo"], _named(row, wide)) for row in wide), key=lambda pair: pair[0]
     )
     ends = [f"{gain:.1f} nats ({name})" for gain, name in (gains[0], gains[-1])[: len(gains)]]
-    last = min(row["highest"] - row[f"iwae_{row['samples'] // 4}"] for row in wide)
-    still = "still rises" if last > LUCK else "hardly rises any more"
+    steps = [sample_counts(row)[-2:] for row in wide]
+    last = [row["highest"] - row[f"iwae_{fewer}"] for row, (fewer, _) in zip(wide, steps, strict=True)]
+    rising = sum(added > LUCK for added in last)
+    still = {len(wide): "still rises", 0: "hardly rises any more"}.get(
+        rising, f"still rises in {rising} of {len(wide)} rows of the table"
+    )
+    increase = (
+        "last fourfold increase" if all(most == 4 * fewer for fewer, most in steps) else "last increase"
+    )
+    added = " to ".join(dict.fromkeys(f"{end:.2f}" for end in (min(last), max(last))))
     return [
-        f"Where log p(x) is not known, {text.count(wide[0]['samples'])} samples add {' to '.join(ends)} to the ELBO, "
-        f"and the bound {still}: the last fourfold increase of samples adds at least {last:.2f} nats."
+        f"Where log p(x) is not known, {_counted(wide)} samples add {' to '.join(ends)} to the ELBO, "
+        f"and the bound {still}: the {increase} of samples adds {added} nats."
     ]
+
+
+def sample_counts(row: Row) -> list[int]:
+    """Return of how many samples a row has bounds, the fewest first.
+
+    >>> sample_counts({"iwae_1": -1.0, "iwae_16": -0.5, "iwae_16_anomalous": -2.0})
+    [1, 16]
+    """
+    return sorted(int(key[5:]) for key in row if key.startswith("iwae_") and key[5:].isdigit())
+
+
+def _counted(rows: Sequence[Row]) -> str:
+    """The number of samples of a table's rows, or the least and the most of them."""
+    counts = sorted({row["samples"] for row in rows})
+    return " to ".join(text.count(number) for number in dict.fromkeys((counts[0], counts[-1])))
 
 
 def _order(exact: Sequence[Row]) -> str:

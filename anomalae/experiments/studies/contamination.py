@@ -12,7 +12,9 @@ from anomalae.datasets.dataset import Dataset
 from anomalae.evaluation import conformal
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.compared import left_out, note_missing, place, whole
 from anomalae.experiments.studies.recipes import (
     BASELINES_LINE,
     METHODS,
@@ -126,7 +128,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         for asked, numbers in done
         if asked["share"] == 0
     }
-    made = []
+    made, places = [], []
     for (method, share), some in by_key(done, lambda asked: (asked["method"], asked["share"])).items():
         row: Row = {"method": method, "share": share, "trainings": len(some)}
         for key in MEANS:
@@ -138,6 +140,8 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         row["lost"] = mean(lost)
         row["lost_sd"] = deviation(lost)
         made.append(row)
+        places.append({place(asked) for asked, _ in some})
+    note_missing(made, places)
     return made
 
 
@@ -152,19 +156,26 @@ COLUMNS = (
     Column("detected", "detected", 3),
     Column("false_alarms_contaminated", "false alarms, contaminated calibration", 3),
     Column("detected_contaminated", "detected, contaminated calibration", 3),
+    compared.COLUMN,
 )
 
 
 def answer(table: Sequence[Row]) -> tuple[str, ...]:
     """Say what hidden anomalies cost each method, which is best with and without, and what becomes of the threshold."""
+    beside = left_out(table, lambda row: f"{row['method']} with {row['share']}%")
     shares = sorted({row["share"] for row in table if row["share"] > 0})
-    if not shares:
-        return ()
-    most = shares[-1]
+    methods = list(dict.fromkeys(row["method"] for row in table))
+    table = whole(table)
+    most = max((row["share"] for row in table if row["share"] > 0), default=None)
+    if most is None:
+        return tuple(beside)
     of_most = [row for row in table if row["share"] == most]
+    # What is lost is a difference from a clean training, of which as many classes must be there.
+    clean = {row["method"] for row in table if row["share"] == 0}
+    lost = [row for row in table if row["lost"] is not None and row["method"] in clean]
     said = []
     ranked = sorted(
-        (row for row in of_most if row["lost"] is not None), key=lambda row: float(row["lost"]), reverse=True
+        (row for row in lost if row["share"] == most), key=lambda row: float(row["lost"]), reverse=True
     )
     if ranked:
         parts = [f"{row['lost']:.4f} ({row['method']})" for row in ranked]
@@ -176,7 +187,7 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
             f"{most}% of anomalies hidden among the training images cost {verdict} more than {MUCH} of ROC-AUC: "
             f"{text.sentence(parts)}{'; a minus is a gain' if ranked[-1]['lost'] < -EQUAL else ''}."
         )
-        said.append(_tolerance(table, shares))
+        said.append(_tolerance(lost, methods, shares))
     said += _ranking(table, of_most, most)
     seen = highest(of_most, "hidden_roc_auc")
     blind = lowest(of_most, "hidden_roc_auc")
@@ -199,7 +210,7 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
             f"calibration images are clean, and {best['false_alarms_contaminated']:.1%} and "
             f"{best['detected_contaminated']:.1%} if {most}% of them are anomalies too: {_threshold(best)}"
         )
-    return tuple(said)
+    return (*said, *beside)
 
 
 def _threshold(row: Row) -> str:
@@ -220,18 +231,27 @@ def _threshold(row: Row) -> str:
     return "that makes hardly a difference."
 
 
-def _tolerance(table: Sequence[Row], shares: Sequence[int]) -> str:
-    """Up to which share each method loses little."""
+def _tolerance(table: Sequence[Row], methods: Sequence[str], shares: Sequence[int]) -> str:
+    """Up to which share each method loses little; a share that is missing is not known, and so is what is beyond it."""
     parts = []
-    for method in dict.fromkeys(row["method"] for row in table):
+    for method in methods:
         lost = {row["share"]: row["lost"] for row in table if row["method"] == method}
-        borne = 0
+        borne, unknown = 0, []
         for share in shares:
             value = lost.get(share)
-            if value is None or value > MUCH:
+            if value is None:
+                unknown.append(share)
+            elif value > MUCH:
                 break
-            borne = share
-        parts.append(f"{f'{borne}%' if borne else 'none'} ({method})")
+            else:
+                borne = share
+        unknown = [share for share in unknown if share > borne]
+        if not unknown:
+            parts.append(f"{f'{borne}%' if borne else 'none'} ({method})")
+        else:
+            least = f"at least {borne}%" if borne else "not known"
+            without = text.sentence([f"{share}%" for share in unknown])
+            parts.append(f"{least} ({method}, without {without})")
     return f"The largest share of hidden anomalies that costs no more than {MUCH} is {text.sentence(parts)}."
 
 
@@ -293,7 +313,7 @@ def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing
             )
         )
     shares = sorted({row["share"] for row in table if row["share"] > 0})
-    best = highest([row for row in table if shares and row["share"] == shares[-1]], "roc_auc")
+    best = highest([row for row in whole(table) if shares and row["share"] == shares[-1]], "roc_auc")
     if best is not None:
         name = best["method"]
         flagged = {

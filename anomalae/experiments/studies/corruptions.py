@@ -11,7 +11,9 @@ from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.compared import left_out, note_missing, place, whole
 from anomalae.experiments.studies.corrupted import KINDS, SEVERITIES, corrupt
 from anomalae.experiments.studies.trained import judge, problem
 from anomalae.settings import DEFAULT_ALPHA
@@ -110,8 +112,10 @@ def cells(scope: Scope) -> list[Cell]:
 def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     """A row a corruption and network, means over classes and seeds; then clean images, and other classes."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
+    places: dict[str, set[str]] = {}
     for asked, numbers in finished(outcomes):
         groups.setdefault(asked["model"], []).append(numbers)
+        places.setdefault(asked["model"], set()).add(place(asked))
     made = []
     for kind in (*KINDS, CLEAN, OTHER):
         for model, some in groups.items():
@@ -133,6 +137,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
                 best = max(rules, key=lambda rule: row[f"roc_auc_medium_{rule}"])
                 row |= {"best_score": best, "best_roc_auc": row[f"roc_auc_medium_{best}"]}
             made.append(row)
+    note_missing(made, [places[row["model"]] for row in made])
     return made
 
 
@@ -153,15 +158,18 @@ COLUMNS = (
     Column("roc_auc_medium", "ROC-AUC, medium", 3),
     Column("best_score", "best score"),
     Column("best_roc_auc", "its ROC-AUC", 3),
+    compared.COLUMN,
 )
 
 
 def answer(table: Sequence[Row]) -> tuple[str, ...]:
     """Say how many corruptions are noticed, which are overlooked, which look more normal, and what sees the most."""
+    beside = left_out(table, lambda row: _title(row["model"]))
+    table = whole(table)
     of_kinds = [row for row in table if row["corruption"] in KINDS]
     models = list(dict.fromkeys(row["model"] for row in of_kinds))
     if not of_kinds:
-        return ()
+        return tuple(beside)
     counted: list[tuple[str, str, str]] = []
     said: list[str] = []
     for model in models:
@@ -181,7 +189,7 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     for model in models:
         said += _overlooked([row for row in of_kinds if row["model"] == model])
     said += _more_normal(of_kinds)
-    return (*said, _widest(of_kinds))
+    return (*said, *_widest(of_kinds), *beside)
 
 
 def _title(model: str) -> str:
@@ -242,22 +250,40 @@ def _more_normal(of_kinds: Sequence[Row]) -> list[str]:
     ]
 
 
-def _widest(of_kinds: Sequence[Row]) -> str:
-    """Which score of which network sees the most, and which the least."""
-    by_score: dict[tuple[str, str], list[float]] = {}
+def _widest(of_kinds: Sequence[Row]) -> list[str]:
+    """Which score of which network sees the most, and which the least, of those that saw every corruption."""
+    by_score: dict[tuple[str, str], dict[str, float]] = {}
     for row in of_kinds:
         for key, value in row.items():
             if key.startswith("roc_auc_medium_") and value is not None:
-                by_score.setdefault((row["model"], key.removeprefix("roc_auc_medium_")), []).append(value)
-    means = {name: float(np.mean(values)) for name, values in by_score.items()}
+                name = (row["model"], key.removeprefix("roc_auc_medium_"))
+                by_score.setdefault(name, {})[row["corruption"]] = value
+    every = set().union(*by_score.values())
+    means = {
+        name: float(np.mean(list(values.values())))
+        for name, values in by_score.items()
+        if values.keys() == every
+    }
+    lacking = [
+        f"{rule} of {_title(model)} ({len(values)} of {len(every)} corruptions)"
+        for (model, rule), values in by_score.items()
+        if values.keys() != every
+    ]
+    beside = [f"Not compared, as they lack corruptions: {text.sentence(lacking)}."] if lacking else []
+    if not means:
+        return beside
     best, worst = max(means, key=lambda name: means[name]), min(means, key=lambda name: means[name])
     if best == worst:
-        return f"{best[1]} of {_title(best[0])} has a mean ROC-AUC of {means[best]:.3f} over all corruptions."
-    return (
+        return [
+            f"{best[1]} of {_title(best[0])} has a mean ROC-AUC of {means[best]:.3f} over all corruptions.",
+            *beside,
+        ]
+    return [
         f"Of all scores, {best[1]} of {_title(best[0])} tells corrupted from clean images best (mean ROC-AUC "
         f"{means[best]:.3f} over all corruptions at medium strength), {worst[1]} of {_title(worst[0])} worst "
-        f"({means[worst]:.3f})."
-    )
+        f"({means[worst]:.3f}).",
+        *beside,
+    ]
 
 
 def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:

@@ -13,7 +13,18 @@ from anomalae.datasets.splits import split_indices
 from anomalae.detectors.detector import Detector
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
-from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies import compared
+from anomalae.experiments.studies.base import (
+    Column,
+    Drawing,
+    Row,
+    Scope,
+    Study,
+    deviation_within,
+    finished,
+    mean,
+)
+from anomalae.experiments.studies.compared import left_out, note_missing, place, whole
 from anomalae.experiments.studies.recipes import (
     BASELINES_LINE,
     METHODS,
@@ -91,7 +102,7 @@ def cells(scope: Scope) -> list[Cell]:
 
 def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     """A row a method and number of images: means over classes and seeds."""
-    made = []
+    made, places = [], []
     done = finished(outcomes)
     for (method, size), some in by_key(done, lambda asked: (asked["method"], asked["size"])).items():
         aucs = [numbers["roc_auc"] for _, numbers in some]
@@ -101,11 +112,12 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         for at, end in enumerate(("low", "high")):
             row[f"roc_auc_{end}"] = mean([numbers["interval"][at] for _, numbers in some])
         by_class = by_key(some, lambda asked: str(asked["normal"])).values()
-        spreads = [deviation([numbers["roc_auc"] for _, numbers in of_class]) for of_class in by_class]
-        squares = [spread**2 for spread in spreads if spread is not None]
-        # Root of the mean variance: of two seeds a variance is unbiased, its root is not.
-        row["seed_sd"] = float(np.sqrt(np.mean(squares))) if squares else None
+        row["seed_sd"] = deviation_within(
+            [numbers["roc_auc"] for _, numbers in of_class] for of_class in by_class
+        )
         made.append(row)
+        places.append({place(asked) for asked, _ in some})
+    note_missing(made, places)
     return made
 
 
@@ -118,15 +130,18 @@ COLUMNS = (
     Column("roc_auc_high", "95% to (mean)", 4),
     Column("roc_auc_least", "lowest", 4),
     Column("trainings", "trainings"),
+    compared.COLUMN,
 )
 
 
 def answer(table: Sequence[Row]) -> tuple[str, ...]:
     """Say how many images each method needs, which is best with few and with all, and where networks pay."""
+    beside = left_out(table, lambda row: f"{row['method']} with {_images(row['size']).lower()}")
+    table = whole(table)
     numbers = sorted({row["size"] for row in table if row["size"] != ALL})
     every: list[int | str] = [*numbers, *([ALL] if any(row["size"] == ALL for row in table) else [])]
     if not every:
-        return ()
+        return tuple(beside)
     by_size = {size: [row for row in table if row["size"] == size] for size in every}
     said = []
     of_method = {
@@ -146,11 +161,7 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
             f"How many are needed stays open: no training {missing} is there; the best method ({name}) has a ROC-AUC "
             f"of {best_last['roc_auc']:.4f} with {_images(every[-1]).lower()}."
             if need is None
-            else f"{_images(need)} suffice: with so many the best method ({name}) is within {EQUAL} of its ROC-AUC "
-            f"with {_images(every[-1]).lower()}, which is {best_last['roc_auc']:.4f}."
-            if need != ALL
-            else f"All are needed: the best method ({name}) has a ROC-AUC of {best_last['roc_auc']:.4f} with "
-            f"{_images(every[-1]).lower()}, and is not within {EQUAL} of that with fewer."
+            else _enough(of_method[name], need)
         )
     best_first = highest(by_size[every[0]], "roc_auc")
     if best_first is not None and len(every) > 1:
@@ -171,14 +182,56 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
         if need is not None
     ]
     if all(need == ALL for need in needs.values()):
-        said.append(f"No method stays within {EQUAL} of its ROC-AUC with all images if it has fewer.")
+        said.append(
+            f"From no smaller number on does a method stay within {EQUAL} of its ROC-AUC with all images."
+        )
     elif listed:
         said.append(
-            f"The least number of images with which a method stays within {EQUAL} of its ROC-AUC with all is "
-            f"{text.sentence(listed)}."
+            f"The least number of images from which on a method stays within {EQUAL} of its ROC-AUC with all, or above "
+            f"it, is {text.sentence(listed)}."
         )
     said += _against_baselines(by_size)
-    return tuple(said)
+    return (*said, *beside)
+
+
+def _enough(of_method: Sequence[Row], need: int | str) -> str:
+    """Whether the best method needs all images, and where its ROC-AUC does not rise with their number.
+
+    of_method: rows of the method, one of them with all images.
+    need: that `needed` returns of them.
+    """
+    name = of_method[0]["method"]
+    full = next(float(row["roc_auc"]) for row in of_method if row["size"] == ALL)
+    by_size = {int(row["size"]): float(row["roc_auc"]) for row in of_method if row["size"] != ALL}
+    peak = max(by_size, key=lambda size: by_size[size])
+    if need == ALL:
+        said = (
+            f"All are needed: the best method ({name}) has a ROC-AUC of {full:.4f} with all training images"
+        )
+    elif by_size[int(need)] > full + EQUAL:
+        said = (
+            f"{_images(need)} suffice: with so many the best method ({name}) has a higher ROC-AUC, "
+            f"{by_size[int(need)]:.4f}, than with all training images, {full:.4f}"
+        )
+    else:
+        said = (
+            f"{_images(need)} suffice: with so many the best method ({name}) is within {EQUAL} of its ROC-AUC with all "
+            f"training images, which is {full:.4f}"
+        )
+    early = [
+        size for size, value in by_size.items() if value >= full - EQUAL and (need == ALL or size < int(need))
+    ]
+    if early:
+        low = min((size for size in by_size if size > min(early)), key=lambda size: by_size[size])
+        said += (
+            f"; with {min(early)} it is as good too ({by_size[min(early)]:.4f}), but with {low} it is not "
+            f"({by_size[low]:.4f})"
+        )
+    elif need == ALL:
+        said += f", and is not within {EQUAL} of that with fewer"
+    if by_size[peak] > full + EQUAL and peak not in (need, *early):
+        said += f"; it is highest with {peak}, {by_size[peak]:.4f}"
+    return f"{said}."
 
 
 def _images(size: int | str) -> str:

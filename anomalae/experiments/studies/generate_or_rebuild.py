@@ -13,7 +13,9 @@ from anomalae.arithmetic import computing
 from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.compared import note_missing, place
 from anomalae.experiments.studies.generate_or_rebuild_answer import answer
 from anomalae.experiments.studies.reader import (
     DRAWN,
@@ -156,10 +158,15 @@ MEASURED = ("recognised", "kinds", "class_kept", "distance", "nearest_seen")
 def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     """A row a network and kind of images: means over seeds."""
     groups: dict[tuple[str, str, int, int], list[Mapping[str, Any]]] = {}
+    places: dict[tuple[str, str, int, int], set[str]] = {}
     for asked, numbers in finished(outcomes):
-        groups.setdefault((asked["kind"], asked["model"], asked["width"], asked["few"]), []).append(numbers)
+        of_row = (asked["kind"], asked["model"], asked["width"], asked["few"])
+        groups.setdefault(of_row, []).append(numbers)
+        places.setdefault(of_row, set()).add(place(asked))
     made: list[Row] = []
-    for (kind, model, width, few), some in groups.items():
+    of_made: list[set[str]] = []
+    for of_row, some in groups.items():
+        kind, model, width, few = of_row
         for images in (REAL, REBUILT, DRAWN, REDRAWN):
             # They are the same whatever network is beside them.
             again = images == REAL and any(
@@ -182,6 +189,8 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
             row["code_rms"] = mean([numbers["code_rms"] for numbers in some])
             row["classifier_accuracy"] = mean([numbers["classifier_accuracy"] for numbers in some])
             made.append(row)
+            of_made.append(places[of_row])
+    note_missing(made, of_made, lambda row: row["normal_classes"])
     return made
 
 
@@ -196,6 +205,7 @@ COLUMNS = (
     Column("class_kept", "share of right class", 3),
     Column("distance", "RMS distance to nearest training image", 3),
     Column("nearest_seen", "share nearer to training images", 3),
+    compared.COLUMN,
 )
 
 

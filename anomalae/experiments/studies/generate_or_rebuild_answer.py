@@ -7,6 +7,7 @@ from typing import Any
 
 from anomalae import text
 from anomalae.experiments.studies.base import Row
+from anomalae.experiments.studies.compared import left_out, whole
 from anomalae.experiments.studies.reader import (
     DRAWN,
     REAL,
@@ -34,13 +35,19 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     if len(kinds) > 1 and said:
         problem = "one class" if kinds[0] == "one" else "all classes but one"
         said[0] = f"With {problem} normal, {said[0][:1].lower()}{said[0][1:]}"
-    return tuple(said)
+    return (*said, *left_out(some, _named))
+
+
+def _named(row: Row) -> str:
+    if row["model"] is None:
+        return str(row["images"])
+    return f"{row['model']} of width {row['width']}" + (", trained on few images" if row["few"] else "")
 
 
 def _of(table: Sequence[Row], images: str, **wanted: Any) -> list[Row]:
     return [
         row
-        for row in table
+        for row in whole(table)
         if row["images"] == images
         and row["recognised"] is not None
         and all(row[key] == value for key, value in {"few": False, **wanted}.items())
@@ -162,15 +169,18 @@ def _holes(table: Sequence[Row]) -> list[str]:
     ]
     if not pairs:
         return []
-    gains = [fitted - prior for prior, fitted, *_ in pairs]
-    if max(gains) > EQUAL:
-        verdict = "helps, so the prior does not match the codes"
-    elif min(gains) < -EQUAL:
-        verdict = "does harm, so the prior matches the codes better than that Gaussian"
-    else:
-        verdict = "changes little, so the prior matches the codes about as well"
-    if max(gains) > EQUAL and min(gains) < -EQUAL:
-        verdict = "helps at some widths and does harm at others"
+    widths: dict[str, list[str]] = {}
+    for prior, fitted, width, _ in pairs:
+        gain = fitted - prior
+        word = "helps" if gain > EQUAL else "does harm" if gain < -EQUAL else "changes little"
+        widths.setdefault(word, []).append(str(width))
+    verdict = text.sentence([f"{word} with a width of {' or '.join(at)}" for word, at in widths.items()])
+    if len(widths) == 1:
+        verdict = {
+            "helps": "helps, so the prior does not match the codes",
+            "does harm": "does harm, so the prior matches the codes better than that Gaussian",
+            "changes little": "changes little, so the prior matches the codes about as well",
+        }[next(iter(widths))]
     shares = [
         f"{fitted:.0%} instead of {prior:.0%} with a width of {width}" for prior, fitted, width, _ in pairs
     ]

@@ -9,7 +9,9 @@ from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.compared import left_out, note_missing, place, whole
 from anomalae.experiments.studies.recipes import normal_classes
 from anomalae.experiments.studies.trained import judge, problem, squared_error
 
@@ -99,9 +101,11 @@ MEANS = (
 def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     """A row a model, problem and width: means over classes and seeds."""
     groups: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
+    places: dict[tuple[str, str, int], set[str]] = {}
     for asked, numbers in finished(outcomes):
-        kind = "one" if asked["kind"] == "one" else "all but one"
-        groups.setdefault((kind, asked["model"], asked["width"]), []).append(numbers)
+        of_row = ("one" if asked["kind"] == "one" else "all but one", asked["model"], asked["width"])
+        groups.setdefault(of_row, []).append(numbers)
+        places.setdefault(of_row, set()).add(place(asked))
     made = []
     for (kind, model, width), some in groups.items():
         row: Row = {"normal_classes": kind, "model": model, "width": width, "trainings": len(some)}
@@ -111,6 +115,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         for at, end in enumerate(("low", "high")):
             row[f"roc_auc_{end}"] = mean([numbers["interval"][at] for numbers in some])
         made.append(row)
+    note_missing(made, list(places.values()), lambda row: row["normal_classes"])
     return made
 
 
@@ -126,20 +131,25 @@ COLUMNS = (
     Column("roc_auc_high", "95% to (mean)", 4),
     Column("active_units", "active units", 1),
     Column("cpu_seconds", "CPU seconds", 1),
+    compared.COLUMN,
 )
 
 
 def answer(table: Sequence[Row]) -> tuple[str, ...]:
     """Say where each model is best, what a wrong width costs, and what a rule without anomalies finds, and why."""
     by_kind: dict[str, dict[str, list[Row]]] = {}
-    for row in table:
+    for row in whole(table):
         if row["roc_auc"] is not None:
             by_kind.setdefault(row["normal_classes"], {}).setdefault(row["model"], []).append(row)
     bests = [_best(kind, of_kind) for kind, of_kind in by_kind.items()]
     costs = [_costs(kind, of_kind) for kind, of_kind in by_kind.items()]
     reasons = [_why(kind, of_kind) for kind, of_kind in by_kind.items()]
-    said = [*bests, *costs, _chosen(by_kind), "; ".join(part for part in reasons if part)]
-    return tuple(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in said if sentence)
+    said = [*bests, *costs, _chosen(by_kind), *reasons]
+    beside = left_out(
+        table,
+        lambda row: f"width {row['width']} of the {row['model']}, {_with(row['normal_classes'])} normal",
+    )
+    return (*(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in said if sentence), *beside)
 
 
 def _with(kind: str) -> str:
@@ -161,21 +171,23 @@ def _best(kind: str, of_kind: Mapping[str, Sequence[Row]]) -> str:
 
 def _costs(kind: str, of_kind: Mapping[str, Sequence[Row]]) -> str:
     """What the worst width costs each model, and the widest."""
-    worst, widest = [], []
+    worst, widest, unknown = [], [], []
+    most = max(row["width"] for some in of_kind.values() for row in some)
     for model, some in of_kind.items():
         best, least = _roc_auc(max(some, key=_roc_auc)), min(some, key=_roc_auc)
         worst.append(f"{best - _roc_auc(least):.4f} for the {model} (width {least['width']})")
-        lost = best - _roc_auc(max(some, key=_width))
+        at_most = next((row for row in some if row["width"] == most), None)
+        if at_most is None:
+            # Its widest row is narrower than that of the others.
+            unknown.append(f"the {model}")
+            continue
+        lost = best - _roc_auc(at_most)
         widest.append(f"{f'{lost:.4f}' if lost > EQUAL else 'nothing'} for the {model}")
-    most = max(row["width"] for some in of_kind.values() for row in some)
+    rest = f", and is not known for {text.sentence(unknown)}" if unknown else ""
     return (
         f"with {_with(kind)} normal, the worst width costs a ROC-AUC of {text.sentence(worst)}; the widest, {most}, "
-        f"costs {text.sentence(widest)}"
+        f"costs {text.sentence(widest)}{rest}"
     )
-
-
-def _width(row: Row) -> int:
-    return int(row["width"])
 
 
 def _why(kind: str, of_kind: Mapping[str, Sequence[Row]]) -> str:
@@ -193,25 +205,25 @@ def _why(kind: str, of_kind: Mapping[str, Sequence[Row]]) -> str:
     lost, of_other = (
         max(map(_roc_auc, some.values())) - _roc_auc(some[widest]) for some in (plain, denoising)
     )
+    lead = f"with {_with(kind)} normal, a width of {widest}"
     if lost <= EQUAL:
-        return f"with {_with(kind)} normal, the greatest width costs the plain AE nothing: nothing is to be explained"
+        return f"{lead} costs the plain AE nothing, so there is nothing to explain"
     if of_other >= lost - EQUAL:
-        return (
-            f"with {_with(kind)} normal, the greatest width costs the denoising AE no less than the plain AE"
-        )
+        return f"{lead} costs the denoising AE no less than the plain AE"
     before, after = (_ratio(plain[width]) for width in (best, widest))
     other_before, other_after = (_ratio(denoising[width]) for width in (best, widest))
     falls, other_falls = after < (1 - CHANGED) * before, other_after < (1 - CHANGED) * other_before
-    if falls and not other_falls:
-        verdict = (
-            "and copying would explain it: wider, the plain AE rebuilds anomalies more like normal images"
-        )
-    else:
-        verdict = "but no explanation is found: copying would lower the ratio of errors in the plain AE alone"
+    verdict = (
+        "It is not that it copies anomalies"
+        if not falls
+        else "It copies anomalies more, but so does the denoising AE"
+        if other_falls
+        else "It may be that it copies anomalies"
+    )
     return (
-        f"with {_with(kind)} normal, the greatest width costs the denoising AE less than the plain AE, {verdict}; from "
-        f"width {best} to {widest}, the MSE of anomalies goes from {before:.2f} to {after:.2f} times that of held-out "
-        f"normals in the plain AE, from {other_before:.2f} to {other_after:.2f} in the denoising AE"
+        f"{lead} costs the plain AE more than the denoising AE. {verdict}: its MSE is {after:.2f} times as high on "
+        f"them as on held-out normals, and {before:.2f} times with its best width, {best}; that of the denoising AE "
+        f"is {other_after:.2f} and {other_before:.2f} times as high"
     )
 
 

@@ -13,8 +13,10 @@ from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.agreement import agreement, agreements
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.compared import left_out, note_missing, place, whole
 from anomalae.experiments.studies.recipes import (
     SMALL,
     by_key,
@@ -101,7 +103,7 @@ def cells(scope: Scope) -> list[Cell]:
 
 def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     """A row a loss and a score: means over classes and seeds."""
-    made = []
+    made, places = [], []
     agreeing = agreements(outcomes)
     for loss, some in by_key(finished(outcomes), lambda asked: asked["loss"]).items():
         for rule in some[0][1]["by_rule"]:
@@ -122,6 +124,8 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
             row["agrees"] = agreeing.get(((PLAIN, "mse"), (loss, rule)))
             row |= {f"roc_auc of class {name}": value for name, value in means.items()}
             made.append(row)
+            places.append({place(asked) for asked, _ in some})
+    note_missing(made, places)
     return made
 
 
@@ -136,11 +140,14 @@ COLUMNS = (
     Column("agrees", "correlation with MSE of AE", 2),
     Column("ink", "with ink", 2),
     Column("gray", "with grey", 2),
+    compared.COLUMN,
 )
 
 
 def answer(table: Sequence[Row]) -> tuple[str, ...]:
     """Say which loss is best, whether training or judging by it matters, and what each calls anomalous."""
+    beside = left_out(table, lambda row: str(row["loss"]))
+    table = whole(table)
     own = [row for row in table if row["own"] and row["roc_auc"] is not None]
     said = []
     ranked = sorted(own, key=lambda row: -row["roc_auc"])
@@ -161,7 +168,7 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
             f"The best pair of loss and score is {_judged(best)}, with a mean ROC-AUC of {best['roc_auc']:.4f}; the "
             f"anomalous class that it detects worst is {best['hardest']} ({best['roc_auc_hardest']:.4f})."
         )
-    return tuple(said)
+    return (*said, *beside)
 
 
 def _bernoulli(own: Mapping[str, Row], table: Sequence[Row]) -> list[str]:

@@ -15,7 +15,20 @@ from anomalae.errors import ConfigError, PartError
 from anomalae.experiments.baselines.registry import BaselineDetector, choose
 from anomalae.experiments.cells import Cell, Result, Source
 from anomalae.experiments.kept_cells import Outcome
-from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies import compared
+from anomalae.experiments.studies.base import (
+    Column,
+    Drawing,
+    Row,
+    Scope,
+    Study,
+    deviation,
+    deviation_within,
+    finished,
+    mean,
+)
+from anomalae.experiments.studies.compared import left_out, note_missing, place, whole
+from anomalae.experiments.studies.recipes import by_key
 from anomalae.experiments.studies.trained import judge, problem, squared_error
 from anomalae.ranges import Real, Views, Whole, Widths
 from anomalae.settings import DESCRIPTIONS, Settings
@@ -184,17 +197,22 @@ def own_study(
         groups: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
         for asked, numbers in finished(outcomes):
             groups.setdefault(str((asked["axes"], asked.get(BASELINE))), []).append((asked, numbers))
-        made = []
+        made, places = [], []
         for some in groups.values():
             asked = some[0][0]
             row: Row = {**asked["axes"], "trainings": len(some)}
             if baselines:
                 row[BASELINE] = asked.get(BASELINE)
             aucs = [numbers["roc_auc"] for _, numbers in some]
+            by_class = by_key(some, lambda asked: str(asked[CLASSES])).values()
             row |= {"roc_auc": mean(aucs), "roc_auc_sd": deviation(aucs), "roc_auc_least": min(aucs)}
+            row["seed_sd"] = deviation_within([numbers["roc_auc"] for _, numbers in one] for one in by_class)
             for key in ("mse_train", "mse_held_out", "active_units", "cpu_seconds"):
                 row[key] = mean([numbers.get(key) for _, numbers in some])
             made.append(row)
+            places.append({place(asked) for asked, _ in some})
+        # Values of `normal`, `seed` and `dataset` that have rows of their own differ in their trainings by themselves.
+        note_missing(made, places, lambda row: tuple(row[key] for key in apart))
         return made
 
     columns = (
@@ -203,19 +221,28 @@ def own_study(
         Column("trainings", "trainings"),
         Column("roc_auc", "ROC-AUC", 4),
         Column("roc_auc_sd", "± over classes and seeds", 4),
+        Column("seed_sd", "± over seeds", 4),
         Column("roc_auc_least", "least ROC-AUC", 4),
         Column("mse_train", "MSE, training images", 5),
         Column("mse_held_out", "MSE, held-out", 5),
         Column("active_units", "active units", 1),
         Column("cpu_seconds", "CPU seconds", 1),
+        compared.COLUMN,
     )
 
     def answer(table: Sequence[Row]) -> tuple[str, ...]:
+        beside = left_out(table, lambda row: _named(row, shown))
+        table = whole(table)
+        if len(table) < 2:
+            return (
+                *(f"{_named(row, shown)} has a mean ROC-AUC of {row['roc_auc']:.4f}." for row in table),
+                *beside,
+            )
         best = max(table, key=lambda row: row["roc_auc"])
         worst = min(table, key=lambda row: row["roc_auc"])
         apart = best["roc_auc"] - worst["roc_auc"]
-        if len(table) < 2 or apart < SHOWN:
-            return (f"All have a mean ROC-AUC of {best['roc_auc']:.4f}, as far as it is shown.",)
+        if apart < SHOWN:
+            return (f"All have a mean ROC-AUC of {best['roc_auc']:.4f}, as far as it is shown.", *beside)
         said = [
             f"The highest mean ROC-AUC, {best['roc_auc']:.4f}, has {_named(best, shown)}; "
             f"the lowest, {worst['roc_auc']:.4f}, {_named(worst, shown)}."
@@ -230,33 +257,45 @@ def own_study(
                 f"The difference, {apart:.4f}, is no larger than the standard deviation of the trainings behind one of "
                 f"the two means, {spread:.4f} over classes and seeds: it may be luck."
             )
-        return tuple(said)
+        return (*said, *beside)
 
     def drawings(table: Sequence[Row], outcomes: Sequence[Outcome]) -> tuple[Drawing, ...]:
-        numeric = [key for key in shown if all(isinstance(row.get(key), (int, float)) for row in table)]
-        if not numeric:
-            values = {_named(row, shown): {"ROC-AUC": row["roc_auc"]} for row in table}
-            figure = plots.bars(values, y="ROC-AUC")
-            return (Drawing("roc-auc", "ROC-AUC", "Mean over classes and seeds.", figure),)
-        along, rest = numeric[0], [key for key in shown if key != numeric[0]]
+        caption = "Mean over classes and seeds."
+        several = any(row["seed_sd"] is not None for row in table)
+        numbers = {
+            key: sorted({row[key] for row in table})
+            for key in shown
+            if all(isinstance(row.get(key), (int, float)) for row in table)
+        }
+        along = max(numbers, key=lambda key: min(len(numbers[key]), 3), default=None)
+        if along is None:
+            named = {_named(row, shown): row for row in table}
+            figure = plots.bars(
+                {name: {"ROC-AUC": row["roc_auc"]} for name, row in named.items()},
+                y="ROC-AUC",
+                spreads={name: {"ROC-AUC": row["seed_sd"]} for name, row in named.items()},
+            )
+            caption += " The lines at their ends are the standard deviation over seeds." if several else ""
+            return (Drawing("roc-auc", "ROC-AUC", caption, figure),)
+        rest = [key for key in shown if key != along]
         lines: dict[str, list[Row]] = {}
         for row in sorted(table, key=lambda row: row[along]):
             lines.setdefault(_named(row, rest) if rest else "mean", []).append(row)
-        series = {
-            line: plots.Series([row[along] for row in some], [row["roc_auc"] for row in some])
-            for line, some in lines.items()
-        }
-        every = [row[along] for row in table]
-        wide = min(every) > 0 and max(every) / min(every) > 8
-        figure = plots.lines(series, x=along.replace("_", "-"), y="ROC-AUC", log_x=wide)
-        return (
-            Drawing(
-                "roc-auc",
-                f"ROC-AUC against {along.replace('_', '-')}",
-                "Mean over classes and seeds.",
-                figure,
-            ),
+        series = {line: _series(along, some) for line, some in lines.items()}
+        every = numbers[along]
+        # Between two values nothing is known that a line could show.
+        joined = len(every) > 2
+        figure = plots.lines(
+            series,
+            x=along.replace("_", "-"),
+            y="ROC-AUC",
+            log_x=joined and every[0] > 0 and every[-1] / every[0] > 8,
+            ticks=every,
+            joined=joined,
         )
+        bars = "band is" if joined else "bars are"
+        caption += f" The {bars} the standard deviation over seeds." if several else ""
+        return (Drawing("roc-auc", f"ROC-AUC against {along.replace('_', '-')}", caption, figure),)
 
     def method(scope: Scope) -> tuple[str, ...]:
         several = DATASET in axes
@@ -281,6 +320,15 @@ def own_study(
         drawings,
         method,
     )
+
+
+def _series(along: str, some: Sequence[Row]) -> plots.Series:
+    """A line of mean ROC-AUCs against an axis, with a band of one standard deviation over seeds to either side."""
+    low, high = (
+        [None if row["seed_sd"] is None else row["roc_auc"] + side * row["seed_sd"] for row in some]
+        for side in (-1, 1)
+    )
+    return plots.Series([row[along] for row in some], [row["roc_auc"] for row in some], low, high)
 
 
 def _named(row: Row, keys: Sequence[str]) -> str:

@@ -117,12 +117,14 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     for rule in dict.fromkeys(row["rule"] for row in single):
         of_rule = [row for row in single if row["rule"] == rule]
         ranked = [row["spearman"] for row in of_rule if row["spearman"] is not None]
+        # Of these alone is the mean correlation: elsewhere the rule gives no order.
         lost = [row["lost"] for row in of_rule]
         together.append(
             {
                 "normal": TOGETHER,
                 "rule": rule,
                 "problems": len(of_rule),
+                "ranked": len(ranked),
                 "spearman": mean(ranked),
                 "spearman_sd": deviation(ranked),
                 "chosen": None,
@@ -157,7 +159,7 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
     if SYNTHETIC not in together:
         return ()
     rule = together[SYNTHETIC]
-    said = [_verdict(rule, together), _beside_default(rule, together)]
+    said = [_verdict(rule, together), _beside_default(rule, together, table)]
     if LOSS in together:
         loss = together[LOSS]
         said.append(
@@ -165,7 +167,7 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
             f"{_compared(loss['lost'], rule['lost'])} the synthetic anomalies do; it "
             f"{_ranks(loss)}{_in_brackets(loss)}."
         )
-    said.append(_kinds(together))
+    said.append(_kinds(together, table))
     said.append(_hardest(table))
     return tuple(sentence for sentence in said if sentence)
 
@@ -190,19 +192,27 @@ def _verdict(rule: Row, together: Mapping[str, Row]) -> str:
     )
 
 
-def _beside_default(rule: Row, together: Mapping[str, Row]) -> str:
+def _beside_default(rule: Row, together: Mapping[str, Row], table: Sequence[Row]) -> str:
+    """What the default costs beside the rule, over the problems on which it was trained."""
     if ALWAYS not in together:
         return ""
-    lost = together[ALWAYS]["lost"]
-    if rule["lost"] < lost - EQUAL:
+    lost, of_rule, where = together[ALWAYS]["lost"], rule["lost"], ""
+    count, problems = together[ALWAYS].get("problems"), rule.get("problems")
+    if count != problems:
+        default = [row for row in table if row["rule"] == ALWAYS and row["normal"] != TOGETHER]
+        there = {row["normal"] for row in default}
+        of_rule = mean([row["lost"] for row in table if row["rule"] == SYNTHETIC and row["normal"] in there])
+        where = f" on the {count} of {problems} problems where they were trained"
+    if of_rule < lost - EQUAL:
         word = "more than the rule"
-    elif rule["lost"] > lost + EQUAL:
+    elif of_rule > lost + EQUAL:
         word = "less than the rule"
     else:
         word = f"the same as the rule to within {EQUAL}"
+    there_too = f" there ({of_rule:.4f})" if where else ""
     return (
-        f"Always taking the default settings, which were chosen with anomalies of MNIST in view, costs {lost:.4f}, "
-        f"{word}."
+        f"Always taking the default settings, which were chosen with anomalies of MNIST in view, costs {lost:.4f}"
+        f"{where}, {word}{there_too}."
     )
 
 
@@ -221,7 +231,13 @@ def _in_brackets(row: Row) -> str:
     if row["spearman"] is None:
         return ""
     sd = "" if row.get("spearman_sd") is None else f" ± {row['spearman_sd']:.2f}"
-    return f" (Spearman's rank correlation {row['spearman']:.2f}{sd})"
+    unranked = row.get("ranked") != row.get("problems")
+    where = (
+        f", on {row['ranked']} of {row['problems']} problems, having no order on the others"
+        if unranked
+        else ""
+    )
+    return f" (Spearman's rank correlation {row['spearman']:.2f}{sd}{where})"
 
 
 def _compared(lost: float, other: float) -> str:
@@ -230,18 +246,38 @@ def _compared(lost: float, other: float) -> str:
     return "less than" if lost < other - EQUAL else f"to within {EQUAL} as much as"
 
 
-def _kinds(together: Mapping[str, Row]) -> str:
+def _kinds(together: Mapping[str, Row], table: Sequence[Row]) -> str:
     """Which kind of synthetic anomaly ranks best by itself, and which worst."""
-    rated = {kind: together[kind]["spearman"] for kind in KINDS if kind in together}
-    values = {kind: value for kind, value in rated.items() if value is not None}
+    rated = {kind: together[kind] for kind in KINDS if kind in together}
+    # Means over the same problems are compared: a kind gives no order where all settings detect it alike.
+    ordered = {
+        kind: {row["normal"] for row in table if row["rule"] == kind and row["spearman"] is not None}
+        for kind in rated
+    }
+    every = set().union(*ordered.values())
+    values = {
+        kind: float(row["spearman"])
+        for kind, row in rated.items()
+        if row["spearman"] is not None and ordered[kind] == every
+    }
+    others = [
+        f"{kind} ({len(own - {TOGETHER})} of {len(every - {TOGETHER})} problems)"
+        for kind, own in ordered.items()
+        if own != every
+    ]
+    beside = f" Not compared, as they give no order on the others: {text.sentence(others)}." if others else ""
     if len(values) < 2:
-        return ""
+        return beside.strip()
     best, worst = max(values, key=lambda kind: values[kind]), min(values, key=lambda kind: values[kind])
     if values[best] == values[worst]:
-        return f"All kinds of synthetic anomalies, each by itself, rank alike (rank correlation {values[best]:.2f})."
+        all_kinds = "The other kinds" if others else "All kinds"
+        return (
+            f"{all_kinds} of synthetic anomalies, each by itself, rank alike (rank correlation {values[best]:.2f})."
+            f"{beside}"
+        )
     return (
         f"Of the kinds of synthetic anomalies, each by itself, {best} rank the settings best (rank correlation "
-        f"{values[best]:.2f}) and {worst} worst ({values[worst]:.2f})."
+        f"{values[best]:.2f}) and {worst} worst ({values[worst]:.2f}).{beside}"
     )
 
 
@@ -318,9 +354,12 @@ def _scatter(outcomes: Sequence[Outcome]) -> list[Drawing]:
         by_candidate.setdefault(asked["candidate"], []).append(numbers)
     if not by_candidate:
         return []
+    # Means over fewer problems lie elsewhere by these problems alone.
+    most = max(map(len, by_candidate.values()))
     points = {
         name: ([mean([n[SYNTHETIC] for n in some])], [mean([n["roc_auc"] for n in some])])
         for name, some in by_candidate.items()
+        if len(some) == most
     }
     return [
         Drawing(

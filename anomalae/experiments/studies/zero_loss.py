@@ -13,7 +13,9 @@ from anomalae import plots, text
 from anomalae.datasets.dataset import Dataset
 from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
+from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
+from anomalae.experiments.studies.compared import note_missing, place
 from anomalae.experiments.studies.trained import judge, problem
 from anomalae.experiments.studies.wide_networks import (
     BATCH,
@@ -160,7 +162,8 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     for asked, numbers in finished(outcomes):
         of_row = (asked["model"], asked["width"], asked["few"], asked["precision"])
         wide = asked["width"] == asked["side"] ** 2
-        groups.setdefault(of_row, []).append({**numbers, "wide": wide, "steps": asked.get("steps")})
+        more = {"wide": wide, "steps": asked.get("steps"), "place": place(asked)}
+        groups.setdefault(of_row, []).append({**numbers, **more})
     made = []
     for (model, width, few, precision), some in groups.items():
         row: Row = {
@@ -189,6 +192,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         for at, end in enumerate(("low", "high")):
             row[f"roc_auc_{end}"] = mean([numbers["interval"][at] for numbers in some])
         made.append(row)
+    note_missing(made, [{numbers["place"] for numbers in some} for some in groups.values()])
     return made
 
 
@@ -203,6 +207,7 @@ COLUMNS = (
     Column("steps_to_level", f"steps to an MSE of {LEVEL:g}"),
     Column("cpu_seconds", "CPU seconds", 0),
     Column("roc_auc", "ROC-AUC", 4),
+    compared.COLUMN,
 )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from anomalae import text
 from anomalae.experiments.studies.base import Row
+from anomalae.experiments.studies.compared import left_out, whole
 from anomalae.experiments.studies.wide_networks import (
     IDENTITY,
     LEVEL,
@@ -29,13 +30,15 @@ EQUAL, ALIKE = 0.005, 0.2
 def answer(table: Sequence[Row]) -> tuple[str, ...]:
     """Say whether the loss is zero, what a bottleneck, more images and precision change, and what is detected."""
     learned = [row for row in table if row["model"] in TRAINED]
+    alike = whole(learned)
     said = [
         _zero(learned),
-        _detects(table),
+        _detects(whole(table)),
         _by_hand(table),
-        _bottleneck(learned),
-        _images(learned),
-        _precision(learned),
+        _bottleneck(alike),
+        _images(alike),
+        _precision(alike),
+        *left_out(learned, _described),
     ]
     return tuple(sentence for sentence in said if sentence)
 
@@ -57,13 +60,17 @@ def _zero(learned: Sequence[Row]) -> str:
     trainings, zeros = sum(row["trainings"] for row in learned), sum(row["zeros"] for row in learned)
     lowest = min(learned, key=lambda row: row["mse_train"])
     steps = text.count(lowest["steps"])
-    quick = sorted(
-        row["steps_to_level"] for row in learned if row["steps_to_level"] and not row["bottleneck"]
-    )
+    wide = [row for row in learned if not row["bottleneck"]]
+    quick = sorted(row["steps_to_level"] for row in wide if row["steps_to_level"])
     needed = ""
     if quick:
-        ends = [text.count(round(end)) for end in (quick[0], quick[-1])]
-        needed = f"; without a bottleneck it took {' to '.join(dict.fromkeys(ends))} steps to reach {LEVEL:g}"
+        ends = " to ".join(dict.fromkeys(text.count(round(end)) for end in (quick[0], quick[-1])))
+        needed = (
+            f"; without a bottleneck it took {ends} steps to reach {LEVEL:g}"
+            if len(quick) == len(wide)
+            else f"; without a bottleneck {len(quick)} of {len(wide)} rows of the table reach {LEVEL:g}, in {ends} "
+            "steps"
+        )
     which = _described(next((row for row in learned if row["zeros"]), lowest))
     if zeros:
         ended = f"{zeros} of {text.plural(trainings, 'training')} ended with an MSE of exactly zero"
@@ -100,14 +107,21 @@ def _upper(sentence: str) -> str:
 def _ratios(learned: Sequence[Row], key: str, first: Any, second: Any) -> list[float]:
     """Return how many times the loss is as high with the first value as with the second, all else alike.
 
-    Each of the table's rows that has both gives one; a loss of zero gives none.
+    Each of the table's rows that has both gives one.
     """
     others = [name for name in ("model", "bottleneck", "few", "precision") if name != key]
     by_rest: dict[tuple[Any, ...], dict[Any, float]] = {}
     for row in learned:
         by_rest.setdefault(tuple(row[name] for name in others), {})[row[key]] = row["mse_train"]
-    pairs = [losses for losses in by_rest.values() if losses.get(first) and losses.get(second)]
-    return [losses[first] / losses[second] for losses in pairs]
+    pairs = [losses for losses in by_rest.values() if first in losses and second in losses]
+    return [_ratio(losses[first], losses[second]) for losses in pairs]
+
+
+def _ratio(loss: float, other: float) -> float:
+    """Return how many times as high a loss is: 1 where both are exactly zero, infinity where the other alone is."""
+    if other > 0:
+        return loss / other
+    return 1.0 if loss == 0 else math.inf
 
 
 def _times(ratios: Sequence[float]) -> str:
@@ -118,7 +132,7 @@ def _times(ratios: Sequence[float]) -> str:
     if low > 1 + ALIKE:
         return f"higher by a factor of {_span(low, high)} than"
     if high < 1 / (1 + ALIKE):
-        return f"lower by a factor of {_span(1 / high, 1 / low)} than"
+        return f"lower by a factor of {_span(_ratio(1, high), _ratio(1, low))} than"
     return f"{_span(low, high)} times as high, by row of the table, as"
 
 
@@ -128,6 +142,10 @@ def _span(low: float, high: float) -> str:
 
 def _factor(value: float) -> str:
     """Return a factor in words: one that is very large or small as a power of ten."""
+    if value == 0:
+        return "0"
+    if value == math.inf:
+        return "infinity (one of the two is exactly zero)"
     if not 1e-6 < value < 1e6:
         return f"about 10^{round(math.log10(value))}"
     return text.short(value, 2) if value < 10 else text.count(round(value))
@@ -163,9 +181,8 @@ def _images(learned: Sequence[Row]) -> str:
     if ratios:
         counts = {row["few"]: text.count(row["images"]) for row in wide}
         said.append(f"the training MSE of {counts[True]} images is {_times(ratios)} that of {counts[False]}")
-    few = [row for row in wide if row["few"] and row["mse_train"] and row["mse_held_out"]]
-    if few:
-        gaps = [row["mse_held_out"] / row["mse_train"] for row in few]
+    gaps = [_ratio(row["mse_held_out"], row["mse_train"]) for row in wide if row["few"]]
+    if gaps:
         said.append(
             f"held-out images then have {_span(min(gaps), max(gaps))} times the MSE of these few, which are overfitted"
             if max(gaps) > 1 + ALIKE

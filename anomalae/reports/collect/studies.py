@@ -50,7 +50,12 @@ def study_report(study: Study, scope: Scope, outcomes: Sequence[Outcome], comman
         study.question,
         study.about,
         study.answer(rows) if rows else (NOTHING if len(failed) == len(outcomes) else TOO_LITTLE,),
-        tuple((column.key, column.title, column.digits) for column in study.columns),
+        # A column that no row has a value for says nothing.
+        tuple(
+            (column.key, column.title, column.digits)
+            for column in study.columns
+            if not rows or any(row.get(column.key) is not None for row in rows)
+        ),
         tuple(rows),
         tuple(
             (drawing.name, drawing.title, drawing.caption, drawing.figure, drawing.wide)

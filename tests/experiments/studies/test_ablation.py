@@ -196,6 +196,26 @@ def test_luck_is_told_from_differences():
     once = answer(places=1)
     assert "Each was trained once" in once
     assert "±" not in once
+    # Nor is it known which of the parts gives anything.
+    assert once.startswith(
+        "What each part gives is not known, as each was changed in one pair of trainings alone; the highest difference "
+        "has 8 neighbours, +0.0400 of ROC-AUC."
+    )
+    assert "so a network beside them makes +0.0050, by luck or not." in once
+    assert "it gains, by luck or not (+0.0010)" in answer({"3 members": {"bent": 0.951}}, places=1)
+
+
+def test_a_part_of_one_pair_alone_is_not_sure():
+    # Noise would give most, but has one training.
+    outcomes = made_up({"no noise": {"bent": 0.8, "mse": 0.8}})
+    outcomes = [
+        one
+        for one in outcomes
+        if one.cell.arguments["network"] != "no noise" or one.cell.arguments["seed"] == 0
+    ]
+    said = study.answer(study.rows(outcomes))[0]
+    assert said.startswith("Most gives 8 neighbours: +0.0400 ± 0.0000 of ROC-AUC")
+    assert said.endswith("Not known, as there is one pair of trainings alone: noise in training (+0.1500).")
 
 
 def test_what_costs_most_for_what_it_gives():

@@ -164,6 +164,51 @@ def test_the_answer_turns_with_the_numbers():
     assert "cost 1 of 2 methods more than" in some
 
 
+def losing(method: str, lost: dict[int, float | None]):
+    """A method that loses so much at each share; None: that training failed."""
+    return [
+        made_up(method, 0, 0.9),
+        *(made_up(method, share, 0.9 - value) for share, value in lost.items() if value is not None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ({1: 0.0, 2: 0.0, 5: 0.5, 10: 0.5}, "2% (knn)"),
+        ({1: 0.0, 2: None, 5: 0.5, 10: 0.5}, "at least 1% (knn, without 2%)"),
+        ({1: 0.0, 2: None, 5: 0.0, 10: 0.5}, "5% (knn)"),
+        ({1: None, 2: 0.5, 5: 0.5, 10: 0.5}, "not known (knn, without 1%)"),
+        ({1: 0.5, 2: None, 5: 0.5, 10: 0.5}, "none (knn)"),
+        ({1: 0.0, 2: 0.0, 5: None, 10: None}, "at least 2% (knn, without 5% and 10%)"),
+    ],
+)
+def test_a_share_that_is_missing_is_not_known(lost, said):
+    whole = losing("lof", dict.fromkeys((1, 2, 5, 10), 0.0))
+    assert f"costs no more than 0.01 is 10% (lof) and {said}." in answer(*whole, *losing("knn", lost))
+
+
+def test_means_over_fewer_classes_are_not_compared():
+    # Class 2 is hard: without it knn would seem the best with 10% hidden, and to lose nothing.
+    both = [
+        made_up(method, share, value, normal)
+        for method, values in {"lof": (0.95, 0.945), "knn": (0.9, 0.895)}.items()
+        for share, value in zip((0, 10), values, strict=True)
+        for normal in (8, 2)
+    ]
+    assert "The best method stays the best: lof" in answer(*both)
+    lacking = [*both[:-2], made_up("knn", 10, 0.99, 8)]
+    words = answer(*lacking)
+    assert "The best method stays the best: lof" in words
+    assert "of ROC-AUC: 0.0050 (lof)." in words
+    assert "is 10% (lof) and not known (knn, without 10%)." in words
+    assert "Not compared, as trainings are missing that others have: knn with 10% (1 of 2)." in words
+    # What is lost is from a clean training: without all of these it is over fewer classes too.
+    words = answer(*both[:4], *both[5:])
+    assert "of ROC-AUC: 0.0050 (lof)." in words
+    assert "Not compared, as trainings are missing that others have: knn with 0% (1 of 2)." in words
+
+
 def test_the_answer_tells_what_becomes_of_the_threshold():
     harm = answer(
         made_up("knn", 0, 0.9),

@@ -106,6 +106,37 @@ def test_the_answer_names_what_is_overlooked_or_that_nothing_is():
     )
 
 
+def test_scores_that_lack_a_corruption_are_not_compared():
+    # By what it has, the VAE's kl would be the best: it lacks the corruption that is hard for all.
+    table = [row("blur", roc_auc=0.9), row("noise", roc_auc=0.5)]
+    table += [
+        row("blur", "VAE", "elbo", roc_auc=0.8, roc_auc_medium_kl=0.99),
+        row("noise", "VAE", "elbo", roc_auc=0.4),
+    ]
+    said = STUDY.answer(table)
+    assert said[-2].startswith("Of all scores, bent of the default AE tells corrupted from clean images best")
+    assert "elbo of the VAE worst (0.600)" in said[-2]
+    assert said[-1] == "Not compared, as they lack corruptions: kl of the VAE (1 of 2 corruptions)."
+    table[-1]["roc_auc_medium_kl"] = None
+    assert STUDY.answer(table) == said
+    table[-1]["roc_auc_medium_kl"] = 0.98
+    assert "kl of the VAE tells corrupted from clean images best" in STUDY.answer(table)[-1]
+    assert STUDY.answer([table[0], row("fog", "VAE", "elbo")])[-1].startswith("Not compared")
+
+
+def test_a_network_of_fewer_trainings_is_not_compared():
+    table = [
+        row("blur"),
+        row("blur", "VAE", "elbo", roc_auc=0.99, missing=1),
+        row("noise", "VAE", "elbo", missing=1),
+    ]
+    for line in table:
+        line.setdefault("missing", None)
+    said = STUDY.answer(table)
+    assert "VAE" not in " ".join(said[:-1])
+    assert said[-1] == "Not compared, as trainings are missing that others have: the VAE (1 of 2)."
+
+
 def test_the_answer_names_what_looks_more_normal_or_that_nothing_does():
     table = [row("blur", roc_auc=0.44), row("noise", roc_auc=0.9), row("fog", "textbook", "mse", roc_auc=0.2)]
     said = " ".join(STUDY.answer(table))

@@ -223,9 +223,29 @@ def test_the_answer_says_whether_the_prior_is_where_the_codes_are():
     for share, words in ((0.9, "instead of the prior helps"), (0.61, "changes little"), (0.3, "does harm")):
         assert words in said(own, line(reader.REDRAWN, recognised=share))
     wide = line(reader.DRAWN, width=16, recognised=0.6), line(reader.REDRAWN, width=16, recognised=0.9)
-    assert "helps at some widths and does harm at others" in said(
+    assert "does harm with a width of 2 and helps with a width of 16: recognised" in said(
         own, line(reader.REDRAWN, recognised=0.3), *wide
     )
+    # What helps at one width does not help at all of them.
+    some = said(own, line(reader.REDRAWN, recognised=0.61), *wide)
+    assert "changes little with a width of 2 and helps with a width of 16: recognised" in some
+    assert "so the prior" not in some
+    assert "changes little with a width of 16 and does harm with a width of 2: recognised" in said(
+        line(reader.DRAWN, width=16, recognised=0.6),
+        line(reader.REDRAWN, width=16, recognised=0.61),
+        own,
+        line(reader.REDRAWN, recognised=0.3),
+    )
+
+
+def test_a_network_of_fewer_seeds_is_not_compared():
+    table = [
+        line(reader.DRAWN, recognised=0.6),
+        line(reader.DRAWN, "AE", recognised=0.9, trainings=1, missing=1),
+    ]
+    words = said(*table)
+    assert "A plain autoencoder" not in words
+    assert "Not compared, as trainings are missing that others have: AE of width 2 (1 of 2)." in words
 
 
 def test_the_answer_says_how_many_classes_there_are():

@@ -125,6 +125,19 @@ def test_the_answer_sets_training_against_judging():
     )
 
 
+def test_means_over_fewer_classes_are_not_compared():
+    both = [made_up(study.GAUSSIAN, {"elbo": value}, normal) for normal, value in ((8, 0.99), (2, 0.8))]
+    words = answer(*both, made_up(study.BERNOULLI, {"elbo": 0.95}))
+    assert "a Bernoulli likelihood is" not in words
+    assert "The best pair of loss and score is VAE, Gaussian" in words
+    assert "Not compared, as trainings are missing that others have: VAE, Bernoulli (1 of 2)." in words
+    words = answer(
+        *both, made_up(study.BERNOULLI, {"elbo": 0.95}), made_up(study.BERNOULLI, {"elbo": 0.7}, 2)
+    )
+    assert "a Bernoulli likelihood is worse than a Gaussian one" in words
+    assert "Not compared" not in words
+
+
 @pytest.mark.parametrize(
     ("ink", "other", "said"),
     [

@@ -216,6 +216,55 @@ def test_precision_that_helps_in_one_row_alone():
     assert said == f"In double precision the training MSE is {which}."
 
 
+@pytest.mark.parametrize(
+    ("single", "double", "said"),
+    [
+        # A second row of the table in which precision changes nothing, beside one in which a loss is exactly zero.
+        (1e-10, 0.0, "is 0 to 1 times as high, by row of the table, as in single precision."),
+        (
+            0.0,
+            1e-10,
+            "is 1 to infinity (one of the two is exactly zero) times as high, by row of the table, as in",
+        ),
+        (0.0, 0.0, "Double precision changes next to nothing"),
+    ],
+)
+def test_a_loss_of_exactly_zero_is_not_passed_over(single, double, said):
+    table = [row(), row(precision="double")]
+    table += [row(few=True, loss=single), row(few=True, precision="double", loss=double)]
+    assert said in study.answer(table)[-1]
+
+
+def test_a_loss_of_exactly_zero_alone():
+    words = study.answer([row(loss=1e-10), row(precision="double", loss=0.0)])[-1]
+    assert (
+        "is lower by a factor of infinity (one of the two is exactly zero) than in single precision" in words
+    )
+    words = study.answer([row(loss=0.0), row(precision="double", loss=1e-10)])[-1]
+    assert (
+        "is higher by a factor of infinity (one of the two is exactly zero) than in single precision" in words
+    )
+    words = " ".join(study.answer([row(few=True, loss=0.0, mse_held_out=1e-3)]))
+    assert "held-out images then have infinity (one of the two is exactly zero) times the MSE" in words
+
+
+def test_rows_that_never_reach_the_level_are_counted():
+    table = [row(steps_to_level=10), row(precision="double", steps_to_level=30)]
+    assert "without a bottleneck it took 10 to 30 steps to reach 0.001." in study.answer(table)[0]
+    table += [row(few=True, steps_to_level=None)]
+    assert (
+        "without a bottleneck 2 of 3 rows of the table reach 0.001, in 10 to 30 steps."
+        in study.answer(table)[0]
+    )
+
+
+def test_a_row_that_lacks_a_seed_is_not_compared():
+    table = [row(), row(precision="double", loss=1e-20, trainings=1, missing=1)]
+    words = " ".join(study.answer(table))
+    assert "double precision the" not in words
+    assert "in double precision (1 of 2)." in words
+
+
 def test_images_and_layers():
     table = [row(), row(few=True, loss=1e-5, mse_held_out=2e-3), row(wide_networks.NONLINEAR, loss=4e-4)]
     words = " ".join(study.answer([*table, row(wide_networks.SIGMOID, loss=4e-4)]))
