@@ -98,6 +98,12 @@ def test_a_grid_of_one_s_own_leaves_a_page_and_tables(run, tmp_path):
     assert document["command"] in (folder / "index.html").read_text().replace("&#39;", "'")
     for suffix in ("png", "svg"):
         assert (folder / f"roc-auc.{suffix}").stat().st_size > 1000
+    # A column without a value in any row is left out of what people read: an autoencoder has no active units.
+    assert "active_units" in rows[0]
+    for name in ("index.html", "table.md"):
+        shown = (folder / name).read_text()
+        assert "MSE, held-out" in shown
+        assert not any(title in shown for title in ("active units", "± over seeds", "trainings missing"))
     again = run(*GRID, "--json")
     assert json.loads(again.stdout) == document
     assert "8 kept" in again.stderr

@@ -23,6 +23,34 @@ def test_lines_leave_out_what_is_missing_and_draw_bands():
     assert first.get_linestyle() != second.get_linestyle()
 
 
+def test_points_that_are_not_joined_stand_side_by_side_with_bars():
+    some = plots.Series([0, 1], [0.8, 0.9], [0.7, None], [0.9, None])
+    (axes,) = plots.lines({"A": some, "B": some}, x="noise", y="y", ticks=[0, 1], joined=False).axes
+    marks = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+    assert [line.get_linestyle() for line in marks] == ["None", "None"]
+    for line in marks:
+        np.testing.assert_array_equal(line.get_ydata(), [0.8, 0.9])
+        np.testing.assert_allclose(line.get_xdata(), [0, 1], atol=0.1)
+    assert not set(marks[0].get_xdata()) & set(marks[1].get_xdata())
+    ends = axes.collections[0].get_paths()[0].vertices[:, 1]
+    np.testing.assert_allclose(sorted(ends), [0.7, 0.9])
+    # All points are within the axes, and none lies at an edge.
+    left, right = axes.get_xlim()
+    assert left < -0.1 < 1.1 < right
+
+
+@pytest.mark.parametrize(
+    ("ticks", "log", "all_there"),
+    [((0, 1), False, True), ((1, 2, 4, 512), True, True), ((1, 2, 4, 512), False, False)],
+)
+def test_ticks_are_at_the_values_where_there_is_room(ticks, log, all_there):
+    series = plots.Series(ticks, [0.5 + 0.1 * place for place in range(len(ticks))])
+    (axes,) = plots.lines({"AE": series}, x="x", y="y", log_x=log, ticks=ticks).axes
+    assert (list(axes.get_xticks()) == list(ticks)) == all_there
+    if all_there:
+        assert [label.get_text() for label in axes.get_xticklabels()] == [str(value) for value in ticks]
+
+
 @pytest.mark.parametrize("values", [[1e-4, 1e-3, 0.1], [0.018, 0.02, 0.024], [1.0, 900.0, 2e5]])
 def test_ticks_of_a_logarithmic_axis_are_plain_numbers(values):
     figure = plots.lines({"AE": plots.Series([1, 2, 3], values)}, x="width", y="error", log_y=True)

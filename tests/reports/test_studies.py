@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -49,6 +50,13 @@ def test_a_page_holds_all_and_nothing_of_the_data_is_markup(report, tmp_path):
     document = json.loads(written[1].read_text())
     assert document["rows"][0]["auc"] == 0.98765
     assert document["missing"] == list(report.missing)
+
+
+def test_a_long_command_wraps(report, tmp_path):
+    page = write_study(report, tmp_path / "widths")[0].read_text(encoding="utf-8")
+    (rule,) = re.findall(r"^pre \{(.*)\}$", page, re.M)
+    assert "white-space: pre-wrap" in rule
+    assert "overflow-wrap: anywhere" in rule
 
 
 def test_tables_have_all_keys_and_survive_their_separators(report):

@@ -16,7 +16,7 @@ from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
 from anomalae.experiments.studies.bounds_answer import answer, called, sample_counts
-from anomalae.experiments.studies.compared import note_missing, place
+from anomalae.experiments.studies.compared import note_missing, place_of
 from anomalae.experiments.studies.gaussian_bounds import (
     SHOWN,
     best_gaussians,
@@ -175,7 +175,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         tightest = "highest" if row["roc_auc_exact"] is None else "exact"
         row["roc_auc_tightest"] = row[f"roc_auc_{tightest}"]
         made.append(row)
-    places = [{place(asked) for asked, _ in trainings} for trainings in groups.values()]
+    places = [{place_of(asked) for asked, _ in trainings} for trainings in groups.values()]
     note_missing(made, places, lambda row: row["normal_classes"])
     return made
 

@@ -14,7 +14,7 @@ COLUMN = Column(MISSING, "trainings missing")
 NAMED = 6
 
 
-def place(asked: Mapping[str, Any]) -> str:
+def place_of(asked: Mapping[str, Any]) -> str:
     """Return what a training shares with those that it is compared with: its normal classes and its seed.
 
     asked: arguments of the cell.

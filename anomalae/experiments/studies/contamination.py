@@ -14,7 +14,7 @@ from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
-from anomalae.experiments.studies.compared import left_out, note_missing, place, whole
+from anomalae.experiments.studies.compared import left_out, note_missing, place_of, whole
 from anomalae.experiments.studies.recipes import (
     BASELINES_LINE,
     METHODS,
@@ -140,7 +140,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
         row["lost"] = mean(lost)
         row["lost_sd"] = deviation(lost)
         made.append(row)
-        places.append({place(asked) for asked, _ in some})
+        places.append({place_of(asked) for asked, _ in some})
     note_missing(made, places)
     return made
 

@@ -13,7 +13,7 @@ from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
-from anomalae.experiments.studies.compared import left_out, note_missing, place, whole
+from anomalae.experiments.studies.compared import left_out, note_missing, place_of, whole
 from anomalae.experiments.studies.corrupted import KINDS, SEVERITIES, corrupt
 from anomalae.experiments.studies.trained import judge, problem
 from anomalae.settings import DEFAULT_ALPHA
@@ -115,7 +115,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     places: dict[str, set[str]] = {}
     for asked, numbers in finished(outcomes):
         groups.setdefault(asked["model"], []).append(numbers)
-        places.setdefault(asked["model"], set()).add(place(asked))
+        places.setdefault(asked["model"], set()).add(place_of(asked))
     made = []
     for kind in (*KINDS, CLEAN, OTHER):
         for model, some in groups.items():

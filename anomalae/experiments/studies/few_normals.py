@@ -24,7 +24,7 @@ from anomalae.experiments.studies.base import (
     finished,
     mean,
 )
-from anomalae.experiments.studies.compared import left_out, note_missing, place, whole
+from anomalae.experiments.studies.compared import left_out, note_missing, place_of, whole
 from anomalae.experiments.studies.recipes import (
     BASELINES_LINE,
     METHODS,
@@ -116,7 +116,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
             [numbers["roc_auc"] for _, numbers in of_class] for of_class in by_class
         )
         made.append(row)
-        places.append({place(asked) for asked, _ in some})
+        places.append({place_of(asked) for asked, _ in some})
     note_missing(made, places)
     return made
 

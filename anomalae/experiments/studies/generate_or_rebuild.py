@@ -15,7 +15,7 @@ from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
-from anomalae.experiments.studies.compared import note_missing, place
+from anomalae.experiments.studies.compared import note_missing, place_of
 from anomalae.experiments.studies.generate_or_rebuild_answer import answer
 from anomalae.experiments.studies.reader import (
     DRAWN,
@@ -162,7 +162,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     for asked, numbers in finished(outcomes):
         of_row = (asked["kind"], asked["model"], asked["width"], asked["few"])
         groups.setdefault(of_row, []).append(numbers)
-        places.setdefault(of_row, set()).add(place(asked))
+        places.setdefault(of_row, set()).add(place_of(asked))
     made: list[Row] = []
     of_made: list[set[str]] = []
     for of_row, some in groups.items():

@@ -31,7 +31,15 @@ def answer(table: Sequence[Row]) -> tuple[str, ...]:
         return ()
     # The words are of the first problem, the table and the figures of all.
     some = [row for row in table if row["normal_classes"] == kinds[0]]
-    said = [*_generates(some), *_copies(some), *_control(some), *_prior(some), *_holes(some), *_variety(some)]
+    said = [
+        *_generates(some),
+        *_keeps(some),
+        *_copies(some),
+        *_control(some),
+        *_prior(some),
+        *_holes(some),
+        *_variety(some),
+    ]
     if len(kinds) > 1 and said:
         problem = "one class" if kinds[0] == "one" else "all classes but one"
         said[0] = f"With {problem} normal, {said[0][:1].lower()}{said[0][1:]}"
@@ -78,6 +86,26 @@ def _generates(table: Sequence[Row]) -> list[str]:
     others = [row for row in _of(table, DRAWN, model="VAE") if row["width"] != width]
     beside = [f"{row['recognised']:.0%} with a width of {row['width']}" for row in others]
     return [f"{said}; of the drawn images {text.sentence(beside)}." if beside else f"{said}."]
+
+
+def _keeps(table: Sequence[Row]) -> list[str]:
+    """Whether reconstructions are of the class of their images."""
+    best, real = _best(table, "VAE"), _of(table, REAL)
+    rebuilt = _of(table, REBUILT, model="VAE", width=best["width"]) if best else []
+    if not rebuilt or not real or rebuilt[0]["class_kept"] is None or real[0]["class_kept"] is None:
+        return []
+    own, theirs = rebuilt[0]["class_kept"], real[0]["class_kept"]
+    how = (
+        "less often than"
+        if own < theirs - EQUAL
+        else "more often than"
+        if own > theirs + EQUAL
+        else "as often as"
+    )
+    return [
+        f"The classifier takes {own:.0%} of the reconstructions with a width of {rebuilt[0]['width']} for the class of "
+        f"their image, {how} new real images ({theirs:.0%})."
+    ]
 
 
 def _real(table: Sequence[Row]) -> str:
@@ -174,7 +202,10 @@ def _holes(table: Sequence[Row]) -> list[str]:
         gain = fitted - prior
         word = "helps" if gain > EQUAL else "does harm" if gain < -EQUAL else "changes little"
         widths.setdefault(word, []).append(str(width))
-    verdict = text.sentence([f"{word} with a width of {' or '.join(at)}" for word, at in widths.items()])
+    there = {"helps": " (there the prior does not match the codes)"}
+    verdict = text.sentence(
+        [f"{word} with a width of {' or '.join(at)}{there.get(word, '')}" for word, at in widths.items()]
+    )
     if len(widths) == 1:
         verdict = {
             "helps": "helps, so the prior does not match the codes",

@@ -11,7 +11,7 @@ from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
-from anomalae.experiments.studies.compared import left_out, note_missing, place, whole
+from anomalae.experiments.studies.compared import left_out, note_missing, place_of, whole
 from anomalae.experiments.studies.recipes import normal_classes
 from anomalae.experiments.studies.trained import judge, problem, squared_error
 
@@ -105,7 +105,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     for asked, numbers in finished(outcomes):
         of_row = ("one" if asked["kind"] == "one" else "all but one", asked["model"], asked["width"])
         groups.setdefault(of_row, []).append(numbers)
-        places.setdefault(of_row, set()).add(place(asked))
+        places.setdefault(of_row, set()).add(place_of(asked))
     made = []
     for (kind, model, width), some in groups.items():
         row: Row = {"normal_classes": kind, "model": model, "width": width, "trainings": len(some)}

@@ -16,7 +16,7 @@ from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.agreement import agreement, agreements
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
-from anomalae.experiments.studies.compared import left_out, note_missing, place, whole
+from anomalae.experiments.studies.compared import left_out, note_missing, place_of, whole
 from anomalae.experiments.studies.recipes import (
     SMALL,
     by_key,
@@ -124,7 +124,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
             row["agrees"] = agreeing.get(((PLAIN, "mse"), (loss, rule)))
             row |= {f"roc_auc of class {name}": value for name, value in means.items()}
             made.append(row)
-            places.append({place(asked) for asked, _ in some})
+            places.append({place_of(asked) for asked, _ in some})
     note_missing(made, places)
     return made
 

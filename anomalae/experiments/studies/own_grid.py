@@ -27,7 +27,7 @@ from anomalae.experiments.studies.base import (
     finished,
     mean,
 )
-from anomalae.experiments.studies.compared import left_out, note_missing, place, whole
+from anomalae.experiments.studies.compared import left_out, note_missing, place_of, whole
 from anomalae.experiments.studies.recipes import by_key
 from anomalae.experiments.studies.trained import judge, problem, squared_error
 from anomalae.ranges import Real, Views, Whole, Widths
@@ -210,7 +210,7 @@ def own_study(
             for key in ("mse_train", "mse_held_out", "active_units", "cpu_seconds"):
                 row[key] = mean([numbers.get(key) for _, numbers in some])
             made.append(row)
-            places.append({place(asked) for asked, _ in some})
+            places.append({place_of(asked) for asked, _ in some})
         # Values of `normal`, `seed` and `dataset` that have rows of their own differ in their trainings by themselves.
         note_missing(made, places, lambda row: tuple(row[key] for key in apart))
         return made
@@ -275,7 +275,11 @@ def own_study(
                 y="ROC-AUC",
                 spreads={name: {"ROC-AUC": row["seed_sd"]} for name, row in named.items()},
             )
-            caption += " The lines at their ends are the standard deviation over seeds." if several else ""
+            caption += (
+                " The lines at their ends are one standard deviation over the seeds of a class."
+                if several
+                else ""
+            )
             return (Drawing("roc-auc", "ROC-AUC", caption, figure),)
         rest = [key for key in shown if key != along]
         lines: dict[str, list[Row]] = {}
@@ -294,7 +298,7 @@ def own_study(
             joined=joined,
         )
         bars = "band is" if joined else "bars are"
-        caption += f" The {bars} the standard deviation over seeds." if several else ""
+        caption += f" The {bars} one standard deviation over the seeds of a class." if several else ""
         return (Drawing("roc-auc", f"ROC-AUC against {along.replace('_', '-')}", caption, figure),)
 
     def method(scope: Scope) -> tuple[str, ...]:

@@ -231,7 +231,7 @@ def _in_brackets(row: Row) -> str:
     if row["spearman"] is None:
         return ""
     sd = "" if row.get("spearman_sd") is None else f" ± {row['spearman_sd']:.2f}"
-    unranked = row.get("ranked") != row.get("problems")
+    unranked = row.get("ranked") not in (None, row.get("problems"))
     where = (
         f", on {row['ranked']} of {row['problems']} problems, having no order on the others"
         if unranked

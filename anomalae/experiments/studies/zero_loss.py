@@ -15,7 +15,7 @@ from anomalae.experiments.cells import Cell, Result
 from anomalae.experiments.kept_cells import Outcome
 from anomalae.experiments.studies import compared
 from anomalae.experiments.studies.base import Column, Drawing, Row, Scope, Study, deviation, finished, mean
-from anomalae.experiments.studies.compared import note_missing, place
+from anomalae.experiments.studies.compared import note_missing, place_of
 from anomalae.experiments.studies.trained import judge, problem
 from anomalae.experiments.studies.wide_networks import (
     BATCH,
@@ -69,19 +69,19 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
         some = some[np.sort(chosen)]
     held_out = np.concatenate([task.held_out, task.calibration])
     anomalies = task.judged.images[task.is_anomaly]
-    rows, normal_rows, anomalous_rows = (flat(images, side) for images in (some, held_out, anomalies))
+    train_rows, normal_rows, anomalous_rows = (flat(images, side) for images in (some, held_out, anomalies))
     model, precision, curve = arguments["model"], arguments["precision"], {}
     begun = time.thread_time()
     if model == IDENTITY:
         network = identity(side * side, precision)
     elif model == PRINCIPAL:
-        network = principal(rows, width, precision)
+        network = principal(train_rows, width, precision)
     else:
         network = build(model, side * side, width, precision, seed)
         # What converges on pixels without ink has gradients so small that processors take many times as long for them.
         torch.set_flush_denormal(True)
         try:
-            curve = train(network, rows, arguments["steps"], arguments["rate"], seed)
+            curve = train(network, train_rows, arguments["steps"], arguments["rate"], seed)
         finally:
             torch.set_flush_denormal(False)
     spent = time.thread_time() - begun
@@ -89,13 +89,13 @@ def measure(dataset: Dataset, arguments: Mapping[str, Any]) -> Result:
     is_anomaly = np.repeat([False, True], [len(part) for part in scores])
     numbers = {
         **judge(np.concatenate(scores), is_anomaly),
-        "mse_train": float(errors(network, rows).mean()),
+        "mse_train": float(errors(network, train_rows).mean()),
         "mse_held_out": float(scores[0].mean()),
         "mse_anomalies": float(scores[1].mean()),
-        "optimum": optimum(rows, width),
+        "optimum": optimum(train_rows, width),
         "curve": [[steps, loss] for steps, loss in curve.items()],
         "steps_to_level": next((steps for steps, loss in curve.items() if loss <= LEVEL), None),
-        "n_train": len(rows),
+        "n_train": len(train_rows),
         "cpu_seconds": round(spent, 3),
     }
     shown = np.concatenate([normal_rows[:SHOWN], anomalous_rows[:SHOWN]])
@@ -162,7 +162,7 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     for asked, numbers in finished(outcomes):
         of_row = (asked["model"], asked["width"], asked["few"], asked["precision"])
         wide = asked["width"] == asked["side"] ** 2
-        more = {"wide": wide, "steps": asked.get("steps"), "place": place(asked)}
+        more = {"wide": wide, "steps": asked.get("steps"), "place": place_of(asked)}
         groups.setdefault(of_row, []).append({**numbers, **more})
     made = []
     for (model, width, few, precision), some in groups.items():

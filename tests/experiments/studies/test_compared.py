@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anomalae.experiments.studies.compared import NAMED, left_out, note_missing, place, whole
+from anomalae.experiments.studies.compared import NAMED, left_out, note_missing, place_of, whole
 
 
 def test_what_a_row_lacks_is_counted_among_those_it_is_compared_with():
@@ -17,7 +17,7 @@ def test_what_a_row_lacks_is_counted_among_those_it_is_compared_with():
 
 def test_a_training_is_known_by_its_classes_and_seed():
     asked = [{"normal": normal, "seed": seed} for normal in ([1], [1, 2], [12]) for seed in (0, 1)]
-    assert len({place(each) for each in asked}) == 6
+    assert len({place_of(each) for each in asked}) == 6
 
 
 def test_what_is_left_out_is_named_once_and_not_without_end():

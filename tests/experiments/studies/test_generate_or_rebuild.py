@@ -139,6 +139,7 @@ def line(images: str, model: str | None = "VAE", **values: Any) -> dict[str, Any
     row = {
         "normal_classes": "all but one", "model": None if images == reader.REAL else model, "width": 2, "few": False,
         "trained_on": 100, "images": images, "recognised": 0.9, "kinds": 8.0, "nearest_seen": 0.5, "code_rms": 1.0,
+        "class_kept": None if images in (reader.DRAWN, reader.REDRAWN) else 0.9,
     }  # fmt: skip
     return {**row, **values}
 
@@ -223,12 +224,16 @@ def test_the_answer_says_whether_the_prior_is_where_the_codes_are():
     for share, words in ((0.9, "instead of the prior helps"), (0.61, "changes little"), (0.3, "does harm")):
         assert words in said(own, line(reader.REDRAWN, recognised=share))
     wide = line(reader.DRAWN, width=16, recognised=0.6), line(reader.REDRAWN, width=16, recognised=0.9)
-    assert "does harm with a width of 2 and helps with a width of 16: recognised" in said(
-        own, line(reader.REDRAWN, recognised=0.3), *wide
+    assert (
+        "does harm with a width of 2 and helps with a width of 16 (there the prior does not match the codes)"
+        in said(own, line(reader.REDRAWN, recognised=0.3), *wide)
     )
     # What helps at one width does not help at all of them.
     some = said(own, line(reader.REDRAWN, recognised=0.61), *wide)
-    assert "changes little with a width of 2 and helps with a width of 16: recognised" in some
+    assert (
+        "changes little with a width of 2 and helps with a width of 16 (there the prior does not match"
+        in some
+    )
     assert "so the prior" not in some
     assert "changes little with a width of 16 and does harm with a width of 2: recognised" in said(
         line(reader.DRAWN, width=16, recognised=0.6),
@@ -236,6 +241,24 @@ def test_the_answer_says_whether_the_prior_is_where_the_codes_are():
         own,
         line(reader.REDRAWN, recognised=0.3),
     )
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        (
+            0.79,
+            "takes 79% of the reconstructions with a width of 2 for the class of their image, less often than new real",
+        ),
+        (0.95, "of their image, more often than new real images (90%)."),
+        (0.88, "of their image, as often as new real images (90%)."),
+        (None, "The VAE generates"),
+    ],
+)
+def test_the_answer_says_whether_reconstructions_keep_their_class(kept: float | None, words: str):
+    spoken = said(line(reader.DRAWN), line(reader.REBUILT, class_kept=kept), REAL)
+    assert words in spoken
+    assert ("The classifier takes" in spoken) == (kept is not None)
 
 
 def test_a_network_of_fewer_seeds_is_not_compared():
@@ -262,7 +285,7 @@ def test_the_answer_copes_with_what_is_missing():
     assert said(line(reader.DRAWN), line(reader.REBUILT), REAL, line(reader.REDRAWN, code_rms=None))
     assert (
         len(study.answer([REAL, *(line(what) for what in (reader.DRAWN, reader.REBUILT, reader.REDRAWN))]))
-        <= 6
+        <= 7
     )
 
 

