@@ -8,8 +8,8 @@ from typing import Any
 
 from anomalae import files
 from anomalae.errors import BundleError
-from anomalae.experiments.studies.choosing import ALWAYS, ANY, LOSS, SYNTHETIC
-from anomalae.experiments.studies.selection import NAME, TOGETHER
+from anomalae.experiments.studies.choosing import ALWAYS, ANY, LOSS, SYNTHETIC, TOGETHER
+from anomalae.experiments.studies.selection import NAME
 from anomalae.text import plural, shortened
 
 LONGEST = 60

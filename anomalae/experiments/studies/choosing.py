@@ -17,6 +17,8 @@ LOSS, SYNTHETIC = "held-out MSE", "synthetic anomalies"
 RULES = (LOSS, SYNTHETIC, *KINDS)
 # What a choice without any rule would lose.
 ANY, ALWAYS = "drawn at random", "always the default"
+# In a table, all problems together.
+TOGETHER = "all"
 
 
 def of_problem(name: str, candidates: Mapping[str, Mapping[str, Any]]) -> list[Row]:

@@ -205,9 +205,8 @@ def _beside_splits(recipes: Sequence[Row]) -> str:
     for row in recipes:
         seeds, splits = row["weights_sd"], row["splits_sd"]
         alike = abs(seeds - splits) <= ALIKE * max(seeds, splits)
-        by_word.setdefault(
-            "as much as" if alike else "less than" if seeds < splits else "more than", []
-        ).append(row["what"])
+        word = "as much as" if alike else "less than" if seeds < splits else "more than"
+        by_word.setdefault(word, []).append(row["what"])
     if len(by_word) == 1:
         return next(iter(by_word))
     return " and ".join(f"{word} ({text.listed(names)})" for word, names in by_word.items())

@@ -14,8 +14,8 @@ from anomalae.experiments.executors.here import Here
 from anomalae.experiments.kept_cells import Outcome, Shelf, do_all
 from anomalae.experiments.studies import load_study, selection
 from anomalae.experiments.studies.base import Scope
-from anomalae.experiments.studies.choosing import ALWAYS, ANY, DEFAULT, LOSS, RULES, SYNTHETIC
-from anomalae.experiments.studies.selection import CANDIDATES, QUICK, TOGETHER
+from anomalae.experiments.studies.choosing import ALWAYS, ANY, DEFAULT, LOSS, RULES, SYNTHETIC, TOGETHER
+from anomalae.experiments.studies.selection import CANDIDATES, QUICK
 from anomalae.experiments.studies.synthetic import ALL, KINDS, told_apart
 from anomalae.experiments.studies.trained import Problem, squared_error
 
