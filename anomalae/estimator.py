@@ -54,8 +54,13 @@ class _Estimator(BaseDetector):  # type: ignore[misc]  # PyOD is untyped
         self.seed_ = self._seed()
         settings = {k: v for k, v in self.get_params(deep=False).items() if k not in _NOT_SETTINGS}
         settings |= {"model": self._MODEL, "score": self.rule, "seed": self.seed_}
-        kind = Detector if self.path_ == "image" else TableDetector
-        self.detector_ = kind(device=self.device, threads=self.threads, **settings).fit(self._usable(rows))
+        machine = {"device": self.device, "threads": self.threads}
+        self.detector_: Detector | TableDetector
+        if self.path_ == "image":
+            # Rows may hold anomalies, and folds would let each of them calibrate, at the cost of five trainings.
+            self.detector_ = Detector(**machine, **settings).fit(self._usable(rows), conformal="split")
+        else:
+            self.detector_ = TableDetector(**machine, **settings).fit(self._usable(rows))
         self.history_ = self.detector_.history
         self._set_n_classes(None)
         self.decision_scores_ = self.detector_.score(self._usable(rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from anomalae import cards, text
 from anomalae.datasets.classes import Chosen, Classes, choose_classes
-from anomalae.datasets.splits import split_indices
+from anomalae.datasets.splits import n_without_fold, split_indices
 from anomalae.errors import DataError
 from anomalae.text import printable
 
@@ -61,6 +61,7 @@ class OneClassSplit:
     normal: the normal classes.
     anomalous: all other classes; none where the data set is of normal images alone.
     seed: of the division of the training images.
+    folds: number of folds in which all normal images train and calibrate; 0 where some were put aside for that.
 
     >>> from anomalae import load_dataset
     >>> split = load_dataset("digits").one_class(anomalous=[8])
@@ -75,6 +76,28 @@ class OneClassSplit:
     normal: Classes
     anomalous: Classes
     seed: int
+    folds: int = 0
+
+    @property
+    def n_normal(self) -> int:
+        """The number of normal images that are not of the test part."""
+        return sum(map(len, self._normal_parts.values()))
+
+    @property
+    def n_trained(self) -> int:
+        """The number of images that a network is trained on; of folds that do not all have as many the smallest."""
+        return n_without_fold(len(self.train), self.folds) if self.folds else len(self.train)
+
+    def in_folds(self, folds: int) -> OneClassSplit:
+        """Return this problem with all normal images in its train part, to be divided into folds; of 0 as it is."""
+        if not folds:
+            return self
+        parts = self._normal_parts.values()
+        train = Part(
+            *(np.concatenate(arrays) for arrays in zip(*((p.images, p.labels) for p in parts), strict=True))
+        )
+        none = train.take(np.arange(0))
+        return replace(self, train=train, validation=none, calibration=none, folds=folds)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(part)} {name}" for name, part in self._normal_parts.items())

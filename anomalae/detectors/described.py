@@ -42,8 +42,7 @@ def card(detector: Detector) -> str:
     values |= {
         "data": data.name or "arrays",
         "normal": text.listed(data.normal),
-        "images": f"{text.count(data.n_train)} training, {text.count(data.n_validation)} validation, "
-        f"{text.count(data.n_calibration)} calibration",
+        "images": data.images_in_words,
         "epochs": f"{settings.epochs}, {text.plural(settings.batch_size or 0, 'image')} a step",
         "threshold": f"{shown} at alpha {DEFAULT_ALPHA:g}",
         "trained": f"{text.moment(detector.created)}, {detector.environment.device}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Unpack
@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from anomalae import runs
-from anomalae.datasets.splits import split_indices
+from anomalae.datasets.splits import choose_folds, split_indices
 from anomalae.detectors import described, fitting, saving
 from anomalae.detectors.batches import SCORING_BATCH, batches
 from anomalae.detectors.ensemble import Ensemble
+from anomalae.detectors.folds import FoldEnsemble
 from anomalae.detectors.neighbours import Neighbours
 from anomalae.detectors.saving import Fitted
 from anomalae.detectors.starting import Start
@@ -160,6 +161,7 @@ class Detector:
         validation: Any = None,
         calibration: Any = None,
         *,
+        conformal: str = "auto",
         preprocess: str | None = None,
         polarity: str | None = None,
         data: Data | None = None,
@@ -172,12 +174,16 @@ class Detector:
     ) -> Detector:
         """Train on normal images, in any of the forms that the class names; labels in them are passed over.
 
-        train: with these alone the images are split by the seed into training, validation and calibration images
-            (see `anomalae.datasets.split_indices`); a loader that shuffles gives another split each time. A DataLoader
-            is read once, into uint8.
+        train: with these alone the images are split by the seed as `conformal` says; a loader that shuffles gives
+            another split each time. A DataLoader is read once, into uint8.
         validation: give the validation loss, and what the members of an ensemble are standardised by (training images
             do where there are none).
         calibration: serve for nothing but thresholds and p-values.
+        conformal: `split` puts some of the images aside to validate and calibrate (see
+            `anomalae.datasets.split_indices`). `cross` makes five folds: each image trains four detectors and
+            calibrates the fifth, and an image's score is how many of all it is above, with a fraction (see
+            `anomalae.evaluation.cross_conformal`). `auto` is `cross` with fewer than 400 images, else `split`.
+            Where calibration images are given, nothing is split.
         preprocess: `resize`, `mnist` or `auto` (see `anomalae.images.canonical.preprocess`) brings arrays of any size,
             grey (H, W) or in colour (H, W, C) or (C, H, W), to canonical form, with an ImageWarning. It is kept with
             the detector, which does the same to all images that it is given. None takes arrays as they are, and files
@@ -199,11 +205,15 @@ class Detector:
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
-        >>> detector.data.n_train + detector.data.n_validation + detector.data.n_calibration
-        79
+        >>> detector.data.images_in_words
+        '79 training and calibration (the same, in 5 folds)'
         """
         if calibration is None and validation is not None:
             raise ConfigError("calibration images are needed beside validation images; or give neither")
+        if calibration is not None and conformal == "cross":
+            raise ConfigError(
+                "conformal 'cross': cannot be given with calibration images", setting="conformal"
+            )
         if resume and start is not None:
             raise ConfigError("start: cannot be given with resume: the checkpoint has its weights")
         data = data or Data(seed=self.asked.seed)
@@ -221,18 +231,21 @@ class Detector:
             data = dataclasses.replace(data, arrays="colour")
         if data.arrays:
             _tell(shapes, data.preprocess)
-        held_out = None
-        if calibration is None:
-            parts = split_indices(len(train), self.asked.seed)
-            train, held_out, calibration = (train[index] for index in parts)
-        else:
+        folds = choose_folds(len(train), conformal)
+        if calibration is not None:
+            held_out = None
             calibration = gather_images(calibration, "calibration images", _preparation(data))
             if validation is not None:
                 held_out = gather_images(validation, "validation images", _preparation(data))
+            images = fitting.Images(train, held_out, calibration)
+        elif folds:
+            images = fitting.Images.in_folds(train, self.asked.seed, folds)
+        else:
+            images = fitting.Images(*(train[index] for index in split_indices(len(train), self.asked.seed)))
         with limited(self.threads_used):
             self._fitted = fitting.fit(
                 self.asked,
-                fitting.Images(train, held_out, calibration),
+                images,
                 self.device,
                 data=data,
                 folder=folder,
@@ -252,13 +265,13 @@ class Detector:
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
-        >>> first = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> first = Detector(epochs=1, hidden=(16,)).fit(split.train.images, conformal="split")
         >>> Detector(epochs=1, hidden=(16,)).fit(split.train.images[:40], start=first).start["run"]
         ''
         >>> len(first.as_start().members)
         1
         """
-        return Start(self._run, self._whole.record.settings, self._ensemble.networks)
+        return Start(self._run, self._whole.record.settings, self._ensemble.networks, self.data.folds)
 
     # --- scores and verdicts ----------------------------------------------------------------------------------
 
@@ -299,23 +312,28 @@ class Detector:
         return self._scores(images, self.rules)
 
     @in_own_threads
-    def score_members(self, images: Any) -> dict[str, dict[str, np.ndarray]]:
+    def score_members(
+        self, images: Any, rules: Sequence[str] | None = None
+    ) -> dict[str, dict[str, np.ndarray]]:
         """Score images by every rule and each member of an ensemble.
 
         images: N of them, as for `score`.
+        rules: some of `rules`; None is all of them.
 
         Returns float64 (N,) by rule and by the member's name. Names are those of the views, numbered where a view has
         several networks, and `neighbours` for the nearest training images; `combine` makes the ensemble's scores of
-        them. A single network is named by its view. Raises ImageError for unusable images.
+        them. A single network is named by its view; of folds each name begins as in `fold 1 settled`. Raises
+        ImageError for unusable images, ConfigError for a rule that the detector lacks.
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
-        >>> detector = Detector(epochs=1, hidden=(16,), neighbours=1).fit(split.train.images)
+        >>> detector = Detector(epochs=1, hidden=(16,), neighbours=1).fit(split.train.images, conformal="split")
         >>> list(detector.score_members(split.test.images[:5])["smooth"])
         ['settled', 'neighbours']
         """
         ensemble = self._ensemble
-        by_member = ensemble.score_members(self._batches(images), self.rules)
+        chosen = self.rules if rules is None else tuple(self.check_rule(rule) for rule in rules)
+        by_member = ensemble.score_members(self._batches(images), chosen)
         return {rule: dict(zip(ensemble.names, scores, strict=True)) for rule, scores in by_member.items()}
 
     def combine(self, by_member: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -338,7 +356,7 @@ class Detector:
     @property
     def network_names(self) -> list[str]:
         """Names of the members that are networks, as `score_members` has them."""
-        return [member.name for member in self._ensemble.networks]
+        return self._ensemble.network_names
 
     @in_own_threads
     def _scores(
@@ -354,14 +372,14 @@ class Detector:
         rule: as for `score`.
         calibration: name of one of `calibrations`; None is the detector's own.
 
-        Returns float64 (n,). Raises ConfigError for a rule or a calibration that the detector lacks, and where it is
-        not fitted.
+        Returns float64 (n,); of folds 1, 2, ... n, as a score is how many of the n images an image is above. Raises
+        ConfigError for a rule or a calibration that the detector lacks, and where it is not fitted.
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
         >>> detector.calibration_scores().shape
-        (26,)
+        (79,)
         """
         rule = self.check_rule(rule)
         return self._calibrated(calibration, rule)[rule]
@@ -379,7 +397,7 @@ class Detector:
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
-        >>> bool(detector.p_values(split.test.images).min() >= 1 / 27)
+        >>> bool(detector.p_values(split.test.images).min() >= 1 / 80)
         True
         """
         known = self.calibration_scores(rule, calibration=calibration)
@@ -400,7 +418,7 @@ class Detector:
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
         >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
-        >>> detector.threshold(0.1) <= detector.threshold(0.05), detector.threshold(0.02)
+        >>> detector.threshold(0.1) <= detector.threshold(0.05), detector.threshold(0.01)
         (True, None)
         """
         return conformal.threshold(self.calibration_scores(rule, calibration=calibration), alpha)
@@ -541,7 +559,7 @@ class Detector:
     def _calibrated(self, name: str | None, rule: str) -> Arrays:
         """Scores of the calibration images by rule, of which this is one."""
         if name is None:
-            return self._whole.calibration
+            return self._whole.calibration_scores
         own = self._whole.own_calibrations
         if name not in own and name in self._whole.broken_calibrations:
             raise BundleError(self._whole.broken_calibrations[name])
@@ -596,8 +614,9 @@ class Detector:
 
         images: N of them, as for `score`.
 
-        Returns uint8 (N, k, 28, 28), k of `Settings.neighbours`, or all where there are fewer. Raises ImageError for
-        unusable images, ConfigError where the detector keeps no training images.
+        Returns uint8 (N, k, 28, 28), k of `Settings.neighbours`, or all where there are fewer; of folds among those
+        that the first one's networks saw. Raises ImageError for unusable images, ConfigError where the detector keeps
+        no training images.
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
@@ -639,12 +658,12 @@ class Detector:
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
-        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images, conformal="split")
         >>> detector.heatmap_note()
         'terms of bent, whose absolute values sum to the score'
         """
         rule, drawn = self.check_rule(rule), self.heatmap_rule(rule)
-        several = len(self._ensemble.members) > 1
+        folds, several = isinstance(self._ensemble, FoldEnsemble), len(self._ensemble.members) > 1
         if drawn == rule and SCORES[rule].has_terms:
             note = (
                 f"terms of {rule}" if several else f"terms of {rule}, whose absolute values sum to the score"
@@ -653,6 +672,8 @@ class Detector:
             note = f"terms of {drawn}, for {rule} is no sum over pixels"
         else:
             note = str(SCORES[rule].heat_line)
+        if folds:
+            return f"mean over the folds: {note}"
         return f"mean over the members, each by what it usually scores: {note}" if several else note
 
     @in_own_threads
@@ -669,7 +690,8 @@ class Detector:
 
         Of an ensemble it is the mean of the members' heatmaps, weighed as their scores are, each laid over the image
         (a deskewed one sheared back, the maps of one place added up) and divided by what its member usually scores,
-        so that a usual normal image sums to about 1; see `heatmap_level`.
+        so that a usual normal image sums to about 1; see `heatmap_level`. Of folds it is the mean of theirs, and sums
+        to what their scores are on the average, not to a position among the normal images.
 
         images: as for `score`.
         rule: a score of this detector; None is the one it judges by.
@@ -679,7 +701,7 @@ class Detector:
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
-        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images, conformal="split")
         >>> terms = detector.heatmap(split.test.images[:3])
         >>> np.allclose(abs(terms).sum((1, 2)), detector.score(split.test.images[:3]))
         True
@@ -703,7 +725,7 @@ class Detector:
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
-        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images, conformal="split")
         >>> detector.heatmap_level(0.05) == detector.threshold(0.05)
         True
         """

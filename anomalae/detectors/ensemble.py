@@ -37,6 +37,12 @@ class Ensemble:
         return [member.name for member in self.members]
 
     @property
+    def network_names(self) -> list[str]:
+        """The names of the members that are networks."""
+        named = zip(self.names, self.members, strict=True)
+        return [name for name, member in named if isinstance(member, NetworkMember)]
+
+    @property
     def networks(self) -> list[NetworkMember]:
         """The members that are networks."""
         return [member for member in self.members if isinstance(member, NetworkMember)]
@@ -94,9 +100,16 @@ class Ensemble:
         weights = weights if len(names) == len(self.members) else np.full(len(names), 1 / len(names))
         return (weights[:, None] * standardised).sum(0)
 
+    def smooth(self, rule: str, scores: np.ndarray) -> np.ndarray:
+        """One number an image of the members' scores (M, N), which moves little where these do: float64 (N,).
+
+        It is the score itself, but for folds, whose score is a rank.
+        """
+        return self.combine(rule, scores)
+
     def combine_named(self, rule: str, scores: Mapping[str, np.ndarray]) -> np.ndarray:
         """As `combine`, of scores (N,) by member; those of all members or of all networks. ConfigError otherwise."""
-        networks = [member.name for member in self.networks]
+        networks = self.network_names
         if set(scores) not in (set(self.names), set(networks)):
             raise ConfigError(f"members {', '.join(scores)}: must be {', '.join(self.names)}")
         names = [name for name in self.names if name in scores]
@@ -174,5 +187,10 @@ def comparable(rule: str, scores: np.ndarray) -> np.ndarray:
 def standard(rule: str, scores: np.ndarray) -> np.ndarray:
     """Mean and standard deviation of each member's comparable scores (M, N) of normal images: float64 (M, 2)."""
     values = comparable(rule, scores)
-    spread = values.std(1)
-    return np.stack([values.mean(1), np.where(spread > LEAST_SPREAD, spread, 1.0)], 1)
+    return np.stack(standard_of(values), 1)
+
+
+def standard_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation along the last axis; 1 for one that is nothing but rounding."""
+    spread = values.std(-1)
+    return values.mean(-1), np.where(spread > LEAST_SPREAD, spread, 1.0)

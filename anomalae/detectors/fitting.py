@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from anomalae.arithmetic import available
+from anomalae.datasets.splits import fold_order, fold_slices, n_without_fold
 from anomalae.detectors import saving
 from anomalae.detectors.batches import batches, to_tensor
 from anomalae.detectors.ensemble import Ensemble
+from anomalae.detectors.folds import FoldEnsemble, share_sizes
 from anomalae.detectors.member import ACTIVE, NetworkMember
 from anomalae.detectors.neighbours import Neighbours
 from anomalae.detectors.probe import make_probe
 from anomalae.detectors.saving import Fitted
 from anomalae.detectors.starting import Start
 from anomalae.errors import AnomalaeError, BundleError, ConfigError
-from anomalae.models.base import networks
+from anomalae.models.base import Network, networks
 from anomalae.models.training import loop
 from anomalae.models.training.checkpoints import Checkpoints
 from anomalae.models.training.state import Epoch, Training
@@ -36,12 +39,39 @@ class Images:
 
     train: to train on.
     held_out: validation images; None where there are none.
-    calibration: for nothing but thresholds and p-values.
+    calibration: for nothing but thresholds and p-values; of folds the training images themselves.
+    folds: number of folds, by which the training images are ordered; 0 for none.
     """
 
     train: np.ndarray
     held_out: np.ndarray | None
     calibration: np.ndarray
+    folds: int = 0
+
+    @classmethod
+    def in_folds(cls, images: np.ndarray, seed: int, folds: int) -> Images:
+        """Images that all train and calibrate, in folds that are drawn by a seed. DataError where they are too few."""
+        images = images[fold_order(len(images), seed, folds)]
+        return cls(images, None, images, folds)
+
+    @property
+    def n_trained(self) -> int:
+        """On how many images a network is trained."""
+        return n_without_fold(len(self.train), self.folds) if self.folds else len(self.train)
+
+    @property
+    def parts(self) -> list[tuple[np.ndarray, Images]]:
+        """By fold the places of the images that its networks are trained on, and these with the fold to calibrate."""
+        every = np.arange(len(self.train))
+        rows = [np.delete(every, fold) for fold in self._slices]
+        return [
+            (seen, Images(self.train[seen], None, self.train[fold]))
+            for seen, fold in zip(rows, self._slices, strict=True)
+        ]
+
+    @property
+    def _slices(self) -> list[slice]:
+        return fold_slices(len(self.train), self.folds)
 
 
 def fit(
@@ -62,8 +92,8 @@ def fit(
     Raises ConfigError for too few training images, TrainingError when the loss is no longer finite.
     """
     n = len(images.train)
-    _check_number(asked, n)
-    settings = asked.for_images(n)
+    _check_number(asked, images.n_trained)
+    settings = asked.for_images(images.n_trained)
     record = Record(
         settings,
         replace(
@@ -71,6 +101,7 @@ def fit(
             n_train=n,
             n_validation=0 if images.held_out is None else len(images.held_out),
             n_calibration=len(images.calibration),
+            folds=images.folds,
         ),
         record_environment(device),
         datetime.now(UTC).isoformat(timespec="seconds"),
@@ -80,8 +111,8 @@ def fit(
     if folder is not None and resume:
         # Before memory is taken for what the settings ask.
         _check_same(folder, read_progress(folder)[1], record)
-        saving.check_checkpoint(folder, settings)
-    state = Training.start(networks(settings), settings.schedule(n), device, record.environment.arithmetic)
+        saving.check_checkpoint(folder, settings, images.folds)
+    state = _begun(settings, images, device, record.environment.arithmetic)
     if start is not None:
         start.give(settings, [learner.network for learner in state.learners])
     if folder is not None and resume:
@@ -115,13 +146,25 @@ def fit(
         raise
 
 
+def _begun(settings: Settings, images: Images, device: torch.device, arithmetic: str) -> Training:
+    """A training before its first epoch; of folds with the networks of each, which see all images but the fold's."""
+    alone, schedule = networks(settings), settings.schedule(images.n_trained)
+    if not images.folds:
+        return Training.start(alone, schedule, device, arithmetic)
+    state = Training.start(alone * images.folds, schedule, device, arithmetic)
+    rows = [torch.from_numpy(seen) for seen, _ in images.parts for _ in alone]
+    for learner, seen in zip(state.learners, rows, strict=True):
+        learner.rows = seen
+    return state
+
+
 def _check_same(folder: Path, before: Record, now: Record) -> None:
     """Raise BundleError where a checkpoint is not of this training: of other settings, or other images."""
     there, here = before.settings.to_dict(), now.settings.to_dict()
     differing = [
         f"{name} {there[name]!r} there, {here[name]!r} here" for name in there if there[name] != here[name]
     ]
-    for name in ("n_train", "n_validation", "n_calibration", "hashes"):
+    for name in ("n_train", "n_validation", "n_calibration", "folds", "hashes"):
         images_then, images_now = getattr(before.data, name), getattr(now.data, name)
         unknown = name == "hashes" and not (images_then and images_now)
         if images_then != images_now and not unknown:
@@ -140,13 +183,39 @@ def _check_number(asked: Settings, n: int) -> None:
 
 def _finish(state: Training, record: Record, images: Images, on_scored: Callable[[int], None]) -> Fitted:
     """Do what comes after the last epoch: what scores and neighbours learn, standards, calibration scores."""
-    settings, arithmetic, neighbours = record.settings, state.arithmetic, None
+    trained = [learner.network.eval() for learner in state.learners]
+    calibrated = _calibrated_in_folds if images.folds else _calibrated
+    ensemble, scores = calibrated(record.settings, trained, images, state.arithmetic, on_scored)
+    rules = tuple(scores)
+    record = replace(
+        record,
+        seconds=_seconds(state.history),
+        validation={} if images.held_out is None else _validation(ensemble.first, images.held_out),
+        parts=used_parts(record.settings, rules),
+    )
+    return Fitted(ensemble, scores, record, state.history, probe=make_probe(ensemble, rules))
+
+
+def _calibrated(
+    settings: Settings,
+    trained: Sequence[Network],
+    images: Images,
+    arithmetic: str,
+    on_scored: Callable[[int], None],
+    first: Ensemble | None = None,
+) -> tuple[Ensemble, dict[str, np.ndarray]]:
+    """Make an ensemble of trained networks; returns it, and the scores of the calibration images by rule.
+
+    first: that of the first fold; None where there is none.
+    """
+    neighbours = None
     if settings.neighbours:
         neighbours = Neighbours.fit(
             to_tensor(images.train), settings.neighbours, distance=settings.distance, arithmetic=arithmetic
         )
-    trained = [learner.network.eval() for learner in state.learners]
     ensemble = saving.assemble(settings, trained, neighbours, arithmetic)
+    if first is not None:
+        share_sizes(ensemble, first)
     rules = _learn_scores(ensemble, settings, images)
     if len(ensemble.members) > 1:
         ensemble.standardise_by(
@@ -155,14 +224,35 @@ def _finish(state: Training, record: Record, images: Images, on_scored: Callable
             else ensemble.score_members(batches(images.held_out), rules, on_scored)
         )
     by_member = ensemble.score_members(batches(images.calibration), rules, on_scored)
-    scores = {rule: ensemble.combine(rule, of_members) for rule, of_members in by_member.items()}
-    record = replace(
-        record,
-        seconds=_seconds(state.history),
-        validation={} if images.held_out is None else _validation(ensemble.first, images.held_out),
-        parts=used_parts(settings, rules),
-    )
-    return Fitted(ensemble, scores, record, state.history, probe=make_probe(ensemble, rules))
+    return ensemble, {rule: ensemble.combine(rule, of_members) for rule, of_members in by_member.items()}
+
+
+def _calibrated_in_folds(
+    settings: Settings,
+    trained: Sequence[Network],
+    images: Images,
+    arithmetic: str,
+    on_scored: Callable[[int], None],
+) -> tuple[Ensemble, dict[str, np.ndarray]]:
+    """Do the same for each fold, whose images are scored by its own networks, and make one ensemble of all."""
+    parts: list[Ensemble] = []
+    scores, done = [], 0
+    for place, (_, own) in enumerate(images.parts):
+        networks = trained[place * settings.n_networks : (place + 1) * settings.n_networks]
+        counted = partial(_count_on, on_scored, done)
+        part, of_fold = _calibrated(settings, networks, own, arithmetic, counted, *parts[:1])
+        parts.append(part)
+        scores.append(of_fold)
+        done += len(own.calibration)
+    ensemble = FoldEnsemble(parts)
+    # A score that does not come with anomalae may fail in one fold alone.
+    rules = [rule for rule in settings.rules if all(rule in of_fold for of_fold in scores)]
+    ensemble.calibrate({rule: np.concatenate([of_fold[rule] for of_fold in scores]) for rule in rules})
+    return ensemble, ensemble.calibration
+
+
+def _count_on(on_scored: Callable[[int], None], before: int, done: int) -> None:
+    on_scored(before + done)
 
 
 def _learn_scores(ensemble: Ensemble, settings: Settings, images: Images) -> tuple[str, ...]:

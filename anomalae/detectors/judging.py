@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from anomalae.detectors.judged_rows import Judged, Row
 from anomalae.errors import BundleError
 from anomalae.evaluation.conformal import benjamini_hochberg, check_alpha, p_values, threshold
+from anomalae.evaluation.cross_conformal import calibration_positions
 from anomalae.files import file_name, write_png
 from anomalae.images.inputs import IMAGE_SUFFIXES, Input, read_pages
 from anomalae.images.sources import Canonical
@@ -24,6 +26,8 @@ SCORED, DRAWN = 4096, 512
 class Scorer(Protocol):
     """What judges images: an `anomalae.Detector`, or one that was exported; their methods are told there."""
 
+    @property
+    def fingerprint(self) -> str: ...
     def check_rule(self, rule: str | None) -> str: ...
     def score(self, images: Any, rule: str | None = None) -> np.ndarray: ...
     def calibration_scores(
@@ -114,6 +118,14 @@ class Judge:
         self.calibrated_by = calibration
         self.calibration = np.sort(detector.calibration_scores(self.rule, calibration=calibration))
         self.threshold = threshold(self.calibration, alpha) if fdr is None else None
+
+    @property
+    def calibration_hash(self) -> str:
+        """What tells the calibration from any other: a SHA-256."""
+        # What scores of folds are set against is the same of any folds of so many images.
+        of_folds = np.array_equal(self.calibration, calibration_positions(len(self.calibration)))
+        whose = self.detector.fingerprint.encode() if of_folds else b""
+        return hashlib.sha256(self.calibration.tobytes() + whose).hexdigest()
 
     def rows(self, inputs: Sequence[Input]) -> list[Row]:
         """Return a row an input, in their order; `flagged` is None where an FDR will decide.

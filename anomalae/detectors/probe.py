@@ -64,9 +64,9 @@ def make_probe(ensemble: Ensemble, rules: Sequence[str]) -> Probe:
 
 
 def score_probe(ensemble: Ensemble, images: np.ndarray, rules: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the scores of images (N, 28, 28) by rule, float64 (N,) each."""
+    """Return the scores of images (N, 28, 28) by rule, float64 (N,) each; of folds what they are ranked by."""
     by_member = ensemble.score_members(batches(images), rules)
-    return {rule: ensemble.combine(rule, scores) for rule, scores in by_member.items()}
+    return {rule: ensemble.smooth(rule, scores) for rule, scores in by_member.items()}
 
 
 def write_probe(folder: Path, probe: Probe) -> None:

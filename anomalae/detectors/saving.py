@@ -17,7 +17,9 @@ import torch
 
 from anomalae import files, runs
 from anomalae.arithmetic import PLAIN, available
+from anomalae.datasets.splits import fold_slices
 from anomalae.detectors.ensemble import Ensemble, network_names
+from anomalae.detectors.folds import FoldEnsemble
 from anomalae.detectors.member import Member, NetworkMember
 from anomalae.detectors.neighbours import Neighbours
 from anomalae.detectors.probe import Probe, read_probe, write_probe
@@ -44,7 +46,8 @@ class Fitted:
     """What fitting leaves, and what a run folder holds.
 
     ensemble: the networks, and the training images where they are neighbours.
-    calibration: scores of the calibration images by rule, float64 (n,) each.
+    calibration: scores of the calibration images by rule, float64 (n,) each; of folds each image's by the fold's own
+        networks, which did not see it.
     record: what `config.json` holds; its settings have epochs and batch size filled in.
     history: a line an epoch.
     own_calibrations: of images of one's own, by name.
@@ -59,6 +62,13 @@ class Fitted:
     own_calibrations: dict[str, runs.OwnCalibration] = field(default_factory=dict)
     broken_calibrations: dict[str, str] = field(default_factory=dict)
     probe: Probe | None = None
+
+    @property
+    def calibration_scores(self) -> Arrays:
+        """What scores are set against, by rule, float64 (n,) each."""
+        if isinstance(self.ensemble, FoldEnsemble):
+            return self.ensemble.calibration_scores
+        return self.calibration
 
     @property
     def fingerprint(self) -> str:
@@ -102,13 +112,31 @@ def assemble(
     return ensemble
 
 
+def _assemble_folds(
+    record: Record, trained: Sequence[Network], neighbours: Sequence[Neighbours], arithmetic: str
+) -> FoldEnsemble:
+    """The ensembles of all folds, of networks fold by fold, and of each fold's neighbours where there are some."""
+    each, folds = record.settings.n_networks, range(record.data.folds)
+    return FoldEnsemble(
+        [
+            assemble(
+                record.settings,
+                trained[fold * each : (fold + 1) * each],
+                next(iter(neighbours[fold : fold + 1]), None),
+                arithmetic,
+            )
+            for fold in folds
+        ]
+    )
+
+
 def write(folder: Path, fitted: Fitted) -> None:
     """Write a fitted detector's files into an existing folder, `config.json` last, and drop its checkpoint."""
     files.write_arrays(runs.own_file(folder, runs.WEIGHTS), _weights(fitted.ensemble.networks))
     _write_learned(runs.own_file(folder, runs.PATHWAY), fitted.ensemble.networks)
-    for member in fitted.ensemble.members:
-        if isinstance(member, Neighbours):
-            files.write_arrays(runs.own_file(folder, runs.NEIGHBOURS), {IMAGES: member.kept})
+    kept = _kept_images(fitted)
+    if kept is not None:
+        files.write_arrays(runs.own_file(folder, runs.NEIGHBOURS), {IMAGES: kept})
     standards = {f"{STANDARD}{rule}": array for rule, array in fitted.ensemble.standards.items()}
     files.write_arrays(runs.own_file(folder, runs.CALIBRATION), {**fitted.calibration, **standards})
     runs.write_calibrations(folder, fitted.own_calibrations)
@@ -126,15 +154,23 @@ def read(folder: Path, device: torch.device) -> Fitted:
     record = read_record(folder)
     arithmetic = available(record.environment.arithmetic)
     networks_read = _read_networks(folder, record, device)
-    ensemble = assemble(
-        record.settings, networks_read, _read_neighbours(folder, record, arithmetic), arithmetic
-    )
+    neighbours = _read_neighbours(folder, record, arithmetic)
+    if record.data.folds:
+        ensemble: Ensemble = _assemble_folds(record, networks_read, neighbours, arithmetic)
+    else:
+        ensemble = assemble(record.settings, networks_read, next(iter(neighbours), None), arithmetic)
     rules = _kept_rules(folder, record)
     absent = _absent_scores(record, rules)
     learning = [rule for rule in rules if SCORES[rule].learned]
     if learning:
         _read_learned(folder / runs.PATHWAY, ensemble.networks, learning, absent)
-    calibration, ensemble.standards = _read_calibration(folder, record, rules, absent, len(ensemble.members))
+    alone = len(ensemble.members) == max(1, record.data.folds)
+    n_members = 1 if alone else len(ensemble.members)
+    calibration, standards = _read_calibration(folder, record, rules, absent, n_members)
+    if isinstance(ensemble, FoldEnsemble):
+        ensemble.calibrate(calibration, standards)
+    else:
+        ensemble.standards = standards
     fitted = Fitted(ensemble, calibration, record, read_history(folder), probe=read_probe(folder))
     own_rule_first = (record.settings.rule, *(rule for rule in rules if rule != record.settings.rule))
     fitted.own_calibrations, fitted.broken_calibrations = runs.read_calibrations(
@@ -175,8 +211,8 @@ def weights_hash(members: Sequence[NetworkMember]) -> str:
 def _read_networks(folder: Path, record: Record, device: torch.device) -> list[Network]:
     path = folder / runs.WEIGHTS
     try:
-        _check_outlines(path, files.read_shapes(path)[0], record.settings)
-        built = _build(folder, record)
+        _check_outlines(path, files.read_shapes(path)[0], record.settings, record.data.folds)
+        built = [network for _ in range(max(1, record.data.folds)) for network in _build(folder, record)]
     except PartError as error:
         raise BundleError(f"{folder / runs.CONFIG}: {error}") from None
     prefixes = _prefixes(len(built))
@@ -202,27 +238,29 @@ def _build(folder: Path, record: Record) -> list[Any]:
         raise BundleError(f"{folder / runs.CONFIG}: settings ask for more memory than there is") from None
 
 
-def check_checkpoint(folder: Path, settings: Settings) -> None:
+def check_checkpoint(folder: Path, settings: Settings, folds: int = 0) -> None:
     """Raise BundleError unless the weights of a checkpoint have the shapes of these settings; takes no memory."""
     path = folder / runs.CHECKPOINT
-    of_one = settings.n_networks == 1
+    of_one = settings.n_networks == 1 and not folds
     found = {}
     for name, shape in files.read_shapes(path)[0].items():
         # That of a single network had no number before there were ensembles.
         place, weight, rest = name.partition("model.")
         if weight and (not place or place[:-1].isdigit()):
             found[rest if of_one else place + rest] = shape
-    _check_outlines(path, found, settings)
+    _check_outlines(path, found, settings, folds)
 
 
-def _check_outlines(path: Path, found: dict[str, tuple[int, ...]], settings: Settings) -> None:
+def _check_outlines(path: Path, found: dict[str, tuple[int, ...]], settings: Settings, folds: int) -> None:
     """Raise BundleError unless a file holds arrays of the shapes of the networks, which are made without memory.
 
     What a kind of one's own does as it is made is its own matter.
     """
     if MODELS.is_ours(settings.model):
         shapes: dict[str, tuple[int, ...]] = {}
-        for prefix, of_network in zip(_prefixes(settings.n_networks), shapes_of(settings), strict=True):
+        folds = max(1, folds)
+        every = (of_network for _ in range(folds) for of_network in shapes_of(settings))
+        for prefix, of_network in zip(_prefixes(folds * settings.n_networks), every, strict=True):
             shapes |= {prefix + name: shape for name, shape in of_network.items()}
             # Something is missing; so many networks need not be made to tell.
             if len(shapes) > len(found):
@@ -306,15 +344,30 @@ def _is_of(name: str, scores: set[str]) -> bool:
 # --- neighbours.safetensors ---
 
 
-def _read_neighbours(folder: Path, record: Record, arithmetic: str) -> Neighbours | None:
+def _kept_images(fitted: Fitted) -> np.ndarray | None:
+    """The images that are neighbours, uint8 (n, 28, 28); of folds those of all, in their order. None without any."""
+    kept = [member.kept for member in fitted.ensemble.members if isinstance(member, Neighbours)]
+    if not isinstance(fitted.ensemble, FoldEnsemble) or not kept:
+        return kept[0] if kept else None
+    # The first fold's images are missing in the first part, and come first in the second.
+    n_first = fitted.ensemble.n_calibration - len(kept[0])
+    return np.concatenate([kept[1][:n_first], kept[0]])
+
+
+def _read_neighbours(folder: Path, record: Record, arithmetic: str) -> list[Neighbours]:
+    """Neighbours, one of each fold; none where there are none."""
     if not record.settings.neighbours:
-        return None
+        return []
     path = folder / runs.NEIGHBOURS
     arrays, _ = files.read_arrays(path, {IMAGES: (record.data.n_train, 28, 28)})
     if arrays[IMAGES].dtype != np.uint8:
         raise BundleError(f"{path}: {IMAGES!r} holds {arrays[IMAGES].dtype}, expected uint8")
-    settings = record.settings
-    return Neighbours(arrays[IMAGES], settings.neighbours, distance=settings.distance, arithmetic=arithmetic)
+    settings, images, folds = record.settings, arrays[IMAGES], record.data.folds
+    kept = [np.delete(images, fold, 0) for fold in fold_slices(len(images), folds)] if folds else [images]
+    return [
+        Neighbours(some, settings.neighbours, distance=settings.distance, arithmetic=arithmetic)
+        for some in kept
+    ]
 
 
 # --- calibration.safetensors ---

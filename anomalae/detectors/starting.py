@@ -27,12 +27,14 @@ class Start:
 
     run: name of the run's folder; empty of a detector in none.
     settings: of the run.
-    members: its networks.
+    members: its networks, of folds fold by fold.
+    folds: number of its folds; 0 for none.
     """
 
     run: str
     settings: Settings
     members: Sequence[NetworkMember]
+    folds: int = 0
 
     @cached_property
     def record(self) -> dict[str, str]:
@@ -43,7 +45,7 @@ class Start:
         """Raise ConfigError unless the networks of other settings have the same shapes."""
         there = [
             {name: tuple(tensor.shape) for name, tensor in member.network.state_dict().items()}
-            for member in self._paired(settings)
+            for member in self._paired(settings, 0)
         ]
         same_number = settings.n_networks == len(there)
         here = list(shapes_of(settings)) if same_number else []
@@ -58,15 +60,22 @@ class Start:
         )
 
     def give(self, settings: Settings, networks: Sequence[Network]) -> None:
-        """Copy the weights into the networks of these settings."""
-        self.check(settings)
-        for member, network in zip(self._paired(settings), networks, strict=True):
-            network.load_state_dict(member.network.state_dict())
+        """Copy the weights into the networks of these settings, of folds fold by fold.
 
-    def _paired(self, settings: Settings) -> Sequence[NetworkMember]:
-        """Return the networks in the order of others: by name where these are the same, else by place."""
-        names, by_name = network_names(settings), {member.name: member for member in self.members}
-        return [by_name[name] for name in names] if set(names) == set(by_name) else self.members
+        Each fold takes those of the same fold, so that between trainings in the same folds no image is seen by the
+        networks that it calibrates; where there are no folds to take from, all take the same.
+        """
+        self.check(settings)
+        for place, network in enumerate(networks):
+            fold, own = divmod(place, settings.n_networks)
+            network.load_state_dict(self._paired(settings, fold)[own].network.state_dict())
+
+    def _paired(self, settings: Settings, fold: int) -> Sequence[NetworkMember]:
+        """Return a fold's networks in the order of others: by name where these are the same, else by place."""
+        each = len(self.members) // max(1, self.folds)
+        members = self.members[fold * each : (fold + 1) * each] if self.folds else self.members
+        names, by_name = network_names(settings), {member.name: member for member in members}
+        return [by_name[name] for name in names] if set(names) == set(by_name) else members
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any], names: Iterable[str]) -> list[str]:

@@ -15,18 +15,19 @@ import numpy as np
 from anomalae import files, runs
 from anomalae.arithmetic import PLAIN
 from anomalae.errors import BundleError, ConfigError
+from anomalae.evaluation.cross_conformal import proved_rate
 from anomalae.network_kinds import MODELS, REGISTRIES
 from anomalae.plugins import SCORES, VIEWS, Registry
 from anomalae.runs.environment import Environment
 from anomalae.settings import POLARITIES, PREPROCESSES, Settings, strict
-from anomalae.text import shown
+from anomalae.text import count, shown
 
 # Formats of a run folder. The first is raised when an older anomalae could no longer read a newer run; runs with parts
 # of one's own have the second, as an older anomalae knows of none; runs of another arithmetic than the plain one the
 # third, as an older anomalae would score them by that; runs that started from another's weights the fourth, for which
-# an older anomalae has no name.
+# an older anomalae has no name; runs of folds the fifth, whose scores an older anomalae would make otherwise.
 FORMAT_VERSION, VERSION_WITH_PARTS, VERSION_WITH_ARITHMETIC, VERSION_WITH_START = 2, 3, 4, 5
-NEWEST = VERSION_WITH_START
+NEWEST = VERSION_WITH_FOLDS = 6
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Data:
         as they are.
     hashes: SHA-256 of each part's images and labels.
     verified: whether the hashes are those of the official files.
+    folds: number of folds in which all normal images train and calibrate; 0 where some were put aside for that.
     """
 
     name: str | None = None
@@ -59,12 +61,47 @@ class Data:
     arrays: str = ""
     hashes: dict[str, str] = field(default_factory=dict)
     verified: bool = False
+    folds: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "normal", tuple(self.normal))
         object.__setattr__(self, "anomalous", tuple(self.anomalous))
         if self.arrays not in ("", "grey", "colour"):
             raise ConfigError(f"data.arrays {self.arrays!r}: must be grey, colour or empty")
+        if self.folds and not (self.folds <= self.n_train == self.n_calibration):
+            raise ConfigError(
+                f"data.folds {self.folds}: {self.n_train} training and {self.n_calibration} calibration images, must "
+                "be the same, at least one a fold"
+            )
+
+    @property
+    def n_normal(self) -> int:
+        """The number of normal images that are not of the test part."""
+        return self.n_train if self.folds else self.n_train + self.n_validation + self.n_calibration
+
+    @property
+    def images_in_words(self) -> str:
+        """What the normal images are for, with their numbers."""
+        if self.folds:
+            return f"{count(self.n_train)} training and calibration (the same, in {self.folds} folds)"
+        numbers = {
+            "training": self.n_train,
+            "validation": self.n_validation,
+            "calibration": self.n_calibration,
+        }
+        return ", ".join(f"{count(number)} {part}" for part, number in numbers.items())
+
+    def proved_rate(self, alpha: float) -> float:
+        """Return what the rate of false alarms is proved not to exceed, on the average.
+
+        alpha: false-alarm level, in (0, 1).
+        """
+        return proved_rate(self.n_train, self.folds, alpha) if self.folds else alpha
+
+    @property
+    def n_trained(self) -> int:
+        """The number of images that a network is trained on; of folds of different sizes the smallest."""
+        return self.n_train - -(-self.n_train // self.folds) if self.folds else self.n_train
 
 
 @dataclass(frozen=True)
@@ -98,13 +135,15 @@ class Record:
             VERSION_WITH_PARTS if self.parts else 0,
             0 if plain else VERSION_WITH_ARITHMETIC,
             VERSION_WITH_START if self.start else 0,
+            VERSION_WITH_FOLDS if self.data.folds else 0,
         )
         # Left out where it says nothing, so that an older anomalae reads the run.
         for name in ("parts", "start"):
             if not values[name]:
                 del values[name]
-        if not self.data.arrays:
-            del values["data"]["arrays"]
+        for name in ("arrays", "folds"):
+            if not values["data"][name]:
+                del values["data"][name]
         if plain:
             del values["environment"]["arithmetic"]
         return {"format_version": version, **values}
@@ -165,7 +204,7 @@ def _are_classes(value: Any) -> bool:
 
 
 # Of images a run has been trained on or tested with, and of CPU threads: far more than anybody has.
-MOST_COUNTED, MOST_THREADS = 10**9, 100_000
+MOST_COUNTED, MOST_THREADS, MOST_FOLDS = 10**9, 100_000, 100
 _is_class = _is_whole(-(2**63), 2**63 - 1)
 _is_count = _is_whole(0, MOST_COUNTED)
 # What a vae tells of its validation images.
@@ -186,6 +225,7 @@ _CHECKS: dict[tuple[str, ...], Check] = {
     ("data", "anomalous"): _are_classes,
     ("data", "seed"): _is_whole(0, 2**63 - 1),
     **{("data", f"n_{part}"): _is_count for part in ("train", "validation", "calibration", "test")},
+    ("data", "folds"): lambda value: _is_whole(0, MOST_FOLDS)(value) and value != 1,
     ("data", "preprocess"): PREPROCESSES.__contains__,
     ("data", "polarity"): POLARITIES.__contains__,
     ("data", "hashes"): _is_dict(_is_text),

@@ -57,6 +57,7 @@ def evaluation_document(
     part: str = "test",
     calibration: str | None = None,
     band: tuple[float, float] | None = None,
+    proved_rate: float | None = None,
 ) -> dict[str, Any]:
     """Return what `evaluation.json` holds and the command line prints as JSON: the numbers, and whose they are.
 
@@ -68,12 +69,15 @@ def evaluation_document(
     part: of the data set; only another than the test part is named.
     calibration: that it was judged by; only another than the run's own is named.
     band: in which the false-alarm rate is expected to lie; None leaves it out.
+    proved_rate: that it is proved not to exceed on the average, of folds; None leaves it out.
     """
     scored = {} if part == "test" else {"part": part}
     whose = {"run": run, "dataset": dataset, **scored, "normal": list(normal), "score": rule}
     if calibration is not None:
         whose["calibration"] = calibration
-    expected = {} if band is None else {"false_alarm_band": list(band)}
+    expected: dict[str, Any] = {} if band is None else {"false_alarm_band": list(band)}
+    if proved_rate is not None:
+        expected["proved_rate"] = proved_rate
     return {**whose, **evaluation.to_dict(), **expected}
 
 

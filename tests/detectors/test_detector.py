@@ -116,7 +116,7 @@ def test_auc_is_above_chance_on_easy_images():
 
 def test_fit_with_images_alone_makes_the_split():
     images = np.random.default_rng(0).integers(0, 256, (100, 28, 28), dtype=np.uint8)
-    detector = Detector(**SMALL).fit(images)
+    detector = Detector(**SMALL).fit(images, conformal="split")
     data = detector.data
     assert (data.n_train, data.n_validation, data.n_calibration) == (62, 5, 33)
     assert detector.n_calibration == 33
@@ -181,9 +181,10 @@ def test_unknown_rules_alphas_and_settings_are_refused(small, images):
 
 
 def test_fitting_again_starts_from_the_settings_given(images):
-    detector = Detector(hidden=(8,), latent_dim=2).fit(images[:12])
+    detector = Detector(hidden=(8,), latent_dim=2).fit(images[:12], conformal="split")
     first = detector.settings
-    assert detector.fit(np.concatenate([images] * 3)).settings.epochs < first.epochs
+    again = detector.fit(np.concatenate([images] * 3), conformal="split")
+    assert again.settings.epochs < first.epochs
 
 
 def test_a_checkpoint_of_another_training_is_not_taken_up(images, tmp_path):

@@ -31,6 +31,7 @@ NO_NUMBERS = {
     "datasets.load": "loads: a cell's data are known by the hash of their images",
     "datasets.official": "loads",
     "detectors.described": "words",
+    "detectors.folds": "of few images, in folds, which no cell makes",
     "detectors.probe": "by which a run is verified",
     "detectors.starting": "begins with another's weights, as no cell does",
     "detectors.verifying": "compares scores",

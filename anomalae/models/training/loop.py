@@ -43,9 +43,14 @@ def run(
     held_out = None if validation is None else _Seen(training, validation)
     while training.epoch < training.epochs:
         begun, number, losses, validated = time.perf_counter(), training.epoch + 1, [], []
-        for place, learner in enumerate(training.learners):
-            report = partial(_report, on_batch, place * len(images))
-            losses.append(_train_epoch(learner, training, *seen.by(learner), number, report))
+        before = 0
+        for learner in training.learners:
+            sources, targets = seen.by(learner)
+            if learner.rows is not None:
+                sources, targets = sources[learner.rows], targets[learner.rows]
+            report = partial(_report, on_batch, before)
+            losses.append(_train_epoch(learner, training, sources, targets, number, report))
+            before += len(sources)
             if held_out is not None:
                 validated.append(_validation_loss(learner, training, *held_out.by(learner)))
                 _check_finite(validated[-1], number, learner)

@@ -45,6 +45,7 @@ class Learner:
     network, optimizer: whose state is what a checkpoint holds.
     see: makes of images what the network is shown and what it should make of it.
     corrupt: disturbs what it is shown, by a strength and a source of randomness.
+    rows: places of the images that it is trained on, int64; None is all of them.
     """
 
     settings: NetworkSettings
@@ -52,6 +53,7 @@ class Learner:
     optimizer: torch.optim.AdamW
     see: See
     corrupt: Corrupt = corrupt
+    rows: Tensor | None = None
 
     @classmethod
     def of(cls, settings: NetworkSettings, network: Network, see: See, corrupt: Corrupt = corrupt) -> Learner:
