@@ -9,8 +9,11 @@ import torch
 from anomalae import Detector, Kind, Score, register_model, register_score
 from anomalae.detectors.export import OnnxDetector, compare, export
 from anomalae.detectors.export.names import TOLERANCE
+from anomalae.detectors.export.verifying import verify_model
 from anomalae.detectors.export.writing import make_model
+from anomalae.detectors.judging import Judge
 from anomalae.errors import PartError
+from anomalae.images.sources import Canonical
 from anomalae.models import Autoencoder
 from anomalae.plugins import VIEWS
 from tests.conftest import SMALL
@@ -72,6 +75,46 @@ def test_a_graph_has_the_verdicts_of_the_detector(asked, rule, split, images, tm
         assert nearest.shape == (3, detector.settings.neighbours, 28, 28)
         kept = detector._ensemble.members[-1].kept
         assert all((kept == near).all((1, 2)).any() for near in nearest.reshape(-1, 28, 28))
+
+
+FOLDS = {
+    "one network a fold": ({"views": ("pixels",)}, "mse", None),
+    "a calibration of one's own": ({"views": ("pixels",)}, "smooth", "mine"),
+    "views and neighbours": ({"views": ("settled", "pixels"), "neighbours": 2}, "bent", None),
+    "vae": ({**VAE, "views": ("pixels",)}, "elbo", None),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("asked", "rule", "calibration"), FOLDS.values(), ids=FOLDS)
+def test_folds_are_in_the_graph(asked, rule, calibration, digits, images, tmp_path):
+    zeros = digits.whole.images[digits.whole.labels == 0]
+    few = Detector(**{**SMALL, "seed": 3, **asked}).fit(zeros[:40])
+    few.calibrate(zeros[60:110] // 2, "mine")
+    # Those that it was trained on have the very scores that they calibrate by: by rounding alone one is above itself.
+    judged = np.concatenate([images, zeros[:60]])
+    compared = export(few, tmp_path / "model.onnx", judged, rule=rule, calibration=calibration)
+    assert compared.relative <= TOLERANCE
+    assert compared.n_p_values <= compared.n_near
+    assert compared.n_verdicts <= compared.n_near
+    assert compared.reconstruction < 1e-4
+    assert compared.heatmap < 1e-2
+    model = OnnxDetector(tmp_path / "model.onnx")
+    far = compare(few, model, images, calibration=calibration)
+    assert far.n_images - far.n_near > 250
+    np.testing.assert_array_equal(
+        model.calibration_scores(), np.sort(few.calibration_scores(rule, calibration=calibration))
+    )
+    assert Judge(model).calibration_hash == Judge(few, rule, calibration=calibration).calibration_hash
+    assert model.heatmap_level(0.1) == pytest.approx(few.heatmap_level(0.1, rule, calibration=calibration))
+    assert verify_model(tmp_path / "model.onnx").sound
+    if few.settings.neighbours:
+        near = model.judge(Canonical(images[:5]), ("nearest",))["nearest"]
+        np.testing.assert_array_equal(near, few.nearest(images[:5]))
+    # Another seed's networks differ by more than any rounding, though their ranks be set against the same.
+    other = Detector(**{**SMALL, "seed": 4, **asked}).fit(zeros[:40])
+    other.calibrate(zeros[60:110] // 2, "mine")
+    assert compare(other, model, images, calibration=calibration).relative > TOLERANCE
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import numpy as np
 from anomalae.detectors.detector import Detector
 from anomalae.detectors.export.engine import OnnxDetector
 from anomalae.detectors.export.names import HEATMAP, P_VALUE, RECONSTRUCTION, SCORE
+from anomalae.detectors.folds import FoldEnsemble
 from anomalae.evaluation import conformal
 from anomalae.images.sources import Canonical
 from anomalae.text import count, plural
@@ -31,8 +32,8 @@ class Comparison:
     n_images: number of images.
     source: where they came from, in words.
     alpha: false-alarm level of the verdicts.
-    score: largest difference of a score.
-    spread: standard deviation of the calibration scores; 1 where they are all the same.
+    score: largest difference of a score; of folds, whose score is a rank, of the scores by the networks of a fold.
+    spread: standard deviation of the calibration scores, of folds of the same; 1 where they are all the same.
     p_value: largest difference of a p-value.
     n_p_values, n_verdicts: numbers of images with another p-value, and with another verdict.
     n_near: number of images whose score lies no further than `score` from a calibration score: of no others can the
@@ -102,24 +103,36 @@ def compare(
     """
     rule = model.rule
     alpha = float(model.told["alpha"]) if alpha is None else alpha
-    scores = detector.score(Canonical(images), rule)
+    scores, by_fold, held_out = _scored(detector, images, rule)
     known = detector.calibration_scores(rule, calibration=calibration)
     ps = conformal.p_values(scores, known)
-    judged = model.judge(Canonical(images), (SCORE, P_VALUE), alpha=alpha, on_scored=on_scored)
-    alone = [model.run((SCORE, P_VALUE), image[None], alpha) for image in images[:ALONE]]
+    # What is measured is the score itself but for folds, and is asked for once.
+    outputs = tuple(dict.fromkeys((SCORE, P_VALUE, model.measured)))
+    judged = model.judge(Canonical(images), outputs, alpha=alpha, on_scored=on_scored)
+    alone = [
+        dict(zip(outputs, model.run(outputs, image[None], alpha), strict=True)) for image in images[:ALONE]
+    ]
     there = np.stack([judged[SCORE], judged[P_VALUE]])
+    apart = np.abs(judged[model.measured].reshape(len(images), -1) - by_fold)
     # Of what differs alone and among others that which is further off.
-    for place, (score, p_value) in enumerate(alone):
-        if abs(score[0] - scores[place]) > abs(there[0, place] - scores[place]):
-            there[:, place] = score[0], p_value[0]
+    for place, found in enumerate(alone):
+        off = np.abs(found[model.measured].reshape(-1) - by_fold[place])
+        if off.max() > apart[place].max():
+            there[:, place], apart[place] = (found[SCORE][0], found[P_VALUE][0]), off
     differing = np.flatnonzero(there[1] != ps)
-    largest = float(np.abs(there[0] - scores).max())
-    ordered = np.sort(known)
-    above = np.searchsorted(ordered, scores)
-    gaps = [np.abs(scores - ordered[np.clip(above - shift, 0, len(ordered) - 1)]) for shift in (0, 1)]
+    largest = float(apart.max())
+    if held_out:
+        near = np.any(
+            [_gaps(new, own) <= largest for new, own in zip(by_fold.T, held_out, strict=True)], axis=0
+        )
+        # Ranks that do not differ by one may do so in what orders those of one rank.
+        rounding = np.abs(there[0] - scores)[~near].max(initial=0)
+        near |= _gaps(scores, known) <= rounding
+    else:
+        near = _gaps(scores, known) <= largest
     some = Canonical(images[:DRAWN])
     heat, drawn = detector.heatmap(some, rule), model.judge(some, (RECONSTRUCTION, HEATMAP))
-    spread = float(known.std())
+    spread = float((np.concatenate(held_out) if held_out else known).std())
     return Comparison(
         n_images=len(images),
         source=source,
@@ -129,11 +142,35 @@ def compare(
         p_value=float(np.abs(there[1] - ps).max()),
         n_p_values=len(differing),
         n_verdicts=int(((there[1] <= alpha) != (ps <= alpha)).sum()),
-        n_near=int((np.minimum(*gaps) <= largest).sum()),
+        n_near=int(near.sum()),
         reconstruction=float(np.abs(drawn[RECONSTRUCTION] - detector.reconstruct(some)).max()),
         heatmap=float(np.abs(drawn[HEATMAP] - heat).max() / max(np.abs(heat).max(), 1e-30)),
         rows=tuple(
             (int(row), float(scores[row]), float(there[0, row]), float(ps[row]), float(there[1, row]))
             for row in differing[:LISTED]
         ),
+    )
+
+
+def _scored(
+    detector: Detector, images: np.ndarray, rule: str
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Return scores (N,), what they are made of (N, K) by the networks of each fold, and what those are ranked among.
+
+    Without folds a score is made of itself, and is ranked among nothing.
+    """
+    ensemble = detector._ensemble
+    if not isinstance(ensemble, FoldEnsemble):
+        scores = detector.score(Canonical(images), rule)
+        return scores, scores[:, None], []
+    members = np.stack(list(detector.score_members(Canonical(images), (rule,))[rule].values()))
+    return ensemble.combine(rule, members), ensemble.by_fold(rule, members).T, ensemble.held_out(rule)
+
+
+def _gaps(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return how far each score is from the nearest of those that are known."""
+    ordered = np.sort(known)
+    above = np.searchsorted(ordered, scores)
+    return np.minimum(
+        *(np.abs(scores - ordered[np.clip(above - shift, 0, len(ordered) - 1)]) for shift in (0, 1))
     )

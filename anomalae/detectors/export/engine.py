@@ -14,6 +14,7 @@ from anomalae import runs
 from anomalae.detectors.export.names import (
     ALPHA,
     CALIBRATION,
+    FOLD_SCORES,
     FORMAT_VERSION,
     HEAT_LEVEL,
     HEATMAP,
@@ -21,6 +22,7 @@ from anomalae.detectors.export.names import (
     LATENT,
     METADATA,
     NEAREST,
+    OF_SOME,
     OUTPUTS,
     P_VALUE,
     RECONSTRUCTION,
@@ -107,6 +109,16 @@ class OnnxDetector:
     def rule(self) -> str:
         """Name of the score."""
         return str(self.told["rule"])
+
+    @property
+    def measured(self) -> str:
+        """Name of the output that moves little where what the networks compute does: of folds, no rank."""
+        return FOLD_SCORES if FOLD_SCORES in self.output_names else SCORE
+
+    @property
+    def output_names(self) -> set[str]:
+        """Names of its outputs."""
+        return {output.name for output in self.session.get_outputs()}
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -265,8 +277,7 @@ class OnnxDetector:
         return self.run((output,), np.zeros((1, 28, 28), np.uint8), alpha)[0]
 
     def _batches(self, images: Any) -> Iterator[np.ndarray]:
-        names = {output.name for output in self.session.get_outputs()}
-        together = TOGETHER_OF_NEIGHBOURS if NEAREST in names else TOGETHER
+        together = TOGETHER_OF_NEIGHBOURS if NEAREST in self.output_names else TOGETHER
         prepared = self.data
         preparation = Preparation(prepared.preprocess, prepared.polarity, prepared.arrays)
         for part in stream_images(images, preparation=preparation):
@@ -348,7 +359,7 @@ def _told(session: InferenceSession, path: Path) -> Mapping[str, Any]:
     except (TypeError, ConfigError) as error:
         raise BundleError(f"{path}: its metadata do not say how pictures become canonical: {error}") from None
     there = {output.name for output in session.get_outputs()}
-    missing = [name for name in OUTPUTS if name not in there and name != NEAREST]
+    missing = [name for name in OUTPUTS if name not in there and name not in OF_SOME]
     if missing or [entry.name for entry in session.get_inputs()] != [IMAGES]:
         raise BundleError(f"{path}: its inputs or outputs are others than those of a model of anomalae")
     return dict(told)

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from anomalae.detectors.detector import Detector
-from anomalae.detectors.ensemble import LEAST_SCORE
+from anomalae.detectors.ensemble import LEAST_SCORE, Ensemble
 from anomalae.detectors.export.forms import GraphNeighbours, score_form, view_form
-from anomalae.detectors.export.names import NEAREST, OUTPUTS
+from anomalae.detectors.export.names import FOLD_SCORES, NEAREST, OUTPUTS
+from anomalae.detectors.folds import FoldEnsemble
 from anomalae.detectors.member import NetworkMember
 from anomalae.detectors.neighbours import Neighbours
+from anomalae.evaluation.cross_conformal import EDGE
 from anomalae.plugins import SCORES
 from anomalae.scores.base import Evidence, Score
 from anomalae.scores.density import ReconstructionProbability
@@ -30,7 +32,6 @@ class Graph(nn.Module):
 
     known: Tensor
     sums: Tensor
-    shares_above: Tensor
 
     def __init__(self, detector: Detector, rule: str, calibration: str | None = None) -> None:
         super().__init__()
@@ -44,22 +45,22 @@ class Graph(nn.Module):
         self.networks = nn.ModuleList(
             member.network for member in self.members if isinstance(member, _Network)
         )
-        self.weights = [member.weight for member in ensemble.members]
-        self.standards = ensemble.standards[rule].tolist() if len(self.members) > 1 else None
+        self.folds = ensemble if isinstance(ensemble, FoldEnsemble) else None
+        self.parts = (ensemble,) if self.folds is None else self.folds.parts
+        held_out = [] if self.folds is None else self.folds.held_out(rule)
+        self.held_out = [torch.from_numpy(known) for known in held_out]
         self.shares = ensemble.shares(self.drawn).tolist()
         known = np.sort(detector.calibration_scores(rule, calibration=calibration))
         self.register_buffer("known", torch.from_numpy(known))
         sums = np.sort(detector.heatmap_sums(rule, calibration=calibration))
         self.register_buffer("sums", torch.from_numpy(sums))
-        n = len(known)
-        # The p-value of an image that scores more than all up to this one, and less than the next.
-        self.register_buffer("shares_above", torch.from_numpy(np.arange(n, 0, -1) / (n + 1)))
 
     @property
     def output_names(self) -> tuple[str, ...]:
         """Names of what it returns, in that order."""
-        has_neighbours = isinstance(self.members[-1], _Neighbours)
-        return tuple(name for name in OUTPUTS if name != NEAREST or has_neighbours)
+        lacking = {NEAREST} if self._neighbours is None else set()
+        lacking |= {FOLD_SCORES} if self.folds is None else set()
+        return tuple(name for name in OUTPUTS if name not in lacking)
 
     def forward(self, images: Tensor, alpha: Tensor) -> tuple[Tensor, ...]:
         """Return what `output_names` lists.
@@ -69,7 +70,8 @@ class Graph(nn.Module):
         """
         floats = images[:, None].float() / 255
         seen = [member.look(floats) for member in self.members]
-        score = self._score(seen)
+        by_part = self._by_part(seen)
+        score = by_part[0] if self.folds is None else self._position(by_part, self.folds)
         at_least = (self.known >= score[:, None]).sum(1)
         p_value = (1 + at_least).double() / (self.known.shape[0] + 1)
         heat = [
@@ -89,28 +91,58 @@ class Graph(nn.Module):
             self._at(alpha, self.known),
             torch.minimum(self._at(alpha, self.sums), self.sums[-1]),
         ]
-        last = self.members[-1]
-        if isinstance(last, _Neighbours):
-            outputs.append(last.nearest(seen[-1]))
+        if self._neighbours is not None:
+            outputs.append(self.members[self._neighbours].nearest(seen[self._neighbours]))
+        if self.folds is not None:
+            outputs.append(torch.stack(by_part, 1))
         return tuple(outputs)
+
+    @property
+    def _neighbours(self) -> int | None:
+        """Where the first neighbours are among the members; None without any."""
+        return next((k for k, member in enumerate(self.members) if isinstance(member, _Neighbours)), None)
 
     def _at(self, alpha: Tensor, known: Tensor) -> Tensor:
         """Return what `anomalae.evaluation.conformal.threshold` does of scores in order; infinity for None."""
-        return torch.where(self.shares_above <= alpha, known, torch.inf).amin(0)
+        n = known.shape[0]
+        # The p-value of an image that scores more than all up to this one, and less than the next.
+        shares_above = torch.arange(n, 0, -1, dtype=torch.float64) / (n + 1)
+        return torch.where(shares_above <= alpha, known, torch.inf).amin(0)
 
-    def _score(self, seen: list[Any]) -> Tensor:
+    def _by_part(self, seen: list[Any]) -> list[Tensor]:
+        """Return the score of each fold's ensemble, or of the one that there is."""
         scores = [
             member.score(self.rule, evidence) for member, evidence in zip(self.members, seen, strict=True)
         ]
-        if self.standards is None:
+        each = len(scores) // len(self.parts)
+        return [self._combined(part, scores[k * each : (k + 1) * each]) for k, part in enumerate(self.parts)]
+
+    def _combined(self, part: Ensemble, scores: list[Tensor]) -> Tensor:
+        """Return what `Ensemble.combine` does."""
+        if len(scores) == 1:
             return scores[0]
-        if SCORES[self.rule].scale == "error":
-            scores = [score.clamp_min(LEAST_SCORE).log() for score in scores]
         standardised = [
-            weight * ((score - mean) / spread)
-            for weight, score, (mean, spread) in zip(self.weights, scores, self.standards, strict=True)
+            member.weight * ((score - mean) / spread)
+            for member, score, (mean, spread) in zip(
+                part.members, self._scaled(scores), part.standards[self.rule].tolist(), strict=True
+            )
         ]
         return torch.stack(standardised).sum(0)
+
+    def _position(self, scores: list[Tensor], folds: FoldEnsemble) -> Tensor:
+        """Return what `anomalae.evaluation.cross_conformal.positions` does of scores by fold."""
+        above = [(known < score[:, None]).sum(1) for known, score in zip(self.held_out, scores, strict=True)]
+        usual, spread = folds.usual(self.rule)
+        beyond = torch.stack(self._scaled(scores) if folds.single else scores).mean(0)
+        beyond = (beyond - usual) / spread
+        fraction = 0.5 + 0.5 * beyond / (1 + beyond.abs())
+        return torch.stack(above).sum(0).double() + fraction.clamp(EDGE, 1 - EDGE)
+
+    def _scaled(self, scores: list[Tensor]) -> list[Tensor]:
+        """Return what `comparable` does."""
+        if SCORES[self.rule].scale == "error":
+            return [score.clamp_min(LEAST_SCORE).log() for score in scores]
+        return scores
 
 
 class Decoder(nn.Module):

@@ -21,9 +21,14 @@ CALIBRATION = "calibration"
 THRESHOLD, HEAT_LEVEL = "threshold", "heat_level"
 # The nearest training images as they look in their view, uint8 (N, count, 28, 28); only of a run with neighbours.
 NEAREST = "nearest"
+# Scores by the networks of each fold, float64 (N, folds); only of a run of folds, whose `score` is a rank.
+FOLD_SCORES = "fold_scores"
 OUTPUTS = (
     SCORE, P_VALUE, FLAGGED, RECONSTRUCTION, HEATMAP, SEEN, LATENT, CALIBRATION, THRESHOLD, HEAT_LEVEL, NEAREST,
+    FOLD_SCORES,
 )  # fmt: skip
+# Those that not all models have.
+OF_SOME = (NEAREST, FOLD_SCORES)
 # Of a decoder: codes, float32 (N, latent_dim), and the images of them in the first network's view, (N, 28, 28).
 CODES, DECODED = "codes", "decoded"
 # The key of the metadata that holds what is told of the model, as JSON.

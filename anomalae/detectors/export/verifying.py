@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from anomalae.detectors.export.engine import OnnxDetector
-from anomalae.detectors.export.names import SCORE
 from anomalae.detectors.probe import made_images
 from anomalae.errors import BundleError
 from anomalae.text import plural
@@ -73,7 +72,7 @@ def verify_model(path: str | Path, *, threads: int | None = None) -> ModelVerifi
     model = OnnxDetector(path, threads=threads)
     images = made_images()
     # Not by the readers of pictures: these are canonical.
-    scores = model.run((SCORE,), images)[0]
+    scores = model.run((model.measured,), images)[0]
     try:
         kept = np.array(model.told["probe"], np.float64)
         spread, tolerance = float(model.told["compared"]["spread"]), float(model.told["tolerance"])

@@ -29,7 +29,6 @@ from anomalae.detectors.export.names import (
     IMAGES,
     METADATA,
     OPSET,
-    SCORE,
     TOLERANCE,
 )
 from anomalae.detectors.probe import made_images
@@ -100,7 +99,7 @@ def export(
                 f"{path}: not written: scores differ by up to {compared.relative:.1e} standard deviations of the "
                 f"calibration scores from the detector's, the tolerance is {tolerance:g}"
             )
-        scores = exported.run((SCORE,), made_images())[0].tolist()
+        scores = exported.run((exported.measured,), made_images())[0].tolist()
         _tell(model, {**told, "tolerance": tolerance, "compared": compared.to_dict(), "probe": scores})
         file.write(model.SerializeToString())
     return compared
