@@ -354,7 +354,7 @@ class TestScikitLearn:
 class TestImages:
     def test_equals_the_detector(self, kind, model, zeros, images):
         ours = kind(random_state=3, **IMAGE).fit(zeros)
-        detector = Detector(model=model, seed=3, **IMAGE).fit(zeros)
+        detector = Detector(model=model, seed=3, **IMAGE).fit(zeros, conformal="split")
         assert ours.path_ == "image"
         assert ours.n_features_in_ == 784
         assert_array_equal(ours.decision_function(images), detector.score(images))
@@ -381,7 +381,9 @@ class TestImages:
         detector = Detector(
             model=model, **IMAGE | {"hidden": (4, 8)}, architecture="conv", noise=0.0, score="mse"
         )
-        assert_array_equal(ours.decision_function(images), detector.fit(zeros).score(images))
+        assert_array_equal(
+            ours.decision_function(images), detector.fit(zeros, conformal="split").score(images)
+        )
 
     def test_what_is_no_image_is_refused_after_images(self, kind, model, zeros):
         detector = kind(**IMAGE).fit(zeros)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from anomalae.detectors.row_files import Summary
+    from anomalae.runs.record import Data
 
 # Rows of the table for a person, most anomalous first.
 SHOWN = 50
@@ -104,6 +105,14 @@ def test_rates(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
             low, high = evaluation["false_alarm_band"]
             alarms += f", {percent(low)} to {percent(high)} expected"
     return [("test ROC-AUC", auc), ("false alarms", alarms)]
+
+
+def promised(data: Data, alpha: float) -> str:
+    """Return what is promised of the false alarms of a run of folds, on images like its normal ones."""
+    return (
+        f"false alarms of at most 2 alpha, and with {data.n_train} images a little more, "
+        f"{percent(data.proved_rate(alpha))}, on the average; about alpha as a rule"
+    )
 
 
 def say(text: str, console: Console, *, style: str = "") -> None:

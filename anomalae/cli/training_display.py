@@ -56,11 +56,14 @@ class TrainingShown:
         """Say what is trained, and show its progress from now on."""
         self.folder = folder
         images = len(split.train)
+        # Each image is left out in one of the folds.
+        times = max(1, split.folds - 1)
         if not self.quiet:
             verb = "training" if done is None else f"going on after epoch {done}"
-            tell(f"{verb}: {folder}  ({dataset.name}, {_normal(split)}, {images} training images)")
+            folds = f" in {split.folds} folds" if split.folds else ""
+            tell(f"{verb}: {folder}  ({dataset.name}, {_normal(split)}, {images} training images{folds})")
         display = TrainingDisplay(
-            settings.epochs or 0, images * settings.n_networks, done=done or 0, quiet=self.quiet
+            settings.epochs or 0, images * times * settings.n_networks, done=done or 0, quiet=self.quiet
         )
         # Before it starts, so that an interruption meanwhile leaves no bar.
         self._open.push(display)
@@ -146,7 +149,7 @@ def train_new(
     """Train a new run of the options that name its data, classes and place.
 
     options: dataset, data_dir, preprocess, polarity, normal, anomalous, name, runs_dir, device, threads, quiet; start
-        where there is one.
+        and conformal where there are such.
     settings: of its detector.
     alpha: false-alarm level of its evaluation.
     check: may refuse the split before anything is written.
@@ -186,6 +189,7 @@ def train_new(
             device=options["device"],
             threads=options["threads"],
             start=start,
+            conformal=options.get("conformal", "auto"),
             watcher=watcher,
         )
 

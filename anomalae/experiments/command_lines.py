@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomalae.datasets.load import DATASETS
+from anomalae.datasets.splits import choose_folds
 from anomalae.runs.environment import Environment
 from anomalae.runs.record import Data
 from anomalae.settings import DEFAULT_ALPHA, PRESETS, Settings
@@ -59,7 +60,8 @@ def train_command(
     """
     words = ["anomalae", "train", "--dataset", data.name or "arrays", *_classes("normal", data.normal)]
     words += _prepared(data.name, data.preprocess, data.polarity)
-    words += _of_training(settings, data.n_train)
+    words += _of_training(settings, data.n_trained)
+    words += flags({"conformal": _conformal(data)})
     words += flags({"seed": settings.seed, "threads": environment.threads})
     words += flags({"device": environment.device}, {"device": "cpu"})
     words += flags({"alpha": alpha}, {"alpha": DEFAULT_ALPHA})
@@ -137,6 +139,14 @@ def compare_command(
 def report_command(run: str, scores: str | None = None) -> str:
     """Return the command that reports on a run, or on the images scored by it in a file."""
     return shlex.join(["anomalae", "report", run, *flags({"scores": scores})])
+
+
+def _conformal(data: Data) -> str | None:
+    """Return how a run is calibrated where its number of images would not give that by itself."""
+    n = data.n_train if data.folds else data.n_train + data.n_validation + data.n_calibration
+    if choose_folds(n) == data.folds:
+        return None
+    return "cross" if data.folds else "split"
 
 
 def _of_training(settings: Settings, n_train: int) -> list[str]:

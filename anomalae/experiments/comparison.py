@@ -69,12 +69,14 @@ def find_problem(run: Run) -> Problem:
     """Find the images that a run was trained on and is tested on.
 
     Baselines have no use for a calibration set and get the validation images instead; the calibration images are
-    left out, so that no method has seen them. Raises DataError where the run's data are gone or have changed.
+    left out, so that no method has seen them. Beside a run of folds, which has seen all, they get all. Raises DataError
+    where the run's data are gone or have changed.
     """
     data = run.record.data
     dataset = run.dataset()
     split = dataset.one_class(normal=data.normal, seed=data.seed)
-    train = np.concatenate([split.train.images, split.validation.images])
+    parts = (split.in_folds(data.folds).train,) if data.folds else (split.train, split.validation)
+    train = np.concatenate([part.images for part in parts])
     is_anomaly = truth(split.test.labels, data.normal)
     if is_anomaly.all() or not is_anomaly.any():
         kind = "normal" if is_anomaly.all() else "anomalous"

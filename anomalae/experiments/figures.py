@@ -64,7 +64,8 @@ def scores(run: Run) -> Figure:
 
 def calibration(run: Run) -> Figure:
     """Draw the false-alarm rate at every alpha, against what calibration promises."""
-    n = run.record.data.n_calibration
+    # The band is that of images that were put aside.
+    n = None if run.record.data.folds else run.record.data.n_calibration
     return plots.calibration(run.evaluation(), n_calibration=n, title=f"{run.name}: false alarms")
 
 

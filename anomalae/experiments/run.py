@@ -243,6 +243,7 @@ class Run:
         rule, dataset, part, calibration: those it was made with, as for `evaluate`.
         """
         data = self.record.data
+        folds = bool(data.folds) and calibration is None
         return results.evaluation_document(
             evaluation,
             # Where no image is anomalous the rate is all there is, and stands beside what is expected of it.
@@ -253,6 +254,7 @@ class Run:
             rule=rule or self.record.settings.rule,
             part=part,
             calibration=calibration,
+            proved_rate=data.proved_rate(evaluation.alpha) if folds else None,
         )
 
     def false_alarm_band(
@@ -260,13 +262,19 @@ class Run:
     ) -> tuple[float, float] | None:
         """Return where the false-alarm rate of images like the training ones lies 95 times in 100.
 
-        evaluation: by this run; without a threshold or a normal image there is no such band, and None is returned.
+        evaluation: by this run; without a threshold or a normal image there is no such band, nor by folds, whose
+            images are no calibration set that was put aside, and None is returned.
         calibration: that it was judged by; None is the run's own.
         """
-        own = self.record.data.n_calibration
-        n = own if calibration is None else self.detector.calibrations[calibration].n, evaluation.n_normal
-        judged = evaluation.threshold is not None and evaluation.n_normal > 0
-        return conformal.false_alarm_band(*n, evaluation.alpha) if judged else None
+        if evaluation.threshold is None or not evaluation.n_normal:
+            return None
+        if calibration is not None:
+            n = self.detector.calibrations[calibration].n
+        elif self.record.data.folds:
+            return None
+        else:
+            n = self.record.data.n_calibration
+        return conformal.false_alarm_band(n, evaluation.n_normal, evaluation.alpha)
 
     def verify(self) -> Verification:
         """Check the run's files by their hashes, its format, its weights, and how its probe scores.

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from anomalae import runs
 from anomalae.datasets.load import Dataset, OneClassSplit
+from anomalae.datasets.splits import choose_folds
 from anomalae.detectors.detector import Detector
 from anomalae.errors import BundleError
 from anomalae.evaluation.conformal import calibration_warning
 from anomalae.experiments.run import Downloads, Run, describe, reload_dataset
 from anomalae.runs.environment import choose_device
-from anomalae.runs.record import read_progress
+from anomalae.runs.record import Data, read_progress
 from anomalae.settings import DEFAULT_ALPHA, Settings
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def train_and_keep(
     device: str = "auto",
     threads: int | None = None,
     start: Detector | None = None,
+    conformal: str = "auto",
     watcher: Watcher | None = None,
 ) -> Run:
     """Train a detector on a data set's normal classes, keep it as a run, evaluate it, and keep that too.
@@ -95,6 +97,7 @@ def train_and_keep(
     device: auto, cpu, cuda or mps.
     threads: CPU threads, as for `Detector`.
     start: with whose weights the training begins, as for `Detector.fit`.
+    conformal: whether images are put aside to calibrate, or all calibrate in folds, as for `Detector.fit`.
     watcher: is called on the way.
 
     Returns the run, with its detector and data set at hand. A training that breaks off leaves its last checkpoint,
@@ -117,8 +120,14 @@ def train_and_keep(
     if start is not None:
         start.as_start().check(settings)
     split = dataset.one_class(normal=normal, anomalous=anomalous, seed=settings.seed)
+    split = split.in_folds(choose_folds(split.n_normal, conformal))
     watcher.on_split(split)
-    settings = settings.for_images(len(split.train))
+    if start is not None and _may_have_seen(start.data, dataset, split):
+        watcher.warn(
+            "start: its networks may have been trained on images that calibrate here, and false alarms be more than is "
+            "promised; the same normal classes, seed and way to calibrate as there would keep them apart"
+        )
+    settings = settings.for_images(split.n_trained)
     folder = runs.create(Path(runs_dir), name, automatic_name(dataset, split, settings))
     try:
         return _train(
@@ -171,10 +180,21 @@ def resume(
         raise BundleError(f"{folder}: is finished already", advice="evaluate", about=folder.name)
     _, record = read_progress(folder)
     dataset = reload_dataset(record.data, data_dir, progress)
-    split = dataset.one_class(normal=record.data.normal, seed=record.data.seed)
+    split = dataset.one_class(normal=record.data.normal, seed=record.data.seed).in_folds(record.data.folds)
     threads = record.environment.threads if threads is None else threads
     watcher = watcher or Unwatched()
     return _train(dataset, split, record.settings, folder, alpha, device, threads, watcher, resume=True)
+
+
+def _may_have_seen(before: Data, dataset: Dataset, split: OneClassSplit) -> bool:
+    """Tell whether networks that were trained on some data may have seen images that calibrate here.
+
+    The same images that are divided in the same way are no others.
+    """
+    same_images = before.hashes.get("train") == dataset.provenance["sha256"]["train"]
+    there, here = (sorted(map(str, data.normal)) for data in (before, split))
+    same_way = (there, before.seed, before.folds) == (here, split.seed, split.folds)
+    return same_images and not set(there).isdisjoint(here) and not same_way
 
 
 def automatic_name(dataset: Dataset, split: OneClassSplit, settings: Settings) -> str:
@@ -204,10 +224,10 @@ def _train(
     watcher.on_begin(folder, dataset, split, settings, done)
     with runs.lock(folder):
         detector = Detector(device=device, threads=threads, **settings.to_dict())
+        parts = (split.train, split.validation, split.calibration)
         detector.fit(
-            split.train.images,
-            split.validation.images,
-            split.calibration.images,
+            *(part.images for part in (parts[:1] if split.folds else parts)),
+            conformal="cross" if split.folds else "split",
             data=describe(dataset, split),
             folder=folder,
             resume=resume,

@@ -130,7 +130,7 @@ def _edges(values: Floats, truth: npt.NDArray[np.bool_], threshold: float | None
 
 @style.figure
 def calibration(
-    evaluation: Evaluation, *, n_calibration: int, title: str = "", ax: Axes | None = None
+    evaluation: Evaluation, *, n_calibration: int | None, title: str = "", ax: Axes | None = None
 ) -> Figure:
     """Draw the share of normal test images with a p-value of at most alpha, at every alpha: the false-alarm rate.
 
@@ -139,7 +139,8 @@ def calibration(
     0.1, in a figure of its own.
 
     evaluation: with p-values.
-    n_calibration: number of calibration images, at least 1.
+    n_calibration: number of calibration images, at least 1; None draws no band, which holds of images that were put
+        aside.
     title: of the figure.
     ax: axes to draw into; None makes a figure.
 
@@ -157,19 +158,17 @@ def calibration(
         raise DataError(
             "the test part holds no normal images, so their p-values cannot be compared with uniform"
         )
-    if n_calibration < 1:
+    if n_calibration is not None and n_calibration < 1:
         raise ConfigError(f"n_calibration {n_calibration}: must be at least 1")
     p_values = np.sort(evaluation.p_values[~evaluation.is_anomaly])
-    levels, low, high = _band(n_calibration, evaluation.n_normal)
-    step: Literal["post"] | None = "post" if len(levels) == n_calibration + 2 else None
+    top = max(CLOSE_UP, float((p_values <= CLOSE_UP).mean()))
+    if n_calibration is not None:
+        levels, low, high = _band(n_calibration, evaluation.n_normal)
+        step: Literal["post"] | None = "post" if len(levels) == n_calibration + 2 else None
+        top = max(top, float(high[np.searchsorted(levels, CLOSE_UP, side="right") - 1]))
     if ax is None:
         figure = new(1.6 * WIDTH, HEIGHT + 0.2)
         axes, close = figure.subplots(1, 2)
-        top = max(
-            CLOSE_UP,
-            float((p_values <= CLOSE_UP).mean()),
-            high[np.searchsorted(levels, CLOSE_UP, side="right") - 1],
-        )
         close.set(xlim=(0, CLOSE_UP), ylim=(0, min(1.01, 1.05 * top)))
         close.set_title(f"alpha up to {CLOSE_UP:g}", fontweight="normal", fontsize=9)
         panels = [axes, close]
@@ -180,9 +179,9 @@ def calibration(
     axes.set_ylabel("share of normal test images with p-value ≤ alpha")
     for part in panels:
         part.set_xlabel("alpha")
-        part.fill_between(
-            levels, low, high, step=step, color=MUTED, alpha=0.25, linewidth=0, label=_words(n_calibration)
-        )
+        if n_calibration is not None:
+            words = _words(n_calibration)
+            part.fill_between(levels, low, high, step=step, color=MUTED, alpha=0.25, linewidth=0, label=words)
         part.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, label="alpha itself")
         part.ecdf(p_values, color=NORMAL, label=plural(p_values.size, "normal test image"))
         if evaluation.threshold is not None and evaluation.false_alarm_rate is not None:

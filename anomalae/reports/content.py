@@ -121,6 +121,7 @@ class Trained:
     validation: of a vae: ELBO, its two parts, active units.
     loss_unit: of the history.
     prior: of a vae: draws from the prior, decoded, (N, 28, 28).
+    folds: number of folds in which all normal images train and calibrate; 0 where some were put aside for that.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Trained:
     facts: Facts
     loss_unit: str = ""
     prior: np.ndarray | None = None
+    folds: int = 0
 
     @property
     def parameters(self) -> int:

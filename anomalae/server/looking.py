@@ -60,6 +60,7 @@ def looked(detector: Detector, judge: Judge, image: np.ndarray, batcher: Batcher
         "threshold": judge.threshold,
         "rule": judge.rule,
         "n_calibration": len(calibration),
+        "folds": detector.data.folds if judge.calibrated_by is None else 0,
         "calibration": calibration[places].tolist(),
         "blank": not image.any(),
         **batcher.call(pictures),

@@ -10,7 +10,9 @@ from click.testing import CliRunner, Result
 
 from anomalae.cli import main
 
-QUICK = ["--dataset", "digits", "--epochs", "2", "--hidden", "32", "--latent-dim", "8"]
+SMALL = ["--dataset", "digits", "--epochs", "2", "--hidden", "32", "--latent-dim", "8"]
+# Of `train` one training, not one a fold: few images in folds are the matter of test_few_images.
+QUICK = [*SMALL, "--conformal", "split"]
 
 
 def run(*args: str | Path, stdin: str | bytes | None = None, env: dict[str, str] | None = None) -> Result:

@@ -231,7 +231,7 @@ def nothing_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
         (2, ["--pca", "0"], "--pca"),
         (2, ["--pca", "785"], "--pca"),
         (1, ["--pca", "700", "--baseline", "lof"], "pca 700: must be from 1 to"),
-        (1, ["--pca", "700", "--normal", "0", "--dataset", "digits"], "pca 700: must be from 1 to 85"),
+        (1, ["--pca", "700", "--normal", "0", "--dataset", "digits"], "pca 700: must be from 1 to 125"),
         (2, ["--run", "digits-8-ae", "--normal", "0"], "exclude each other"),
         (2, ["--dataset", "digits"], "--dataset needs --normal"),
         (2, ["--run", "none"], "no such run"),

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from anomalae import Detector, runs
 from anomalae.datasets.load import Dataset
 from anomalae.runs.record import NEWEST
-from tests.cli import QUICK, fails, ok, parsed, run
+from tests.cli import QUICK, SMALL, fails, ok, parsed, run
 
 KEYS = [
     "run", "dataset", "normal", "score", "roc_auc", "roc_auc_interval", "average_precision", "prevalence",
@@ -142,7 +142,7 @@ def test_one_kind_of_image_only_has_no_roc(trained: Path):
 
 def test_data_that_is_gone_or_has_changed(tmp_path: Path):
     ok("data", "export", "digits", "folder", "--class", "0,1")
-    ok("train", "--normal", "0", "--dataset", "folder", *QUICK[2:], "--quiet")
+    ok("train", "--normal", "0", "--dataset", "folder", *SMALL[2:], "--quiet")
     assert Detector.load("runs/folder-0-ae").data.name is not None
     image = next(Path("folder/1").iterdir())
     image.unlink()
@@ -194,7 +194,7 @@ def test_a_broken_run_is_listed_as_such_and_spoils_nothing(trained: Path):
 
 
 class TestBenchmark:
-    ARGS = ("benchmark", *QUICK, "--alpha", "0.1", "--normal", "0,1", "--threads", "1")
+    ARGS = ("benchmark", *SMALL, "--alpha", "0.1", "--normal", "0,1", "--threads", "1")
 
     def test_cells_go_on_where_they_were(self):
         table = parsed(*self.ARGS, "--json")
@@ -247,7 +247,7 @@ class TestBenchmark:
     def test_a_test_part_without_the_class_is_refused_before_training(self):
         ok("data", "export", "digits", "folder/train", "--class", "0,1")
         ok("data", "export", "digits", "folder/test", "--class", "0")
-        complaint = fails(1, "benchmark", "--dataset", "folder", *QUICK[2:], "--output", "b")
+        complaint = fails(1, "benchmark", "--dataset", "folder", *SMALL[2:], "--output", "b")
         assert "has no anomalous image" in complaint
         assert "cannot be written" in fails(1, *self.ARGS, "--output", "/proc/x/y")
 

@@ -130,7 +130,7 @@ def test_training(times: int):
 def test_saving(times: int, small: Detector, digits, images: np.ndarray):
     """The folder holds the one detector or the other, whole."""
     split = digits.one_class(normal=[0], seed=1)
-    other = Detector(epochs=1, hidden=(64,), seed=4).fit(split.train.images)
+    other = Detector(epochs=1, hidden=(64,), seed=4).fit(split.train.images, conformal="split")
     expected = [detector.score(images) for detector in (small, other)]
     place = Path("there")
     small.save(place)

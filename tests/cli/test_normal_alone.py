@@ -17,7 +17,9 @@ from anomalae.experiments.run import Run
 from anomalae.reports import collect
 from tests.cli import fails, ok, parsed, run
 
-QUICK = ["--epochs", "2", "--hidden", "32", "--latent-dim", "8", "--quiet"]
+SMALL = ["--epochs", "2", "--hidden", "32", "--latent-dim", "8", "--quiet"]
+# One training, not one a fold.
+QUICK = ["--conformal", "split", *SMALL]
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +214,7 @@ def test_an_interrupted_training_goes_on(here: Path, monkeypatch: pytest.MonkeyP
 
 def test_settings_are_found_without_a_class(here: Path):
     pytest.importorskip("optuna")
-    ok("tune", "--dataset", here / "scans", "--trials", "1", *QUICK)
+    ok("tune", "--dataset", here / "scans", "--trials", "1", *SMALL)
     assert Path("reports/tuning/scans-normal/winner.toml").is_file()
     ok("train", "--config", "reports/tuning/scans-normal/winner.toml", "--name", "tuned", "--quiet")
 

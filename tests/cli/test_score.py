@@ -235,7 +235,7 @@ def test_heatmaps_of_a_density_score_show_the_reconstructions_terms(digits, imag
     split = digits.one_class(normal=[0], seed=0)
     settings = {"hidden": (32,), "latent_dim": 4, "epochs": 3, "samples": 2, "likelihood": "smooth-direction"}
     detector = Detector(model="vae", views=("pixels",), **settings)
-    detector.fit(split.train.images).save("runs/vae")
+    detector.fit(split.train.images, conformal="split").save("runs/vae")
     np.save("x.npy", images[:3])
     ok("score", "x.npy", "--run", "vae", "--heatmaps", "heat", "--quiet")
     for path in Path("heat").iterdir():

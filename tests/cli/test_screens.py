@@ -17,7 +17,7 @@ from rich.console import Console
 from anomalae.cli import main
 from anomalae.cli.lines import wrapped
 from anomalae.cli.tables import Column, print_table
-from tests.cli import QUICK, ok
+from tests.cli import QUICK, SMALL, ok
 from tests.cli.terminal import Terminal
 
 # Of the narrower ones each run takes the narrowest, which breaks the most.
@@ -37,7 +37,7 @@ CALLS = [
     ["evaluate", "--run", "digits-0-ae", "--threads", "1"],
     ["compare", "--list"],
     ["compare", "--run", "digits-0-ae", "--baseline", "knn", "--threads", "1"],
-    ["benchmark", "--normal", "0,1", *QUICK, "--baseline", "knn", "--threads", "1"],
+    ["benchmark", "--normal", "0,1", *SMALL, "--baseline", "knn", "--threads", "1"],
     ["report", "digits-0-ae", "--threads", "1"],
     ["check", "--list"],
     ["check", "pixels"],

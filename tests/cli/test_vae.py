@@ -35,7 +35,7 @@ def test_every_likelihood_trains_scores_saves_and_loads(likelihood, architecture
         epochs=1,
         samples=3,
         **shape,
-    ).fit(images)
+    ).fit(images, conformal="split")
     scores = detector.score_all(images)
     assert ("elbo-excess" in scores) == (likelihood == "bernoulli")
     detector.save(tmp_path / "run")
@@ -74,11 +74,13 @@ def test_a_resumed_vae_is_bit_for_bit_the_same(digits):
         if state.epoch == 2:
             raise StoppedError
 
-    whole = Detector(**settings).fit(split.train.images)
+    whole = Detector(**settings).fit(split.train.images, conformal="split")
     Path("part").mkdir()
     with pytest.raises(StoppedError):
-        Detector(**settings).fit(split.train.images, folder=Path("part"), on_epoch=stop)
-    resumed = Detector(**settings).fit(split.train.images, folder=Path("part"), resume=True)
+        Detector(**settings).fit(split.train.images, conformal="split", folder=Path("part"), on_epoch=stop)
+    resumed = Detector(**settings).fit(
+        split.train.images, conformal="split", folder=Path("part"), resume=True
+    )
     np.testing.assert_array_equal(whole.score(split.test.images), resumed.score(split.test.images))
 
 
@@ -144,7 +146,8 @@ def test_traverse_of_a_line_or_a_plane_is_all_of_it(latent, shape, digits):
 def test_traverse_changes_the_picture_in_every_row(settings, what, digits):
     """The largest changes come first, each said of its row; what changes little is left out."""
     split = digits.one_class(normal=[0, 1, 4], seed=0)
-    detector = Detector(**settings, latent_dim=12, hidden=(64,), epochs=40, seed=0).fit(split.train.images)
+    detector = Detector(**settings, latent_dim=12, hidden=(64,), epochs=40, seed=0)
+    detector.fit(split.train.images, conformal="split")
     normals = split.validation.images
     walked = traverse(detector, normals)
     changes = np.abs(walked.images[:, -1] - walked.images[:, 0]).sum((1, 2))

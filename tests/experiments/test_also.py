@@ -15,10 +15,10 @@ from anomalae import Detector, files
 from anomalae.datasets.dataset import Dataset
 from anomalae.datasets.load import load_dataset
 from anomalae.evaluation.intervals import mean_auc_interval
-from tests.cli import QUICK, fails, ok, parsed
+from tests.cli import QUICK, SMALL, fails, ok, parsed
 
-CALL = ("benchmark", "--normal", "3,8", *QUICK, "--output", "b")
-ONE = ("benchmark", "--normal", "3", *QUICK, "--output", "b")
+CALL = ("benchmark", "--normal", "3,8", *SMALL, "--output", "b")
+ONE = ("benchmark", "--normal", "3", *SMALL, "--output", "b")
 
 
 def write(name: str, digits: Dataset, first: int) -> Path:
@@ -169,7 +169,7 @@ def test_the_report_shows_them(file: Path):
 
 
 def test_each_class_anomalous_in_turn(file: Path):
-    found = parsed(*ONE[:1], "--anomalous", "8", *QUICK, "--also", file, "--json", "--quiet")
+    found = parsed(*ONE[:1], "--anomalous", "8", *SMALL, "--also", file, "--json", "--quiet")
     assert found["rows"][0]["also"]["some"]["n_anomalous"] == (np.load(file)["labels"] == 8).sum()
 
 
@@ -179,7 +179,7 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_trained(file: Path,
     eights = digits.test.take(np.flatnonzero(digits.test.labels == 8))
     np.savez("eights.npz", images=eights.images, labels=eights.labels)
     assert "few.npz: no class 8, normal in this run" in fails(1, *CALL, "--also", "few.npz")
-    said = fails(1, "benchmark", "--normal", "8", *QUICK, "--output", "b", "--also", "eights.npz")
+    said = fails(1, "benchmark", "--normal", "8", *SMALL, "--output", "b", "--also", "eights.npz")
     assert "eights.npz: has no anomalous image where normal is 8" in said
     assert "digits: not all of it can be scored" in fails(1, *CALL, "--also", "digits")
     assert "--also: a data set is named twice" in fails(1, *CALL, "--also", file, "--also", file)

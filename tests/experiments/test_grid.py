@@ -17,7 +17,7 @@ from anomalae.experiments import kept_cells
 from anomalae.experiments.baselines.registry import BaselineDetector
 from anomalae.experiments.grid import Grid, scored_part
 from anomalae.settings import Settings
-from tests.cli import QUICK, fails, ok, parsed, run
+from tests.cli import SMALL, fails, ok, parsed, run
 
 
 def table(folder: str | Path) -> dict:
@@ -38,7 +38,7 @@ def compared(tmp_path_factory) -> dict:
         "0,8",
         "--seeds",
         "0,1",
-        *QUICK,
+        *SMALL,
         "--baseline",
         "knn,iforest",
         "--output",
@@ -73,7 +73,7 @@ def test_columns_equal_direct_calls(compared, digits):
 
 
 def test_on_development_images_a_baseline_does_not_see_what_judges_it(digits):
-    call = ("benchmark", "--normal", "8", *QUICK, "--part", "development", "--quiet")
+    call = ("benchmark", "--normal", "8", *SMALL, "--part", "development", "--quiet")
     folder = "reports/benchmark-digits-ae"
     ok(*call, "--baseline", "knn")
     split = digits.one_class(normal=[8], seed=0)
@@ -116,7 +116,7 @@ def test_the_second_call_fits_nothing(compared):
 
 
 def test_each_class_anomalous_in_turn(digits):
-    found = parsed("benchmark", "--anomalous", "1,9", *QUICK, "--json", "--quiet")
+    found = parsed("benchmark", "--anomalous", "1,9", *SMALL, "--json", "--quiet")
     assert found["side"] == "anomalous"
     assert [row["anomalous"] for row in found["rows"]] == [1, 9]
     row = found["rows"][0]
@@ -129,7 +129,7 @@ def test_each_class_anomalous_in_turn(digits):
 
 def test_what_each_member_gives_stands_below_the_table(digits):
     words = ["--views", "pixels,edges", "--neighbours", "3", "--seeds", "0,1"]
-    found = parsed("benchmark", "--normal", "8", *QUICK, *words, "--json", "--quiet")
+    found = parsed("benchmark", "--normal", "8", *SMALL, *words, "--json", "--quiet")
     folder = Path("reports/benchmark-digits-ae")
     assert list(found["members"]) == ["pixels", "edges", "neighbours", "all networks"]
     arrays, _ = files.read_arrays(cell_file(folder, "normal-8_seed-1"))
@@ -146,7 +146,7 @@ def test_a_failed_baseline_is_said_and_the_others_stand(begun):
         "benchmark",
         "--normal",
         "0",
-        *QUICK,
+        *SMALL,
         "--baseline",
         "lof,deep-svdd",
         "--time-limit",
@@ -170,12 +170,12 @@ def test_a_failed_baseline_is_said_and_the_others_stand(begun):
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_trained(words, said):
-    assert said in fails(2, "benchmark", *words, *QUICK)
+    assert said in fails(2, "benchmark", *words, *SMALL)
     assert not Path("reports").exists()
 
 
 def test_baselines_stay_when_the_table_is_made_again_without_them(begun):
-    call = ("benchmark", "--normal", "0", *QUICK, "--quiet")
+    call = ("benchmark", "--normal", "0", *SMALL, "--quiet")
     ok(*call, "--baseline", "pca (fair),knn")
     with_them = table(begun)
     assert "--baseline 'knn,pca (fair)'" in with_them["command"]
@@ -188,7 +188,7 @@ def test_baselines_stay_when_the_table_is_made_again_without_them(begun):
 
 
 def test_older_cells_with_fewer_scores_stand_beside_newer_ones(begun):
-    call = ("benchmark", "--normal", "0", *QUICK, "--quiet", "--json")
+    call = ("benchmark", "--normal", "0", *SMALL, "--quiet", "--json")
     path = cell_file(begun, "normal-0_seed-0", ".json")
     cell = json.loads(path.read_text())
     del cell["numbers"]["scores"]["sap"]

@@ -18,9 +18,9 @@ from anomalae.plugins import SCORES
 from anomalae.runs.locks import lock
 from anomalae.scores.base import Score
 from anomalae.settings import Settings
-from tests.cli import QUICK, fails, ok, run
+from tests.cli import SMALL, fails, ok, run
 
-CALL = ("benchmark", "--normal", "3", *QUICK, "--output", "b")
+CALL = ("benchmark", "--normal", "3", *SMALL, "--output", "b")
 SMALL = Settings.of(hidden=(16,), epochs=1, latent_dim=4)
 
 

@@ -18,6 +18,7 @@ from anomalae.experiments.training import Watcher, train_and_keep
 from anomalae.settings import Settings
 
 TRAIN = ["train", "--normal", "0", "--dataset", "digits", "--hidden", "16", "--epochs", "3"]
+TRAIN += ["--conformal", "split"]
 
 
 @pytest.fixture(autouse=True)

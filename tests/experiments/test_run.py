@@ -56,7 +56,9 @@ class Stops(Unwatched):
 
 @pytest.fixture(scope="module")
 def trained(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train_and_keep(digits, QUICK, normal=[0], runs_dir=tmp_path_factory.mktemp("runs"), device="cpu")
+    return train_and_keep(
+        digits, QUICK, normal=[0], runs_dir=tmp_path_factory.mktemp("runs"), device="cpu", conformal="split"
+    )
 
 
 @pytest.fixture
@@ -71,7 +73,9 @@ def copied(trained: Run, tmp_path: Path) -> Path:
 
 def test_a_training_is_kept_evaluated_and_silent(digits: Dataset, tmp_path: Path, capsys: Any):
     noted = Noted()
-    run = train_and_keep(digits, QUICK, normal=[0], runs_dir=tmp_path, alpha=0.1, watcher=noted)
+    run = train_and_keep(
+        digits, QUICK, normal=[0], runs_dir=tmp_path, alpha=0.1, conformal="split", watcher=noted
+    )
     assert capsys.readouterr() == ("", "")
     assert run.name == "digits-0-ae"
     assert noted.calls[:5] == ["split", "begin 2 None", "epoch 1", "epoch 2", "trained"]
@@ -112,7 +116,9 @@ def test_what_is_refused_leaves_nothing(digits: Dataset, trained: Run, tmp_path:
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(digits: Dataset, trained: Run, tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
-        train_and_keep(digits, QUICK, normal=[0], runs_dir=tmp_path, device="cpu", watcher=Stops())
+        train_and_keep(
+            digits, QUICK, normal=[0], runs_dir=tmp_path, device="cpu", conformal="split", watcher=Stops()
+        )
     folder = tmp_path / "digits-0-ae"
     assert runs.is_unfinished(folder)
     with pytest.raises(BundleError, match="not finished"):

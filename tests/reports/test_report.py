@@ -30,7 +30,7 @@ from anomalae.reports.content import ComparisonReport, ScoredReport, ScoredRow
 from anomalae.reports.pages import figures, render, tuner, words
 from anomalae.reports.pages.page import inline_json
 from anomalae.runs import results
-from tests.cli import QUICK, fails, ok, parsed, run
+from tests.cli import QUICK, SMALL, fails, ok, parsed, run
 from tests.reports.pages import Page, run_report, scored
 
 EVIL = "</script><script>alert(1)</script>"
@@ -454,7 +454,7 @@ def test_file_names_stay_names(tmp_path: Path):
 
 
 def test_benchmark():
-    ok("benchmark", "--normal", "0,1", *QUICK, "--output", "b", "--quiet")
+    ok("benchmark", "--normal", "0,1", *SMALL, "--output", "b", "--quiet")
     table = json.loads(Path("b/table.json").read_text())
     done = parsed("report", "--benchmark", "b", "--json")
     assert done["report"] == "b/index.html"

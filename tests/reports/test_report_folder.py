@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from anomalae import files
-from tests.cli import QUICK, fails, ok, parsed
+from tests.cli import QUICK, SMALL, fails, ok, parsed
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_flags_of_a_false_discovery_rate_name_no_alpha(trained):
 
 
 def test_a_benchmark_with_anomalous_classes_in_turn(digits):
-    ok("benchmark", "--anomalous", "1,9", *QUICK, "--output", "ba", "--quiet")
+    ok("benchmark", "--anomalous", "1,9", *SMALL, "--output", "ba", "--quiet")
     ok("report", "--benchmark", "ba", "--quiet")
     page = Path("ba/index.html").read_text()
     assert "in turn is anomalous and all others are normal" in " ".join(page.split())

@@ -150,7 +150,7 @@ def interrupted(digits: Dataset) -> Path:
 
     settings = Settings.of(epochs=2, hidden=(32,), latent_dim=8)
     with pytest.raises(KeyboardInterrupt):
-        train_and_keep(digits, settings, normal=[0], name="a", watcher=Stops())
+        train_and_keep(digits, settings, normal=[0], name="a", conformal="split", watcher=Stops())
     return Path("runs/a")
 
 

@@ -38,8 +38,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-
 @pytest.fixture(scope="module")
 def detectors(digits) -> dict[str, Detector]:
     split = digits.one_class(normal=[3], seed=0)
-    plain = Detector(epochs=6, hidden=(64,), neighbours=3).fit(split.train.images)
-    dense = Detector(model="vae", latent_dim=2, epochs=4, hidden=(64,), samples=2).fit(split.train.images)
+    plain = Detector(epochs=6, hidden=(64,), neighbours=3).fit(split.train.images, conformal="split")
+    dense = Detector(model="vae", latent_dim=2, epochs=4, hidden=(64,), samples=2)
+    dense.fit(split.train.images, conformal="split")
     return {"plain": plain, "dense": dense}
 
 

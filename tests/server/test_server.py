@@ -27,6 +27,7 @@ from anomalae.server.batching import Batcher, ClosedError
 from anomalae.server.guards import LOOPBACK
 from anomalae.server.limits import Limits
 from tests.cli import fails, parsed
+from tests.conftest import SMALL
 
 LIMITS = Limits(megabytes=0.3, images=60, pixels=10_000, seconds=30, waiting=50)
 
@@ -34,7 +35,7 @@ LIMITS = Limits(megabytes=0.3, images=60, pixels=10_000, seconds=30, waiting=50)
 @pytest.fixture(scope="module")
 def detectors(small: Detector, digits) -> dict[str, Detector]:
     split = digits.one_class(normal=[1], seed=0)
-    other = Detector(hidden=(16,), epochs=1, latent_dim=4).fit(split.train.images)
+    other = Detector(hidden=(16,), epochs=1, latent_dim=4).fit(split.train.images, conformal="split")
     return {"small": small, "ones": other}
 
 
@@ -119,6 +120,22 @@ def test_a_calibration_of_ones_own_may_be_the_default(small, digits, images):
         assert client.get("/runs").json()[0]["calibrations"] == ["mine"]
     assert answer["calibration"] == "mine"
     assert [row["p_value"] for row in answer["rows"]] == own.p_values(images[:9], calibration="mine").tolist()
+
+
+def test_a_run_of_folds_is_served_as_any_other(digits, images):
+    zeros = digits.train.images[digits.train.labels == 0]
+    few = Detector(**SMALL, seed=3).fit(zeros[:32])
+    few.calibrate(zeros[40:90], name="mine")
+    with TestClient(application(Served({"few": few}), hosts=["testserver"])) as client:
+        answer = octets(client, npy(images[:9])).json()
+        assert [row["score"] for row in answer["rows"]] == few.score(images[:9]).tolist()
+        assert [row["p_value"] for row in answer["rows"]] == few.p_values(images[:9]).tolist()
+        asked = {"content": npy(images[0]), "headers": {"content-type": "application/octet-stream"}}
+        looked = client.post("/look", **asked).json()
+        own = client.post("/look", **asked, params={"calibration": "mine"}).json()
+    assert (looked["folds"], looked["n_calibration"], looked["calibration"]) == (5, 32, list(range(1, 33)))
+    # Set against images that nothing was trained on.
+    assert (own["folds"], own["n_calibration"]) == (0, 50)
 
 
 @pytest.mark.parametrize(

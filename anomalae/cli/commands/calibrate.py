@@ -199,7 +199,7 @@ def _report(
         return
     out = console.out_console()
     tables.say(f"calibration {made.name} of run {run.name}, from {printable(made.source)}", out, style="bold")
-    tables.print_pairs(_lines(compared, rule, len(failed)), out)
+    tables.print_pairs(_lines(compared, rule, len(failed), in_folds=bool(run.record.data.folds)), out)
     if not options["quiet"]:
         from anomalae.evaluation.conformal import calibration_warning
 
@@ -210,15 +210,17 @@ def _report(
         tables.say_commands("judge by it:", [f"{command} --calibration {made.name}"], out)
 
 
-def _lines(compared: TwoCalibrations, rule: str, n_failed: int) -> list[tuple[str, str]]:
+def _lines(compared: TwoCalibrations, rule: str, n_failed: int, *, in_folds: bool) -> list[tuple[str, str]]:
     from anomalae.evaluation.conformal import smallest_alpha_shown
 
     least = smallest_alpha_shown(compared.n)
     n, alpha, (low, high) = compared.n, compared.alpha, compared.band
     share = compared.n_flagged / n
+    # What is expected by folds, and how their scores differ, is known about, not exactly.
+    about = "about " if in_folds else ""
     than = "fewer than" if share < low else "more than" if share > high else "as"
     counts = f"{count(n)} and {count(compared.n_before)} scores"
-    test = f"p = {compared.p_value:.2g}, two-sample Kolmogorov-Smirnov, {counts}"
+    test = f"p = {about}{compared.p_value:.2g}, two-sample Kolmogorov-Smirnov, {counts}"
     higher = "higher" if compared.median > compared.median_before else "lower"
     said = (
         f"no: theirs are {higher} as a rule ({test}); the run's own threshold is not for them"
@@ -231,7 +233,7 @@ def _lines(compared: TwoCalibrations, rule: str, n_failed: int) -> list[tuple[st
         (
             "run's own threshold",
             f"flags {count(compared.n_flagged)} of them, {percent(share)}: {than} expected at alpha {alpha:g} "
-            f"(95 times in 100: {percent(low)} to {percent(high)})",
+            f"({about}95 times in 100: {percent(low)} to {percent(high)})",
         ),
         ("scores like the run's?", said),
         (

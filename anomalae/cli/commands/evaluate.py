@@ -142,6 +142,8 @@ def command(
         click.echo(json.dumps(document))
     elif not quiet:
         _table(document, evaluation.p_values, judged.false_alarm_band(evaluation, calibration))
+        if judged.record.data.folds and calibration is None:
+            tables.say(f"In folds: {tables.promised(judged.record.data, alpha)}.", console.out_console())
     if other is not None:
         note = "not kept: the run keeps the numbers of its own data, without --dataset"
     elif calibration is not None:

@@ -157,6 +157,16 @@ def _table(descriptions: list[dict[str, Any]], runs_dir: Path) -> None:
         tables.say_commands("go on:", [f"{resume}{runs_dir_flag(runs_dir)}" for resume in resumes], out)
 
 
+def _images(data: dict[str, Any]) -> str:
+    counts = {part: data[f"n_{part}"] for part in ("train", "validation", "calibration", "test")}
+    if data.get("folds"):
+        return f"{counts['train']} training and calibration (the same, in {data['folds']} folds), {counts['test']} test"
+    return (
+        f"{counts['train']} training, {counts['validation']} validation, {counts['calibration']} calibration, "
+        f"{counts['test']} test"
+    )
+
+
 def _show(description: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(description))
@@ -167,8 +177,7 @@ def _show(description: dict[str, Any], as_json: bool) -> None:
         ("status", _status(description)),
         ("data", f"{data['name'] or 'arrays'}" + (f" in {data['root']}" if data["root"] else "")),
         ("normal", listed(data["normal"], ",")),
-        ("images", f"{data['n_train']} training, {data['n_validation']} validation, "
-                   f"{data['n_calibration']} calibration, {data['n_test']} test"),
+        ("images", _images(data)),
         *((key.replace("_", " "), setting(v, ",")) for key, v in description["settings"].items() if v is not None),
     ]  # fmt: skip
     rows += started_from(description.get("start", {}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import heapq
 import itertools
 import os
@@ -301,7 +300,7 @@ class _Work:
         judged_by = {
             **self._head(),
             "calibration": self.judge.calibrated_by,
-            "calibration_hash": hashlib.sha256(self.judge.calibration.tobytes()).hexdigest(),
+            "calibration_hash": self.judge.calibration_hash,
             "preprocess": self.how.preprocess,
             "polarity": self.how.polarity,
             "segment": self.how.segment,

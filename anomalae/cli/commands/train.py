@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,9 @@ from anomalae.cli.training_display import (
 from anomalae.text import listed, number, percent
 
 if TYPE_CHECKING:
+    from anomalae.experiments.few_images import Measured
     from anomalae.experiments.run import Run
+    from anomalae.runs.record import Data
 
 _OF_RESUME = {"resume", "runs_dir", "data_dir", "device", "threads", "alpha", "quiet", "as_json", "logs"}
 
@@ -45,6 +48,14 @@ _OF_RESUME = {"resume", "runs_dir", "data_dir", "device", "threads", "alpha", "q
 )
 @common.runs_dir_option
 @common.alpha_option
+@click.option(
+    "--conformal",
+    type=common.OneOf(["auto", "split", "cross"]),
+    default="auto",
+    show_default=True,
+    help="What p-values are made of: split puts a tenth of the normal images aside; cross trains five times, each time "
+    "without a fifth of them, so that all train and all calibrate. auto is cross with fewer than 400.",
+)
 @config_option
 @click.option(
     "--start",
@@ -75,6 +86,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     The run is kept in a folder under --runs-dir. The test part is scored after training and never used in it.
     A folder of nothing but normal images (all in one place, or one class) needs neither --normal nor --anomalous; a
     fifth of them is the test part, and such a run has a false-alarm rate but no ROC-AUC.
+    With fewer than 400 normal images p-values come from five cross-conformal folds, so that 30 can flag at alpha 0.05;
+    false alarms are then proved to be little more than 2 alpha at most, and are about alpha as a rule.
 
     \b
     Example:
@@ -142,30 +155,48 @@ def _resume(options: dict[str, Any]) -> Run:
 
 
 def _tell(options: dict[str, Any], run: Run) -> None:
-    document = run.document(run.evaluation())
+    from anomalae.experiments.few_images import nearest
+
+    data = run.detector.data
+    document, measured = run.document(run.evaluation()), nearest(data.n_normal, data.folds)
     if options["as_json"]:
-        click.echo(json.dumps(document))
+        folds = {"folds": data.folds} if data.folds else {}
+        told = {} if measured is None else {"measured": dataclasses.asdict(measured)}
+        click.echo(json.dumps({**document, **folds, **told}))
     elif not options["quiet"]:
-        _summary(options, run, document)
+        _summary(options, run, document, measured)
 
 
-def _summary(options: dict[str, Any], run: Run, document: dict[str, Any]) -> None:
+def _summary(options: dict[str, Any], run: Run, document: dict[str, Any], measured: Measured | None) -> None:
     data, settings = run.detector.data, run.detector.settings
     threshold = number(document["threshold"], 6)
     rows = [
         ("run", str(run.folder)),
-        ("data", f"{data.name}: {data.n_train} training, {data.n_validation} validation, "
-                 f"{data.n_calibration} calibration images of {listed(data.normal, ',')}"),
+        ("data", f"{data.name}: {data.images_in_words} images of {listed(data.normal, ',')}"),
         ("model", f"{settings.short}, latent {settings.latent_dim}, {settings.epochs} epochs"),
         *started_from(run.detector.start),
         ("threshold", f"{threshold} on the {settings.rule} score, at alpha {document['alpha']:g}"),
+        *_of_folds(data, document["alpha"]),
         *tables.test_rates(document),
     ]  # fmt: skip
     if document["n_anomalous"]:
         rows.append(
             ("detected", f"{percent(document['detection_rate'])} of {document['n_anomalous']} anomalous ones")
         )
+    if measured is not None:
+        rows.append((f"measured with {measured.n}", measured.in_words()))
     out = console.out_console()
     tables.print_pairs(rows, out)
     more = f" --run {run.name}{runs_dir_flag(options['runs_dir'])}"
     tables.say_commands("next:", [f"anomalae score IMAGES/{more}", f"anomalae evaluate{more}"], out)
+
+
+def _of_folds(data: Data, alpha: float) -> list[tuple[str, str]]:
+    """Return what scores are in folds, and what is promised of false alarms; nothing of images that were put aside."""
+    if not data.folds:
+        return []
+    return [
+        ("scores", f"how many of the {data.n_train} an image is above, by networks that did not see them, 0 to "
+                   f"{data.n_train + 1}"),
+        ("promised", tables.promised(data, alpha)),
+    ]  # fmt: skip

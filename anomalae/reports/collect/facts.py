@@ -50,6 +50,7 @@ def describe(
         facts=_facts(folder, detector, alpha),
         loss_unit=settings.kind.loss_unit,
         prior=detector.generate(DRAWS) if settings.kind.density else None,
+        folds=data.folds,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomalae import text
 from anomalae.evaluation import conformal
+from anomalae.evaluation.cross_conformal import proved_rate
 from anomalae.reports.content import RunReport
 from anomalae.reports.pages import words
 from anomalae.settings import Settings
@@ -50,9 +51,17 @@ def model_card(report: RunReport) -> str:
             own=report.own,
             n_calibration=n,
             smallest_alpha=conformal.smallest_alpha(n),
+            proved_rate=_proved_rate(report),
             version=__version__,
         )
     )
+
+
+def _proved_rate(report: RunReport) -> float | None:
+    """Return what the false-alarm rate by folds is proved not to exceed; None where there are none."""
+    folds, n = report.trained.folds, report.trained.n_calibration
+    judged = folds and report.evaluation.threshold is not None
+    return proved_rate(n, folds, report.evaluation.alpha) if judged else None
 
 
 def _own_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

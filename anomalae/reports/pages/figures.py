@@ -82,10 +82,11 @@ def of_run(report: RunReport) -> dict[str, Drawn]:
     alt = f"Histogram of the scores of {kinds} test images."
     plans.append(("scores", "Scores", alt, lambda: plots.scores(e, rule=trained.rule)))
     if e.p_values is not None and e.n_normal:
-        alt = (
-            "Share of normal test images with a p-value of at most alpha, at every alpha, with the 95% band."
-        )
-        draw = lambda: plots.calibration(e, n_calibration=trained.n_calibration)  # noqa: E731
+        # The band is that of images that were put aside.
+        n = None if trained.folds else trained.n_calibration
+        alt = "Share of normal test images with a p-value of at most alpha, at every alpha"
+        alt += "." if trained.folds else ", with the 95% band."
+        draw = lambda: plots.calibration(e, n_calibration=n)  # noqa: E731
         plans.append(("calibration", "p-values of normal images", alt, draw))
     if e.has_classes and (e.roc_auc is not None or e.threshold is not None):
         alt = "ROC-AUC with interval of each anomalous class, and the share flagged of each class; the table has them."

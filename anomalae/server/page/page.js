@@ -354,7 +354,7 @@ function shape(name, attributes, words) {
 // Calibration scores as a curve of how many lie there, the threshold, and the drawing; logarithmic where all are above 0.
 function scale(found) {
   const scores = found.calibration;
-  const log = scores[0] > 0 && found.score > 0;
+  const log = !found.folds && scores[0] > 0 && found.score > 0;
   const to = (value) => (log ? Math.log(value) : value);
   const low = to(scores[0]);
   const high = Math.max(to(scores[scores.length - 1]), to(found.threshold ?? found.score));
@@ -390,7 +390,9 @@ function scale(found) {
     "aria-label",
     `Score ${short(found.score)}, threshold ${found.threshold === null ? "none" : short(found.threshold)}, normal images from ${short(scores[0])} to ${short(scores[scores.length - 1])}`,
   );
-  at("scale-note").textContent = `Scores of ${found.n_calibration} normal images that the model did not learn from${log ? ", on a logarithmic scale" : ""}.`;
+  at("scale-note").textContent = found.folds
+    ? `The score is how many of ${found.n_calibration} normal images it is above, each set against by networks that did not learn from it.`
+    : `Scores of ${found.n_calibration} normal images that the model did not learn from${log ? ", on a logarithmic scale" : ""}.`;
 }
 
 // --- the latent space of a VAE ---
