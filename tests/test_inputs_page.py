@@ -20,7 +20,7 @@ def run(blocks: list[str], names: dict) -> None:
 
 def test_the_code_of_the_page_runs():
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names: dict = {}
     with pytest.warns(ImageWarning, match=r"shape \(56, 56\)"):
         run(blocks, names)
@@ -31,3 +31,5 @@ def test_the_code_of_the_page_runs():
     np.testing.assert_array_equal(names["same"].score(names["images"]), scores)
     np.testing.assert_allclose(names["of_any_size"], names["resizing"].score(names["large"][:5]), rtol=1e-6)
     assert names["verdicts"].mean() < 0.3
+    assert (names["few"].data.folds, names["few"].threshold(alpha=0.05)) == (5, 30.0)
+    assert names["aside"].threshold(alpha=0.05) is None
