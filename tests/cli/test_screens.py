@@ -43,6 +43,7 @@ CALLS = [
     ["check", "pixels"],
     ["data", "list"],
     ["data", "export", "digits", "few", "--limit", "3"],
+    [*TRAIN, "--runs-dir", "a folder for runs/with a long name"],
 ]
 # Calls the commands one after another in one process, for PyTorch takes its time to be imported.
 CALLER = f"""
@@ -57,6 +58,20 @@ for n, words in enumerate(json.loads(sys.argv[1])):
 """
 
 
+def interrupted(*call: str, columns: int) -> list[str]:
+    """The lines that stay on a terminal of so many columns when Ctrl-C ends a call in the midst of a training."""
+    with Terminal(sys.executable, "-m", "anomalae", *call, columns=columns) as terminal:
+        terminal.until("loss")
+        terminal.type("\x03")
+        assert terminal.end() != 0
+        assert terminal.overlong == 0
+        return terminal.lines
+
+
+# What is left of the training of `place`, which is stopped on the narrowest terminal.
+_left: list[str] = []
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a training that was stopped, and images, one of them none."""
@@ -65,10 +80,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(folder)
     try:
         long = ["train", "--normal", "1", "--dataset", "digits", "--architecture", "conv", "--epochs", "1000"]
-        with Terminal(sys.executable, "-m", "anomalae", *long, "--name", "stopped", columns=80) as terminal:
-            terminal.until("loss")
-            terminal.type("\x03")
-            terminal.end()
+        _left[:] = interrupted(*long, "--name", "stopped", columns=60)
         ok("data", "export", "digits", "images/of-all-ten-classes", "--limit", "4")
         Path("images/broken.png").write_bytes(b"no picture")
     finally:
@@ -149,15 +161,10 @@ def test_a_narrow_terminal_leaves_out_what_matters_least_and_says_so(place, colu
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
-def test_ctrl_c_prints_one_line_and_the_command_that_goes_on(columns, tmp_path):
+def test_ctrl_c_prints_one_line_and_the_command_that_goes_on(columns, place, tmp_path):
     call = ["train", "--normal", "1", "--dataset", "digits", "--architecture", "conv", "--epochs", "1000"]
-    with Terminal(sys.executable, "-m", "anomalae", *call, columns=columns) as terminal:
-        terminal.until("loss")
-        terminal.type("\x03")
-        assert terminal.end() != 0
-        assert terminal.overlong == 0
-        lines = terminal.lines
-    assert lines[-2:] == ["Interrupted; go on with:", "  anomalae train --resume digits-1-ae"]
+    lines = _left if columns == 60 else interrupted(*call, "--name", "stopped", columns=columns)
+    assert lines[-2:] == ["Interrupted; go on with:", "  anomalae train --resume stopped"]
     assert sum("nterrupt" in line or "bort" in line for line in lines) == 1
     assert not [line for line in lines if BARS.search(line) or "loss" in line or "Traceback" in line]
 
@@ -174,24 +181,12 @@ def test_ctrl_c_in_a_benchmark_prints_one_line(tmp_path):
         "--epochs",
         "1000",
     ]
-    with Terminal(sys.executable, "-m", "anomalae", *call, columns=60) as terminal:
-        terminal.until("loss")
-        terminal.type("\x03")
-        assert terminal.end() != 0
-        assert terminal.overlong == 0
-        lines = terminal.lines
     expected = "[1/2] normal-1_seed-0 Interrupted with 0 of 2 cells done; the same command goes on."
-    assert " ".join(lines) == expected
+    assert " ".join(interrupted(*call, columns=60)) == expected
 
 
-def test_a_long_command_goes_on_behind_a_backslash(tmp_path):
-    folder = "a folder for runs/with a long name"
-    call = ["train", "--normal", "0", *QUICK, "--threads", "1", "--runs-dir", folder]
-    with Terminal(sys.executable, "-m", "anomalae", *call, columns=60) as terminal:
-        assert terminal.end() == 0
-        assert terminal.overlong == 0
-        lines = terminal.lines
-    assert lines[-2:] == [
+def test_a_long_command_goes_on_behind_a_backslash(place):
+    assert screens(place, 60)[-1][-2:] == [
         "  anomalae evaluate --run digits-0-ae --runs-dir \\",
         "      'a folder for runs/with a long name'",
     ]
