@@ -39,6 +39,7 @@ PUBLISHED = {
     "few-normals": (720, 6_300),
     "contamination": (300, 2_100),
     "corruptions": (60, 1_100),
+    "ablation": (200, 5_100),
 }
 
 
