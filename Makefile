@@ -16,7 +16,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 test test-slow: export OMP_WAIT_POLICY := PASSIVE
 test test-slow: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-slow bench lint types layers docs build wheel clean
+.PHONY: demo test test-slow bench lint types layers docs site build wheel clean
 
 demo:
 	@echo '1/5 packages in .venv'
@@ -47,6 +47,11 @@ layers: $(READY)
 docs: $(READY)
 	$(BIN)/python -m tests.reference > cli.md
 
+# The documentation site, in site/; `make site RUN_NOTEBOOKS=1` runs the notebooks for their figures, which takes minutes.
+# A test builds it, too.
+site: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 build: $(READY)
 	rm -rf dist
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build
@@ -63,4 +68,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache demo site
