@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
+from anomalae import Detector
 from anomalae.evaluation import evaluate
 from anomalae.reports.collect import run_report
 from anomalae.reports.pages.card import model_card
@@ -60,7 +62,10 @@ def test_a_threshold_of_ones_own(place: Path, digits, tmp_path: Path):
     document = parsed("calibrate", "threes.npy", "--run", place, "--name", "mine", "--replace", "--json")
     card = ok("card", place, "--calibration", "mine").stdout
     assert "--run digits-3-ae --calibration mine\n" in card
-    assert "judge(\"images/\", calibration='mine')" in card
+    assert "flags(\"images/\", calibration='mine')" in card
+    called = re.findall(r"detector\.(\w+)\(", card)
+    assert called
+    assert all(hasattr(Detector, name) for name in called)
     assert f"60 images of threes.npy | {document['threshold']:.5g} |" in card
     assert "No alpha below 0.0164 flags anything" in card
     assert "calibration 'other'" in fails(2, "card", place, "--calibration", "other")
