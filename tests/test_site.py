@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib.util
 import os
 import re
 import shutil
@@ -45,6 +47,13 @@ class Loads(HTMLParser):
         self.classes |= set((named.get("class") or "").split())
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder without a word."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 def loads(text: str) -> Loads:
     parser = Loads()
     parser.feed(text)
@@ -81,12 +90,12 @@ def test_every_public_name_has_a_place(site):
 
 
 def test_nothing_is_loaded_from_elsewhere(site):
-    outside = {name: found for name, text in pages(site).items() if (found := loads(text).outside)}
-    assert outside == {}
+    loaded = {name: loads(text) for name, text in pages(site).items()}
+    assert {name: page.outside for name, page in loaded.items() if page.outside} == {}
     styles = [path.name for path in site.rglob("*.css") if IN_STYLES.search(path.read_text(encoding="utf-8"))]
     assert styles == []
     # Material fetches the script of diagrams from elsewhere, where a page has one.
-    assert [name for name, text in pages(site).items() if "mermaid" in loads(text).classes] == []
+    assert [name for name, page in loaded.items() if "mermaid" in page.classes] == []
     assert (site / "search" / "search_index.json").stat().st_size > 100_000
 
 
@@ -104,6 +113,13 @@ def test_what_is_loaded_from_elsewhere_is_seen(text):
     assert len(loads(text).outside) == 1
 
 
+def test_a_docstring_becomes_markdown():
+    spec = importlib.util.spec_from_file_location("house", ROOT / "docs" / "hooks" / "house.py")
+    house = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(house)
+    assert doctest.testmod(house) == doctest.TestResults(0, 1)
+
+
 def test_notebooks_formulas_and_docstrings_are_drawn(site):
     shown = pages(site)
     for path in ROOT.glob("examples/*.ipynb"):
@@ -119,22 +135,21 @@ def test_notebooks_formulas_and_docstrings_are_drawn(site):
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 def test_in_a_browser_the_search_finds_a_page_and_no_request_leaves(site):
     sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install '.[dev]'")
-    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
-    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/"
     try:
         with sync_api.sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 390, "height": 844})
+            page.set_default_timeout(240_000)  # a busy machine is slow
             asked: list[str] = []
             page.on("request", lambda request: asked.append(request.url))
             for name in ("index", "tutorials/class", "examples/vae_bounds", "api/index", "numbers"):
                 page.goto(f"{address}{name}.html")
                 assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
             page.goto(f"{address}index.html?q=quadrature")
-            page.wait_for_selector(".md-search-result__item a", timeout=20_000)
+            page.wait_for_selector(".md-search-result__item a")
             found = page.locator(".md-search-result__item a").first.get_attribute("href")
             browser.close()
     finally:
