@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import importlib.util
 import os
 import re
@@ -117,7 +116,10 @@ def test_a_docstring_becomes_markdown():
     spec = importlib.util.spec_from_file_location("house", ROOT / "docs" / "hooks" / "house.py")
     house = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(house)
-    assert doctest.testmod(house) == doctest.TestResults(0, 1)
+    doc = "Count.\n\nimages, more: of any size.\n    Or none.\n\nNote: all.\n\n>>> count([])\n0\n\n>>> 1\n1"
+    images = "- **`images`**, **`more`**: of any size.\n    Or none."
+    code = "```pycon\n>>> count([])\n0\n```\n\n```pycon\n>>> 1\n1\n```"
+    assert house.markdown(doc) == f"Count.\n\n{images}\n\nNote: all.\n\n{code}"
 
 
 def test_notebooks_formulas_and_docstrings_are_drawn(site):

@@ -21,19 +21,7 @@ def is_argument(names: str) -> bool:
 
 
 def markdown(text: str) -> str:
-    """Return a docstring of ours as Markdown.
-
-    >>> print(markdown("Count.\\n\\nimages: of any size.\\n    Or none.\\n\\n>>> count([])\\n0"))
-    Count.
-    <BLANKLINE>
-    - **`images`**: of any size.
-        Or none.
-    <BLANKLINE>
-    ```pycon
-    >>> count([])
-    0
-    ```
-    """
+    """Return a docstring of ours as Markdown."""
     lines: list[str] = []
     in_list = in_example = False
     for line in text.splitlines():
