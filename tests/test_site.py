@@ -129,6 +129,10 @@ def test_notebooks_formulas_and_docstrings_are_drawn(site):
     bounds = shown["examples/vae_bounds.html"]
     assert "$" not in re.sub(r"<(code|script)\b.*?</\1>", "", bounds, flags=re.DOTALL)
     assert bounds.count("<math") > 8
+    # A formula at the head of a line is part of its paragraph.
+    assert re.search(
+        r"<li>If a new normal image.*?<math.*? is at most .*?lucky or not", shown["judging.html"], re.DOTALL
+    )
     p_values = shown["api/evaluation.html"].partition('id="anomalae.evaluation.p_values"')[2]
     assert "<strong><code>scores</code></strong>: (N,), real" in p_values
     assert "<strong><code>latent_dim</code></strong>" in shown["api/index.html"]

@@ -93,7 +93,8 @@ def formula(match: re.Match[str]) -> str:
     """MathML of a formula; code is left as it is."""
     if match["block"]:
         return f'\n<div class="formula">{convert(" ".join(match["block"].split()), display="block")}</div>\n'
-    return convert(match["inline"]) if match["inline"] else match[0]
+    # At the head of a line <math> would count as a block of its own.
+    return f"<span>{convert(match['inline'])}</span>" if match["inline"] else match[0]
 
 
 def notebook(path: Path) -> str:
@@ -109,16 +110,25 @@ def notebook(path: Path) -> str:
             parts.append(cell.source)
             continue
         parts.append(f"```python\n{cell.source.replace('%matplotlib inline', '').strip()}\n```")
-        parts += [shown for output in cell.outputs if (shown := output_of(output))]
+        parts += outputs_of(cell)
     title, _, rest = "\n\n".join(parts).partition("\n")
     name = path.relative_to(ROOT).as_posix()
     return f"{title}\n\n*A notebook: `{name}`, for Jupyter or VS Code.*\n{rest}\n"
 
 
-def output_of(output: Any) -> str:
-    """What a cell shows, as Markdown: a figure or text."""
-    data = output.get("data", {})
-    if "image/png" in data:
-        return f"![figure](data:image/png;base64,{data['image/png'].replace(chr(10), '')}){{ .output }}"
-    text = output.get("text") or data.get("text/plain", "")
-    return f"```text\n{text.rstrip()}\n```" if text else ""
+def outputs_of(cell: Any) -> Iterator[str]:
+    """What a cell shows, as Markdown: figures, and text between them."""
+    printed = ""
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if "image/png" in data:
+            yield from fenced(printed)
+            printed = ""
+            yield f"![figure](data:image/png;base64,{data['image/png'].replace(chr(10), '')}){{ .output }}"
+        else:
+            printed += output.get("text") or data.get("text/plain", "")
+    yield from fenced(printed)
+
+
+def fenced(printed: str) -> list[str]:
+    return [f"```text\n{printed.rstrip()}\n```"] if printed.strip() else []
