@@ -71,7 +71,8 @@ def other_values(draw: st.DrawFn, document: Any) -> bytes:
             if not (isinstance(inside, dict | list) and inside) or draw(st.booleans()):
                 break
             place = inside
-        place[key] = draw(st.sampled_from(VALUES))
+        # A copy: the next value may be put into this one.
+        place[key] = copy.deepcopy(draw(st.sampled_from(VALUES)))
         if not document:
             break
     return json.dumps(document).encode()
