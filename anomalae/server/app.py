@@ -316,7 +316,7 @@ def application(
 
 def _part(name: str, media: str) -> Callable[[], Awaitable[Response]]:
     """Return what answers with a file of the page."""
-    content = (resources.files("anomalae.server") / "page" / name).read_bytes()
+    content = (resources.files("anomalae") / "page" / name).read_bytes()
 
     async def part() -> Response:
         return Response(content, media_type=media, headers=HEADERS)
