@@ -16,7 +16,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 test test-slow: export OMP_WAIT_POLICY := PASSIVE
 test test-slow: export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-slow bench lint types layers docs site build wheel clean
+.PHONY: demo test test-slow bench lint types layers docs site web build wheel clean
 
 demo:
 	@echo '1/5 packages in .venv'
@@ -51,6 +51,10 @@ docs: $(READY)
 # A test builds it, too.
 site: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# What `anomalae demo` puts into a page, from the npm lock file; needs npm. What is built is kept in the repository.
+web:
+	cd web && npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
 
 build: $(READY)
 	rm -rf dist

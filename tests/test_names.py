@@ -14,7 +14,9 @@ from anomalae.network_kinds import MODELS
 from anomalae.plugins import SCORES, VIEWS
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "tests"} & set(path.parts))
+PAGES = sorted(
+    path for path in ROOT.rglob("*.md") if not {".venv", "tests", "node_modules"} & set(path.parts)
+)
 MODULES = sorted((ROOT / "anomalae").rglob("*.py"))
 DOTTED = re.compile(r"(?<![\w./-])anomalae(?:\.[A-Za-z_]\w*)+")
 FOLDERS = "anomalae|benchmarks|examples|tests|docs"

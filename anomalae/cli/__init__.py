@@ -34,6 +34,7 @@ COMMANDS = (
     "runs",
     "verify",
     "export",
+    "demo",
     "benchmark",
     "study",
     "tune",

@@ -1,10 +1,19 @@
-// The page on which one draws: strokes are kept as lines, the picture of them is sent at every change, and what comes
-// back is shown. One request is under way at a time; of what is drawn meanwhile only the latest is sent.
+// The page on which one draws: strokes are kept as lines, the picture of them is judged at every change, and what comes
+// back is shown. One picture is judged at a time; of what is drawn meanwhile only the latest is.
+//
+// What judges is an engine, a server or the browser itself:
+//   runs()                 the models there are, each { run, normal, dataset, calibration, calibrations, ... }
+//   look(picture, asked)   the verdict of the canvas or of a file, asked = { run, calibration }, and what leads to it
+//   decode(run, code)      the image at a place of the latent space, as the address of a picture
+//   refusal(file)          why a file cannot be judged; empty for an engine that takes files
+//   isReady                false while it is being loaded
+//   footer                 HTML of the page's last line
+// What it cannot do it throws as an Error, whose message is a sentence. It takes the canvas as it is when it is called.
 
 const SIDE = 280;
 const at = (name) => document.getElementById(name);
 const canvas = at("canvas");
-const pen = canvas.getContext("2d", { willReadFrequently: false });
+const pen = canvas.getContext("2d", { willReadFrequently: true });
 
 let strokes = []; // of { width, points: [[x, y], ...] }, or { picture } that was dropped
 let history = []; // earlier lists of strokes
@@ -12,6 +21,7 @@ let stroke = null;
 let tool = "pen";
 let key = null; // the pen that the keyboard moves: { x, y, down }
 let runs = [];
+let engine = null;
 
 // --- drawing ---
 
@@ -184,6 +194,11 @@ document.addEventListener("keydown", (event) => {
 // --- pictures from elsewhere ---
 
 async function take(file) {
+  const refusal = engine.refusal(file);
+  if (refusal) {
+    problem(refusal);
+    return;
+  }
   try {
     const picture = await createImageBitmap(file);
     history.push(strokes);
@@ -191,7 +206,7 @@ async function take(file) {
     paint();
     look();
   } catch {
-    // What the browser cannot show the server may read, or say why it cannot.
+    // What the browser cannot show a server may read, or say why it cannot.
     history.push(strokes);
     strokes = [];
     paint();
@@ -202,7 +217,7 @@ const board = canvas.parentElement;
 for (const name of ["dragenter", "dragover"]) {
   document.addEventListener(name, (event) => {
     event.preventDefault();
-    board.classList.add("over");
+    if (!at("files").hidden) board.classList.add("over");
   });
 }
 document.addEventListener("dragleave", (event) => {
@@ -230,12 +245,6 @@ let asking = false;
 let again = false;
 const busy = (yes) => document.body.toggleAttribute("data-asking", (asking = yes));
 
-function query(more = {}) {
-  const words = new URLSearchParams({ run: at("run").value, ...more });
-  if (at("calibration").value) words.set("calibration", at("calibration").value);
-  return words;
-}
-
 async function look() {
   if (asking) {
     again = true;
@@ -250,27 +259,21 @@ async function look() {
     await ask(picture.file);
     return;
   }
-  busy(true);
   paint();
-  const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
+  const answer = ask(canvas);
   mark();
-  await ask(blob, { polarity: "light" });
+  await answer;
 }
 
-async function ask(blob, more = {}) {
+async function ask(picture) {
   busy(true);
   const asked = strokes;
+  if (!engine.isReady) say("One moment", "The model is being loaded.");
   try {
-    const answer = await fetch(`look?${query(more)}`, {
-      method: "POST",
-      headers: { "content-type": "application/octet-stream" },
-      body: blob,
-    });
-    const found = await answer.json();
-    if (!answer.ok) problem(found.error);
-    else if (strokes.length || asked.length === 0) show(found);
+    const found = await engine.look(picture, { run: at("run").value, calibration: at("calibration").value });
+    if (strokes.length || asked.length === 0) show(found);
   } catch (error) {
-    problem(`The server does not answer (${error.message}).`);
+    problem(error.message);
   }
   asking = false;
   if (again) {
@@ -302,10 +305,17 @@ for (const [name, words, long] of NAMES) {
 
 const short = (value) => Number(value.toPrecision(3)).toString();
 
+function say(word, detail, kind = "") {
+  const verdict = at("verdict");
+  verdict.className = kind;
+  verdict.innerHTML = '<p class="word"></p><p class="detail"></p>';
+  verdict.firstChild.textContent = word;
+  verdict.lastChild.textContent = detail;
+}
+
 function nothing() {
   at("problem").hidden = true;
-  at("verdict").className = "";
-  at("verdict").innerHTML = '<p class="word">Nothing drawn yet</p><p class="detail">The verdict stands here.</p>';
+  say("Nothing drawn yet", "The verdict stands here.");
   for (const [name] of NAMES) at(`picture-${name}`).hidden = true;
   at("nearest").hidden = at("latent").hidden = true;
   at("scale").replaceChildren();
@@ -315,17 +325,15 @@ function nothing() {
 
 function show(found) {
   at("problem").hidden = true;
-  const verdict = at("verdict");
-  verdict.className = found.flagged ? "anomalous" : "normal";
   const normal = runs.find((run) => run.run === at("run").value)?.normal.join(", ") ?? "";
   const word = found.blank ? "No ink" : found.flagged ? "Does not belong" : "Belongs";
-  const p = short(found.p_value);
   const beyond = Math.round(found.p_value * (found.n_calibration + 1)) - 1;
-  verdict.innerHTML = `<p class="word"></p><p class="detail"></p>`;
-  verdict.firstChild.textContent = word;
-  verdict.lastChild.textContent =
-    `p = ${p}: ${beyond} of ${found.n_calibration} normal images (${normal}) score as high; ` +
-    `flagged at ${short(found.alpha)} or less. Score ${short(found.score)} by ${found.rule}.`;
+  say(
+    word,
+    `p = ${short(found.p_value)}: ${beyond} of ${found.n_calibration} normal images (${normal}) score as high; ` +
+      `flagged at ${short(found.alpha)} or less. Score ${short(found.score)} by ${found.rule}.`,
+    found.flagged ? "anomalous" : "normal",
+  );
   for (const [name] of NAMES) {
     const picture = at(`picture-${name}`);
     picture.src = found[name];
@@ -462,16 +470,9 @@ async function decode() {
   }
   decoding = true;
   try {
-    const answer = await fetch(`decode?run=${encodeURIComponent(at("run").value)}`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ code }),
-    });
-    const found = await answer.json();
-    if (answer.ok) at("decoded").src = found.image;
-    else problem(found.error);
+    at("decoded").src = await engine.decode(at("run").value, code);
   } catch (error) {
-    problem(`The server does not answer (${error.message}).`);
+    problem(error.message);
   }
   decoding = false;
   if (undecoded) {
@@ -488,13 +489,21 @@ function chosen() {
   at("calibration").replaceChildren(...options);
   at("calibration-label").hidden = !run.calibrations.length;
   const data = run.dataset ? ` of ${run.dataset}` : "";
-  at("about").textContent = `This model learned from images of ${run.normal.join(", ")}${data} alone. Draw, and see at every stroke what it makes of it.`;
+  const threshold = run.calibration && !run.calibrations.length ? ` Its threshold is that of ${run.calibration}.` : "";
+  at("about").textContent = `This model learned from images of ${run.normal.join(", ")}${data} alone.${threshold} Draw, and see at every stroke what it makes of it.`;
   look();
 }
 
-try {
-  const answer = await fetch("runs");
-  runs = await answer.json();
+export async function start(by) {
+  engine = by;
+  at("footer").innerHTML = engine.footer;
+  at("files").hidden = Boolean(engine.refusal({ name: "" }));
+  try {
+    runs = await engine.runs();
+  } catch (error) {
+    problem(error.message);
+    return;
+  }
   at("run").replaceChildren(...runs.map((one) => new Option(one.run, one.run)));
   at("run-label").hidden = runs.length < 2;
   at("run").addEventListener("change", chosen);
@@ -502,6 +511,4 @@ try {
   nothing();
   paint();
   chosen();
-} catch (error) {
-  problem(`The server does not answer (${error.message}).`);
 }

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from anomalae.detectors.export.engine import OnnxDetector as OnnxDetector
     from anomalae.detectors.export.writing import export as export
     from anomalae.detectors.export.writing import export_decoder as export_decoder
+    from anomalae.detectors.export.writing import exported as exported
+    from anomalae.detectors.export.writing import exported_decoder as exported_decoder
 
 _HOMES = {
     "Comparison": "anomalae.detectors.export.comparing",
@@ -19,6 +21,8 @@ _HOMES = {
     "compare": "anomalae.detectors.export.comparing",
     "export": "anomalae.detectors.export.writing",
     "export_decoder": "anomalae.detectors.export.writing",
+    "exported": "anomalae.detectors.export.writing",
+    "exported_decoder": "anomalae.detectors.export.writing",
 }
 
 __all__ = list(_HOMES)

@@ -75,34 +75,61 @@ def export(
     where the file cannot be written, and where a score differs by more than the tolerance.
     """
     path = Path(path)
+    if path.is_dir():
+        raise BundleError(f"{path}: is a folder")
+    with files.replacing(path) as file:
+        model, compared = exported(
+            detector,
+            images,
+            source=source,
+            rule=rule,
+            alpha=alpha,
+            calibration=calibration,
+            run=run,
+            tolerance=tolerance,
+            on_scored=on_scored,
+            into=str(path),
+        )
+        file.write(model)
+    return compared
+
+
+def exported(
+    detector: Detector,
+    images: np.ndarray,
+    *,
+    source: str = "arrays",
+    rule: str | None = None,
+    alpha: float = DEFAULT_ALPHA,
+    calibration: str | None = None,
+    run: str = "",
+    tolerance: float = TOLERANCE,
+    on_scored: Callable[[int], None] = lambda done: None,
+    into: str = "model",
+) -> tuple[bytes, Comparison]:
+    """Return a detector as an ONNX model, the bytes of its file, and how far its verdicts differ from the detector's.
+
+    into: what the model is for, as an error names it.
+
+    Other arguments and errors are those of `export`.
+    """
     check_alpha(alpha)
     rule = detector.check_rule(rule)
     detector.calibration_scores(rule, calibration=calibration)
     check_packages()
-    if path.is_dir():
-        raise BundleError(f"{path}: is a folder")
-    with files.replacing(path) as file:
-        told = _described(detector, rule, alpha, calibration, run)
-        model = make_model(detector, rule, alpha, calibration)
-        _tell(model, told)
-        exported = OnnxDetector(model.SerializeToString(), threads=detector.threads_used)
-        compared = compare(
-            detector,
-            exported,
-            images,
-            source,
-            calibration=calibration,
-            on_scored=on_scored,
+    told = _described(detector, rule, alpha, calibration, run)
+    model = make_model(detector, rule, alpha, calibration)
+    _tell(model, told)
+    judging = OnnxDetector(model.SerializeToString(), threads=detector.threads_used)
+    compared = compare(detector, judging, images, source, calibration=calibration, on_scored=on_scored)
+    if not compared.relative <= tolerance:
+        raise BundleError(
+            f"{into}: not written: scores differ by up to {compared.relative:.1e} standard deviations of the "
+            f"calibration scores from the detector's, the tolerance is {tolerance:g}"
         )
-        if not compared.relative <= tolerance:
-            raise BundleError(
-                f"{path}: not written: scores differ by up to {compared.relative:.1e} standard deviations of the "
-                f"calibration scores from the detector's, the tolerance is {tolerance:g}"
-            )
-        scores = exported.run((exported.measured,), made_images())[0].tolist()
-        _tell(model, {**told, "tolerance": tolerance, "compared": compared.to_dict(), "probe": scores})
-        file.write(model.SerializeToString())
-    return compared
+    scores = judging.run((judging.measured,), made_images())[0].tolist()
+    _tell(model, {**told, "tolerance": tolerance, "compared": compared.to_dict(), "probe": scores})
+    return model.SerializeToString(), compared
 
 
 def export_decoder(detector: Detector, path: str | Path) -> None:
@@ -112,10 +139,16 @@ def export_decoder(detector: Detector, path: str | Path) -> None:
 
     Raises what `export` does.
     """
+    files.write_bytes(Path(path), exported_decoder(detector))
+
+
+def exported_decoder(detector: Detector) -> bytes:
+    """Return the bytes of the file that `export_decoder` writes."""
     check_packages()
     width = detector.settings.latent_dim
     model = _model(detector, Decoder(detector), (torch.zeros(TRACED, width),), (CODES,), (DECODED,))
-    files.write_bytes(Path(path), model.SerializeToString())
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def make_model(

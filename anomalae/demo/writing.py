@@ -1,0 +1,171 @@
+"""A demo is made of a detector, and written: one file, or a folder of parts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalae import files, plots
+from anomalae.demo.assembling import (
+    DECODER,
+    GENERATOR,
+    LICENCES,
+    MODEL,
+    PAGE,
+    RUNTIME,
+    SCRIPT,
+    STYLE,
+    shared,
+    thin_page,
+    whole_page,
+)
+from anomalae.detectors.detector import Detector
+from anomalae.detectors.export import Comparison, exported, exported_decoder
+from anomalae.detectors.export.names import TOLERANCE
+from anomalae.errors import BundleError, ConfigError
+from anomalae.settings import DEFAULT_ALPHA
+from anomalae.text import count
+
+# Most bytes of a page that is one file.
+MOST_BYTES = 40_000_000
+# Colours of a heatmap, from ink that is missing to ink that was not expected.
+COLOURS = 256
+# Of a page, enough to see whose it is.
+_START = 4096
+
+
+def is_page(path: Path) -> bool:
+    """Whether a demo at this path is one file, and not a folder of parts."""
+    return path.suffix.lower() in (".html", ".htm")
+
+
+def write_demo(
+    detector: Detector,
+    path: str | Path,
+    images: np.ndarray,
+    *,
+    source: str = "arrays",
+    rule: str | None = None,
+    alpha: float = DEFAULT_ALPHA,
+    calibration: str | None = None,
+    run: str = "",
+    tolerance: float = TOLERANCE,
+    on_scored: Callable[[int], None] = lambda done: None,
+) -> tuple[list[Path], Comparison]:
+    """Write the page on which one draws, with a detector as an ONNX model, if its verdicts are the detector's.
+
+    path: of one file, `.html`, that opens by itself; or of a folder, whose parts a web server sends. A file that is
+        there is replaced, a folder only if it holds a demo; they stay as they are where the model is refused.
+
+    Other arguments are those of `anomalae.detectors.export.export`.
+
+    Returns the files, the page first, and how far the verdicts differ. Raises what `export` does; ConfigError where
+    drawings are no pictures that the detector takes; BundleError for a page of more than MOST_BYTES, and for a folder
+    that holds files of the same names which are not of a demo.
+    """
+    path = Path(path)
+    if detector.data.preprocess == "none":
+        raise ConfigError(
+            f"{run or 'detector'}: takes pictures of 28 x 28 alone, as they are; a drawing is larger"
+        )
+
+    def made() -> tuple[dict[str, bytes], Comparison]:
+        model, compared = exported(
+            detector,
+            images,
+            source=source,
+            rule=rule,
+            alpha=alpha,
+            calibration=calibration,
+            run=run,
+            tolerance=tolerance,
+            on_scored=on_scored,
+            into=str(path),
+        )
+        parts = {MODEL: model}
+        if detector.settings.kind.density:
+            parts[DECODER] = exported_decoder(detector)
+        return parts, compared
+
+    facts = _facts(detector, detector.check_rule(rule), alpha, calibration, run)
+    if not is_page(path):
+        return _write_folder(path, facts, made)
+    if path.is_dir():
+        raise BundleError(f"{path}: is a folder")
+    with files.replacing(path) as file:
+        parts, compared = made()
+        page = whole_page(facts, {**parts, RUNTIME: shared(RUNTIME), LICENCES: shared(LICENCES)})
+        if len(page) > MOST_BYTES:
+            raise BundleError(
+                f"{path}: not written: the page would have {count(len(page))} bytes, at most {count(MOST_BYTES)} are "
+                "one file; a folder may have more"
+            )
+        file.write(page)
+    return [path], compared
+
+
+def _write_folder(
+    folder: Path, facts: dict[str, Any], made: Callable[[], tuple[dict[str, bytes], Comparison]]
+) -> tuple[list[Path], Comparison]:
+    """Write the page and its parts, the page first: it marks the folder as ours."""
+    names = [PAGE, STYLE, SCRIPT, RUNTIME, LICENCES, MODEL, DECODER]
+    with _claimed(folder, names):
+        parts, compared = made()
+        content = {PAGE: thin_page(facts), **{name: shared(name) for name in names[1:5]}, **parts}
+        for name, part in content.items():
+            files.write_bytes(folder / name, part)
+        for name in names:
+            if name not in content:
+                (folder / name).unlink(missing_ok=True)
+    return [folder / name for name in content], compared
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path, names: list[str]) -> Iterator[None]:
+    """Make the folder, or see that it holds a demo or none of the names; one that was made goes if all fails."""
+    is_new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = [] if _is_ours(folder / PAGE) else [name for name in names if (folder / name).exists()]
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
+    if taken:
+        raise BundleError(f"{folder / taken[0]}: exists already and is not of a demo")
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _is_ours(page: Path) -> bool:
+    if not page.is_file():
+        return False
+    with page.open("rb") as file:
+        return GENERATOR.encode() in file.read(_START)
+
+
+def _facts(detector: Detector, rule: str, alpha: float, calibration: str | None, run: str) -> dict[str, Any]:
+    """Return what the page is told of the run, JSON-able."""
+    data, settings = detector.data, detector.settings
+    colours = plots.heat(np.linspace(-1, 1, COLOURS)[None], 1.0)[0]
+    return {
+        "run": run,
+        "dataset": data.name,
+        "normal": [str(label) for label in data.normal],
+        "model": settings.model,
+        "score": rule,
+        "alpha": alpha,
+        "calibration": calibration,
+        "calibrations": [],
+        "latent_dim": settings.latent_dim if settings.kind.density else None,
+        "preprocess": data.preprocess,
+        "heat_note": detector.heatmap_note(rule),
+        "colours": colours.tobytes().hex(),
+    }
