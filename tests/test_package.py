@@ -51,15 +51,18 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sources(folder: str) -> set[str]:
-    """Files below a folder of the checkout, without what Python and Jupyter keep there."""
+    """Files below a folder of the checkout, without what Python, Jupyter and npm keep there."""
     paths = [path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file()]
-    kept = [path for path in paths if not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts)]
+    kept = [
+        path for path in paths if not {"__pycache__", ".ipynb_checkpoints", "node_modules"} & set(path.parts)
+    ]
     return {path.as_posix() for path in kept}
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
+    assert wheel.stat().st_size < 25_000_000
     assert "anomalae/py.typed" in names
     assert {name for name in names if ".dist-info/" not in name} == sources("anomalae")
 
@@ -67,7 +70,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
 def test_the_sdist_holds_what_its_tests_read(built):
     with tarfile.open(built / f"anomalae-{__version__}.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert set().union(*map(sources, ("anomalae", "benchmarks", "docs", "examples", "tests"))) <= names
+    assert set().union(*map(sources, ("anomalae", "benchmarks", "docs", "examples", "tests", "web"))) <= names
     assert {"CITATION.cff", "CHANGELOG.md", "LICENSE", "README.md", "cli.md", "constraints.txt"} <= names
 
 

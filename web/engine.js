@@ -19,7 +19,7 @@ export class Engine {
     this.isReady = false;
     this.footer =
       "<p>Nothing leaves this page: the model is in it, and the browser computes.</p>" +
-      '<details id="licences"><summary>Licences</summary><pre></pre></details>';
+      '<details id="licences"><summary>Licences</summary><pre tabindex="0"></pre></details>';
     // One after another: the runtime does one thing at a time.
     this.model = this.load("model.onnx");
     this.decoder = facts.latent_dim === null ? null : this.model.then(() => this.load("decoder.onnx"));

@@ -295,7 +295,7 @@ const NAMES = [
   ["canonical", "28 × 28", "The drawing as it is judged"],
   ["seen", "seen by the network", "The drawing as the network sees it"],
   ["reconstruction", "rebuilt", "What the network rebuilds"],
-  ["heatmap", "heatmap", "Where the score comes from: orange is ink that was not expected, blue is ink that is missing"],
+  ["heatmap", "heatmap: red is ink too much, blue is ink missing", "Where the score comes from: red is ink that was not expected, blue is ink that is missing"],
 ];
 for (const [name, words, long] of NAMES) {
   const figure = document.createElement("figure");
@@ -325,12 +325,12 @@ function nothing() {
 
 function show(found) {
   at("problem").hidden = true;
-  const normal = runs.find((run) => run.run === at("run").value)?.normal.join(", ") ?? "";
+  const normal = runs.find((run) => run.run === at("run").value)?.normal.join(", ");
   const word = found.blank ? "No ink" : found.flagged ? "Does not belong" : "Belongs";
   const beyond = Math.round(found.p_value * (found.n_calibration + 1)) - 1;
   say(
     word,
-    `p = ${short(found.p_value)}: ${beyond} of ${found.n_calibration} normal images (${normal}) score as high; ` +
+    `p = ${short(found.p_value)}: ${beyond} of ${found.n_calibration} normal images${normal ? ` (${normal})` : ""} score as high; ` +
       `flagged at ${short(found.alpha)} or less. Score ${short(found.score)} by ${found.rule}.`,
     found.flagged ? "anomalous" : "normal",
   );
@@ -489,8 +489,9 @@ function chosen() {
   at("calibration").replaceChildren(...options);
   at("calibration-label").hidden = !run.calibrations.length;
   const data = run.dataset ? ` of ${run.dataset}` : "";
+  const learned = run.normal.length ? `images of ${run.normal.join(", ")}${data}` : "normal images";
   const threshold = run.calibration && !run.calibrations.length ? ` Its threshold is that of ${run.calibration}.` : "";
-  at("about").textContent = `This model learned from images of ${run.normal.join(", ")}${data} alone.${threshold} Draw, and see at every stroke what it makes of it.`;
+  at("about").textContent = `This model learned from ${learned} alone.${threshold} Draw, and see at every stroke what it makes of it.`;
   look();
 }
 

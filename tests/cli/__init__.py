@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from anomalae.cli import main
 
+ROOT = Path(__file__).parents[2]
 SMALL = ["--dataset", "digits", "--epochs", "2", "--hidden", "32", "--latent-dim", "8"]
 # Of `train` one training, not one a fold: few images in folds are the matter of test_few_images.
 QUICK = [*SMALL, "--conformal", "split"]
@@ -44,3 +48,11 @@ def fails(status: int, *args: str | Path, **more: Any) -> str:
 def parsed(*args: str | Path, **more: Any) -> Any:
     """The JSON a call prints."""
     return json.loads(ok(*args, **more).stdout)
+
+
+def process(place: Path, *lines: str, blocked: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run lines of Python where some packages cannot be imported."""
+    block = f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", "\n".join([block, *lines])]
+    return subprocess.run(words, capture_output=True, text=True, env=environment, cwd=place, check=False)

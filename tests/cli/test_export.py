@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib.metadata
 import json
-import os
 import re
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from anomalae.detectors.export import OnnxDetector
 from anomalae.detectors.export.names import OPSET, TOLERANCE
 from anomalae.errors import BundleError, ConfigError, ImageError
 from anomalae.evaluation.conformal import p_values
-from tests.cli import fails, ok, parsed, run
+from tests.cli import fails, ok, parsed, process, run
 
 ROOT = Path(__file__).parents[2]
 
@@ -220,14 +219,6 @@ def test_what_the_model_cannot_do_is_wrong_usage(place, words):
     result = run("score", place / "images.npy", "--run", place / "model.onnx", *words)
     assert result.exit_code == 2
     assert words[0] in result.stderr
-
-
-def process(place: Path, *lines: str, blocked: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run lines of Python where some packages cannot be imported."""
-    block = f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    words = [sys.executable, "-c", "\n".join([block, *lines])]
-    return subprocess.run(words, capture_output=True, text=True, env=environment, cwd=place, check=False)
 
 
 def test_scoring_by_it_does_without_pytorch_and_onnx(place):

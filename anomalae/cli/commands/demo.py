@@ -28,7 +28,8 @@ def command(path: Path, **options: Any) -> None:
     The page is that of `anomalae serve`, and needs no server: FILE.html has the model in it, opens by a double click
     and asks nothing of the network. FOLDER has the same in parts, for a web space. Drawings alone are judged; images of
     any other kind go through `anomalae serve`. Before it is kept the model is compared with the run, as by `anomalae
-    export`. A demo that is there is replaced.
+    export`. A demo that is there is replaced. Whoever has the page has the model, and of a run with neighbours the
+    training images.
 
     \b
     Example:
