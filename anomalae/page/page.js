@@ -273,6 +273,9 @@ async function ask(picture) {
     const found = await engine.look(picture, { run: at("run").value, calibration: at("calibration").value });
     if (strokes.length || asked.length === 0) show(found);
   } catch (error) {
+    // What stands there is the verdict of another picture.
+    nothing();
+    say("No verdict", "");
     problem(error.message);
   }
   asking = false;
@@ -295,7 +298,7 @@ const NAMES = [
   ["canonical", "28 × 28", "The drawing as it is judged"],
   ["seen", "seen by the network", "The drawing as the network sees it"],
   ["reconstruction", "rebuilt", "What the network rebuilds"],
-  ["heatmap", "heatmap: red is ink too much, blue is ink missing", "Where the score comes from: red is ink that was not expected, blue is ink that is missing"],
+  ["heatmap", "heatmap: red too much, blue missing", "Where the score comes from: red is ink that was not expected, blue is ink that is missing"],
 ];
 for (const [name, words, long] of NAMES) {
   const figure = document.createElement("figure");

@@ -182,6 +182,9 @@ def test_ink_that_is_lost_is_said(page):
     draw(page, [[(0, y), (280, y)] for y in places] + [[(x, 0), (x, 280)] for x in places])
     page.wait_for_selector("body[data-state=problem]:not([data-asking])")
     assert "turned blank though it has ink" in page.inner_text("#problem")
+    # Nor does the verdict of what was there before stay.
+    assert page.inner_text("#verdict").strip() == "No verdict"
+    assert page.locator("#pictures img:visible").count() == 0
     page.click("#licences summary")
     page.wait_for_function("() => document.querySelector('#licences pre').textContent.length > 1000")
     assert "MIT License" in page.inner_text("#licences pre")
