@@ -28,7 +28,7 @@ def words(place) -> list[str | Path]:
 
 
 def test_no_run():
-    assert fails(1, "demo", "demo.html", "--run", "runs/none").startswith("Error: runs/none: no such run")
+    assert fails(2, "demo", "demo.html", "--run", "runs/none").startswith("Error: runs/none: no such run")
 
 
 def test_a_folder_called_as_a_page(words):
@@ -61,10 +61,10 @@ def test_a_calibration_that_is_not_there_leaves_no_folder(words):
     assert not Path("site").exists()
 
 
-def test_pictures_that_no_drawing_is(small, images):
+def test_pictures_that_no_drawing_is(place, images):
     detector = Detector(hidden=(16,), latent_dim=4, epochs=1).fit(images, preprocess="none")
     detector.save("runs/plain")
-    line = fails(1, "demo", "demo.html", "--run", "runs/plain", "--images", "runs")
+    line = fails(1, "demo", "demo.html", "--run", "runs/plain", "--images", place / "images.npy")
     assert line == "Error: plain: takes pictures of 28 x 28 alone, as they are; a drawing is larger"
 
 
