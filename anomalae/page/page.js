@@ -502,6 +502,7 @@ export async function start(by) {
   engine = by;
   at("footer").innerHTML = engine.footer;
   at("files").hidden = Boolean(engine.refusal({ name: "" }));
+  at("no-files").hidden = !at("files").hidden;
   try {
     runs = await engine.runs();
   } catch (error) {

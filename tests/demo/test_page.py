@@ -157,7 +157,8 @@ def test_it_opens_without_a_network_and_judges_as_the_library(page, detectors):
     page.keyboard.press("Control+z")
     settled(page)
     assert page.get_attribute("body", "data-score") == before
-    assert page.locator("#files").is_hidden()
+    assert "Drawings alone are judged here" in page.inner_text("#hint")
+    assert "chosen" not in page.inner_text("#hint")
 
 
 def test_a_dropped_file_is_refused_in_a_line_and_the_drawing_stays(page, images):
