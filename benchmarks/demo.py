@@ -4,8 +4,8 @@
     python benchmarks/demo.py demo.html        # --strokes 3
 
 Digits are drawn by mouse events. Printed as JSON, times in milliseconds: `bytes` of the page; `ready`, from opening it
-to the first verdict; `stroke`, the median from a move of the pen to the frame after its verdict is shown; `cpu`, what the
-page's main thread takes for a verdict, which other work on the machine changes less. Network and GPU are off.
+to the first verdict; `stroke`, the median from a move of the pen to the frame after its verdict is shown; `cpu`, what
+the page's main thread takes for a verdict, which other work on the machine changes less. Network and GPU are off.
 """
 
 import argparse
