@@ -2,7 +2,7 @@
 // anomalae/images/canonical.py and lost.py, whose names these are.
 
 import { findStrokes, noiseLevel, paperAt } from "./ink.js";
-import { coordinates, each, extent, f32, grown, kept, largest, map, median, reducedTones, resized, rint } from "./maps.js";
+import { apart, coordinates, each, extent, f32, grown, kept, largest, map, median, reducedTones, resized, rint } from "./maps.js";
 import { LEAST_TONE, sheetOf } from "./sheet.js";
 
 const SIDE = 28;
@@ -67,8 +67,7 @@ function digitOf(gray) {
   const finer = Math.max(1, Math.ceil(side / DIGIT_SIDE));
   const part = reducedTones(sheet.gray, finer, top, bottom, left, right);
   const paper = paperAt(sheet.paper, coordinates(top, bottom, height, finer), coordinates(left, right, width, finer));
-  const full = f32(Math.max(sheet.white, LEAST_TONE));
-  return each(part, (tone, i) => f32(tone - paper.data[i]) / full);
+  return apart(part, paper, f32(Math.max(sheet.white, LEAST_TONE)));
 }
 
 // What is drawn in a map of contrast, fitted as MNIST's digits are.
@@ -77,7 +76,8 @@ function fitInk(ink, first) {
   const strokes = findStrokes(ink, Math.max(0.3 * perPixel, 0.4)) ?? first;
   const near = grown(strokes.mask, ink.height, ink.width, Math.max(1, rint(0.6 * perPixel)));
   const strength = f32(strokes.strength);
-  const clean = each(ink, (value, i) => (near[i] ? Math.min(strength, Math.max(0, value)) : 0));
+  const clean = map(ink.height, ink.width);
+  for (let i = 0; i < near.length; i++) if (near[i]) clean.data[i] = Math.min(strength, Math.max(0, ink.data[i]));
   const box = boxAround(strokes);
   return drawn(clean, box, ...shiftToMiddle(box, clean));
 }

@@ -45,10 +45,15 @@ export function paperAt(paper, rows, columns) {
 // The pixels along the four edges, a twelfth of the shorter side deep.
 export function frame({ height, width, data }) {
   const deep = Math.max(1, Math.floor(Math.min(height, width) / 12));
-  return kept(data, (_, i) => {
-    const x = i % width;
-    return i < deep * width || i >= (height - deep) * width || x < deep || x >= width - deep;
-  });
+  const out = new Float32Array(data.length);
+  let count = 0;
+  for (let y = 0; y < height; y++) {
+    const whole = y < deep || y >= height - deep;
+    for (let x = 0; x < width; x++) {
+      if (whole || x < deep || x >= width - deep) out[count++] = data[y * width + x];
+    }
+  }
+  return out.subarray(0, count);
 }
 
 // The standard deviation of the noise from pixel to pixel.
@@ -131,8 +136,15 @@ export function findPolarity(difference, polarity) {
 // What is drawn in a map of contrast, blurred first; null where nothing is.
 export const findStrokes = (ink, sigma) => strokesOf(blurred(ink, sigma));
 
+function below(values) {
+  const out = new Float32Array(values.length);
+  let count = 0;
+  for (let i = 0; i < values.length; i++) if (values[i] < 0) out[count++] = values[i];
+  return out.subarray(0, count);
+}
+
 function strokesOf(smooth) {
-  const negative = kept(smooth.data, (value) => value < 0);
+  const negative = below(smooth.data);
   const noise = negative.length ? -1.4826 * median(negative) : 0;
   const found = parts(smooth, Math.max(5 * noise, GRAIN));
   if (!found) return null;

@@ -53,6 +53,14 @@ export function largest(values) {
   return most;
 }
 
+// A map less another one, as parts of a number: float32 at every step.
+export function apart(image, other, full) {
+  const out = map(image.height, image.width);
+  const [ours, theirs] = [image.data, other.data];
+  for (let i = 0; i < ours.length; i++) out.data[i] = f32(ours[i] - theirs[i]) / full;
+  return out;
+}
+
 // Those of numbers, float32, of which this is true.
 export function kept(values, isKept) {
   const out = new Float32Array(values.length);

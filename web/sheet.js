@@ -2,7 +2,7 @@
 // edges. See anomalae/images/sheet.py and tight.py, whose names these are. A canvas is square.
 
 import { findPaper, findPolarity, frame, GRAIN, paperAt, SOFT, TOLERANCE } from "./ink.js";
-import { coordinates, each, f32, kept, largest, median, reduce, reducedTones, regions, rint, slopes } from "./maps.js";
+import { apart, coordinates, each, f32, kept, largest, median, reduce, reducedTones, regions, rint, slopes } from "./maps.js";
 import { shortest } from "./solve.js";
 
 // Below this tone nothing is told apart.
@@ -38,9 +38,7 @@ function asItIs(gray, polarity, side) {
   const paper = findPaper(tones);
   const ground = paperAt(paper, coordinates(0, tones.height, tones.height), coordinates(0, tones.width, tones.width));
   const white = Math.max(largest(tones.data), LEAST_TONE);
-  const full = f32(white);
-  const lighter = each(tones, (tone, i) => f32(tone - ground.data[i]) / full);
-  const { isLight, strokes } = findPolarity(lighter, polarity);
+  const { isLight, strokes } = findPolarity(apart(tones, ground, f32(white)), polarity);
   return strokes && { gray, factor, tones, ground, paper, white, isLight, strokes };
 }
 
@@ -86,9 +84,9 @@ function withRoom(gray, [above, below, before, behind], paper) {
 
 function findTight(tones, polarity) {
   const small = reduce(tones, Math.ceil(Math.max(tones.height, tones.width) / LOOK_SIDE));
-  const apart = twoTones(small.data);
-  if (!apart || apart.share < TWO_TONED) return null;
-  const light = each(small, (tone) => (tone > apart.threshold ? 1 : 0)).data;
+  const two = twoTones(small.data);
+  if (!two || two.share < TWO_TONED) return null;
+  const light = each(small, (tone) => (tone > two.threshold ? 1 : 0)).data;
   if (!isSharp(small, light)) return null;
   const inks = polarity === "light" ? [light] : [light, light.map((one) => 1 - one)];
   const claims = inks.map((ink) => [claim(ink, small), -share(edgeOf(ink, small))]);
