@@ -67,6 +67,7 @@ export class Engine {
       threshold: Number.isFinite(threshold) ? threshold : null,
       rule: facts.score,
       n_calibration: known.length,
+      folds: facts.folds,
       calibration: Array.from({ length: told }, (_, i) => known[rint(told > 1 ? (i * (known.length - 1)) / (told - 1) : 0)]),
       blank: !image.some((level) => level),
       canonical: grey(image),

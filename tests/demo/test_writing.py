@@ -62,7 +62,8 @@ def test_a_calibration_that_is_not_there_leaves_no_folder(words):
 
 
 def test_pictures_that_no_drawing_is(place, images):
-    detector = Detector(hidden=(16,), latent_dim=4, epochs=1).fit(images, preprocess="none")
+    detector = Detector(hidden=(16,), latent_dim=4, epochs=1)
+    detector.fit(images, preprocess="none", conformal="split")
     detector.save("runs/plain")
     line = fails(1, "demo", "demo.html", "--run", "runs/plain", "--images", place / "images.npy")
     assert line == "Error: plain: takes pictures of 28 x 28 alone, as they are; a drawing is larger"
@@ -88,7 +89,7 @@ def test_a_model_that_scores_otherwise_leaves_what_was_there(words, place):
 @pytest.mark.slow
 def test_a_page_that_is_too_large_is_not_written(digits):
     images = digits.test.images[:80]
-    detector = Detector(hidden=(6000,), latent_dim=16, epochs=1).fit(images)
+    detector = Detector(hidden=(6000,), latent_dim=16, epochs=1).fit(images, conformal="split")
     with pytest.raises(
         BundleError, match=rf"demo\.html: not written: the page would have .* at most {MOST_BYTES:,} are"
     ):
