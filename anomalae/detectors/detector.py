@@ -742,7 +742,7 @@ class Detector:
 
         >>> from anomalae import Detector, load_dataset
         >>> split = load_dataset("digits").one_class(normal=[0])
-        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images)
+        >>> detector = Detector(epochs=1, hidden=(16,)).fit(split.train.images, conformal="split")
         >>> np.array_equal(detector.heatmap_sums(), detector.calibration_scores())
         True
         """

@@ -199,14 +199,14 @@ class TestBenchmark:
     def test_cells_go_on_where_they_were(self):
         table = parsed(*self.ARGS, "--json")
         cells = Path("reports/benchmark-digits-ae/cells")
-        first = {p.name: p.stat().st_mtime_ns for p in cells.iterdir()}
+        first = {p.name: p.stat().st_mtime_ns for p in cells.iterdir() if p.name != ".lock"}
         name, other = (table["cells"][f"normal-{d}_seed-0"] for d in (0, 1))
         assert set(first) == {f"{stem}.{s}" for stem in (name, other) for s in ("json", "safetensors")}
         (cells / f"{other}.json").unlink()  # as after a kill
         result = ok(*self.ARGS, "--seeds", "0,1")
         assert "normal-0_seed-0: ROC-AUC" in result.stderr
         assert "(kept)" in result.stderr
-        second = {p.name: p.stat().st_mtime_ns for p in cells.iterdir()}
+        second = {p.name: p.stat().st_mtime_ns for p in cells.iterdir() if p.name != ".lock"}
         assert second[f"{name}.json"] == first[f"{name}.json"]
         assert len(second) == 8
         more = json.loads(Path("reports/benchmark-digits-ae/table.json").read_text())
