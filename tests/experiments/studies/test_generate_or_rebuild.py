@@ -317,7 +317,7 @@ def test_the_quick_study_gives_an_answer(tmp_path):
     outcomes = do_all(study.cells(scope), Shelf(tmp_path), Here())
     assert all(outcome.result for outcome in outcomes)
     table = study.rows(outcomes)
-    assert len(study.answer(table)) == 6
-    assert "Trained on 50 images alone, the VAE copies" in " ".join(study.answer(table))
+    assert len(study.answer(table)) == 7
+    assert "Trained on no more than 50 images, the VAE copies" in " ".join(study.answer(table))
     assert len(study.drawings(table, outcomes)) == 4
     assert study.method(scope)
