@@ -55,24 +55,26 @@ def load_folder(
     listed = [_list_classes(place, passed_over) for place in folders]
     total = sum(len(paths) for part in listed for paths in part.values())
     errors: list[str] = []
-    named, done = [], 0
-    for part in listed:
-        by_class: dict[str, np.ndarray] = {}
-        for name, paths in part.items():
-            images = []
-            for item in read_inputs(paths, preprocess, polarity):
-                done += 1
-                if item.image is not None:
-                    images.append(item.image)
-                elif item.setting is None:
-                    errors.append(str(item.error))
-                else:
-                    raise DataError(str(item.error), setting=item.setting)
-                on_read(done, max(done, total))
-            if not images:
-                raise DataError(errors[-1])
-            by_class[name] = np.stack(images)
-        named.append(by_class)
+    done = 0
+
+    def read(paths: list[Path]) -> np.ndarray:
+        """The images of a class, uint8 (N, 28, 28); of files that cannot be read the errors are kept."""
+        nonlocal done
+        images = []
+        for item in read_inputs(paths, preprocess, polarity):
+            done += 1
+            if item.image is not None:
+                images.append(item.image)
+            elif item.setting is None:
+                errors.append(str(item.error))
+            else:
+                raise DataError(str(item.error), setting=item.setting)
+            on_read(done, max(done, total))
+        if not images:
+            raise DataError(errors[-1])
+        return np.stack(images)
+
+    named = [{name: read(paths) for name, paths in part.items()} for part in listed]
     if errors:
         what = f"{printable(folder)}: {count(len(errors))} of {plural(done, 'image')}"
         if len(errors) > MOST_LEFT_OUT * done:

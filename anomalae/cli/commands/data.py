@@ -100,16 +100,10 @@ def export_(
     Example:
       anomalae data export mnist images/ --split test --limit 50 --class 3
     """
-    from anomalae.datasets.load import export, load_dataset, parse_classes
+    from anomalae.datasets.load import export, parse_classes
 
-    dataset = load_dataset(
-        name,
-        data_dir,
-        preprocess=preprocess,
-        polarity=polarity,
-        progress=downloads(quiet),
-        warn=console.warn,
-    )
+    how = {"preprocess": preprocess, "polarity": polarity, "quiet": quiet}
+    dataset = common.load({"dataset": name, "data_dir": data_dir, **how})
     wanted = parse_classes(classes, dataset.classes, dataset.short_name) if classes else None
     written = export(dataset.train if split == "train" else dataset.test, folder, limit=limit, classes=wanted)
     if not quiet:

@@ -89,7 +89,7 @@ def command(
       anomalae evaluate mnist-0-ae --dataset others.npz --part all
     """
     from anomalae import files
-    from anomalae.datasets.load import check_dataset, load_dataset
+    from anomalae.datasets.load import check_dataset
     from anomalae.evaluation.conformal import calibration_warning
     from anomalae.experiments.run import Run, check_classes, check_unseen
 
@@ -112,14 +112,12 @@ def command(
     if dataset is None:
         n_scored = len(judged.dataset(data_dir, downloads(quiet)).test)
     else:
-        other = load_dataset(
-            dataset,
-            data_dir,
-            preprocess=preprocess or data.preprocess,
-            polarity=polarity or data.polarity,
-            progress=downloads(quiet),
-            warn=console.warn,
-        )
+        how = {
+            "preprocess": preprocess or data.preprocess,
+            "polarity": polarity or data.polarity,
+            "quiet": quiet,
+        }
+        other = common.load({"dataset": dataset, "data_dir": data_dir, **how})
         check_classes(other, data.normal)
         if part == "all":
             check_unseen(other, data.name, data.hashes)
