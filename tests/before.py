@@ -66,13 +66,17 @@ def of_detector(detector: Detector, images: np.ndarray) -> dict[str, Any]:
         "learning_rate": [line.learning_rate for line in detector.history],
         "validation": detector.validation,
         "scores": scores,
-        "p_values": {name: conformal.p_values(scores[name], held_out[name]) for name in detector.rules},
-        "threshold": {name: detector.threshold(ALPHA, name) for name in detector.rules},
+        "p_values": {name: strict_p_values(scores[name], held_out[name]) for name in detector.rules},
+        "threshold": {
+            name: unraised(detector.threshold(ALPHA, name), held_out[name]) for name in detector.rules
+        },
         "calibration": {name: values[:KEPT] for name, values in held_out.items()},
         "members": by_member[rule],
         "heatmap": np.abs(heat).sum((1, 2)),
         "heatmap_signed": heat.sum((1, 2)),
-        "heatmap_level": detector.heatmap_level(ALPHA, drawn_rule),
+        "heatmap_level": unraised(
+            detector.heatmap_level(ALPHA, drawn_rule), detector.heatmap_sums(drawn_rule)
+        ),
         "reconstruct": detector.reconstruct(drawn).mean((1, 2)),
         "encode": detector.encode(drawn),
         "decode": detector.decode(detector.encode(drawn)).mean((1, 2)),
@@ -85,6 +89,16 @@ def of_detector(detector: Detector, images: np.ndarray) -> dict[str, Any]:
             "unit_kl": kl,
         }
     return found
+
+
+def strict_p_values(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
+    """p-values of then, when scores that differ by rounding were no ties."""
+    return (1 + (calibration >= scores[:, None]).sum(1)) / (len(calibration) + 1)
+
+
+def unraised(limit: float | None, calibration: np.ndarray) -> float | None:
+    """The calibration score that is this limit when raised: the threshold of then."""
+    return None if limit is None else float(np.sort(calibration)[conformal.raised(calibration) == limit][0])
 
 
 def of_estimator(name: str, row: dict[str, Any], split: OneClassSplit) -> dict[str, Any]:
@@ -105,8 +119,10 @@ def of_estimator(name: str, row: dict[str, Any], split: OneClassSplit) -> dict[s
         "scores": estimator.decision_function(rows),
         "predict": estimator.predict(rows),
         "predict_proba": estimator.predict_proba(rows),
-        "p_values": estimator.p_values(rows),
-        "calibrated_threshold": estimator.calibrated_threshold(ALPHA),
+        "p_values": strict_p_values(estimator.decision_function(rows), estimator.calibration_scores()),
+        "calibrated_threshold": unraised(
+            estimator.calibrated_threshold(ALPHA), estimator.calibration_scores()
+        ),
         "calibration": estimator.calibration_scores()[:KEPT],
         "flags": estimator.flags(rows, ALPHA),
     }

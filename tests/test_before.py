@@ -89,7 +89,9 @@ def test_runs_of_before_are_listed_evaluated_and_reported(kept):
     for name in EXPECTED:
         before = json.loads((BEFORE / "runs" / name / "evaluation.json").read_text())
         again = parsed("evaluate", "--run", name, "--runs-dir", kept / "runs", "--json")
-        assert compare(again, {k: before[k] for k in ("roc_auc", "threshold", "score")}, RELATIVE) == []
+        assert compare(again, {k: before[k] for k in ("roc_auc", "score")}, RELATIVE) == []
+        # Higher by what counts as a tie.
+        assert 0 <= again["threshold"] - before["threshold"] < 1e-3 * abs(before["threshold"])
     ok("report", "ae", "--runs-dir", kept / "runs", "--output", kept / "report", "--threads", "1", "--quiet")
     assert "pca (fair)" in (kept / "report" / "index.html").read_text()
 

@@ -21,6 +21,9 @@ from anomalae.evaluation.checks import check_fraction, check_probabilities, orde
 MIN_CALIBRATION = 40
 # There is a warning where a false discovery rate flags a larger share of the scored images than this, or none.
 HARDLY_EVER = 0.1
+# Scores are sums in single precision, and of one image differ with the batch, the threads, the processor. Those as
+# close as TIE count as ties, where TIE lies between these shares of the spread of normal scores.
+TIE, TIE_OF_SPREAD = 1e-6, (1e-4, 5e-4)
 # Conformal p-values are fractions that often meet a limit exactly: this much of it is put down to rounding.
 ROUNDING = 1e-12
 
@@ -29,7 +32,8 @@ def p_values(scores: npt.ArrayLike, calibration: npt.ArrayLike) -> npt.NDArray[n
     """Return the share of normal images that look at least as anomalous: `p = (1 + #{calibration >= s}) / (n + 1)`.
 
     scores: (N,), real, higher = more anomalous; infinite ones are ordered like any other number.
-    calibration: the scores (n,) of n >= 1 held-out normal images.
+    calibration: the scores (n,) of n >= 1 held-out normal images. One that is lower than s by no more than rounding
+        counts as a tie, see `raised`.
 
     Returns float64 (N,) in [1/(n+1), 1]; small = anomalous. For an exchangeable normal image
     `P(p <= alpha) <= alpha` at every alpha, on the average over calibration sets.
@@ -40,13 +44,13 @@ def p_values(scores: npt.ArrayLike, calibration: npt.ArrayLike) -> npt.NDArray[n
     [1.0, 0.5, 0.25]
     """
     values = ordered_vector("scores", scores)
-    held_out = np.sort(_calibration_scores(calibration))
+    held_out = raised(calibration)
     at_least = held_out.size - np.searchsorted(held_out, values, side="left")
     return np.asarray((1 + at_least) / (held_out.size + 1), dtype=np.float64)
 
 
 def threshold(calibration: npt.ArrayLike, alpha: float) -> float | None:
-    """Return the score above which an image is flagged at `alpha`: the k-th largest calibration score.
+    """Return the score above which an image is flagged at `alpha`: the k-th largest calibration score, `raised`.
 
     calibration: the scores (n,) of n >= 1 held-out normal images.
     alpha: false-alarm level, in (0, 1).
@@ -57,16 +61,47 @@ def threshold(calibration: npt.ArrayLike, alpha: float) -> float | None:
     Raises ConfigError if alpha is not in (0, 1), or for calibration scores that `p_values` refuses.
 
     >>> threshold([1.0, 4.0, 2.0, 3.0], alpha=0.4)
-    3.0
+    3.0002
     >>> threshold([1.0, 4.0, 2.0, 3.0], alpha=0.1) is None
     True
     """
-    held_out = _calibration_scores(calibration)
+    held_out = raised(calibration)
     k = _rank(held_out.size, alpha)
-    if k == 0:
-        return None
-    place = held_out.size - k
-    return float(np.partition(held_out, place)[place])
+    return float(held_out[-k]) if k else None
+
+
+def raised(calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return calibration scores in ascending order, each raised by as much as counts as a tie.
+
+    calibration: the scores (n,) of n >= 1 held-out normal images.
+
+    Scores of one image are not quite the same in a batch of another size, on another processor or in another runtime.
+    So that a calibration image scored again gets the p-value that it had, scores are compared with these: higher by
+    1e-6, yet by no less than 1e-4 and no more than 5e-4 of the distance between the quartiles of the finite ones; by
+    up to half of that more or less where another calibration score lies just there. p-values are never smaller for
+    it, and keep what they promise.
+
+    Returns float64 (n,). Raises ConfigError for calibration scores that `p_values` refuses.
+
+    >>> raised([3.0, 1.0, 2.0, 1.0]).round(4).tolist()
+    [1.0001, 1.0001, 2.0001, 3.0001]
+    """
+    held_out = np.sort(_calibration_scores(calibration))
+    there = np.isfinite(held_out)
+    finite = held_out[there]
+    if not finite.size:
+        return held_out
+    # Divided first, as a difference of the largest numbers there are would be infinite.
+    low, high = (finite[(finite.size - 1) * quarter // 4] for quarter in (1, 3))
+    least, most = (share * high - share * low for share in TIE_OF_SPREAD)
+    tie = np.clip(TIE, least, most)
+    limits = finite + tie
+    # None lies so close to a calibration score that what is a tie depended on rounding after all.
+    following = np.searchsorted(finite, limits, side="right")
+    below, above = finite[following - 1], np.append(finite, np.inf)[following]
+    away = np.minimum(above / 2 - below / 2, tie / 2)
+    held_out[there] = np.clip(limits, below + away, above - away)
+    return held_out
 
 
 def check_alpha(alpha: float) -> None:

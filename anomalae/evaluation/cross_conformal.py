@@ -24,10 +24,11 @@ import numpy.typing as npt
 
 from anomalae.errors import ConfigError
 from anomalae.evaluation.checks import ordered_vector
-from anomalae.evaluation.conformal import check_alpha
+from anomalae.evaluation.conformal import check_alpha, raised
 
-# Fractions keep so far from 0 and 1 that a position never rounds to a whole number.
-EDGE = 1e-9
+# Between these lie fractions: a position is further above a whole number than counts as a tie (of up to 1,000 images,
+# and but for images more usual than any), and never rounds to one.
+FRACTIONS = (0.05, 1 - 1e-9)
 
 
 def positions(
@@ -49,12 +50,11 @@ def positions(
         raise ConfigError(f"scores: shape {by_fold.shape}: must be ({len(calibration)}, N), a row a fold")
     above = np.zeros(by_fold.shape[1])
     for new, known in zip(by_fold, calibration, strict=True):
-        held_out = np.sort(ordered_vector("calibration", known))
-        above += np.searchsorted(held_out, ordered_vector("scores", new), side="left")
+        above += np.searchsorted(raised(known), ordered_vector("scores", new), side="left")
     beyond = ordered_vector("order", order).astype(np.float64)
     # Slow at its ends, so that what is far out can still be told apart.
     fraction = 0.5 + 0.5 * beyond / (1 + np.abs(beyond))
-    return np.asarray(above + np.clip(fraction, EDGE, 1 - EDGE))
+    return np.asarray(above + np.clip(fraction, *FRACTIONS))
 
 
 def calibration_positions(n: int) -> npt.NDArray[np.float64]:

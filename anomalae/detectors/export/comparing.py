@@ -36,8 +36,8 @@ class Comparison:
     spread: standard deviation of the calibration scores, of folds of the same; 1 where they are all the same.
     p_value: largest difference of a p-value.
     n_p_values, n_verdicts: numbers of images with another p-value, and with another verdict.
-    n_near: number of images whose score lies no further than `score` from a calibration score: of no others can the
-        p-value differ.
+    n_near: number of images whose score lies no further than `score` from a raised calibration score, where p-values
+        change: of no others can the p-value differ.
     reconstruction, heatmap: largest difference of a pixel of the first images; of a heatmap in parts of its largest.
     rows: of the first images with another p-value, number, score and p-value of detector and model.
     """
@@ -123,13 +123,17 @@ def compare(
     largest = float(apart.max())
     if held_out:
         near = np.any(
-            [_gaps(new, own) <= largest for new, own in zip(by_fold.T, held_out, strict=True)], axis=0
+            [
+                _gaps(new, conformal.raised(own)) <= largest
+                for new, own in zip(by_fold.T, held_out, strict=True)
+            ],
+            axis=0,
         )
         # Ranks that do not differ by one may do so in what orders those of one rank.
         rounding = np.abs(there[0] - scores)[~near].max(initial=0)
-        near |= _gaps(scores, known) <= rounding
+        near |= _gaps(scores, conformal.raised(known)) <= rounding
     else:
-        near = _gaps(scores, known) <= largest
+        near = _gaps(scores, conformal.raised(known)) <= largest
     some = Canonical(images[:DRAWN])
     heat, drawn = detector.heatmap(some, rule), model.judge(some, (RECONSTRUCTION, HEATMAP))
     spread = float((np.concatenate(held_out) if held_out else known).std())

@@ -16,7 +16,8 @@ from anomalae.detectors.export.names import FOLD_SCORES, NEAREST, OUTPUTS
 from anomalae.detectors.folds import FoldEnsemble
 from anomalae.detectors.member import NetworkMember
 from anomalae.detectors.neighbours import Neighbours
-from anomalae.evaluation.cross_conformal import EDGE
+from anomalae.evaluation.conformal import raised
+from anomalae.evaluation.cross_conformal import FRACTIONS
 from anomalae.plugins import SCORES
 from anomalae.scores.base import Evidence, Score
 from anomalae.scores.density import ReconstructionProbability
@@ -31,7 +32,9 @@ class Graph(nn.Module):
     """
 
     known: Tensor
+    limits: Tensor
     sums: Tensor
+    most: Tensor
 
     def __init__(self, detector: Detector, rule: str, calibration: str | None = None) -> None:
         super().__init__()
@@ -48,12 +51,14 @@ class Graph(nn.Module):
         self.folds = ensemble if isinstance(ensemble, FoldEnsemble) else None
         self.parts = (ensemble,) if self.folds is None else self.folds.parts
         held_out = [] if self.folds is None else self.folds.held_out(rule)
-        self.held_out = [torch.from_numpy(known) for known in held_out]
+        self.held_out = [torch.from_numpy(raised(known)) for known in held_out]
         self.shares = ensemble.shares(self.drawn).tolist()
         known = np.sort(detector.calibration_scores(rule, calibration=calibration))
         self.register_buffer("known", torch.from_numpy(known))
-        sums = np.sort(detector.heatmap_sums(rule, calibration=calibration))
-        self.register_buffer("sums", torch.from_numpy(sums))
+        self.register_buffer("limits", torch.from_numpy(raised(known)))
+        sums = detector.heatmap_sums(rule, calibration=calibration)
+        self.register_buffer("most", torch.tensor(sums.max()))
+        self.register_buffer("sums", torch.from_numpy(raised(sums)))
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -72,8 +77,8 @@ class Graph(nn.Module):
         seen = [member.look(floats) for member in self.members]
         by_part = self._by_part(seen)
         score = by_part[0] if self.folds is None else self._position(by_part, self.folds)
-        at_least = (self.known >= score[:, None]).sum(1)
-        p_value = (1 + at_least).double() / (self.known.shape[0] + 1)
+        at_least = (self.limits >= score[:, None]).sum(1)
+        p_value = (1 + at_least).double() / (self.limits.shape[0] + 1)
         heat = [
             share * member.terms(self.drawn, evidence)
             for share, member, evidence in zip(self.shares, self.members, seen, strict=True)
@@ -88,8 +93,8 @@ class Graph(nn.Module):
             evidence.source[:, 0].clone(),
             first.network.encode(evidence.source),
             self.known.clone(),
-            self._at(alpha, self.known),
-            torch.minimum(self._at(alpha, self.sums), self.sums[-1]),
+            self._at(alpha, self.limits, none=torch.tensor(torch.inf, dtype=torch.float64)),
+            self._at(alpha, self.sums, none=self.most),
         ]
         if self._neighbours is not None:
             outputs.append(self.members[self._neighbours].nearest(seen[self._neighbours]))
@@ -102,12 +107,13 @@ class Graph(nn.Module):
         """Where the first neighbours are among the members; None without any."""
         return next((k for k, member in enumerate(self.members) if isinstance(member, _Neighbours)), None)
 
-    def _at(self, alpha: Tensor, known: Tensor) -> Tensor:
-        """Return what `anomalae.evaluation.conformal.threshold` does of scores in order; infinity for None."""
-        n = known.shape[0]
+    def _at(self, alpha: Tensor, limits: Tensor, none: Tensor) -> Tensor:
+        """Return what `anomalae.evaluation.conformal.threshold` does of scores that are raised; `none` for None."""
+        n = limits.shape[0]
         # The p-value of an image that scores more than all up to this one, and less than the next.
         shares_above = torch.arange(n, 0, -1, dtype=torch.float64) / (n + 1)
-        return torch.where(shares_above <= alpha, known, torch.inf).amin(0)
+        found = torch.where(shares_above <= alpha, limits, torch.inf).amin(0)
+        return torch.where(shares_above[-1] <= alpha, found, none)
 
     def _by_part(self, seen: list[Any]) -> list[Tensor]:
         """Return the score of each fold's ensemble, or of the one that there is."""
@@ -136,7 +142,7 @@ class Graph(nn.Module):
         beyond = torch.stack(self._scaled(scores) if folds.single else scores).mean(0)
         beyond = (beyond - usual) / spread
         fraction = 0.5 + 0.5 * beyond / (1 + beyond.abs())
-        return torch.stack(above).sum(0).double() + fraction.clamp(EDGE, 1 - EDGE)
+        return torch.stack(above).sum(0).double() + fraction.clamp(*FRACTIONS)
 
     def _scaled(self, scores: list[Tensor]) -> list[Tensor]:
         """Return what `comparable` does."""
