@@ -49,7 +49,14 @@ def settings_of(command: str, n_train: int) -> Settings:
     return make_settings(given, seed=given["seed"]).for_images(n_train)
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+# Those of several latent variables and convolutions take as long as all others.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("ladder-vae-conv", "adgm-conv") else [])
+        for name in NUMBERS
+    ],
+)
 def test_a_training_gives_the_numbers_of_before(name, split):
     row = NUMBERS[name]
     asked = {key: value for key, value in row.items() if key not in ("given", "table", "rows")}

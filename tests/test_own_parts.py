@@ -168,6 +168,7 @@ def test_a_package_that_fails_is_named_and_costs_others_nothing(made):
     assert rows["worst-patch"]["error"] is None
 
 
+@pytest.mark.slow
 def test_a_training_by_an_own_network_resumes_bit_for_bit(made, site, place):
     args = ["train", *DATA, *OWN, "--epochs", "6", "--threads", "1"]
     command = [sys.executable, "-P", "-m", "anomalae", *args, "--name", "cut"]

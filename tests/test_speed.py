@@ -29,6 +29,7 @@ def measure(timing, monkeypatch, *arguments):
     timing("speed").main()
 
 
+@pytest.mark.slow
 def test_everything_is_measured_kept_and_compared(timing, monkeypatch, capsys):
     measure(timing, monkeypatch, "--name", "first")
     assert "the first of its kind" in capsys.readouterr().out

@@ -21,9 +21,10 @@ from anomalae.evaluation.checks import check_fraction, check_probabilities, orde
 MIN_CALIBRATION = 40
 # There is a warning where a false discovery rate flags a larger share of the scored images than this, or none.
 HARDLY_EVER = 0.1
-# Scores are sums in single precision, and of one image differ with the batch, the threads, the processor. Those as
-# close as TIE count as ties, where TIE lies between these shares of the spread of normal scores.
-TIE, TIE_OF_SPREAD = 1e-6, (1e-4, 5e-4)
+# Scores are sums in single precision, and of one image differ with the batch, the threads, the processor: as seen by
+# 4e-6 of the distance between the quartiles of normal scores, likelihood ratios by 2e-4. Calibration scores closer than
+# SAME of that are one; a score is a tie with the nearest one within TIE.
+SAME, TIE = 1e-5, 5e-4
 # Conformal p-values are fractions that often meet a limit exactly: this much of it is put down to rounding.
 ROUNDING = 1e-12
 
@@ -61,7 +62,7 @@ def threshold(calibration: npt.ArrayLike, alpha: float) -> float | None:
     Raises ConfigError if alpha is not in (0, 1), or for calibration scores that `p_values` refuses.
 
     >>> threshold([1.0, 4.0, 2.0, 3.0], alpha=0.4)
-    3.0002
+    3.001
     >>> threshold([1.0, 4.0, 2.0, 3.0], alpha=0.1) is None
     True
     """
@@ -76,15 +77,15 @@ def raised(calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
     calibration: the scores (n,) of n >= 1 held-out normal images.
 
     Scores of one image are not quite the same in a batch of another size, on another processor or in another runtime.
-    So that a calibration image scored again gets the p-value that it had, scores are compared with these: higher by
-    1e-6, yet by no less than 1e-4 and no more than 5e-4 of the distance between the quartiles of the finite ones; by
-    up to half of that more or less where another calibration score lies just there. p-values are never smaller for
-    it, and keep what they promise.
+    So that a calibration image scored again gets the p-value that it had, scores are compared with these: half way to
+    the next calibration score, but higher by no more than 5e-4 of the distance between the quartiles of the finite
+    ones. Those less than 1e-5 of it apart are raised like the highest of them. p-values are never smaller for it, and
+    keep what they promise.
 
     Returns float64 (n,). Raises ConfigError for calibration scores that `p_values` refuses.
 
     >>> raised([3.0, 1.0, 2.0, 1.0]).round(4).tolist()
-    [1.0001, 1.0001, 2.0001, 3.0001]
+    [1.0005, 1.0005, 2.0005, 3.0005]
     """
     held_out = np.sort(_calibration_scores(calibration))
     there = np.isfinite(held_out)
@@ -93,14 +94,11 @@ def raised(calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
         return held_out
     # Divided first, as a difference of the largest numbers there are would be infinite.
     low, high = (finite[(finite.size - 1) * quarter // 4] for quarter in (1, 3))
-    least, most = (share * high - share * low for share in TIE_OF_SPREAD)
-    tie = np.clip(TIE, least, most)
-    limits = finite + tie
-    # None lies so close to a calibration score that what is a tie depended on rounding after all.
-    following = np.searchsorted(finite, limits, side="right")
-    below, above = finite[following - 1], np.append(finite, np.inf)[following]
-    away = np.minimum(above / 2 - below / 2, tie / 2)
-    held_out[there] = np.clip(limits, below + away, above - away)
+    same, tie = (share * high - share * low for share in (min(SAME, 0.1 / finite.size), TIE))
+    half = np.append(np.diff(finite / 2), np.inf)
+    last = np.flatnonzero(half > same / 2)
+    last = last[np.searchsorted(last, np.arange(finite.size))]
+    held_out[there] = finite[last] + np.minimum(half[last], tie)
     return held_out
 
 

@@ -19,7 +19,7 @@ from anomalae import Detector
 from anomalae.detectors.export import OnnxDetector
 from anomalae.detectors.export.names import OPSET, TOLERANCE
 from anomalae.errors import BundleError, ConfigError, ImageError
-from anomalae.evaluation.conformal import p_values
+from anomalae.evaluation.conformal import p_values, raised
 from tests.cli import fails, ok, parsed, process, run
 
 ROOT = Path(__file__).parents[2]
@@ -57,9 +57,9 @@ def model(place) -> OnnxDetector:
 
 
 def verdicts_agree(p: np.ndarray, scores: np.ndarray, small: Detector, difference: float) -> None:
-    """P-values are the detector's wherever its score is further from every calibration score than the difference."""
+    """P-values are the detector's wherever its score is further from all where they change than the difference."""
     known = small.calibration_scores()
-    certain = (np.abs(scores[:, None] - known) > difference).all(1)
+    certain = (np.abs(scores[:, None] - raised(known)) > difference).all(1)
     assert certain.mean() > 0.9
     np.testing.assert_array_equal(p[certain], p_values(scores, known)[certain])
 
@@ -86,6 +86,16 @@ def test_batches_of_any_size_have_the_verdicts_of_the_run(size, small, model, ju
     verdicts_agree(p, scores, small, float(np.abs(score - scores).max()))
     np.testing.assert_array_equal(flagged, p <= 0.1)
     np.testing.assert_array_equal(p, p_values(score, small.calibration_scores()))
+
+
+def test_a_calibration_image_keeps_its_p_value(small, digits, model):
+    calibrating = digits.one_class(normal=[0], seed=0).calibration.images
+    known = small.calibration_scores()
+    score, p = model.run(("score", "p_value"), calibrating)
+    np.testing.assert_array_equal(small.score(calibrating), known)
+    np.testing.assert_array_equal(p, p_values(known, known))
+    # By rounding some score more than they did, which were above themselves.
+    assert (score > known).any()
 
 
 def test_pictures_and_codes_are_those_of_the_run(small, model, judged):

@@ -13,6 +13,7 @@ from anomalae.detectors.export.verifying import verify_model
 from anomalae.detectors.export.writing import make_model
 from anomalae.detectors.judging import Judge
 from anomalae.errors import PartError
+from anomalae.evaluation import p_values
 from anomalae.images.sources import Canonical
 from anomalae.models import Autoencoder
 from anomalae.plugins import VIEWS
@@ -70,6 +71,10 @@ def test_a_graph_has_the_verdicts_of_the_detector(asked, rule, split, images, tm
     model = OnnxDetector(tmp_path / "model.onnx")
     assert model.rule == rule
     assert model.heatmap_level(0.1) == pytest.approx(detector.heatmap_level(0.1, rule))
+    known = detector.calibration_scores(rule)
+    again = model.judge(Canonical(split.calibration.images), ("p_value",))["p_value"]
+    # Of ratios rounding is larger, and may be as large as the distance of two calibration scores.
+    assert (again != p_values(known, known)).sum() <= (1 if compared.relative > 2e-5 else 0)
     if detector.settings.neighbours:
         (nearest,) = model.run(("nearest",), images[:3])
         assert nearest.shape == (3, detector.settings.neighbours, 28, 28)

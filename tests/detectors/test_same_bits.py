@@ -26,9 +26,13 @@ NUMBERS = (1, 2, 3, 4, 5, 31, 33, 100)  # images given at once
         ({"views": ("pixels", "edges", "deskewed"), "neighbours": 5}, 1),
         ({"views": ("normalised",), "neighbours": 3, "distance": "sum", "score": "smooth"}, 2),
         ({"model": "vae", "samples": 4}, 1),
-        ({"model": "vae", "samples": 4, "likelihood": "bernoulli", "architecture": "conv"}, 2),
+        pytest.param(
+            {"model": "vae", "samples": 4, "likelihood": "bernoulli", "architecture": "conv"},
+            2,
+            marks=pytest.mark.slow,
+        ),
         ({"model": "ladder-vae", "samples": 2}, 1),
-        ({"model": "adgm", "samples": 2}, 1),
+        pytest.param({"model": "adgm", "samples": 2}, 1, marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -41,16 +41,15 @@ def loop_p_value(score, calibration):
 
 
 def loop_raised(calibration):
-    ordered = sorted(x for x in calibration if np.isfinite(x)) or [0.0]
-    low, high = (ordered[(len(ordered) - 1) * quarter // 4] for quarter in (1, 3))
-    tie = max(1e-4 * high - 1e-4 * low, min(1e-6, 5e-4 * high - 5e-4 * low))
+    ordered = sorted(calibration)
+    finite = [x for x in ordered if np.isfinite(x)] or [0.0]
+    low, high = (finite[(len(finite) - 1) * quarter // 4] for quarter in (1, 3))
     limits = []
-    for score in sorted(calibration):
-        limit = score + tie
-        below = max(x for x in calibration if x <= limit)
-        above = min((x for x in calibration if x > limit), default=np.inf)
-        away = min(tie, above - below) / 2
-        limits.append(min(max(limit, below + away), above - away))
+    for place, score in enumerate(ordered):
+        top, following = score, ordered[place + 1 :]
+        while following and following[0] - top <= min(1e-5, 0.1 / len(finite)) * (high - low):
+            top = following.pop(0)
+        limits.append(top + min(5e-4 * (high - low), (min(following, default=np.inf) - top) / 2))
     return limits
 
 
@@ -59,7 +58,7 @@ def loop_raised(calibration):
 def test_raised_equals_the_loop(calibration):
     with np.errstate(invalid="raise"):
         limits = raised(calibration)
-    np.testing.assert_allclose(limits, loop_raised(calibration), rtol=1e-15)
+    np.testing.assert_allclose(limits, loop_raised(calibration), rtol=1e-15, atol=1e-300)
     assert (limits >= sorted(calibration)).all()
 
 
@@ -88,10 +87,10 @@ def test_the_rank_is_exact_where_alpha_times_n_is_whole(percent):
 
 
 def test_threshold_by_hand():
-    # Between the quartiles are 9 and 1: a ten thousandth of that is a tie.
-    assert threshold(np.arange(19.0), 0.05) == pytest.approx(18.0009, abs=1e-12)
+    # Between the quartiles are 9 and 1: half a thousandth of that is a tie.
+    assert threshold(np.arange(19.0), 0.05) == pytest.approx(18.0045, abs=1e-12)
     assert threshold(np.arange(18.0), 0.05) is None
-    assert threshold([3.0, 1.0, 2.0], np.float32(0.5)) == pytest.approx(2.0001, abs=1e-12)
+    assert threshold([3.0, 1.0, 2.0], np.float32(0.5)) == pytest.approx(2.0005, abs=1e-12)
     assert threshold([5], 0.5) == 5.0
 
 
@@ -100,23 +99,18 @@ def test_scores_apart_by_rounding_are_ties_whatever_their_scale():
     for scale, shift in ((1.0, 0.0), (0.01, 0.03), (12.0, 95.0), (1e-9, 0.0), (1e12, -1e13)):
         calibration = scale * rng.exponential(size=592) + shift
         before = p_values(calibration, calibration)
-        # Single precision of the score, and what rounding was found to make: 4e-6 of the spread.
-        again = np.float64(np.float32(calibration - shift)) + shift + scale * rng.uniform(-4e-6, 4e-6, 592)
-        np.testing.assert_array_equal(p_values(again, calibration), before)
-        assert (before >= np.argsort(np.argsort(-calibration)) / 593).all()
+        # What rounding was found to make, in parts of the distance between quartiles: usually, and at the worst.
+        for rounding, others in ((4e-6, 0), (2e-4, 60)):
+            again = calibration + scale * rng.uniform(-rounding, rounding, 592)
+            assert (p_values(again, calibration) != before).sum() <= others
+        assert (before >= (1 + np.argsort(np.argsort(-calibration))) / 593).all()
         # What is no tie is none: 592 scores have 592 ranks but for a few that lie so close.
-        assert len(set(before)) > 500
+        assert len(set(before)) > 585
     # Where most are equal nothing is raised, and where a few lie close together they are no more than they were.
     assert raised([1.0] * 9 + [2.0]).tolist() == [1.0] * 9 + [2.0]
     assert raised([2e-9, 1e-9, np.inf]).tolist() == pytest.approx([1.0005e-9, 2.0005e-9, np.inf], rel=1e-9)
     assert raised([-np.inf, np.inf]).tolist() == [-np.inf, np.inf]
     assert raised([-1.7e308, -1.7e308, 1.7e308, 1.7e308])[0] < -1.6e308
-
-
-def test_a_tie_is_a_millionth_between_its_shares_of_the_spread():
-    calibration = np.arange(100) / 100
-    for spread, tie in ((1.0, 5e-5), (0.01, 1e-6), (1e-3, 2.5e-7)):
-        np.testing.assert_allclose(raised(calibration * spread) - calibration * spread, tie, rtol=0.03)
 
 
 def test_p_values_leave_their_input_alone_and_take_any_real_dtype():

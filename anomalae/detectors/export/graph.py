@@ -141,8 +141,9 @@ class Graph(nn.Module):
         usual, spread = folds.usual(self.rule)
         beyond = torch.stack(self._scaled(scores) if folds.single else scores).mean(0)
         beyond = (beyond - usual) / spread
-        fraction = 0.5 + 0.5 * beyond / (1 + beyond.abs())
-        return torch.stack(above).sum(0).double() + fraction.clamp(*FRACTIONS)
+        least, most = FRACTIONS
+        fraction = least + (1 - least) * (0.5 + 0.5 * beyond / (1 + beyond.abs()))
+        return torch.stack(above).sum(0).double() + fraction.clamp_max(most)
 
     def _scaled(self, scores: list[Tensor]) -> list[Tensor]:
         """Return what `comparable` does."""
