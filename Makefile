@@ -23,8 +23,11 @@ demo:
 	@$(MAKE) --silent --no-print-directory $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
-test: lint types layers
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m '$(FAST)'
+# Types are checked beside the tests.
+test: lint layers
+	@$(BIN)/mypy & types=$$!; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m '$(FAST)'; tests=$$?; \
+	wait $$types && exit $$tests
 
 # All quick studies and whatever else takes long: more than half an hour.
 test-slow: $(READY)
