@@ -230,8 +230,12 @@ def false_alarm_band(
 
 
 def smallest_alpha_shown(n: int) -> Decimal:
-    """Return 1 / (n + 1) in three digits, rounded up so that the level we name does flag."""
-    return Context(prec=3, rounding=ROUND_CEILING).create_decimal_from_float(smallest_alpha(n))
+    """Return 1 / (n + 1) in three digits, rounded up where it must be for the level we name to flag."""
+    exact = smallest_alpha(n)
+    nearest = Context(prec=3).create_decimal_from_float(exact)
+    if _rank(n, float(nearest)):
+        return nearest
+    return Context(prec=3, rounding=ROUND_CEILING).create_decimal_from_float(exact)
 
 
 def _rank(n: int, alpha: float) -> int:

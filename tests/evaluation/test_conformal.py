@@ -175,6 +175,7 @@ def test_warning_names_the_count_and_an_alpha_that_flags():
     assert "60 calibration images cannot flag at alpha 0.01: " in calibration_warning(60, 0.01)
     assert "18 calibration images cannot flag at alpha 0.05: " in calibration_warning(18, 0.05)
     assert calibration_warning(1, 0.5).startswith("1 calibration image, fewer than 40")
+    assert calibration_warning(9, 0.05).endswith("the smallest alpha that can flag is 0.100")
     for n in range(1, 200):
         warning = calibration_warning(n, 0.001)
         named = float(warning.rsplit(" ", 1)[1])
