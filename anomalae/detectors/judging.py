@@ -127,6 +127,11 @@ class Judge:
         whose = self.detector.fingerprint.encode() if of_folds else b""
         return hashlib.sha256(self.calibration.tobytes() + whose).hexdigest()
 
+    def verdicts(self, scores: np.ndarray) -> tuple[list[float], list[bool | None]]:
+        """Return p-values of scores, float64 (N,), and whether each is flagged: None where an FDR will decide."""
+        ps = p_values(scores, self.calibration)
+        return ps.tolist(), [None] * len(ps) if self.alpha is None else (ps <= self.alpha).tolist()
+
     def rows(self, inputs: Sequence[Input]) -> list[Row]:
         """Return a row an input, in their order; `flagged` is None where an FDR will decide.
 
@@ -139,9 +144,7 @@ class Judge:
         images = [entry.image for entry in there if entry.image is not None and entry.score is None]
         if images:
             scores[np.isnan(scores)] = self.detector.score(Canonical(np.stack(images)), self.rule)
-        ps = p_values(scores, self.calibration)
-        flags = [None] * len(ps) if self.alpha is None else (ps <= self.alpha).tolist()
-        judged = zip(scores.tolist(), ps.tolist(), flags, strict=True)
+        judged = zip(scores.tolist(), *self.verdicts(scores), strict=True)
         return [
             Row(entry.name, None, None, None, entry.error, entry.box)
             if entry.image is None

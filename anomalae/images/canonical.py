@@ -74,6 +74,22 @@ def preprocess(gray: np.ndarray, mode: str = "auto", polarity: str = "auto") -> 
     return _resized(gray, polarity) if mode == "resize" else _fitted(gray, polarity)
 
 
+def plainly_canonical(grays: np.ndarray, mode: str, polarity: str) -> np.ndarray:
+    """Tell of which pictures it is plain, without a closer look, that `preprocess` leaves them as they are.
+
+    grays: uint8 (N, H, W).
+    mode, polarity: as for `preprocess`.
+
+    Returns bool (N,); whether the others are left as they are it does not say.
+    """
+    if grays.shape[1:] != (SIDE, SIDE) or polarity == "dark" or mode not in ("none", "auto"):
+        return np.zeros(len(grays), bool)
+    if mode == "none":
+        return np.ones(len(grays), bool)
+    black = np.count_nonzero(grays.reshape(len(grays), -1)[:, _EDGES] <= BLACK, axis=1)
+    return 2 * black > len(_EDGES) + 1
+
+
 def check_choices(mode: str, polarity: str) -> None:
     """Raise ConfigError unless both are known."""
     if mode not in PREPROCESSES:

@@ -278,18 +278,31 @@ def read_file(file: Path, name: str, how: Reading) -> Iterator[Input]:
         try:
             if isinstance(content, ImageError):
                 raise content
-            if how.segment:
-                made = list(_digits(label, file, row, content, how))
-            else:
-                image = to_canonical(content, how.preprocess, how.polarity)
-                several = how.glance and _holds_several(content, how)
-                made = [Input(label, image, blank=not image.any(), several=several)]
+            made = (
+                list(_digits(label, file, row, content, how))
+                if how.segment
+                else [prepared(label, content, how)]
+            )
         except Exception as problem:
-            error = image_error(problem, "cannot be brought to canonical form")
-            lost = isinstance(error, LostInkError)
-            yield Input(label, None, f"{printable(label)}: {error}", lost=lost, setting=error.setting)
+            yield _failed(label, problem)
         else:
             yield from made
+
+
+def prepared(name: str, gray: np.ndarray, how: Reading) -> Input:
+    """Bring a grey picture (H, W) to canonical form, as `read_inputs` does; what goes wrong is the input's error."""
+    try:
+        image = to_canonical(gray, how.preprocess, how.polarity)
+        several = how.glance and _holds_several(gray, how)
+    except Exception as problem:
+        return _failed(name, problem)
+    return Input(name, image, blank=not image.any(), several=several)
+
+
+def _failed(name: str, problem: Exception) -> Input:
+    error = image_error(problem, "cannot be brought to canonical form")
+    lost = isinstance(error, LostInkError)
+    return Input(name, None, f"{printable(name)}: {error}", lost=lost, setting=error.setting)
 
 
 def _digits(name: str, file: Path, page: str, gray: np.ndarray, how: Reading) -> Iterator[Input]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
 from importlib import resources
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import Body, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -19,16 +18,16 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from anomalae.detectors.detector import Detector
-from anomalae.detectors.judged_rows import Judged
+from anomalae.detectors.judged_rows import COLUMNS, Judged
 from anomalae.detectors.judging import Judge
 from anomalae.errors import AnomalaeError, ConfigError
-from anomalae.images.inputs import Input, Reading
+from anomalae.images.inputs import Reading
 from anomalae.server.batching import Batcher, ClosedError
 from anomalae.server.guards import Guard
 from anomalae.server.limits import Limits, RefusedError, json_error
 from anomalae.server.looking import decoded, looked
 from anomalae.server.meters import Meters
-from anomalae.server.uploads import read_lists, read_upload
+from anomalae.server.uploads import Uploaded, read_lists, read_upload
 from anomalae.settings import DEFAULT_ALPHA
 from anomalae.version import __version__
 
@@ -40,6 +39,7 @@ PAGE = {
     "/page.js": ("page.js", "text/javascript"),
     "/server.js": ("server.js", "text/javascript"),
 }
+_NO_VERDICT = (None, None, None)
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -218,7 +218,7 @@ def application(
             None, description="How pictures become canonical. Default: as in training."
         ),
         polarity: str | None = Query(None, description="Ink, light or dark. Default: as in training."),
-    ) -> dict[str, Any]:
+    ) -> Response:
         """Take files (`multipart/form-data`), `{"images": [...]}` of levels from 0 to 255 (JSON), or one file as it is
         (`application/octet-stream`): a picture, an IDX file, an `.npy` array (N, 28, 28).
 
@@ -230,10 +230,10 @@ def application(
         began = time.perf_counter()
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
-            inputs = await _files(request, how, limits, reading)
+            uploaded = await _files(request, how, limits, reading)
         elif kind == "application/json":
             body = await request.body()
-            inputs = await run_in_threadpool(_read, reading, read_lists, body, how, limits)
+            uploaded = await run_in_threadpool(_read, reading, read_lists, body, how, limits)
         elif kind in (
             "application/octet-stream",
             "application/x-npy",
@@ -242,19 +242,20 @@ def application(
             body = await request.body()
             if not body:
                 raise RefusedError(422, "the body is empty")
-            inputs = await run_in_threadpool(_read, reading, read_upload, "upload", body, how, limits)
+            uploaded = await run_in_threadpool(_read, reading, read_upload, "upload", body, how, limits)
         else:
             raise RefusedError(
                 415,
                 f"content type {kind or 'missing'!r}: send multipart/form-data, application/json or "
                 "application/octet-stream",
             )
-        answer = await run_in_threadpool(_judged, name, detector, judge, inputs, batcher)
+        answer = await run_in_threadpool(_judged, name, detector, judge, uploaded, batcher)
         meters.seconds.observe(time.perf_counter() - began)
         for verdict, n in (("flagged", answer["n_flagged"]), ("failed", answer["n_failed"])):
             meters.judged.labels(name, verdict).inc(n)
         meters.judged.labels(name, "passed").inc(answer["n"] - answer["n_flagged"] - answer["n_failed"])
-        return answer
+        # Written at once: what FastAPI would look for in so many rows is not there.
+        return Response(json.dumps(answer), media_type="application/json")
 
     @app.post(
         "/look",
@@ -281,10 +282,10 @@ def application(
         body = await request.body()
         if not body:
             raise RefusedError(422, "the body is empty")
-        inputs = await run_in_threadpool(_read, reading, read_upload, "picture", body, how, limits)
-        if inputs[0].image is None:
-            raise RefusedError(422, inputs[0].error or "there is no image")
-        return await run_in_threadpool(looked, detector, judge, inputs[0].image, batcher)
+        uploaded = await run_in_threadpool(_read, reading, read_upload, "picture", body, how, limits)
+        if uploaded.errors[0] is not None:
+            raise RefusedError(422, uploaded.errors[0])
+        return await run_in_threadpool(looked, detector, judge, uploaded.images[0], batcher)
 
     @app.post("/decode", summary="Decode a code", responses=dict.fromkeys((403, 404, 413, 422, 429), _ERROR))
     async def decode(
@@ -334,40 +335,47 @@ def _how(detector: Detector, preprocess: str | None, polarity: str | None) -> Re
         raise RefusedError(422, str(error)) from None
 
 
-async def _files(request: Request, how: Reading, limits: Limits, reading: threading.Lock) -> list[Input]:
+async def _files(request: Request, how: Reading, limits: Limits, reading: threading.Lock) -> Uploaded:
     """Read the files of a form, in their order, one after another."""
-    inputs: list[Input] = []
+    parts: list[Uploaded] = []
     async with request.form(max_files=limits.images, max_fields=0) as form:
         uploads = [value for value in form.getlist("files") if isinstance(value, UploadFile)]
         if not uploads:
             raise RefusedError(422, "files: there are none; send each as a part named files")
+        n = 0
         for upload in uploads:
             content = await upload.read()
             name = upload.filename or "upload"
-            inputs += await run_in_threadpool(_read, reading, read_upload, name, content, how, limits)
-            if len(inputs) > limits.images:
+            parts.append(await run_in_threadpool(_read, reading, read_upload, name, content, how, limits))
+            n += len(parts[-1].names)
+            if n > limits.images:
                 raise RefusedError(
                     413, f"more than {limits.images} images, the most that are taken in one request"
                 )
-    return inputs
+    return Uploaded.joined(parts)
 
 
-def _read(reading: threading.Lock, read: Callable[..., list[Input]], *given: Any) -> list[Input]:
+def _read(reading: threading.Lock, read: Callable[..., Uploaded], *given: Any) -> Uploaded:
     with reading:
         return read(*given)
 
 
 def _judged(
-    name: str, detector: Detector, judge: Judge, inputs: list[Input], batcher: Batcher
+    name: str, detector: Detector, judge: Judge, uploaded: Uploaded, batcher: Batcher
 ) -> dict[str, Any]:
     """Return what is answered: what judged, and a row an image. Raises RefusedError where no image can be judged."""
-    there = [entry.image for entry in inputs if entry.image is not None]
-    if not there:
-        raise RefusedError(422, (inputs[0].error if inputs else None) or "there are no images")
-    scores = iter(batcher.score(detector, judge.rule, np.stack(there)).tolist())
-    scored = [entry if entry.image is None else replace(entry, score=next(scores)) for entry in inputs]
-    rows = judge.rows(scored)
-    judged = Judged(
-        name, judge.rule, judge.alpha, None, judge.threshold, rows, calibration=judge.calibrated_by
-    )
-    return judged.to_dict()
+    if not len(uploaded.images):
+        raise RefusedError(422, uploaded.errors[0] or "there are no images")
+    scores = batcher.score(detector, judge.rule, uploaded.images)
+    p_values, flags = judge.verdicts(scores)
+    verdicts = zip(scores.tolist(), p_values, flags, strict=True)
+    # As `Judged` has them, of which this many are too slowly made.
+    rows = [
+        dict(zip(COLUMNS, (path, *(next(verdicts) if error is None else _NO_VERDICT), error), strict=True))
+        for path, error in zip(uploaded.names, uploaded.errors, strict=True)
+    ]
+    head = Judged(
+        name, judge.rule, judge.alpha, None, judge.threshold, [], calibration=judge.calibrated_by
+    ).head
+    n_failed = len(rows) - len(scores)
+    return {**head, "n": len(rows), "n_flagged": sum(map(bool, flags)), "n_failed": n_failed, "rows": rows}

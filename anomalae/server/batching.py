@@ -114,7 +114,7 @@ class Batcher:
                     wanted.result.set_exception(error)
 
     def _score(self, batch: list[_Images]) -> None:
-        images = np.concatenate([wanted.images for wanted in batch])
+        images = batch[0].images if len(batch) == 1 else np.concatenate([wanted.images for wanted in batch])
         scores = batch[0].detector.score(Canonical(images), batch[0].rule)
         self.on_batch(len(images))
         ends = np.cumsum([len(wanted.images) for wanted in batch])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -16,6 +17,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# Seconds for which the rest of a refused body is taken and thrown away: a connection that is closed on one who still
+# sends is broken, and the answer lost with it.
+LINGER = 5
 
 
 class Guard:
@@ -33,13 +37,15 @@ class Guard:
     ) -> None:
         self.app, self.hosts, self.limits, self.on_answer = app, frozenset(hosts), limits, on_answer
         self.under_way = 0
+        # Bytes of the bodies that are under way.
+        self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let the application do so."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun = False
+        begun, body = False, _Body(self, receive)
 
         async def noted(message: MutableMapping[str, Any]) -> None:
             nonlocal begun
@@ -52,7 +58,7 @@ class Guard:
         try:
             self._check(scope)
             async with asyncio.timeout(self.limits.seconds):
-                await self.app(scope, self._bounded(receive), noted)
+                await self.app(scope, body.receive, noted)
         except (RefusedError, TimeoutError) as error:
             if begun:
                 raise
@@ -62,11 +68,14 @@ class Guard:
                 if isinstance(error, RefusedError)
                 else f"took longer than {self.limits.seconds:g} seconds"
             )
-            # What is left of the body is not read.
             answer = JSONResponse(json_error(said), status, headers={"connection": "close"})
-            await answer(scope, receive, noted)
+            await noted({"type": "http.response.start", "status": status, "headers": answer.raw_headers})
+            await noted({"type": "http.response.body", "body": answer.body, "more_body": True})
+            await body.throw_away()
+            await noted({"type": "http.response.body", "body": b""})
         finally:
             self.under_way -= 1
+            self.held -= body.taken
 
     def _check(self, scope: Scope) -> None:
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
@@ -78,27 +87,49 @@ class Guard:
             raise RefusedError(403, f"origin {origin!r}: pages of other servers are refused")
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self.limits.body:
-            raise self._too_large()
+            raise self.too_large()
         if self.under_way > self.limits.waiting:
             raise RefusedError(429, f"{self.limits.waiting} requests are under way; try again later")
 
-    def _bounded(self, receive: Receive) -> Receive:
-        taken = 0
-
-        async def bounded() -> MutableMapping[str, Any]:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self.limits.body:
-                raise self._too_large()
-            return message
-
-        return bounded
-
-    def _too_large(self) -> RefusedError:
+    def too_large(self) -> RefusedError:
+        """Return what is said of a body that is too large."""
         return RefusedError(
             413, f"more than {self.limits.megabytes:g} MB, the most that is taken in one request"
         )
+
+
+class _Body:
+    """The body of a request as it comes in, counted."""
+
+    def __init__(self, guard: Guard, receive: Receive) -> None:
+        self.guard, self.from_outside = guard, receive
+        self.taken, self.ended = 0, False
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """Return the next part. Raises RefusedError where it is more than one body, or all of them, may have."""
+        message = await self._next()
+        limits, n = self.guard.limits, len(message.get("body", b""))
+        self.taken += n
+        self.guard.held += n
+        if self.taken > limits.body:
+            raise self.guard.too_large()
+        if self.guard.held > limits.bodies:
+            raise RefusedError(429, f"{limits.bodies / 1e6:g} MB of uploads are under way; try again later")
+        return message
+
+    async def throw_away(self) -> None:
+        """Take the rest and keep nothing of it, for a while."""
+        self.guard.held -= self.taken
+        self.taken = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while not self.ended:
+                    await self._next()
+
+    async def _next(self) -> MutableMapping[str, Any]:
+        message = await self.from_outside()
+        self.ended = not message.get("more_body", False)
+        return message
 
 
 def _name(host: str) -> str:

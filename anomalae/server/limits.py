@@ -8,6 +8,9 @@ from typing import Any
 from anomalae.errors import AnomalaeError
 from anomalae.text import printable
 
+# All bodies that are under way have at most the bytes of so many of the largest.
+BODIES = 4
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -30,6 +33,11 @@ class Limits:
     def body(self) -> int:
         """The most bytes of a body."""
         return int(self.megabytes * 1e6)
+
+    @property
+    def bodies(self) -> int:
+        """The most bytes of all bodies that are under way together."""
+        return BODIES * self.body
 
 
 class RefusedError(AnomalaeError):

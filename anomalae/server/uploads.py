@@ -7,26 +7,61 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from anomalae.errors import ImageError
 from anomalae.images.arrays import npy_header
-from anomalae.images.inputs import Input, Reading, read_file
-from anomalae.images.lost import to_canonical
-from anomalae.images.pictures import image_error
+from anomalae.images.canonical import plainly_canonical
+from anomalae.images.check import SIDE
+from anomalae.images.inputs import Input, Reading, prepared, read_file
 from anomalae.server.limits import Limits, RefusedError
 from anomalae.text import count, printable
 
 NPY = b"\x93NUMPY"
+_NO_IMAGES = np.zeros((0, SIDE, SIDE), np.uint8)
 # What unpacks to more than it holds is not taken from anybody.
 _PACKED = ((b"PK\x03\x04", ".npz archives"), (b"\x1f\x8b", "gzipped files"))
 
 
-def read_upload(name: str, content: bytes, how: Reading, limits: Limits) -> list[Input]:
+@dataclass(frozen=True)
+class Uploaded:
+    """What was uploaded, in its order.
+
+    names: of all images.
+    errors: why there is no image, in one line; None where there is one.
+    images: those that are there, canonical, uint8 (N, 28, 28).
+    """
+
+    names: list[str]
+    errors: list[str | None]
+    images: np.ndarray
+
+    @classmethod
+    def of(cls, inputs: Iterable[Input]) -> Uploaded:
+        """Return inputs, as they were read."""
+        inputs = list(inputs)
+        images = [entry.image for entry in inputs if entry.image is not None]
+        return cls(
+            [entry.name for entry in inputs],
+            [entry.error for entry in inputs],
+            np.stack(images) if images else _NO_IMAGES,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Uploaded]) -> Uploaded:
+        """Return what was uploaded in several parts."""
+        return cls(
+            [name for part in parts for name in part.names],
+            [error for part in parts for error in part.errors],
+            np.concatenate([_NO_IMAGES, *(part.images for part in parts)]),
+        )
+
+
+def read_upload(name: str, content: bytes, how: Reading, limits: Limits) -> Uploaded:
     """Read one uploaded file: a picture of any kind and its pages, an IDX file or an `.npy` array.
 
     name: as its sender calls it; it stands before each row.
@@ -34,14 +69,17 @@ def read_upload(name: str, content: bytes, how: Reading, limits: Limits) -> list
     how: as for files.
     limits: of a request.
 
-    Returns an input an image, as `read_inputs` does, one with an error where it cannot be read. Raises RefusedError for
+    Returns images as `read_inputs` reads them, an error where one cannot be read. Raises RefusedError for
     more images or pixels than the limits allow, known from headers, before memory is taken.
     """
     for start, what in _PACKED:
         if content.startswith(start):
-            return [Input(name, None, f"{printable(name)}: {what} are not taken here; send what is in them")]
+            error = f"{printable(name)}: {what} are not taken here; send what is in them"
+            return Uploaded.of([Input(name, None, error)])
     if content.startswith(NPY):
-        _check_array(name, content, limits)
+        grays = _check_array(name, content, limits)
+        if grays is not None:
+            return _prepared(name, grays, how)
     else:
         _check_picture(name, content, limits)
     inputs = []
@@ -50,17 +88,17 @@ def read_upload(name: str, content: bytes, how: Reading, limits: Limits) -> list
             inputs.append(entry)
             if len(inputs) > limits.images:
                 raise RefusedError(413, _many(len(inputs), limits))
-    return inputs
+    return Uploaded.of(inputs)
 
 
-def read_lists(body: bytes, how: Reading, limits: Limits) -> list[Input]:
+def read_lists(body: bytes, how: Reading, limits: Limits) -> Uploaded:
     """Read images from JSON: `{"images": [[[0, 255, ...], ...], ...]}`, of one size, grey levels from 0 to 255.
 
     body: the JSON.
     how: as for files.
     limits: of a request.
 
-    Returns an input an image, named `images[0]` and so on. Raises RefusedError for anything else.
+    Returns images, named `images[0]` and so on. Raises RefusedError for anything else.
     """
     try:
         document = json.loads(body)
@@ -82,34 +120,39 @@ def read_lists(body: bytes, how: Reading, limits: Limits) -> list[Input]:
     _check_pixels("images", array.shape[2], array.shape[1], limits)
     if not (np.isfinite(array).all() and array.min(initial=0) >= 0 and array.max(initial=0) <= 255):
         raise RefusedError(422, "images: levels must lie from 0 to 255")
-    return [
-        _canonical(f"images[{index}]", image, how)
-        for index, image in enumerate(np.rint(array).astype(np.uint8))
-    ]
+    return _prepared("images", np.rint(array).astype(np.uint8), how)
 
 
-def _canonical(name: str, gray: np.ndarray, how: Reading) -> Input:
-    try:
-        image = to_canonical(gray, how.preprocess, how.polarity)
-    except ImageError as problem:
-        error = image_error(problem, "cannot be brought to canonical form")
-        return Input(name, None, f"{name}: {error}", setting=error.setting)
-    return Input(name, image, blank=not image.any())
+def _prepared(name: str, grays: np.ndarray, how: Reading) -> Uploaded:
+    """Bring grey pictures, uint8 (N, H, W), to canonical form, those that are so already at once."""
+    names = [f"{name}[{number}]" for number in range(len(grays))]
+    as_they_are = plainly_canonical(grays, how.preprocess, how.polarity) & grays.any(axis=(1, 2))
+    if as_they_are.all():
+        return Uploaded(names, [None] * len(names), grays)
+    return Uploaded.of(
+        Input(each, gray) if as_it_is else prepared(each, gray, how)
+        for each, gray, as_it_is in zip(names, grays, as_they_are.tolist(), strict=True)
+    )
 
 
 def _found(array: np.ndarray) -> str:
     return "lists of different lengths or kinds" if array.dtype == object else f"{array.dtype} {array.shape}"
 
 
-def _check_array(name: str, content: bytes, limits: Limits) -> None:
+def _check_array(name: str, content: bytes, limits: Limits) -> np.ndarray | None:
+    """Check the size of an array, and return it if it is whole and nothing but images, uint8 (N, 28, 28)."""
     try:
-        header, _ = npy_header(io.BytesIO(content))
+        header, start = npy_header(io.BytesIO(content))
     except Exception:
-        return  # said in its row
+        return None  # said in its row
     shape: tuple[int, ...] = header.shape
     _check_count(shape[0] if len(shape) > 2 else 1, limits)
     if len(shape) >= 2:
         _check_pixels(name, shape[-1], shape[-2], limits)
+    plain = header.dtype == np.uint8 and not header.fortran and shape == (*shape[:1], SIDE, SIDE)
+    if not plain or not header.size or len(content) != start + header.size:
+        return None
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def _check_picture(name: str, content: bytes, limits: Limits) -> None:
