@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from fastapi import Body, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -21,21 +22,24 @@ from anomalae.detectors.detector import Detector
 from anomalae.detectors.judged_rows import COLUMNS, Judged
 from anomalae.detectors.judging import Judge
 from anomalae.errors import AnomalaeError, ConfigError
+from anomalae.images.canonical import POLARITIES, PREPROCESSES
 from anomalae.images.inputs import Reading
+from anomalae.server import described, reference
 from anomalae.server.batching import Batcher, ClosedError
 from anomalae.server.guards import Guard
 from anomalae.server.limits import Limits, RefusedError, json_error
-from anomalae.server.looking import decoded, looked
+from anomalae.server.looking import FARTHEST, decoded, looked
 from anomalae.server.meters import Meters
 from anomalae.server.uploads import Uploaded, read_lists, read_upload
 from anomalae.settings import DEFAULT_ALPHA
 from anomalae.version import __version__
 
-PATHS = ("/score", "/look", "/decode", "/health", "/runs", "/metrics", "/openapi.json", "/")
+PATHS = ("/score", "/look", "/decode", "/health", "/runs", "/metrics", "/docs", "/openapi.json", "/")
 # The page on which one draws: address, file and kind of each of its parts. Nothing comes from elsewhere.
 PAGE = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
+    "/reference.css": ("reference.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/server.js": ("server.js", "text/javascript"),
 }
@@ -47,48 +51,8 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
 }
-_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                "required": ["files"],
-            }
-        },
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "images": {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {
-                                "type": "array",
-                                "minItems": 1,
-                                "items": {"type": "integer", "minimum": 0, "maximum": 255},
-                            },
-                        },
-                    }
-                },
-                "required": ["images"],
-            }
-        },
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-    },
-}
-_ERROR = {
-    "description": "RefusedError, in one line.",
-    "content": {
-        "application/json": {
-            "schema": {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
-        }
-    },
-}
+# Whoever asks may be refused so, whatever is asked for.
+_ALWAYS = described.refused(403, 408, 413, 429)
 
 
 class Served:
@@ -113,18 +77,21 @@ class Served:
             Judge(detector, alpha=alpha, calibration=calibration)
 
     def judge(
-        self, run: str | None, rule: str | None, alpha: float | None, calibration: str | None
+        self, run: str = "", rule: str = "", alpha: float | None = None, calibration: str = ""
     ) -> tuple[str, Detector, Judge]:
-        """Return the name of the run that judges, its detector and its judge. Raises RefusedError for what it lacks."""
-        name = next(iter(self.detectors)) if run is None else run
+        """Return the name of the run that judges, its detector and its judge. Raises RefusedError for what it lacks.
+
+        What is empty is the first run, and its own; so is an alpha of None.
+        """
+        name = run or next(iter(self.detectors))
         if name not in self.detectors:
             raise RefusedError(404, f"run {name!r}: there is none here; GET /runs lists them")
         try:
             judge = Judge(
                 self.detectors[name],
-                rule,
+                rule or None,
                 alpha=self.alpha if alpha is None else alpha,
-                calibration=self.calibration if calibration is None else calibration,
+                calibration=calibration or self.calibration,
             )
         except ConfigError as error:
             raise RefusedError(422, str(error)) from None
@@ -179,7 +146,23 @@ def application(
         lifespan=life,
         docs_url=None,
         redoc_url=None,
+        responses=_ALWAYS,
     )
+
+    def asked(description: str, names: Iterable[str]) -> Any:
+        # Empty is as if it were not there.
+        return Query("", description=description, json_schema_extra={"enum": ["", *names]})
+
+    detectors = served.detectors.values()
+    rules = dict.fromkeys(rule for one in detectors for rule in one.rules)
+    calibrations = dict.fromkeys(name for one in detectors for name in sorted(one.calibrations))
+    run_asked = asked("Name of the run. Default: the first of GET /runs.", served.detectors)
+    rule_asked = asked("Rule of the score. Default: the run's own.", rules)
+    alpha_asked = Query(None, gt=0, lt=1, description=f"False-alarm level. Default: {served.alpha:g}.")
+    own = served.calibration or "that of the run"
+    calibration_asked = asked(f"Name of a calibration of one's own. Default: {own}.", calibrations)
+    preprocess_asked = asked("How pictures become canonical. Default: as in training.", PREPROCESSES)
+    polarity_asked = asked("Ink, light or dark. Default: as in training.", POLARITIES)
 
     @app.exception_handler(AnomalaeError)
     async def refused(request: Request, error: AnomalaeError) -> JSONResponse:
@@ -205,19 +188,18 @@ def application(
     @app.post(
         "/score",
         summary="Judge images",
-        openapi_extra={"requestBody": _BODY},
-        responses=dict.fromkeys((400, 403, 404, 408, 413, 415, 422, 429), _ERROR),
+        openapi_extra={"requestBody": described.UPLOAD},
+        responses={200: described.JUDGED, **described.refused(400, 404, 415, 422, 503)},
+        response_model=None,
     )
     async def score(
         request: Request,
-        run: str | None = Query(None, description="Name of the run. Default: the first of GET /runs."),
-        score: str | None = Query(None, description="Rule of the score. Default: the run's own."),
-        alpha: float | None = Query(None, gt=0, lt=1, description="False-alarm level."),
-        calibration: str | None = Query(None, description="Name of a calibration of one's own."),
-        preprocess: str | None = Query(
-            None, description="How pictures become canonical. Default: as in training."
-        ),
-        polarity: str | None = Query(None, description="Ink, light or dark. Default: as in training."),
+        run: str = run_asked,
+        score: str = rule_asked,
+        alpha: float | None = alpha_asked,
+        calibration: str = calibration_asked,
+        preprocess: str = preprocess_asked,
+        polarity: str = polarity_asked,
     ) -> Response:
         """Take files (`multipart/form-data`), `{"images": [...]}` of levels from 0 to 255 (JSON), or one file as it is
         (`application/octet-stream`): a picture, an IDX file, an `.npy` array (N, 28, 28).
@@ -260,25 +242,21 @@ def application(
     @app.post(
         "/look",
         summary="Look at one image through a run",
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-            }
-        },
-        responses=dict.fromkeys((403, 404, 408, 413, 422, 429), _ERROR),
+        openapi_extra={"requestBody": described.OCTETS},
+        responses={200: described.LOOKED, **described.refused(404, 422, 503)},
+        response_model=None,
     )
     async def look(
         request: Request,
-        run: str | None = Query(None, description="Name of the run. Default: the first of GET /runs."),
-        score: str | None = Query(None, description="Rule of the score. Default: the run's own."),
-        alpha: float | None = Query(None, gt=0, lt=1, description="False-alarm level."),
-        calibration: str | None = Query(None, description="Name of a calibration of one's own."),
-        polarity: str | None = Query(None, description="Ink, light or dark. Default: as in training."),
+        run: str = run_asked,
+        score: str = rule_asked,
+        alpha: float | None = alpha_asked,
+        calibration: str = calibration_asked,
+        polarity: str = polarity_asked,
     ) -> dict[str, Any]:
         """Take one picture as it is, and tell its verdict and, as PNG in data URIs, what the run makes of it."""
         _, detector, judge = served.judge(run, score, alpha, calibration)
-        how = _how(detector, None, polarity)
+        how = _how(detector, "", polarity)
         body = await request.body()
         if not body:
             raise RefusedError(422, "the body is empty")
@@ -287,27 +265,52 @@ def application(
             raise RefusedError(422, uploaded.errors[0])
         return await run_in_threadpool(looked, detector, judge, uploaded.images[0], batcher)
 
-    @app.post("/decode", summary="Decode a code", responses=dict.fromkeys((403, 404, 413, 422, 429), _ERROR))
+    @app.post(
+        "/decode",
+        summary="Decode a code",
+        responses={200: described.DECODED, **described.refused(400, 404, 422, 503)},
+        response_model=None,
+    )
     async def decode(
-        code: Annotated[list[float], Body(embed=True, description="Numbers, one a latent dimension.")],
-        run: str | None = Query(None, description="Name of the run. Default: the first of GET /runs."),
+        code: Annotated[
+            list[Annotated[float, Field(ge=-FARTHEST, le=FARTHEST, strict=True)]],
+            Body(
+                embed=True,
+                min_length=1,
+                description="Numbers, one a latent dimension of the run.",
+                examples=[[0.5, -1.0]],
+            ),
+        ],
+        run: str = run_asked,
     ) -> dict[str, str]:
         """Take a place in the latent space of a run's first network, and return the image that lies there."""
-        _, detector, _ = served.judge(run, None, None, None)
+        _, detector, _ = served.judge(run)
         return await run_in_threadpool(decoded, detector, code, batcher)
 
-    @app.get("/health", summary="Whether the server is up")
+    @app.get(
+        "/health", summary="Whether the server is up", responses={200: described.HEALTH}, response_model=None
+    )
     async def health() -> dict[str, Any]:
         return {"status": "ok", "version": __version__, "runs": list(served.detectors)}
 
-    @app.get("/runs", summary="The runs that judge")
+    @app.get("/runs", summary="The runs that judge", responses={200: described.RUNS}, response_model=None)
     async def runs() -> list[dict[str, Any]]:
         return served.told()
 
-    @app.get("/metrics", summary="Counters for Prometheus", response_class=PlainTextResponse)
+    @app.get(
+        "/metrics",
+        summary="Counters for Prometheus",
+        response_class=PlainTextResponse,
+        responses={200: described.METRICS},
+    )
     async def metrics() -> PlainTextResponse:
         meters.under_way.set(guard.under_way)
         return PlainTextResponse(meters.text(), media_type="text/plain; version=0.0.4")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        place = f"http://{request.headers['host']}"
+        return Response(reference.page(app.openapi(), place), media_type="text/html", headers=HEADERS)
 
     for path, (name, media) in PAGE.items():
         app.add_api_route(path, _part(name, media), include_in_schema=False)
@@ -326,7 +329,7 @@ def _part(name: str, media: str) -> Callable[[], Awaitable[Response]]:
     return part
 
 
-def _how(detector: Detector, preprocess: str | None, polarity: str | None) -> Reading:
+def _how(detector: Detector, preprocess: str, polarity: str) -> Reading:
     """Return how pictures are read: as asked, else as in training. Raises RefusedError for what is no way."""
     data = detector.data
     try:

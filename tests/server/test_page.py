@@ -153,6 +153,24 @@ def test_it_fits_and_is_for_everybody(browser, place, width, height, scheme):
     context.close()
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_on_what_can_be_asked_is_for_everybody(browser, place, width):
+    context = browser.new_context(viewport={"width": width, "height": 844}, bypass_csp=True)
+    page, asked = context.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{place}docs")
+    page.wait_for_load_state("networkidle")
+    assert sorted(asked) == [f"{place}{part}" for part in ("docs", "page.css", "reference.css")]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    found = axe.Axe().run(page)
+    assert [
+        one["id"] for one in found.response["violations"] if one["impact"] in ("serious", "critical")
+    ] == []
+    if folder := os.environ.get("ANOMALAE_SCREENSHOTS"):
+        page.screenshot(path=Path(folder, f"docs-{width}.png"), full_page=True)
+    context.close()
+
+
 def test_what_is_looked_at_is_what_the_library_makes(place, detectors, images):
     import httpx2 as httpx
 

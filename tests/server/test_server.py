@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import httpx2 as httpx
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -26,7 +27,7 @@ from anomalae.server.app import Served, application
 from anomalae.server.batching import Batcher, ClosedError
 from anomalae.server.guards import LOOPBACK
 from anomalae.server.limits import Limits
-from tests.cli import fails, parsed
+from tests.cli import fails, run
 from tests.conftest import SMALL
 
 LIMITS = Limits(megabytes=0.3, images=60, pixels=10_000, seconds=30, waiting=50)
@@ -75,13 +76,28 @@ def refused(answer: httpx.Response, status: int) -> str:
 
 
 def test_an_array_is_judged_as_the_command_line_does(client, small, images, tmp_path):
-    np.save("digits.npy", images[:40])
     small.save("runs/small")
-    document = parsed("score", "digits.npy", "--run", "small", "--format", "json", "--quiet")
-    answer = octets(client, npy(images[:40])).json()
-    for row in document["rows"]:
-        row["path"] = row["path"].replace("digits.npy", "upload")
-    assert answer == document
+    # Digits as they are; and black, white, inverted, on a grey ground, half of it ink, noise, faint ink among them.
+    odd = images[:12].copy()
+    odd[0], odd[1], odd[2], odd[3], odd[4, 14:] = 0, 255, 255 - odd[2], odd[3] // 2 + 99, 200
+    odd[5] = np.random.default_rng(0).integers(0, 256, (28, 28))
+    odd[6], odd[6, 9:20, 13] = 0, 12
+    for array, settings in (
+        (images[:40], {}),
+        (odd, {}),
+        (odd, {"polarity": "dark"}),
+        (odd, {"preprocess": "none"}),
+    ):
+        np.save("digits.npy", array)
+        options = [word for key, value in settings.items() for word in (f"--{key}", value)]
+        done = run("score", "digits.npy", "--run", "small", "--format", "json", "--quiet", *options)
+        document = json.loads(done.stdout)
+        answer = octets(client, npy(array), **settings).json()
+        for row in document["rows"]:
+            row["path"] = row["path"].replace("digits.npy", "upload")
+            # The command line names the option that would help.
+            row["error"] = row["error"] and row["error"].replace("digits.npy", "upload").replace("--", "")
+        assert answer == document
 
 
 def test_files_lists_and_octets_give_the_same(client, small, images):
@@ -233,9 +249,88 @@ def test_it_says_what_it_is(client, small):
     described = client.get("/openapi.json").json()
     assert set(described["paths"]) == {"/score", "/look", "/decode", "/health", "/runs", "/metrics"}
     assert set(described["paths"]["/score"]["post"]["requestBody"]["content"]) == {
-        "multipart/form-data", "application/json", "application/octet-stream",
+        "multipart/form-data", "application/json", "application/octet-stream", "image/*",
     }  # fmt: skip
-    refused(client.get("/docs"), 404)
+
+
+def test_a_page_says_what_can_be_asked_and_loads_nothing_from_elsewhere(client):
+    page = client.get("/docs", headers={"host": "localhost:8000"})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    described = client.get("/openapi.json").json()["paths"]
+    for path, methods in described.items():
+        for method, operation in methods.items():
+            assert f"<code>{method.upper()} {path}</code> {operation['summary']}</h2>" in page.text
+            assert f" http://localhost:8000{path}" in page.text
+            for parameter in operation.get("parameters", []):
+                assert f"<td><code>{parameter['name']}</code></td>" in page.text
+    parts = re.findall(r"(?:src|href)=\"([^\"#]+)", page.text)
+    assert sorted(parts) == ["/", "openapi.json", "page.css", "reference.css"]
+    for part in parts:
+        answer = client.get(f"/{part.lstrip('/')}")
+        assert answer.status_code == 200
+        assert "@import" not in answer.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "&lt;b&gt;" in client.get("/docs", headers={"host": "localhost:<b>"}).text
+
+
+def test_what_is_asked_for_with_nothing_is_the_default(client, images):
+    plain = octets(client, npy(images[:3])).json()
+    nothing = dict.fromkeys(("run", "score", "calibration", "preprocess", "polarity"), "")
+    assert octets(client, npy(images[:3]), **nothing).json() == plain
+
+
+@contextlib.contextmanager
+def listening(detectors: dict[str, Detector], limits: Limits) -> Iterator[int]:
+    """A server in this process, and its port."""
+    app = application(Served(detectors), hosts=LOOPBACK, limits=limits)
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [there]})
+        thread.start()
+        try:
+            yield there.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def begun(port: int, body: bytes, length: int) -> socket.socket:
+    """A connection on which some of an upload was sent."""
+    there = socket.create_connection(("127.0.0.1", port), 60)
+    head = (
+        f"POST /score HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\n"
+        f"Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    )
+    there.sendall(head.encode() + body)
+    return there
+
+
+def rest(there: socket.socket) -> bytes:
+    """All that is answered on a connection."""
+    return b"".join(iter(lambda: there.recv(65536), b""))
+
+
+def test_who_sends_too_much_gets_the_answer_though_all_of_it_is_sent(detectors):
+    with listening(detectors, LIMITS) as port, begun(port, bytes(30_000_000), 30_000_000) as there:
+        answer = rest(there)
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"more than 0.3 MB" in answer
+
+
+def test_all_bodies_under_way_are_bounded_together(detectors, images):
+    limits = Limits(megabytes=0.1)
+    with listening(detectors, limits) as port, contextlib.ExitStack() as stack:
+        others = [stack.enter_context(begun(port, bytes(90_000), 99_000)) for _ in range(4)]
+        with begun(port, bytes(90_000), 99_000) as one_more:
+            answer = rest(one_more)
+        assert answer.startswith(b"HTTP/1.1 429")
+        assert b"0.4 MB of uploads are under way; try again later" in answer
+        for other in others:
+            other.sendall(bytes(9_000))
+            assert rest(other).startswith(b"HTTP/1.1 422")
+        body = npy(images[:100])
+        with begun(port, body, len(body)) as good:
+            assert rest(good).startswith(b"HTTP/1.1 200")
 
 
 def test_it_counts(client, images):
