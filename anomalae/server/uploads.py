@@ -126,7 +126,7 @@ def read_lists(body: bytes, how: Reading, limits: Limits) -> Uploaded:
 def _prepared(name: str, grays: np.ndarray, how: Reading) -> Uploaded:
     """Bring grey pictures, uint8 (N, H, W), to canonical form, those that are so already at once."""
     names = [f"{name}[{number}]" for number in range(len(grays))]
-    as_they_are = plainly_canonical(grays, how.preprocess, how.polarity) & grays.any(axis=(1, 2))
+    as_they_are = plainly_canonical(grays, how.preprocess, how.polarity)
     if as_they_are.all():
         return Uploaded(names, [None] * len(names), grays)
     return Uploaded.of(
