@@ -97,11 +97,12 @@ def measure(run: Path, temporary: Path, given: argparse.Namespace) -> dict[str, 
     with serving(run, 0, temporary) as (server, port):
         for upload in (*good, *bad):
             tell(Tally(), upload, *answer(HTTPConnection("127.0.0.1", port, timeout=60), upload))
-        before = memory(server.pid)
+        before, cpu = memory(server.pid), cpu_seconds(server.pid)
         tally, wall = load(port, good, bad, given)
         made |= {
             "answers": dict(sorted(tally.statuses.items())),
             "per_second": round(sum(tally.statuses.values()) / wall, 1),
+            "server_ms": round(1000 * (cpu_seconds(server.pid) - cpu) / sum(tally.statuses.values()), 2),
             "p50_ms": round(1000 * float(np.quantile(tally.seconds, 0.5)), 1),
             "p99_ms": round(1000 * float(np.quantile(tally.seconds, 0.99)), 1),
             "peak_mb_before": before,
