@@ -11,8 +11,8 @@ from typing import Any
 # How a body of each content type is sent.
 _SENT = {
     "multipart/form-data": "-F files=@scan.png",
-    "application/octet-stream": "--data-binary @digits.npy -H 'Content-Type: application/octet-stream'",
-    "image/*": "--data-binary @scan.png -H 'Content-Type: image/png'",
+    "application/octet-stream": "-X POST -T digits.npy -H 'Content-Type: application/octet-stream'",
+    "image/*": "-X POST -T scan.png -H 'Content-Type: image/png'",
 }
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -80,10 +80,9 @@ def command(
     """Serve runs over HTTP: images are sent to POST /score, and their verdicts come back. Needs anomalae[serve].
 
     Runs are loaded once; the first one judges where a request names none. Without a RUN it is the newest finished one.
-    Requests that wait are scored together. GET /docs says what can be asked, /health, /runs, /metrics (for Prometheus) and
-    /openapi.json the rest.
-    Nothing that is sent is kept. Only this machine is answered unless --host says otherwise; whoever can reach the
-    server can use it. Ctrl-C finishes what is under way.
+    Requests that wait are scored together. GET /docs says what can be asked; /health, /runs, /metrics (for Prometheus)
+    and /openapi.json say the rest. Nothing that is sent is kept. Only this machine is answered unless --host says
+    otherwise; whoever can reach the server can use it. Ctrl-C finishes what is under way.
 
     \b
     Example:
