@@ -83,7 +83,7 @@ def _operation(name: str, url: str, operation: Mapping[str, Any], described: Map
         [
             f'<section aria-labelledby="{_anchor(name)}">',
             f'<h2 id="{_anchor(name)}"><code>{_text(name)}</code> {_text(operation["summary"])}</h2>',
-            f"<p>{_words(operation['description'])}</p>" if "description" in operation else "",
+            *(f"<p>{_words(part)}</p>" for part in operation.get("description", "").split("\n\n") if part),
             f'<pre tabindex="0">{_text(chr(10).join(curls))}</pre>',
             _table(("parameter", "values", "what it says"), parameters),
             _table(("answer", "content", "when"), answers),
