@@ -12,7 +12,7 @@ import numpy as np
 
 from anomalae.detectors.judged_rows import Judged, Row
 from anomalae.errors import BundleError
-from anomalae.evaluation.conformal import benjamini_hochberg, check_alpha, p_values, threshold
+from anomalae.evaluation.conformal import benjamini_hochberg, check_alpha, p_values_by, raised, threshold
 from anomalae.evaluation.cross_conformal import calibration_positions
 from anomalae.files import file_name, write_png
 from anomalae.images.inputs import IMAGE_SUFFIXES, Input, read_pages
@@ -117,6 +117,7 @@ class Judge:
         self.alpha = alpha if fdr is None else None
         self.calibrated_by = calibration
         self.calibration = np.sort(detector.calibration_scores(self.rule, calibration=calibration))
+        self._limits = raised(self.calibration)
         self.threshold = threshold(self.calibration, alpha) if fdr is None else None
 
     @property
@@ -125,11 +126,12 @@ class Judge:
         # What scores of folds are set against is the same of any folds of so many images.
         of_folds = np.array_equal(self.calibration, calibration_positions(len(self.calibration)))
         whose = self.detector.fingerprint.encode() if of_folds else b""
-        return hashlib.sha256(self.calibration.tobytes() + whose).hexdigest()
+        # Rows of before, whose p-values knew no ties, are another's.
+        return hashlib.sha256(self._limits.tobytes() + whose).hexdigest()
 
     def verdicts(self, scores: np.ndarray) -> tuple[list[float], list[bool | None]]:
         """Return p-values of scores, float64 (N,), and whether each is flagged: None where an FDR will decide."""
-        ps = p_values(scores, self.calibration)
+        ps = p_values_by(self._limits, scores)
         return ps.tolist(), [None] * len(ps) if self.alpha is None else (ps <= self.alpha).tolist()
 
     def rows(self, inputs: Sequence[Input]) -> list[Row]:

@@ -29,12 +29,15 @@ SAME, TIE = 1e-5, 5e-4
 ROUNDING = 1e-12
 
 
-def p_values(scores: npt.ArrayLike, calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def p_values(
+    scores: npt.ArrayLike, calibration: npt.ArrayLike, *, ties: bool = True
+) -> npt.NDArray[np.float64]:
     """Return the share of normal images that look at least as anomalous: `p = (1 + #{calibration >= s}) / (n + 1)`.
 
     scores: (N,), real, higher = more anomalous; infinite ones are ordered like any other number.
     calibration: the scores (n,) of n >= 1 held-out normal images. One that is lower than s by no more than rounding
         counts as a tie, see `raised`.
+    ties: False compares with the calibration scores as they are, which was the rule before there was `raised`.
 
     Returns float64 (N,) in [1/(n+1), 1]; small = anomalous. For an exchangeable normal image
     `P(p <= alpha) <= alpha` at every alpha, on the average over calibration sets.
@@ -44,10 +47,21 @@ def p_values(scores: npt.ArrayLike, calibration: npt.ArrayLike) -> npt.NDArray[n
     >>> p_values([0.5, 2.5, 9.0], calibration=[1.0, 2.0, 3.0]).tolist()
     [1.0, 0.5, 0.25]
     """
+    limits = raised(calibration) if ties else np.sort(_calibration_scores(calibration))
+    return p_values_by(limits, scores)
+
+
+def p_values_by(limits: npt.NDArray[np.float64], scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return `p_values` of scores (N,) by the limits that `raised` gave, for those who judge by them often.
+
+    Returns float64 (N,). Raises ConfigError for scores that `p_values` refuses.
+
+    >>> p_values_by(raised([1.0, 2.0, 3.0]), [0.5, 2.5, 9.0]).tolist()
+    [1.0, 0.5, 0.25]
+    """
     values = ordered_vector("scores", scores)
-    held_out = raised(calibration)
-    at_least = held_out.size - np.searchsorted(held_out, values, side="left")
-    return np.asarray((1 + at_least) / (held_out.size + 1), dtype=np.float64)
+    at_least = limits.size - np.searchsorted(limits, values, side="left")
+    return np.asarray((1 + at_least) / (limits.size + 1), dtype=np.float64)
 
 
 def threshold(calibration: npt.ArrayLike, alpha: float) -> float | None:
@@ -61,9 +75,9 @@ def threshold(calibration: npt.ArrayLike, alpha: float) -> float | None:
 
     Raises ConfigError if alpha is not in (0, 1), or for calibration scores that `p_values` refuses.
 
-    >>> threshold([1.0, 4.0, 2.0, 3.0], alpha=0.4)
-    3.001
-    >>> threshold([1.0, 4.0, 2.0, 3.0], alpha=0.1) is None
+    >>> round(threshold([0.1, 0.4, 0.2, 0.3], alpha=0.4), 5)
+    0.30015
+    >>> threshold([0.1, 0.4, 0.2, 0.3], alpha=0.1) is None
     True
     """
     held_out = raised(calibration)
@@ -80,25 +94,28 @@ def raised(calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
     So that a calibration image scored again gets the p-value that it had, scores are compared with these: half way to
     the next calibration score, but higher by no more than 5e-4 of the distance between the quartiles of the finite
     ones. Those less than 1e-5 of it apart are raised like the highest of them. p-values are never smaller for it, and
-    keep what they promise.
+    keep what they promise. Where more than half of the scores are equal none is raised, nor are 1, 2, ... n, which
+    stand for the scores of folds: `cross_conformal.positions` are between them.
 
     Returns float64 (n,). Raises ConfigError for calibration scores that `p_values` refuses.
 
-    >>> raised([3.0, 1.0, 2.0, 1.0]).round(4).tolist()
-    [1.0005, 1.0005, 2.0005, 3.0005]
+    >>> raised([0.3, 0.1, 0.2, 0.1]).round(5).tolist()
+    [0.1001, 0.1001, 0.2001, 0.3001]
     """
     held_out = np.sort(_calibration_scores(calibration))
     there = np.isfinite(held_out)
     finite = held_out[there]
-    if not finite.size:
+    if not finite.size or np.array_equal(held_out, np.arange(1, held_out.size + 1)):
         return held_out
     # Divided first, as a difference of the largest numbers there are would be infinite.
-    low, high = (finite[(finite.size - 1) * quarter // 4] for quarter in (1, 3))
+    low, high = finite[(finite.size - 1) // 4], finite[-(-(finite.size - 1) * 3 // 4)]
     same, tie = (share * high - share * low for share in (min(SAME, 0.1 / finite.size), TIE))
     half = np.append(np.diff(finite / 2), np.inf)
     last = np.flatnonzero(half > same / 2)
     last = last[np.searchsorted(last, np.arange(finite.size))]
-    held_out[there] = finite[last] + np.minimum(half[last], tie)
+    with np.errstate(over="ignore"):
+        limits = finite[last] + np.minimum(half[last], tie)
+    held_out[there] = np.minimum(limits, np.finfo(np.float64).max)
     return held_out
 
 
@@ -171,7 +188,7 @@ def benjamini_hochberg(p: npt.ArrayLike, fdr: float) -> npt.NDArray[np.bool_]:
     """Flag images so that at most a share `fdr` of the flagged ones is normal, in expectation.
 
     With N sorted p-values, the i smallest are flagged for the largest i with `p_(i) <= fdr i / N`. This holds for
-    conformal p-values that share one calibration set too (Bates et al. 2023, theorem 2).
+    conformal p-values that share one calibration set too (Bates et al. 2023, theorem 2; ties by rounding aside).
 
     p: p-values (N,) in [0, 1]; N may be 0.
     fdr: in (0, 1).

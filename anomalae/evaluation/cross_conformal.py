@@ -26,9 +26,8 @@ from anomalae.errors import ConfigError
 from anomalae.evaluation.checks import ordered_vector
 from anomalae.evaluation.conformal import check_alpha, raised
 
-# Between these lie fractions: a position is further above a whole number than what counts as a tie, for up to 800
-# images, and never rounds to the next.
-FRACTIONS = (0.2, 1 - 1e-9)
+# Fractions keep so far from 0 and 1 that a position never rounds to a whole number.
+EDGE = 1e-9
 
 
 def positions(
@@ -42,8 +41,8 @@ def positions(
 
     Returns float64 (N,) in (0, n + 1), never whole. Raises ConfigError for NaN, and for other than K folds.
 
-    >>> positions([[0.5, 9.0], [2.5, 8.0]], calibration=[[1.0, 2.0], [3.0]], order=[0.0, 1.0]).round(3).tolist()
-    [0.6, 3.8]
+    >>> positions([[0.5, 9.0], [2.5, 8.0]], calibration=[[1.0, 2.0], [3.0]], order=[0.0, 1.0]).tolist()
+    [0.5, 3.75]
     """
     by_fold = np.asarray(scores, np.float64)
     if by_fold.ndim != 2 or len(by_fold) != len(calibration):
@@ -53,9 +52,8 @@ def positions(
         above += np.searchsorted(raised(known), ordered_vector("scores", new), side="left")
     beyond = ordered_vector("order", order).astype(np.float64)
     # Slow at its ends, so that what is far out can still be told apart.
-    least, most = FRACTIONS
-    fraction = least + (1 - least) * (0.5 + 0.5 * beyond / (1 + np.abs(beyond)))
-    return np.asarray(above + np.minimum(fraction, most))
+    fraction = 0.5 + 0.5 * beyond / (1 + np.abs(beyond))
+    return np.asarray(above + np.clip(fraction, EDGE, 1 - EDGE))
 
 
 def calibration_positions(n: int) -> npt.NDArray[np.float64]:

@@ -177,7 +177,7 @@ class RunReport:
     """The report of one evaluated run.
 
     metrics: for metrics.json: the evaluation's numbers, and the run's facts.
-    rank: the threshold is the rank-th largest calibration score; None where nothing can be flagged.
+    rank: the threshold is the rank-th largest calibration score, raised; None where nothing can be flagged.
     band: in which the false-alarm rate lies 95 times in 100.
     missing: sentences: what the report lacks, and why.
     own: a threshold of one's own, where one was asked for.

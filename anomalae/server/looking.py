@@ -11,7 +11,6 @@ from anomalae import files, plots
 from anomalae.detectors.detector import Detector
 from anomalae.detectors.judging import Judge
 from anomalae.errors import ConfigError
-from anomalae.evaluation.conformal import p_values
 from anomalae.images.sources import Canonical
 from anomalae.server.batching import Batcher
 from anomalae.server.limits import RefusedError
@@ -33,7 +32,7 @@ def looked(detector: Detector, judge: Judge, image: np.ndarray, batcher: Batcher
     alpha = judge.alpha or DEFAULT_ALPHA
     score = float(batcher.score(detector, judge.rule, image[None])[0])
     calibration = judge.calibration
-    p_value = float(p_values([score], calibration)[0])
+    p_value = judge.verdicts(np.array([score]))[0][0]
 
     def pictures() -> dict[str, Any]:
         level = detector.heatmap_level(alpha, judge.rule, calibration=judge.calibrated_by)

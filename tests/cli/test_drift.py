@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from anomalae import Detector
+from anomalae.evaluation import p_values
 from tests.cli import fails, ok, parsed
 
 
@@ -44,6 +45,23 @@ def test_the_order_of_time_is_another():
     assert by_rows["n"] == by_time["n"] == 30
     assert by_rows["highest"] != by_time["highest"]
     assert json.dumps(by_rows) == json.dumps(parsed("drift", "scores.csv", "--json"))
+
+
+def test_a_file_of_before_is_told_and_reported_though_it_knew_no_ties(small):
+    known = np.sort(small.calibration_scores())
+    scores = known + 1e-7
+    p = p_values(scores, known, ties=False)
+    assert (p != p_values(scores, known)).any()
+    rows = [
+        f"gone/{n}.png,{s!r},{q!r},{int(q <= 0.05)},"
+        for n, (s, q) in enumerate(zip(scores.tolist(), p.tolist(), strict=True))
+    ]
+    Path("old.csv").write_text("\n".join(["path,score,p_value,flagged,error", *rows, ""]))
+    assert parsed("drift", "old.csv", "--json")["n"] == len(known)
+    ok("report", "small", "--scores", "old.csv", "--output", "report", "--quiet")
+    # The line is drawn between what was flagged and what was not.
+    shown = json.loads(Path("report/metrics.json").read_text())
+    assert shown["threshold"] == scores[p > 0.05].max()
 
 
 def test_what_cannot_be_is_one_line(small):

@@ -43,7 +43,9 @@ def loop_p_value(score, calibration):
 def loop_raised(calibration):
     ordered = sorted(calibration)
     finite = [x for x in ordered if np.isfinite(x)] or [0.0]
-    low, high = (finite[(len(finite) - 1) * quarter // 4] for quarter in (1, 3))
+    if ordered == list(range(1, len(ordered) + 1)):
+        return ordered
+    low, high = finite[(len(finite) - 1) // 4], finite[-(-(len(finite) - 1) * 3 // 4)]
     limits = []
     for place, score in enumerate(ordered):
         top, following = score, ordered[place + 1 :]
@@ -87,10 +89,10 @@ def test_the_rank_is_exact_where_alpha_times_n_is_whole(percent):
 
 
 def test_threshold_by_hand():
-    # Between the quartiles are 9 and 1: half a thousandth of that is a tie.
-    assert threshold(np.arange(19.0), 0.05) == pytest.approx(18.0045, abs=1e-12)
+    # Between the quartiles are 10 and 2: half a thousandth of that is a tie. 1, 2, ... n are ranks of folds.
+    assert threshold(np.arange(19.0), 0.05) == pytest.approx(18.005, abs=1e-12)
     assert threshold(np.arange(18.0), 0.05) is None
-    assert threshold([3.0, 1.0, 2.0], np.float32(0.5)) == pytest.approx(2.0005, abs=1e-12)
+    assert threshold([3.0, 1.0, 2.0], np.float32(0.5)) == 2.0
     assert threshold([5], 0.5) == 5.0
 
 

@@ -42,6 +42,14 @@ def test_images_above_equally_many_are_ordered_and_never_counted_as_one_more():
         positions(np.full((2, 1), np.nan), [[1.0], [2.0]], [0.0])
 
 
+def test_the_ranks_of_folds_are_not_raised_so_that_the_smallest_p_value_can_be_had():
+    known = calibration_positions(5923)
+    assert threshold(known, 1 / 5924) == 5923.0
+    above_all = positions([[9.0]], [np.arange(8.0)], [2.0]) - 8 + 5923
+    assert p_values(above_all, known) == 1 / 5924
+    np.testing.assert_array_equal(p_values(known - 0.001, known), p_values(known - 0.5, known))
+
+
 def test_folds_hold_every_image_once_in_sizes_that_differ_by_one_at_most():
     for n in (5, 23, 399):
         order = fold_order(n, seed=3)

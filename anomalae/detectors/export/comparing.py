@@ -73,7 +73,7 @@ class Comparison:
             (
                 "p-value",
                 f"differs by up to {self.p_value:.2g}, in {count(self.n_p_values)} {of}; "
-                f"{count(self.n_near)} lie that close to a calibration score",
+                f"{count(self.n_near)} lie that close to a limit",
             ),
             ("verdict", f"differs in {count(self.n_verdicts)} {of}, at alpha {self.alpha:g}"),
             ("pictures", f"reconstruction by up to {self.reconstruction:.1e}, heatmap {self.heatmap:.1e}"),

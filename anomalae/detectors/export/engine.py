@@ -24,7 +24,6 @@ from anomalae.detectors.export.names import (
     NEAREST,
     OF_SOME,
     OUTPUTS,
-    P_VALUE,
     RECONSTRUCTION,
     SCORE,
 )
@@ -192,8 +191,8 @@ class OnnxDetector:
     def p_values(self, images: Any, rule: str | None = None, *, calibration: str | None = None) -> np.ndarray:
         """Return conformal p-values, float64 (N,). Arguments and errors as of `Detector.p_values`."""
         self.check_rule(rule)
-        self._check_calibration(calibration)
-        return self.judge(images, (P_VALUE,))[P_VALUE]
+        # Not those of the graph: one that was exported before scores had ties would differ from `threshold`.
+        return conformal.p_values(self.score(images), self.calibration_scores(rule, calibration=calibration))
 
     def flags(
         self,

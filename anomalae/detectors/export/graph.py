@@ -17,7 +17,7 @@ from anomalae.detectors.folds import FoldEnsemble
 from anomalae.detectors.member import NetworkMember
 from anomalae.detectors.neighbours import Neighbours
 from anomalae.evaluation.conformal import raised
-from anomalae.evaluation.cross_conformal import FRACTIONS
+from anomalae.evaluation.cross_conformal import EDGE
 from anomalae.plugins import SCORES
 from anomalae.scores.base import Evidence, Score
 from anomalae.scores.density import ReconstructionProbability
@@ -141,9 +141,8 @@ class Graph(nn.Module):
         usual, spread = folds.usual(self.rule)
         beyond = torch.stack(self._scaled(scores) if folds.single else scores).mean(0)
         beyond = (beyond - usual) / spread
-        least, most = FRACTIONS
-        fraction = least + (1 - least) * (0.5 + 0.5 * beyond / (1 + beyond.abs()))
-        return torch.stack(above).sum(0).double() + fraction.clamp_max(most)
+        fraction = 0.5 + 0.5 * beyond / (1 + beyond.abs())
+        return torch.stack(above).sum(0).double() + fraction.clamp(EDGE, 1 - EDGE)
 
     def _scaled(self, scores: list[Tensor]) -> list[Tensor]:
         """Return what `comparable` does."""

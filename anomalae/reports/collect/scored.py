@@ -59,7 +59,11 @@ def scored_report(
     good = [row for row in rows if row.score is not None]
     rule, doubt = _rule(detector, good, file, folder)
     alpha = _alpha(good)
-    threshold = detector.threshold(alpha, rule) if alpha is not None else flag_threshold(rows)
+    threshold = detector.threshold(alpha, rule) if alpha is not None else None
+    if threshold is None or any(
+        row.flagged != (row.score > threshold) for row in good if row.score is not None
+    ):
+        threshold = flag_threshold(rows)
     shown = _chosen(good, threshold)
     picture_by_path = _pictures(
         detector, rule, [good[i] for i in sorted({i for _, _, chosen in shown for i in chosen})]
@@ -106,7 +110,11 @@ def _rule(detector: Detector, good: list[ScoredRow], file: Path, folder: Path) -
 
 
 def _fits(scores: np.ndarray, p_values: np.ndarray, held_out: np.ndarray) -> bool:
-    return np.allclose(conformal.p_values(scores, held_out), p_values, rtol=0, atol=1e-9)
+    # Files of before knew no ties.
+    return any(
+        np.allclose(conformal.p_values(scores, held_out, ties=ties), p_values, rtol=0, atol=1e-9)
+        for ties in (True, False)
+    )
 
 
 def _alpha(good: list[ScoredRow]) -> float | None:
