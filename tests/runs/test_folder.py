@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -92,6 +93,14 @@ def test_a_lock_of_an_older_anomalae_is_taken_and_an_empty_folder_removed(tmp_pa
         pass
     runs.remove_left_over(tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_lock_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(BundleError) as caught, runs.lock(tmp_path):
+        pass
+    assert str(caught.value) == f"{tmp_path / '.lock'}: cannot be written: {os.strerror(errno.EISDIR)}"
+    assert not runs.is_locked(tmp_path)
 
 
 def test_replace_folder_keeps_the_old_one_when_writing_fails(tmp_path):
