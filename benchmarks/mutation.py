@@ -256,7 +256,7 @@ def tried(copy: Path, tests: str, seconds: float | None = None) -> int:
     """
     child = os.fork()
     if not child:
-        os.setsid()
+        os.setpgrp()
         os.chdir(copy)
         # Before anything else that could hold the package, and for the processes that tests start.
         sys.path.insert(0, str(copy))
