@@ -104,7 +104,16 @@ LEFT_OUT = (
 COPIED = ("anomalae", "tests", "conftest.py", "pyproject.toml")
 # Imported before a process is split off for each mutant; nothing of ours, for that is what changes, and nothing that
 # pytest rewrites.
-HEAVY = ("numpy", "scipy.stats", "sklearn.metrics", "torch", "matplotlib.pyplot", "rich.console", "pytest")
+HEAVY = (
+    "numpy",
+    "numba",
+    "scipy.stats",
+    "sklearn.metrics",
+    "torch",
+    "matplotlib.pyplot",
+    "rich.console",
+    "pytest",
+)
 # A mutant whose tests take this many times what they take without a fault, and a minute more, never ends.
 TIMES = 5
 SWAPPED: dict[type[ast.AST], str] = {
@@ -144,7 +153,7 @@ def main() -> None:
     kept = given.output / f"{given.name}.json"
     rows = json.loads(kept.read_text())["rows"] if kept.exists() else {}
     names = [name for name in rows if rows[name]["lived"]] if given.again else given.only
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         copy = Path(temporary) / "anomalae"
         copy.mkdir()
         for name in COPIED:
