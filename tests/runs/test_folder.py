@@ -136,7 +136,7 @@ def test_slug_makes_names_that_are_allowed():
 
 
 @pytest.mark.parametrize(
-    "name", ["", "-x", "_x", ".x", "a b", "a/b", "a\nb", "x" * 101, "三" * 70, "a\udcff", "*"]
+    "name", ["", "-x", "_x", ".x", "a b", "a/b", "a\nb", "x" * 101, "三" * 67, "a\udcff", "*"]
 )
 def test_names_that_no_run_can_have_are_refused(name):
     with pytest.raises(BundleError, match="beginning with a letter or a digit"):
