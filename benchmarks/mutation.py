@@ -41,7 +41,10 @@ TARGETS = {
         "tests/evaluation/test_intervals.py tests/evaluation/test_roc_band.py tests/evaluation/test_metrics.py "
         "tests/evaluation/test_significance.py",
     ),
-    "metrics": ("evaluation/metrics.py", "tests/evaluation/test_metrics.py tests/runs/test_results.py"),
+    "metrics": (
+        "evaluation/metrics.py",
+        "tests/evaluation/test_metrics.py tests/runs/test_results.py tests/test_cards.py",
+    ),
     "drift": ("evaluation/drift.py", "tests/evaluation/test_drift.py"),
     "two_calibrations": (
         "evaluation/two_calibrations.py",
