@@ -61,7 +61,9 @@ TARGETS = {
     ),
     "saving": (
         "detectors/saving.py",
-        "tests/detectors/test_saving.py tests/detectors/test_verifying.py tests/runs/test_folder.py",
+        "tests/detectors/test_saving.py tests/detectors/test_verifying.py "
+        "tests/detectors/test_folds.py::test_a_saved_one_scores_the_same_bits "
+        "tests/detectors/test_ensemble.py::test_neighbours_weigh_as_their_distance_says_and_networks_share_the_rest",
     ),
     "judging": (
         "detectors/judging.py",
