@@ -1,6 +1,7 @@
 """What share of small faults in the core do its tests notice?
 
-    python benchmarks/mutation.py              # --only conformal,folder --each 30 --seed 0
+    python benchmarks/mutation.py --name core          # --only conformal,folder --each 30 --seed 0
+    python benchmarks/mutation.py --name core --again  # after tests were written: those that lived
 
 Each mutant is one module with one fault (a comparison turned round, a sum for a difference, a condition without its
 `not`, a call or an error that is left out, another constant, nothing returned), drawn at random among all there could
@@ -157,7 +158,7 @@ def main() -> None:
         importlib.import_module(name)
     kept = given.output / f"{given.name}.json"
     rows = json.loads(kept.read_text())["rows"] if kept.exists() else {}
-    names = [name for name in rows if rows[name]["lived"]] if given.again else given.only
+    names = [name for name in given.only if not given.again or (name in rows and rows[name]["lived"])]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         copy = Path(temporary) / "anomalae"
         copy.mkdir()
@@ -205,7 +206,17 @@ def tried_on(name: str, copy: Path, given: argparse.Namespace, before: dict | No
         sys.exit(f"{name}: its tests fail without a fault after those with one")
     n = before["tried"] if before else len(drawn)
     print(f"{name}: {n - len(lived)} of {n} killed, {time.monotonic() - started:.0f} s", flush=True)
-    return {"module": path, "possible": len(every), "tried": n, "killed": n - len(lived), "lived": lived}
+    killed = n - len(lived)
+    # Before tests were written for those that lived.
+    first = before["first"] if before else killed
+    return {
+        "module": path,
+        "possible": len(every),
+        "tried": n,
+        "first": first,
+        "killed": killed,
+        "lived": lived,
+    }
 
 
 def mutated(source: str, mutant: Mutant) -> str:
@@ -304,27 +315,25 @@ def tried(copy: Path, tests: str, seconds: float | None = None) -> int:
 
 def write(given: argparse.Namespace, rows: dict[str, dict]) -> None:
     """Keep the table."""
-    killed, count = (sum(row[key] for row in rows.values()) for key in ("killed", "tried"))
+    first, killed, count = (sum(row[key] for row in rows.values()) for key in ("first", "killed", "tried"))
     given.output.mkdir(parents=True, exist_ok=True)
-    document = {"seed": given.seed, "each": given.each, "rows": rows}
+    document = {"seed": given.seed, "rows": rows}
     (given.output / f"{given.name}.json").write_text(json.dumps(document, indent=1) + "\n")
-    table = ["| module | faults there could be | tried | killed |", "|---|--:|--:|--:|"]
+    table = [
+        "| module | faults there could be | tried | killed at first | killed now |",
+        "|---|--:|--:|--:|--:|",
+    ]
     for row in rows.values():
-        table.append(f"| `{row['module']}` | {row['possible']} | {row['tried']} | {row['killed']} |")
+        numbers = " | ".join(str(row[key]) for key in ("possible", "tried", "first", "killed"))
+        table.append(f"| `{row['module']}` | {numbers} |")
     lived = [
         f"- `{row['module']}:{one['line']}`: `{one['was']}` as `{one['is']}`"
         for row in rows.values()
         for one in row["lived"]
     ]
-    command = f"python benchmarks/mutation.py --each {given.each} --seed {given.seed}"
-    lines = [
-        f"`{command}`: {killed} of {count} killed, {killed / count:.0%}.",
-        "",
-        *table,
-        "",
-        "Not noticed:",
-        "",
-    ]
+    shares = f"{first} of {count} killed at first, {first / count:.0%}; now {killed}, {killed / count:.0%}"
+    command = f"`python benchmarks/mutation.py --seed {given.seed} --name {given.name}`"
+    lines = [f"{command}: {shares}.", "", *table, "", "Not noticed:", ""]
     (given.output / f"{given.name}.md").write_text("\n".join([*lines, *lived, ""]))
 
 
