@@ -14,6 +14,7 @@ import ast
 import contextlib
 import importlib
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -71,7 +72,10 @@ TARGETS = {
         "tests/detectors/test_judging.py tests/cli/test_score.py "
         "tests/detectors/test_folds.py::test_calibrations_of_other_folds_of_as_many_images_are_told_apart",
     ),
-    "row_files": ("detectors/row_files.py", "tests/cli/test_score_stream.py tests/cli/test_shards.py"),
+    "row_files": (
+        "detectors/row_files.py",
+        "tests/detectors/test_row_files.py tests/cli/test_score_stream.py tests/cli/test_shards.py",
+    ),
     "shards": ("detectors/shards.py", "tests/cli/test_shards.py"),
     "folder": (
         "runs/folder.py",
@@ -188,19 +192,16 @@ def tried_on(name: str, copy: Path, given: argparse.Namespace, before: dict | No
         sys.exit(f"{name}: its tests end with status {status} without any fault")
     seconds = time.monotonic() - started
     print(f"{name}: {seconds:.0f} s without a fault", flush=True)
-    # What is compiled from now on is not kept: a file of the same second and size would be taken for this one.
-    for compiled in (module.parent / "__pycache__").glob(f"{module.stem}.*.pyc"):
-        compiled.unlink()
-    module.write_text("(\n")
+    put(module, "(\n")
     if not tried(copy, tests, seconds):
         sys.exit(f"{name}: its tests do not import {module}")
     for mutant in drawn:
-        module.write_text(mutated(source, mutant))
+        put(module, mutated(source, mutant))
         if not tried(copy, tests, seconds):
             one = {"line": mutant.first, "was": mutant.was.strip(), "is": mutant.text.strip()}
             lived.append(one)
             print(f"{path}:{one['line']}: not noticed: {one['was']}  ->  {one['is']}", flush=True)
-    module.write_text(source)
+    put(module, source)
     # Where all were killed, perhaps something else did it.
     if not lived and tried(copy, tests, seconds):
         sys.exit(f"{name}: its tests fail without a fault after those with one")
@@ -217,6 +218,13 @@ def tried_on(name: str, copy: Path, given: argparse.Namespace, before: dict | No
         "killed": killed,
         "lived": lived,
     }
+
+
+def put(module: Path, source: str) -> None:
+    """Write a module, and remove what was compiled of it: one of the same second and size would be taken for it."""
+    module.write_text(source)
+    for compiled in (module.parent / "__pycache__").glob(f"{module.stem}.*.pyc"):
+        compiled.unlink()
 
 
 def mutated(source: str, mutant: Mutant) -> str:
@@ -277,40 +285,37 @@ def mutants(source: str) -> Iterator[Mutant]:
 def tried(copy: Path, tests: str, seconds: float | None = None) -> int:
     """Run tests in a process of their own; return 0 where all pass.
 
-    seconds: what they take without a fault; None for a first time, which leaves compiled files for the next.
+    seconds: what they take without a fault; None for a first time, whose words are shown where they fail.
     """
-    child = os.fork()
-    if not child:
-        os.setpgrp()
-        os.chdir(copy)
-        # Before anything else that could hold the package, and for the processes that tests start.
-        sys.path.insert(0, str(copy))
-        os.environ["PYTHONPATH"] = str(copy)
-        if seconds is not None:
-            sys.dont_write_bytecode = True
-            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        said = os.open(copy.parent / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
-        import pytest
+    child = multiprocessing.get_context("fork").Process(target=run_tests, args=(copy, tests))
+    child.start()
+    child.join(600 if seconds is None else TIMES * seconds + 60)
+    if child.exitcode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid or 0, signal.SIGKILL)
+        child.join()
+    status = child.exitcode or 0
+    if status and seconds is None:
+        print((copy.parent / "said.txt").read_text(), file=sys.stderr)
+    return status
 
-        words = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-seed", "0", "--basetemp"]
-        words += [str(copy.parent / "tests"), "-m", "not slow and not mnist", *tests.split()]
-        words += [word for test in LEFT_OUT for word in ("--deselect", test)]
-        os._exit(int(pytest.main(words)))
-    end = time.monotonic() + (600 if seconds is None else TIMES * seconds + 60)
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            status = os.waitstatus_to_exitcode(status)
-            if status and seconds is None:
-                print((copy.parent / "said.txt").read_text(), file=sys.stderr)
-            return status
-        time.sleep(0.05)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return -1
+
+def run_tests(copy: Path, tests: str) -> None:
+    """Run tests in this process, of the package in `copy`, and end with their status."""
+    os.setpgrp()
+    os.chdir(copy)
+    # Before anything else that could hold the package, and for the processes that tests start.
+    sys.path.insert(0, str(copy))
+    os.environ["PYTHONPATH"] = str(copy)
+    said = os.open(copy.parent / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    import pytest
+
+    words = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-seed", "0", "--basetemp"]
+    words += [str(copy.parent / "tests"), "-m", "not slow and not mnist", *tests.split()]
+    words += [word for test in LEFT_OUT for word in ("--deselect", test)]
+    sys.exit(int(pytest.main(words)))
 
 
 def write(given: argparse.Namespace, rows: dict[str, dict]) -> None:
