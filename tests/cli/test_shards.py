@@ -136,6 +136,10 @@ def test_a_record_that_is_none_is_named(folder):
         assert "1.csv.shard.json: is no record of a shard" in fails(1, "merge", path, "--output", "all.csv")
     beside.write_text(json.dumps(record))
     assert run("merge", path, "--output", "all.csv").exit_code == 4
+    for count, missing in ((6, "2/6, 3/6, 4/6, 5/6, 6/6"), (8, "2/8, 3/8, 4/8, 5/8, 6/8 and 2 more")):
+        beside.write_text(json.dumps(record | {"shard": f"1/{count}"}))
+        complaint = fails(1, "merge", path, "--output", "all.csv")
+        assert complaint.strip().endswith(f"shards that are missing: {missing}")
 
 
 def test_a_merge_that_was_broken_off_is_begun_anew(folder):
