@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import beta, binom, norm
 
 from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation.intervals import roc_band
@@ -34,6 +34,23 @@ def test_the_band_is_the_melding_of_two_binomial_counts():
                 high_draws.append(1.0 if down_to == m else rng.beta(down_to + 1, m - down_to))
             assert lo[i] == pytest.approx(np.quantile(low_draws, 0.05), abs=0.025)
             assert hi[i] == pytest.approx(np.quantile(high_draws, 0.95), abs=0.025)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95])
+def test_each_limit_leaves_half_of_the_rest_outside(level: float):
+    """The law of the melded rate, summed over every count of normals, has just that share below and above the band."""
+    (scores, truth), rates, tail = sample(30, 50, 1.0), np.array([0.03, 0.2, 0.7]), (1 - level) / 2
+    normals, anomalies = np.sort(scores[~truth])[::-1], scores[truth]
+    n, m = len(normals), len(anomalies)
+    above = np.array([0, *((anomalies > normal).sum() for normal in normals)])
+    down_to = np.array([*((anomalies >= normal).sum() for normal in normals), m])
+    for rate, lo, hi in zip(rates, *roc_band(scores, truth, rates, level=level), strict=True):
+        chances = binom.pmf(np.arange(n + 1), n, rate)
+        below = np.where(above == 0, 1.0, beta.cdf(lo, np.maximum(above, 1), m + 1 - above))
+        up_to = np.where(down_to == m, 0.0, beta.cdf(hi, down_to + 1, np.maximum(m - down_to, 1)))
+        assert lo == 0 or chances @ below == pytest.approx(tail, abs=0.004)
+        assert hi == 1 or chances @ up_to == pytest.approx(1 - tail, abs=0.004)
+        assert lo > 0 or hi < 1
 
 
 def test_the_band_covers_the_true_curve():
