@@ -64,7 +64,7 @@ TARGETS = {
     "saving": (
         "detectors/saving.py",
         "tests/detectors/test_saving.py tests/detectors/test_verifying.py "
-        "tests/detectors/test_folds.py::test_a_saved_one_scores_the_same_bits "
+        "tests/detectors/test_folds.py::test_calibrations_of_other_folds_of_as_many_images_are_told_apart "
         "tests/detectors/test_ensemble.py::test_neighbours_weigh_as_their_distance_says_and_networks_share_the_rest",
     ),
     "judging": (
