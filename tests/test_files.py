@@ -124,6 +124,10 @@ def test_a_file_that_may_not_grow_leaves_the_old_one_whole(tmp_path):
 def test_nan_is_not_json(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "x", {"a": float("nan")})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_jsonl(tmp_path / "x", [{"a": 1.0}, {"a": float("inf")}])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_arrays(tmp_path / "x", ARRAYS, {"a": float("nan")})
     assert not list(tmp_path.iterdir())
 
 
@@ -172,6 +176,11 @@ def test_pictures_and_arrays_come_back(tmp_path, shape):
         files.write_png(tmp_path / "gone" / "a.png", pixels)
 
 
+def test_pictures_are_made_smaller_only_where_that_is_asked_for():
+    dots = np.where(np.random.default_rng(0).random((200, 200)) < 0.1, 255, 0).astype(np.uint8)
+    assert len(files.png_bytes(dots, optimize=True)) < 0.95 * len(files.png_bytes(dots))
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [
@@ -191,4 +200,7 @@ def test_names_of_files_keep_what_every_file_system_takes(text, name):
 def test_a_long_name_is_cut_between_characters_and_can_be_written(tmp_path):
     name = files.file_name("x" + "三" * 300)
     assert name == "x" + "三" * 66
+    assert files.file_name("xx" + "三" * 300) == "xx" + "三" * 66
+    # Of 201 bytes.
+    assert files.file_name("三" * 67) == "三" * 66
     files.write_bytes(tmp_path / f"00017_{name}.png", b"1")

@@ -147,7 +147,6 @@ def calibration_warning(n: int, alpha: float) -> str | None:
     >>> calibration_warning(600, alpha=0.05) is None
     True
     """
-    check_alpha(alpha)
     smallest = smallest_alpha_shown(n)
     images = f"{n} calibration image{'' if n == 1 else 's'}"
     if _rank(n, alpha) == 0:

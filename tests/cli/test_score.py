@@ -394,10 +394,12 @@ def test_a_page_is_cut_into_its_digits(page):
 def test_the_page_is_drawn_with_its_boxes(page):
     Image.fromarray(page).save("page.png")
     Image.fromarray(page).save("two.tif", save_all=True, append_images=[Image.fromarray(page)])
-    ok("score", "page.png", "two.tif", "--segment", "--heatmaps", "heat", "--quiet")
-    names = sorted(path.name for path in Path("heat").iterdir())
-    assert len(names) == 3 * (6 + 1)
-    assert sum(name.endswith("_page.png") for name in names) == 3
+    Image.fromarray(page[:130, :115]).save("one.png")
+    ok("score", "page.png", "two.tif", "one.png", "--segment", "--heatmaps", "heat", "--quiet")
+    names = {path.name for path in Path("heat").iterdir()}
+    pages = {"00000_page_page", "00006_two.tif[0]_page", "00012_two.tif[1]_page", "00018_one_page"}
+    assert {name for name in names if name.endswith("_page.png")} == {f"{name}.png" for name in pages}
+    assert len(names) == 3 * 6 + 1 + len(pages)
     drawn = np.asarray(Image.open("heat/00000_page_page.png"))
     assert drawn.shape[2] == 3
     assert (drawn != drawn[..., :1]).any()

@@ -254,6 +254,20 @@ def test_what_is_printed_is_marked_too(small: Detector, images: np.ndarray, more
     }
 
 
+def test_shards_that_are_marked_are_merged_without_marks(small: Detector, images: np.ndarray):
+    small.save("runs/small")
+    names = ["=1.png", "'-1.png"]
+    for name in names:
+        Image.fromarray(images[0]).save(name)
+    ok("score", *names, "--output", "whole.csv", "--quiet")
+    for number in (1, 2):
+        shard = ["--shard", f"{number}/2", "--spreadsheet", "--output", f"{number}.csv"]
+        ok("score", *names, *shard, "--quiet")
+    assert "\n'=1.png," in Path("1.csv").read_text() + Path("2.csv").read_text()
+    ok("merge", "1.csv", "2.csv", "--output", "all.csv")
+    assert Path("all.csv").read_text() == Path("whole.csv").read_text()
+
+
 def test_marked_and_unmarked_rows_are_not_mixed(small: Detector, images: np.ndarray):
     small.save("runs/small")
     Image.fromarray(images[0]).save("a.png")

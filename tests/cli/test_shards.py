@@ -124,6 +124,24 @@ def test_what_does_not_belong_together_is_not_put_together(folder):
     assert not Path("all.csv").exists()
 
 
+def test_a_record_that_is_none_is_named(folder):
+    (path,) = shards(1)
+    beside = Path("1.csv.shard.json")
+    record = json.loads(beside.read_text())
+    spoilt = [record | {key: None} for key in ("run", "score", "shard", "format", "paths", "segment", "n")]
+    spoilt += [record | {"paths": [5]}, record | {"format": "xml"}, record | {"segment": 1}]
+    spoilt += [{key: record[key] for key in record if key != left_out} for left_out in ("alpha", "threshold")]
+    for one in spoilt:
+        beside.write_text(json.dumps(one))
+        assert "1.csv.shard.json: is no record of a shard" in fails(1, "merge", path, "--output", "all.csv")
+    beside.write_text(json.dumps(record))
+    assert run("merge", path, "--output", "all.csv").exit_code == 4
+    for count, missing in ((6, "2/6, 3/6, 4/6, 5/6, 6/6"), (8, "2/8, 3/8, 4/8, 5/8, 6/8 and 2 more")):
+        beside.write_text(json.dumps(record | {"shard": f"1/{count}"}))
+        complaint = fails(1, "merge", path, "--output", "all.csv")
+        assert complaint.strip().endswith(f"shards that are missing: {missing}")
+
+
 def test_a_merge_that_was_broken_off_is_begun_anew(folder):
     paths = shards(2)
     Path("all.csv.part").write_text("path,score,p_value,flagged,error\nx,1,1,0,\n")

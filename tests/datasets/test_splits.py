@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from anomalae.datasets.dataset import Dataset
-from anomalae.datasets.splits import LEAST_CALIBRATION, split_indices
+from anomalae.datasets.splits import (
+    FOLDS,
+    LEAST_CALIBRATION,
+    fold_order,
+    fold_slices,
+    split_indices,
+    stratified_indices,
+)
 from anomalae.errors import ConfigError, DataError
 from anomalae.evaluation.conformal import MIN_CALIBRATION, calibration_warning
 
@@ -64,3 +71,23 @@ def test_split_follows_the_seed() -> None:
 def test_split_needs_three(n: int) -> None:
     with pytest.raises(DataError, match=f"{n} normal images: at least 3 are needed"):
         split_indices(n)
+
+
+def test_as_many_images_as_folds_are_a_fold_each_and_fewer_are_refused() -> None:
+    order = fold_order(FOLDS)
+    assert sorted(int(order[fold].item()) for fold in fold_slices(FOLDS)) == list(range(FOLDS))
+    with pytest.raises(DataError, match="4 normal images: at least 5 are needed for 5 folds"):
+        fold_order(4)
+
+
+@pytest.mark.parametrize(
+    ("n", "percent", "tested"),
+    [(1, 20, 1), (2, 20, 1), (12, 20, 2), (13, 20, 3), (7, 7, 1), (50, 7, 4), (107, 7, 7)],
+)
+def test_a_share_of_each_class_is_tested_rounded_and_at_least_one_image(n, percent, tested) -> None:
+    labels = np.array(["new"] * 9 + ["old"] * n)
+    train, test = stratified_indices(labels, percent)
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), np.arange(n + 9))
+    assert (labels[test] == "old").sum() == tested
+    # A class that is added leaves the others as they were.
+    np.testing.assert_array_equal(stratified_indices(labels[9:], percent)[1], test[test >= 9] - 9)

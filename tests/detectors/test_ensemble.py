@@ -43,6 +43,19 @@ def test_the_score_is_the_mean_of_standardised_logs(split, images, three):
         np.testing.assert_allclose(three.score(images, rule), expected, rtol=1e-9)
 
 
+def test_neighbours_weigh_as_their_distance_says_and_networks_share_the_rest(split, images, near):
+    of_neighbours = {"sum": 1 / 2, "rms": 2 / 3}[near.settings.distance]
+    weights = [(1 - of_neighbours) / 2] * 2 + [of_neighbours]
+    rule = near.settings.rule
+    held_out = np.log(apart_by(near, split.validation.images, rule))
+    standardised = [
+        (np.log(s) - v.mean()) / v.std() for s, v in zip(apart_by(near, images, rule), held_out, strict=True)
+    ]
+    np.testing.assert_allclose(
+        near.score(images), np.average(standardised, axis=0, weights=weights), rtol=1e-9
+    )
+
+
 def test_densities_are_averaged_in_nats():
     scores = np.array([[-3.0, 1.0], [5.0, 9.0]])
     two = [NetworkMember(name, 0.5, Settings().network("pixels"), None) for name in ("a", "b")]

@@ -135,6 +135,15 @@ def test_one_of_another_run_is_not_taken_for_its_own(loaded, saved, three, zeros
         other.threshold(0.1, calibration="mine")
 
 
+def test_one_that_is_deleted_is_gone_and_the_others_stay(loaded, saved, zeros):
+    for name in ("mine", "yours"):
+        loaded.calibrate(zeros[:45], name, folder=saved)
+    gone = runs.delete_calibration(saved, "mine")
+    assert gone == saved / "calibrations" / "mine.safetensors"
+    assert not gone.exists()
+    assert list(Detector.load(saved).calibrations) == ["yours"]
+
+
 # --- what is broken -----------------------------------------------------------------------------------------------
 
 
@@ -265,6 +274,22 @@ def test_no_more_are_taken_than_are_read(loaded, zeros):
     with pytest.raises(BundleError, match="there are 100, the limit is 100"):
         loaded.calibrate_by_scores(scores, "more")
     loaded.calibrate_by_scores(scores, "n7", replace=True)
+
+
+def test_a_run_keeps_no_more_than_are_read(saved):
+    place = saved / "calibrations"
+    place.mkdir()
+    for number in range(runs.MOST_CALIBRATIONS - 1):
+        (place / f"n{number}.safetensors").touch()
+    runs.check_free_calibration(saved, "last")
+    (place / "last.safetensors").touch()
+    with pytest.raises(BundleError, match="calibrations: holds 100 calibrations, the limit is 100"):
+        runs.check_free_calibration(saved, "more")
+    runs.check_free_calibration(saved, "n7", replace=True)
+    assert len(runs.calibration_names(saved)) == 100
+    (place / "more.safetensors").touch()
+    with pytest.raises(BundleError, match="calibrations: 101 calibrations, the limit is 100"):
+        runs.calibration_names(saved)
 
 
 def test_more_images_than_are_read_are_refused(loaded):

@@ -1,7 +1,10 @@
 """Conformal p-values and thresholds: one verdict from both, rates as promised, bad input refused by name."""
 
+import itertools
+import math
 import re
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -278,6 +281,17 @@ def test_false_alarm_band_against_simulation():
     expected = law.cdf(round(hi * n_test)) - law.cdf(round(lo * n_test) - 1)
     assert 0.95 <= expected < 0.98
     assert inside == pytest.approx(expected, abs=0.015)
+
+
+@pytest.mark.parametrize(("n", "k", "alpha"), [(9, 3, 0.3), (19, 1, 0.05), (40, 4, 0.1), (100, 50, 0.5)])
+@pytest.mark.parametrize("n_test", [1, 20, 300])
+def test_false_alarm_band_by_counting_orders(n, k, alpha, n_test):
+    """All orders of calibration and test scores are alike: of how many lie j test scores above the k-th largest?"""
+    orders = [math.comb(j + k - 1, j) * math.comb(n_test - j + n - k, n - k) for j in range(n_test + 1)]
+    assert sum(orders) == math.comb(n + n_test, n)
+    reached = np.array([Fraction(below, sum(orders)) for below in itertools.accumulate(orders)])
+    expected = [int(np.argmax(reached >= share)) / n_test for share in (Fraction(1, 10), Fraction(9, 10))]
+    assert false_alarm_band(n, n_test, alpha, level=0.8) == pytest.approx(tuple(expected))
 
 
 def test_false_alarm_band_narrows_to_alpha():

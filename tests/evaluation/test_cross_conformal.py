@@ -107,6 +107,7 @@ def test_what_is_proved_is_twice_alpha_of_as_many_folds_as_images_and_a_little_m
     assert proved_rate(30, 5, 0.05) == pytest.approx(0.1 + (1 - 5 / 30) / 6)
     # Of many images the other bound is the smaller one.
     assert proved_rate(10_000, 5, 0.05) == pytest.approx(0.1 + 1.6 / 2001)
+    assert proved_rate(30, 2, 0.05) == pytest.approx(0.1 + 1 / 16)
     assert proved_rate(5, 5, 0.9) == 1.0
     for folds in (1, 31):
         with pytest.raises(ConfigError, match="must be 2 to 30"):

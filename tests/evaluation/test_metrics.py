@@ -1,6 +1,7 @@
 """Evaluations against an independent answer: pair counting, loops, cases by hand."""
 
 import json
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -98,6 +99,13 @@ def test_classes_come_in_natural_order(names):
     json.dumps(result.to_dict(), allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("labels", "several"), [(None, False), ([3, 3], False), ([3, 4], True), (["a", "b"], True)]
+)
+def test_one_class_alone_is_nothing_to_set_side_by_side(labels, several):
+    assert evaluate([1.0, 2.0], [0, 1], labels).has_classes is several
+
+
 def test_a_class_both_normal_and_anomalous_counts_its_anomalies_only():
     result = evaluate([1, 2, 3, 4], [0, 0, 1, 1], ["a", "b", "a", "c"])
     assert {name: one.n for name, one in result.per_class.items()} == {"a": 1, "c": 1}
@@ -155,6 +163,13 @@ def test_curves_hold_every_point():
     for x, y, limit in zip(precision, recall, limits, strict=False):
         assert x == pytest.approx(truth[scores >= limit].mean())
         assert y == pytest.approx((scores[truth] >= limit).mean())
+
+
+def test_what_was_measured_cannot_be_changed():
+    result = evaluate([1.0, 2.0], [0, 1], ["a", "b"])
+    for one, name in ((result, "roc_auc"), (result.per_class["b"], "roc_auc")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(one, name, 0.5)
 
 
 def test_the_evaluation_keeps_its_own_copy_and_leaves_the_input_alone():

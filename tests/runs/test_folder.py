@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -94,6 +95,14 @@ def test_a_lock_of_an_older_anomalae_is_taken_and_an_empty_folder_removed(tmp_pa
     assert not (tmp_path / "new").exists()
 
 
+def test_a_lock_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(BundleError) as caught, runs.lock(tmp_path):
+        pass
+    assert str(caught.value) == f"{tmp_path / '.lock'}: cannot be written: {os.strerror(errno.EISDIR)}"
+    assert not runs.is_locked(tmp_path)
+
+
 def test_replace_folder_keeps_the_old_one_when_writing_fails(tmp_path):
     folder = tmp_path / "run"
     runs.replace_folder(folder, lambda f: (f / runs.CONFIG).write_text("1") and None)
@@ -127,7 +136,7 @@ def test_slug_makes_names_that_are_allowed():
 
 
 @pytest.mark.parametrize(
-    "name", ["", "-x", "_x", ".x", "a b", "a/b", "a\nb", "x" * 101, "三" * 70, "a\udcff", "*"]
+    "name", ["", "-x", "_x", ".x", "a b", "a/b", "a\nb", "x" * 101, "三" * 67, "a\udcff", "*"]
 )
 def test_names_that_no_run_can_have_are_refused(name):
     with pytest.raises(BundleError, match="beginning with a letter or a digit"):

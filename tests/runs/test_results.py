@@ -31,7 +31,9 @@ def keep(folder: Path, evaluation: Evaluation) -> None:
 
 @pytest.mark.parametrize("threshold", [None, 0.25])
 @pytest.mark.parametrize(
-    "labels", [[3, 10, -1], ["3", "03", "x"], ['a,"b"', "line\r\nbreak", "ä<script>"], None], ids=str
+    "labels",
+    [[3, 10, -1], ["3", "03", "x"], ["1", "2", "9" * 19], ['a,"b"', "line\r\nbreak", "ä<script>"], None],
+    ids=str,
 )
 def test_an_evaluation_comes_back_as_it_was_kept(
     tmp_path: Path, labels: list | None, threshold: float | None
