@@ -6,7 +6,7 @@ is the same bits alone and in a batch of any size, networks see blocks of few si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ BLOCKS = (4, 32, 256)
 # numbers of a block unevenly, and where their shares meet other code computes a few of them: the difference shows in
 # few rows, and in these not always.
 ROLLS, ROLLS_OF_UNEVEN = (101,), tuple(range(2, 256, 11))
+# Sizes found in this process, by what the functions have in common that compute alike.
+_FOUND: dict[Hashable, tuple[int, ...]] = {}
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
@@ -59,15 +61,22 @@ def noise(*shape: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(0).random((BLOCKS[-1], *shape), dtype=np.float32) ** 4)
 
 
-def agreeing(function: Callable[[Tensor], Tensor], sample: Tensor) -> tuple[int, ...]:
+def agreeing(function: Callable[[Tensor], Tensor], sample: Tensor, alike: Hashable = None) -> tuple[int, ...]:
     """Return sizes of block in which a function of rows gives a row the same bits, at whatever place it stands.
 
     function: gives a number or more for each row, (N, ...).
     sample: as many rows as the largest of BLOCKS has, unlike each other.
+    alike: what functions have in common whose products are of the same shapes and computed by the same code, whatever
+        the numbers in them: sizes are found once for all of them, as it takes longer than to train a small network.
+        None, and threads that share a block unevenly, have it tried each time.
 
     Which they are is a matter of the machine's arithmetic and of how threads share a block, so it is tried. The largest
     size in which the place does not matter counts, and the smaller ones that agree with it; at worst only the least.
     """
+    if alike is not None and not _uneven():
+        if alike not in _FOUND:
+            _FOUND[alike] = agreeing(function, sample)
+        return _FOUND[alike]
     largest = next((size for size in reversed(BLOCKS) if _is_placeless(function, sample[:size])), BLOCKS[0])
     whole = function(sample[:largest])
     smaller = [
@@ -84,6 +93,11 @@ def agreeing(function: Callable[[Tensor], Tensor], sample: Tensor) -> tuple[int,
 
 def _is_placeless(function: Callable[[Tensor], Tensor], block: Tensor) -> bool:
     """Tell whether rows have the same bits where they change places."""
-    whole, threads = function(block), torch.get_num_threads()
-    rolls = ROLLS_OF_UNEVEN if threads & (threads - 1) else ROLLS
+    whole, rolls = function(block), ROLLS_OF_UNEVEN if _uneven() else ROLLS
     return all(torch.equal(function(block.roll(by, 0)), whole.roll(by, 0)) for by in rolls)
+
+
+def _uneven() -> bool:
+    """Whether the number of threads is no power of two."""
+    threads = torch.get_num_threads()
+    return bool(threads & (threads - 1))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from anomalae.arithmetic import PLAIN, in_own_arithmetic
 from anomalae.detectors.batches import agreeing, blocks, noise
 from anomalae.errors import AnomalaeError, ConfigError
 from anomalae.models.base import DensityNetwork, Network
+from anomalae.network_kinds import MODELS
 from anomalae.plugins import SCORES, VIEWS
 from anomalae.scores.base import LEARNED_FROM, Evidence, Score
 from anomalae.scores.density import DRAWN, ReconstructionProbability
@@ -127,9 +129,22 @@ class NetworkMember:
         key = (tuple(rules), self.device, torch.get_num_threads(), self.arithmetic)
         if key not in self.block_sizes:
             self.block_sizes[key] = agreeing(
-                lambda images: torch.stack(list(self._score(images, rules).values()), 1), noise(1, 28, 28)
+                lambda images: torch.stack(list(self._score(images, rules).values()), 1),
+                noise(1, 28, 28),
+                self._alike(key),
             )
         return self.block_sizes[key]
+
+    def _alike(self, key: tuple[Any, ...]) -> Hashable:
+        """Return what networks share that compute alike; None of parts that do not come with anomalae."""
+        kind, rules = self.settings, key[0]
+        if not (MODELS.is_ours(kind.model) and VIEWS.is_ours(kind.view) and all(map(SCORES.is_ours, rules))):
+            return None
+        shapes = tuple((rule, name, array.shape) for rule in rules for name, array in self._learned(rule))
+        return replace(kind, seed=0), shapes, key
+
+    def _learned(self, rule: str) -> list[tuple[str, np.ndarray]]:
+        return sorted(self.learned.get(rule, {}).items())
 
     def _score(self, images: Tensor, rules: Sequence[str]) -> dict[str, Tensor]:
         seen, scores = self.look(images), {}

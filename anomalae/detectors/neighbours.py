@@ -21,7 +21,7 @@ from anomalae.errors import ConfigError
 from anomalae.models.bent import edge_numbers, figures, floats, terms
 from anomalae.models.blur import blur_matrix
 from anomalae.models.views import SETTLED, View
-from anomalae.plugins import SCORES
+from anomalae.plugins import SCORES, VIEWS
 
 NAME = "neighbours"
 
@@ -213,7 +213,9 @@ class Neighbours:
                 numbers = self._numbers(source)
                 return torch.cat([source.flatten(1), *(numbers @ part.T for part in tried)], 1)
 
-            self.block_sizes[key] = agreeing(prepared, noise(1, 28, 28))
+            ours = VIEWS.is_ours(self.view.name)
+            alike = (self.view.name, tuple(self._searched.shape), self.arithmetic, key) if ours else None
+            self.block_sizes[key] = agreeing(prepared, noise(1, 28, 28), alike)
         return self.block_sizes[key]
 
     def _likely(self, source: Tensor, own_places: Tensor | None = None) -> Tensor:

@@ -141,6 +141,7 @@ def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
+@pytest.mark.slow
 def test_the_argument_and_the_option_name_the_same_run():
     ok("train", "--normal", "0", *QUICK, "--quiet")
     by_argument = parsed("evaluate", "digits-0-ae", "--json")

@@ -37,7 +37,7 @@ CALLS = [
     ["evaluate", "--run", "digits-0-ae", "--threads", "1"],
     ["compare", "--list"],
     ["compare", "--run", "digits-0-ae", "--baseline", "knn", "--threads", "1"],
-    ["benchmark", "--normal", "0,1", *SMALL, "--baseline", "knn", "--threads", "1"],
+    ["benchmark", "--normal", "0", *SMALL, "--baseline", "knn", "--threads", "1"],
     ["report", "digits-0-ae", "--threads", "1"],
     ["check", "--list"],
     ["check", "pixels"],

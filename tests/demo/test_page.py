@@ -312,8 +312,15 @@ def test_100_drawings_by_the_mouse_have_the_library_s_canonical_image_and_verdic
 # --- for everybody ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "height", "scheme"),
+    [
+        (390, 844, "dark"),
+        (1280, 900, "light"),
+        pytest.param(390, 844, "light", marks=pytest.mark.slow),
+        pytest.param(1280, 900, "dark", marks=pytest.mark.slow),
+    ],
+)
 def test_it_fits_and_is_for_everybody(browser, place, width, height, scheme):
     size = {"width": width, "height": height}
     file = (place / "demo.html").as_uri()

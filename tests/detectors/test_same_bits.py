@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from anomalae import Detector
+from anomalae import Detector, Score, register_score
+from anomalae.detectors import member
 from anomalae.detectors.batches import BLOCKS, agreeing, blocks, noise
 from anomalae.detectors.tabular import TableDetector
+from anomalae.plugins import SCORES
 from anomalae.threads import limited
 
 NUMBERS = (1, 2, 3, 4, 5, 31, 33, 100)  # images given at once
@@ -95,3 +97,45 @@ def test_where_the_shares_of_three_threads_meet_few_rows_have_other_bits():
             lambda rows: rows.sum(1) + (meeting[: len(rows)] & (rows[:, 0] > 0.6)) * 1e-6, noise(3)
         )
     assert sizes == BLOCKS[:-1]
+
+
+def test_networks_that_compute_alike_share_what_was_found_and_others_do_not(digits, monkeypatch):
+    tried = []
+
+    def seen(function, sample, alike=None):
+        tried.append(alike)
+        return agreeing(function, sample, alike)
+
+    monkeypatch.setattr(member, "agreeing", seen)
+    zeros = digits.train.images[digits.train.labels == 0][:60]
+
+    def fit(**asked):
+        tried.clear()
+        Detector(**{"epochs": 1, "hidden": (16,), "threads": 1, **asked}).fit(zeros, conformal="split")
+        assert None not in tried
+        return set(tried)
+
+    first = fit()
+    assert fit(seed=5) == first
+    for other in ({"latent_dim": 5}, {"views": ("pixels",)}, {"model": "vae"}, {"passes": 2}):
+        assert not fit(**other) & first
+    assert not fit(threads=2) & first
+
+
+class Own(Score):
+    """A score that does not come with anomalae."""
+
+    name = "own"
+
+    def score(self, seen, learned):
+        return (seen.source - seen.rebuilt).square().mean((1, 2, 3)).cpu().double()
+
+
+def test_a_part_of_ones_own_is_tried_each_time(digits, monkeypatch):
+    monkeypatch.setattr(SCORES, "_own", {})
+    register_score(Own())
+    zeros = digits.train.images[digits.train.labels == 0][:60]
+    detector = Detector(epochs=1, hidden=(16,), score="own").fit(zeros, conformal="split")
+    (one,) = detector._ensemble.members
+    assert one._alike((("own",), one.device, 1, one.arithmetic)) is None
+    assert one._alike((("mse",), one.device, 1, one.arithmetic)) is not None

@@ -131,8 +131,15 @@ def test_a_chosen_file_is_judged_and_a_bad_one_refused_in_a_line(page, images, d
     assert "not an image" in page.inner_text("#problem")
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "height", "scheme"),
+    [
+        (390, 844, "dark"),
+        (1280, 900, "light"),
+        pytest.param(390, 844, "light", marks=pytest.mark.slow),
+        pytest.param(1280, 900, "dark", marks=pytest.mark.slow),
+    ],
+)
 def test_it_fits_and_is_for_everybody(browser, place, width, height, scheme):
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, bypass_csp=True
