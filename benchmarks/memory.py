@@ -136,7 +136,7 @@ def markdown(made: dict) -> str:
         options = " ".join(WAYS[row["way"]]) or "rows printed"
         name = "begun, killed, " if row["way"] == "resume" else ""
         lines.append(
-            f"| {name}`{options}` | {row['few_mb']:.0f} | {row['many_mb']:.0f} | {row['more_mb']:.0f} |"
+            f"| {name}`{options}` | {row['few_mb']:.0f} | {row['many_mb']:.0f} | {round(row['more_mb'])} |"
         )
     return "\n".join(
         [*lines, "", f"Peak of the process in MB; one {made['format']} file read from disk.", ""]
