@@ -50,10 +50,11 @@ layers: $(READY)
 docs: $(READY)
 	$(BIN)/python -m tests.reference > cli.md
 
-# The documentation site, in site/; `make site RUN_NOTEBOOKS=1` runs the notebooks for their figures, which takes minutes.
-# A test builds it, too.
+# The documentation site, in site/. The notebooks are run for their figures, which takes minutes; `make site
+# RUN_NOTEBOOKS=` does without. A test builds it, too.
+RUN_NOTEBOOKS ?= 1
 site: $(READY)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	RUN_NOTEBOOKS=$(RUN_NOTEBOOKS) NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # What `anomalae demo` puts into a page, from the npm lock file; needs npm. What is built is kept in the repository.
 web:

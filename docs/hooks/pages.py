@@ -20,7 +20,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-# `make site RUN_NOTEBOOKS=1` runs them, so that their pages have figures and numbers.
+# `make site` runs them, so that their pages have figures and numbers.
 RUN = bool(os.environ.get("RUN_NOTEBOOKS"))
 
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
