@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from anomalae import Detector, files, load_dataset
 from anomalae.datasets import OneClassSplit
@@ -75,7 +76,7 @@ def main() -> None:
             "normal": given.normal,
             "epochs": given.epochs,
             "images": len(images),
-            "environment": record_environment(),
+            "versions": record_environment(torch.device("cpu")).versions,
             "rows": rows,
         },
     )
