@@ -69,6 +69,7 @@ def main() -> None:
         for kind in given.only.split(",")
         for row in measure(kind, *KINDS[kind], given.epochs, split, images)
     ]
+    given.output.mkdir(parents=True, exist_ok=True)
     files.write_json(
         given.output / "equal.json",
         {
