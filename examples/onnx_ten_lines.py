@@ -10,6 +10,7 @@ import onnxruntime
 
 
 def main(path: str, images: str, alpha: str) -> None:
+    onnxruntime.set_default_logger_severity(3)  # else it warns that alpha may be given
     model = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     inputs = {"images": np.load(images), "alpha": np.array(alpha, np.float64)}
     verdicts = model.run(["score", "p_value", "flagged"], inputs)
@@ -18,4 +19,4 @@ def main(path: str, images: str, alpha: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:]) if len(sys.argv) == 4 else sys.exit(__doc__.splitlines()[0])

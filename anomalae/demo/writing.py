@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalae import files, plots
+from anomalae import files, plots, runs
 from anomalae.demo.assembling import (
     DECODER,
     GENERATOR,
@@ -96,6 +96,8 @@ def write_demo(
         return _write_folder(path, facts, made)
     if path.is_dir():
         raise BundleError(f"{path}: is a folder")
+    if path.exists() and not _is_ours(path):
+        raise BundleError(f"{path}: exists already and is not of a demo")
     with files.replacing(path) as file:
         parts, compared = made()
         page = whole_page(facts, {**parts, RUNTIME: shared(RUNTIME), LICENCES: shared(LICENCES)})
@@ -128,6 +130,8 @@ def _write_folder(
 def _claimed(folder: Path, names: list[str]) -> Iterator[None]:
     """Make the folder, or see that it holds a demo or none of the names; one that was made goes if all fails."""
     is_new = not folder.exists()
+    if (folder / runs.CONFIG).exists():
+        raise BundleError(f"{folder}: is the folder of a run")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         taken = [] if _is_ours(folder / PAGE) else [name for name in names if (folder / name).exists()]

@@ -17,6 +17,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from anomalae.detectors.detector import Detector
 from anomalae.detectors.judged_rows import COLUMNS, Judged
@@ -164,6 +165,11 @@ def application(
     preprocess_asked = asked("How pictures become canonical. Default: as in training.", PREPROCESSES)
     polarity_asked = asked("Ink, light or dark. Default: as in training.", POLARITIES)
 
+    @app.exception_handler(ClientDisconnect)
+    async def left(request: Request, error: ClientDisconnect) -> Response:
+        # Nobody waits for an answer; it is counted as proxies count it.
+        return Response(status_code=499)
+
     @app.exception_handler(AnomalaeError)
     async def refused(request: Request, error: AnomalaeError) -> JSONResponse:
         status = (
@@ -309,7 +315,7 @@ def application(
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
-        place = f"http://{request.headers['host']}"
+        place = f"http://{request.headers.get('host') or request.url.netloc}"
         return Response(reference.page(app.openapi(), place), media_type="text/html", headers=HEADERS)
 
     for path, (name, media) in PAGE.items():

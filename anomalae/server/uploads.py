@@ -21,6 +21,8 @@ from anomalae.images.inputs import Input, Reading, prepared, read_file
 from anomalae.server.limits import Limits, RefusedError
 from anomalae.text import count, printable
 
+# Lists in one request of JSON, and numbers if its images are few.
+MOST_LISTS = MOST_NUMBERS = 1_000_000
 NPY = b"\x93NUMPY"
 _NO_IMAGES = np.zeros((0, SIDE, SIDE), np.uint8)
 # What unpacks to more than it holds is not taken from anybody.
@@ -100,6 +102,14 @@ def read_lists(body: bytes, how: Reading, limits: Limits) -> Uploaded:
 
     Returns images, named `images[0]` and so on. Raises RefusedError for anything else.
     """
+    # Nothing else is answered while it is parsed, so that is bounded before.
+    if body.count(b"{") > 1:
+        raise RefusedError(422, "images: lists of numbers were expected, all of one size")
+    most = max(MOST_NUMBERS, limits.images * SIDE * SIDE)
+    if body.count(b",") > most or body.count(b"[") > MOST_LISTS:
+        raise RefusedError(
+            413, f"more than {count(most)} numbers or {count(MOST_LISTS)} lists; send an .npy array"
+        )
     try:
         document = json.loads(body)
         images = document["images"]
@@ -120,6 +130,8 @@ def read_lists(body: bytes, how: Reading, limits: Limits) -> Uploaded:
     _check_pixels("images", array.shape[2], array.shape[1], limits)
     if not (np.isfinite(array).all() and array.min(initial=0) >= 0 and array.max(initial=0) <= 255):
         raise RefusedError(422, "images: levels must lie from 0 to 255")
+    if array.dtype.kind == "f" and 0 < array.max(initial=0) <= 1:
+        raise RefusedError(422, "images: levels lie from 0 to 255, and these are at most 1")
     return _prepared("images", np.rint(array).astype(np.uint8), how)
 
 
@@ -160,6 +172,10 @@ def _check_picture(name: str, content: bytes, limits: Limits) -> None:
         # The header alone: nothing is decoded.
         with Image.open(io.BytesIO(content)) as picture:
             width, height = picture.size
+    except Image.DecompressionBombError:
+        raise RefusedError(
+            413, f"{printable(name)}: too many pixels, at most {count(limits.pixels)} are taken"
+        ) from None
     except Exception:
         return  # said in its row
     _check_pixels(name, width, height, limits)

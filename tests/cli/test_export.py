@@ -377,3 +377,15 @@ def test_without_its_data_it_asks_for_images(place):
     line = fails(1, "export", "model.onnx", "--run", place / "runs" / "small")
     assert line.startswith("Error: this run was trained on arrays, not on a data set")
     assert not Path("model.onnx").exists()
+
+
+def test_no_file_but_a_model_is_written_over(place, monkeypatch):
+    monkeypatch.chdir(place)
+    config = Path("runs/small/config.json")
+    before = config.read_bytes()
+    words = ("--run", "runs/small", "--images", "images.npy")
+    assert "config.json: must end in .onnx; a run is named by --run" in fails(2, "export", config, *words)
+    assert "small: must end in .onnx" in fails(2, "export", "small")
+    assert "is the file of the model" in fails(2, "export", "a.onnx", "--decoder", "a.onnx", *words)
+    assert config.read_bytes() == before
+    assert not Path("a.onnx").exists()

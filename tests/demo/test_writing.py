@@ -44,6 +44,17 @@ def test_a_folder_that_holds_something_else_stays_as_it_is(words):
     assert [path.read_text() for path in Path("site").iterdir()] == ["mine"]
 
 
+def test_a_page_of_somebody_else_and_the_folder_of_a_run_stay_as_they_are(words):
+    Path("mine.html").write_text("mine")
+    line = fails(1, "demo", "mine.html", *words)
+    assert line == "Error: mine.html: exists already and is not of a demo"
+    assert Path("mine.html").read_text() == "mine"
+    Path("run").mkdir()
+    Path("run/config.json").write_text("{}")
+    assert fails(1, "demo", "run/", *words) == "Error: run: is the folder of a run"
+    assert [path.name for path in Path("run").iterdir()] == ["config.json"]
+
+
 def test_a_file_where_a_folder_should_be(words):
     Path("site").write_text("mine")
     assert fails(1, "demo", "site/", *words) == "Error: site: cannot be written: File exists"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
 import io
@@ -23,10 +24,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from anomalae import Detector
+from anomalae.images.inputs import Reading
 from anomalae.server.app import Served, application
 from anomalae.server.batching import Batcher, ClosedError
 from anomalae.server.guards import LOOPBACK
-from anomalae.server.limits import Limits
+from anomalae.server.limits import Limits, RefusedError
+from anomalae.server.uploads import read_lists
 from tests.cli import fails, run
 from tests.conftest import SMALL
 
@@ -511,3 +514,51 @@ def test_without_the_extra_the_line_says_what_to_install(small: Detector, tmp_pa
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == "Error: serve needs fastapi: pip install 'anomalae[serve]'\n"
+
+
+def test_what_would_take_long_to_parse_is_refused_before():
+    for body, status in (
+        (b'{"images":[' + b"[]," * 1_000_001 + b"[]]}", 413),
+        (b'{"images":[[[' + b"0," * 8_000_000 + b"0]]]}", 413),
+        (b'{"images":[{},{}]}', 422),
+    ):
+        with pytest.raises(RefusedError) as refusal:
+            read_lists(body, Reading(), Limits())
+        assert refusal.value.status == status
+
+
+def test_levels_of_json_that_are_parts_of_one_are_told(client, images):
+    answer = client.post("/score", json={"images": (images[:1] / 255).tolist()})
+    assert "these are at most 1" in refused(answer, 422)
+
+
+def test_the_page_on_what_can_be_asked_needs_no_host(detectors):
+    with TestClient(application(Served(detectors), hosts=["*"]), raise_server_exceptions=False) as anybody:
+        assert anybody.get("/docs", headers={"host": ""}).status_code == 200
+
+
+def test_who_leaves_while_sending_is_no_fault_of_the_server(detectors):
+    app = application(Served(detectors), hosts=LOOPBACK)
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/score",
+        "raw_path": b"/score",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+    sent = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 499

@@ -46,6 +46,11 @@ def command(path: Path | None, decoder: Path | None, **options: Any) -> None:
     from anomalae import runs
     from anomalae.detectors import export as onnx
 
+    for given in (path, decoder):
+        if given is not None and given.suffix != ".onnx":
+            raise click.UsageError(f"{given}: must end in .onnx; a run is named by --run")
+    if path is not None and decoder is not None and path.resolve() == decoder.resolve():
+        raise click.UsageError(f"--decoder {decoder}: is the file of the model")
     run, asked = opened(options)
     path = path or runs.own_file(run.folder, runs.MODEL)
     with counting("comparing", len(asked["images"]), quiet=options["quiet"]) as done:

@@ -122,6 +122,7 @@ def command(
             log_level="warning",
             access_log=False,
             server_header=False,
+            ws="none",
             timeout_graceful_shutdown=math.ceil(timeout),
         )
         # What uvicorn has stopped for it sends again when all is finished.
