@@ -58,14 +58,14 @@ def write_demo(
 ) -> tuple[list[Path], Comparison]:
     """Write the page on which one draws, with a detector as an ONNX model, if its verdicts are the detector's.
 
-    path: of one file, `.html`, that opens by itself; or of a folder, whose parts a web server sends. A file that is
-        there is replaced, a folder only if it holds a demo; they stay as they are where the model is refused.
+    path: of one file, `.html`, that opens by itself; or of a folder, whose parts a web server sends. What is there is
+        replaced only if it is a demo, and stays as it is where the model is refused.
 
     Other arguments are those of `anomalae.detectors.export.export`.
 
     Returns the files, the page first, and how far the verdicts differ. Raises what `export` does; ConfigError where
-    drawings are no pictures that the detector takes; BundleError for a page of more than MOST_BYTES, and for a folder
-    that holds files of the same names which are not of a demo.
+    drawings are no pictures that the detector takes; BundleError for a page of more than MOST_BYTES, for a file or
+    files of the same names in a folder that are not of a demo, and for the folder of a run.
     """
     path = Path(path)
     if detector.data.preprocess == "none":

@@ -94,8 +94,8 @@ def raised(calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
     So that a calibration image scored again gets the p-value that it had, scores are compared with these: half way to
     the next calibration score, but higher by no more than 5e-4 of the distance between the quartiles of the finite
     ones. Those less than 1e-5 of it apart are raised like the highest of them. p-values are never smaller for it, and
-    keep what they promise. Where more than half of the scores are equal none is raised, nor are 1, 2, ... n, which
-    stand for the scores of folds: `cross_conformal.positions` are between them.
+    keep what they promise. Where the quartiles are equal none is raised, nor are 1, 2, ... n, which stand for
+    the scores of folds: `cross_conformal.positions` are between them.
 
     Returns float64 (n,). Raises ConfigError for calibration scores that `p_values` refuses.
 
