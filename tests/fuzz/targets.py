@@ -6,6 +6,7 @@ A target is called with the bytes of one file and a folder to work in; it raises
 from __future__ import annotations
 
 import atexit
+import copy
 import gzip
 import io
 import json
@@ -24,7 +25,7 @@ from PIL import Image
 from safetensors.numpy import save
 
 from anomalae import Detector, load_dataset, runs
-from anomalae.cli.commands.train import command as train
+from anomalae.cli.commands import train
 from anomalae.datasets.load import load_dataset as load_any
 from anomalae.detectors import saving, shards
 from anomalae.detectors.row_files import RowFile
@@ -34,6 +35,8 @@ from anomalae.images.inputs import count_inputs, read_idx, read_inputs
 from anomalae.reports.collect.scores_file import read_scores
 from anomalae.runs import listing, record, results
 
+# A copy, for a command remembers the first context it is read in.
+TRAIN = copy.copy(train.command)
 # Seconds of the processor that a file of some kilobytes may take.
 MOST_SECONDS = 10.0
 # Rows of one file that are looked at: the others take long, and are no others.
@@ -108,7 +111,7 @@ def settings_file(content: bytes, folder: Path) -> None:
     path = folder / "settings.toml"
     path.write_bytes(content)
     # The words of a value that is out of its range name the option.
-    tried(lambda: train.make_context("train", ["--config", str(path)]), path.name, "--", "'")
+    tried(lambda: TRAIN.make_context("train", ["--config", str(path)]), path.name, "--", "'")
 
 
 JUDGED_BY = {"run": "a", "score": "smooth", "alpha": 0.05, "fdr": None, "threshold": 1.0, "segment": False}
