@@ -22,6 +22,7 @@ import numpy as np
 from anomalae.errors import ImageError
 from anomalae.images.check import PIXELS, SIDE
 from anomalae.images.pictures import check_extent, reasons
+from anomalae.text import printable
 
 # Bytes that a compressed file may hold when unpacked.
 LIMIT = 2**30
@@ -168,9 +169,16 @@ def npy_header(stream: Stream) -> tuple[Header, int]:
     if length > NPY_HEADER:
         raise ImageError(f"the .npy header declares {length:,} bytes, the limit is {NPY_HEADER:,}")
     parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = parse(io.BytesIO(prefix + stream.read(length)))
+    try:
+        shape, fortran, dtype = parse(io.BytesIO(prefix + stream.read(length)))
+    except MemoryError:
+        raise
+    except Exception as error:
+        # NumPy has Python parse it, whose errors have words of their own before all else.
+        why = next((part for part in error.args if isinstance(part, str)), type(error).__name__)
+        raise ImageError(f"broken .npy header: {printable(why)}") from None
     if any(n < 0 for n in shape):
-        raise ImageError(f"shape {shape}")
+        raise ImageError(f"a negative length in shape {shape}")
     return Header(tuple(map(int, shape)), dtype, fortran), len(start) + len(prefix) + length
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from importlib import resources
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from fastapi import Body, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import Field
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -33,6 +34,7 @@ from anomalae.server.looking import FARTHEST, decoded, looked
 from anomalae.server.meters import Meters
 from anomalae.server.uploads import Uploaded, read_lists, read_upload
 from anomalae.settings import DEFAULT_ALPHA
+from anomalae.text import printable
 from anomalae.version import __version__
 
 PATHS = ("/score", "/look", "/decode", "/health", "/runs", "/metrics", "/docs", "/openapi.json", "/")
@@ -44,6 +46,10 @@ PAGE = {
     "/page.js": ("page.js", "text/javascript"),
     "/server.js": ("server.js", "text/javascript"),
 }
+# Fields of a form that are no files: none are taken, and a few are needed to say so.
+MOST_FIELDS = 10
+# Bytes of the end of a form that surely hold its last boundary.
+LONGEST_END = 1000
 _NO_VERDICT = (None, None, None)
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -184,6 +190,10 @@ def application(
     @app.exception_handler(HTTPException)
     async def no_such(request: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse(json_error(str(error.detail)), error.status_code, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse(json_error("this is a fault of the server; its log has more"), 500)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -347,7 +357,23 @@ def _how(detector: Detector, preprocess: str, polarity: str) -> Reading:
 async def _files(request: Request, how: Reading, limits: Limits, reading: threading.Lock) -> Uploaded:
     """Read the files of a form, in their order, one after another."""
     parts: list[Uploaded] = []
-    async with request.form(max_files=limits.images, max_fields=0) as form:
+    boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary", b"")
+    end = b""
+
+    async def receive() -> MutableMapping[str, Any]:
+        nonlocal end
+        message = await request.receive()
+        end = (end + message.get("body", b""))[-LONGEST_END:]
+        if not message.get("more_body") and b"--" + boundary + b"--" not in end:
+            raise RefusedError(422, "the form is cut short: its last boundary is missing")
+        return message
+
+    async with Request(request.scope, receive).form(max_files=limits.images, max_fields=MOST_FIELDS) as form:
+        other = [name for name in form if name != "files"]
+        if other:
+            raise RefusedError(
+                422, f"{printable(other[0])}: parts named files were expected, and nothing else"
+            )
         uploads = [value for value in form.getlist("files") if isinstance(value, UploadFile)]
         if not uploads:
             raise RefusedError(422, "files: there are none; send each as a part named files")
@@ -365,8 +391,15 @@ async def _files(request: Request, how: Reading, limits: Limits, reading: thread
 
 
 def _read(reading: threading.Lock, read: Callable[..., Uploaded], *given: Any) -> Uploaded:
-    with reading:
+    limits: Limits = given[-1]
+    if not reading.acquire(timeout=limits.seconds):
+        raise RefusedError(
+            408, f"other uploads were being read for {limits.seconds:g} seconds; try again later"
+        )
+    try:
         return read(*given)
+    finally:
+        reading.release()
 
 
 def _judged(

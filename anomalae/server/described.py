@@ -56,7 +56,9 @@ UPLOAD: dict[str, Any] = {
             "schema": _object({"files": _list(_FILE, minItems=1)}, additionalProperties=False)
         },
         "application/json": {
-            "schema": _object({"images": {"anyOf": [_list(_GREY, minItems=1), _GREY]}}),
+            "schema": _object(
+                {"images": {"anyOf": [_list(_GREY, minItems=1), _GREY]}}, additionalProperties=False
+            ),
             "example": {"images": [[[0, 0, 0], [0, 255, 0], [0, 0, 0]]]},
         },
         **OCTETS["content"],

@@ -45,6 +45,10 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        # HEAD is what GET says, whose body the server leaves out; what is asked for with nothing is not asked for.
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        asked = b"&".join(part for part in scope["query_string"].split(b"&") if part.partition(b"=")[2])
+        scope = {**scope, "method": method, "query_string": asked}
         begun, body = False, _Body(self, receive)
 
         async def noted(message: MutableMapping[str, Any]) -> None:
@@ -61,7 +65,9 @@ class Guard:
                 await self.app(scope, body.receive, noted)
         except (RefusedError, TimeoutError) as error:
             if begun:
-                raise
+                # The answer is not taken: the connection is left by `Connection`.
+                await body.until_left()
+                return
             status = error.status if isinstance(error, RefusedError) else 408
             said = (
                 str(error)
@@ -125,6 +131,11 @@ class _Body:
             async with asyncio.timeout(LINGER):
                 while not self.ended:
                     await self._next()
+
+    async def until_left(self) -> None:
+        """Wait until nobody is there any more."""
+        while (await self._next())["type"] != "http.disconnect":
+            pass
 
     async def _next(self) -> MutableMapping[str, Any]:
         message = await self.from_outside()

@@ -21,6 +21,7 @@ class Limits:
     pixels: of a picture.
     seconds: from the first byte of a request to its answer.
     waiting: requests under way; more are told to come later.
+    connections: that are open.
     """
 
     megabytes: float = 64
@@ -28,6 +29,7 @@ class Limits:
     pixels: int = 50_000_000
     seconds: float = 60
     waiting: int = 256
+    connections: int = 512
 
     @property
     def body(self) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,8 @@ from anomalae.images.canonical import plainly_canonical
 from anomalae.images.check import SIDE
 from anomalae.images.inputs import Input, Reading, prepared, read_file
 from anomalae.server.limits import Limits, RefusedError
-from anomalae.text import count, printable
+from anomalae.server.lists import NoListsError, parse_images
+from anomalae.text import count, plural, printable
 
 # Lists in one request of JSON, and numbers if its images are few.
 MOST_LISTS = MOST_NUMBERS = 1_000_000
@@ -72,8 +73,10 @@ def read_upload(name: str, content: bytes, how: Reading, limits: Limits) -> Uplo
     limits: of a request.
 
     Returns images as `read_inputs` reads them, an error where one cannot be read. Raises RefusedError for
-    more images or pixels than the limits allow, known from headers, before memory is taken.
+    more images or pixels than the limits allow, known from headers, before memory is taken; and between two pages
+    when their time is up.
     """
+    until = time.monotonic() + limits.seconds
     for start, what in _PACKED:
         if content.startswith(start):
             error = f"{printable(name)}: {what} are not taken here; send what is in them"
@@ -90,11 +93,17 @@ def read_upload(name: str, content: bytes, how: Reading, limits: Limits) -> Uplo
             inputs.append(entry)
             if len(inputs) > limits.images:
                 raise RefusedError(413, _many(len(inputs), limits))
+            if time.monotonic() > until:
+                raise RefusedError(
+                    408, f"{printable(name)}: {plural(len(inputs), 'page')} took {limits.seconds:g} seconds"
+                )
     return Uploaded.of(inputs)
 
 
 def read_lists(body: bytes, how: Reading, limits: Limits) -> Uploaded:
     """Read images from JSON: `{"images": [[[0, 255, ...], ...], ...]}`, of one size, grey levels from 0 to 255.
+
+    Nothing else may stand in the object, and no row be longer than a million characters.
 
     body: the JSON.
     how: as for files.
@@ -102,7 +111,7 @@ def read_lists(body: bytes, how: Reading, limits: Limits) -> Uploaded:
 
     Returns images, named `images[0]` and so on. Raises RefusedError for anything else.
     """
-    # Nothing else is answered while it is parsed, so that is bounded before.
+    # What would take long is refused before.
     if body.count(b"{") > 1:
         raise RefusedError(422, "images: lists of numbers were expected, all of one size")
     most = max(MOST_NUMBERS, limits.images * SIDE * SIDE)
@@ -111,19 +120,14 @@ def read_lists(body: bytes, how: Reading, limits: Limits) -> Uploaded:
             413, f"more than {count(most)} numbers or {count(MOST_LISTS)} lists; send an .npy array"
         )
     try:
-        document = json.loads(body)
-        images = document["images"]
-        array = np.asarray(images)
+        images = parse_images(body.decode("utf-8-sig"))
+        array = np.stack(images) if images else _NO_IMAGES
     except (ValueError, RecursionError):
         raise RefusedError(422, "images: lists of numbers were expected, all of one size") from None
-    except (KeyError, TypeError):
-        raise RefusedError(
-            422, 'an object was expected, as in {"images": [[[0, 255, ...], ...], ...]}'
-        ) from None
-    if isinstance(images, list) and not images:
+    except NoListsError as error:
+        raise RefusedError(422, str(error)) from None
+    if not images:
         raise RefusedError(422, "images: there are none")
-    if array.ndim == 2:
-        array = array[None]
     if array.ndim != 3 or array.dtype.kind not in "iuf":
         raise RefusedError(422, f"images: N lists of H lists of W numbers were expected, got {_found(array)}")
     _check_count(len(array), limits)

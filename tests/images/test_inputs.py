@@ -659,14 +659,14 @@ def npy_header(text: str, version: int = 1) -> bytes:
     [
         (b"\x93NUMPY", "not a .npy file"),
         (b"\x93NUMPY\x09\x00" + b"x" * 50, "version 9.0"),
-        (npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (5, 28"), "broken file"),
-        (npy_header("__import__('os').mkdir('trapped')"), "broken file"),
+        (npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (5, 28"), "broken .npy header: "),
+        (npy_header("__import__('os').mkdir('trapped')"), "broken .npy header: "),
         (npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (5, 28, 28)}\n"), "truncated"),
         (npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (2, 28, 28)}\n") + b"x" * 9999, "corrupt"),
         (npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (-5, 28, 28)}\n"), "shape (-5, 28, 28)"),
         (npy_header("{'descr': '<f8', 'fortran_order': True, 'shape': (9999999999, 28, 28)}\n"), "truncated: the"),
         (npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 99999, 99999)}\n"), "too large: 99,999"),
-        (npy_header("(" * 5000), "broken file"),
+        (npy_header("(" * 5000), "broken .npy header: "),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "declares 4,294,967,295 bytes, the limit is 10,000"),
     ],
 )  # fmt: skip

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 
 from anomalae.images.inputs import read_inputs
 from anomalae.server.app import Served, application
+from anomalae.server.connections import make_server
 from anomalae.server.guards import LOOPBACK
 from anomalae.server.limits import Limits
 from tests.drawing import BAR, CHROMIUM, THREE, axe, browser, canvas, detectors, draw, settled
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-
 def place(detectors) -> Iterator[str]:
     app = application(Served(detectors), hosts=LOOPBACK, limits=Limits(pixels=500_000))
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        server = make_server(app, Limits(), log_level="error")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/"

@@ -9,17 +9,18 @@ import io
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import httpx2 as httpx
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -27,9 +28,11 @@ from anomalae import Detector
 from anomalae.images.inputs import Reading
 from anomalae.server.app import Served, application
 from anomalae.server.batching import Batcher, ClosedError
+from anomalae.server.connections import make_server
 from anomalae.server.guards import LOOPBACK
 from anomalae.server.limits import Limits, RefusedError
-from anomalae.server.uploads import read_lists
+from anomalae.server.lists import parse_images
+from anomalae.server.uploads import read_lists, read_upload
 from tests.cli import fails, run
 from tests.conftest import SMALL
 
@@ -166,7 +169,12 @@ def test_a_run_of_folds_is_served_as_any_other(digits, images):
         (npy(np.zeros((101, 100), np.uint8)), 413, "100 x 101 pixels, at most 10,000"),
         (png(np.zeros((200, 100), np.uint8)), 413, "100 x 200 pixels"),
         (npy(np.zeros((2, 28, 28), np.uint8))[:-5], 422, "upload"),
-        (b"\x93NUMPY\x01\x00v\x00{", 422, "upload"),
+        (b"\x93NUMPY\x01\x00v\x00{", 422, "upload: broken .npy header: "),
+        (
+            npy(np.zeros((3, 28, 28), np.uint8)).replace(b"(3,", b"(-3,"),
+            422,
+            "a negative length in shape (-3, 28, 28)",
+        ),
         (b"PK\x03\x04....", 422, ".npz archives are not taken"),
         (b"\x1f\x8b....", 422, "gzipped files are not taken"),
         (b"0" * 400_000, 413, "more than 0.3 MB"),
@@ -179,20 +187,32 @@ def test_bad_files_are_refused_in_a_line(client, content, status, words):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("{", "lists of numbers"),
+        ("{", "an object was expected"),
         ("[]", "an object was expected"),
         ("{}", "an object was expected"),
         ("3", "an object was expected"),
         ('{"images": []}', "there are none"),
         ('{"images": [[[]]]}', "images"),
         ('{"images": [[[1, 2], [3]]]}', "lists of numbers"),
-        ('{"images": "no"}', "N lists of H lists of W numbers"),
-        ('{"images": null}', "N lists"),
+        ('{"images": "no"}', "an object was expected"),
+        ('{"images": null}', "an object was expected"),
+        ('{"images": [1, 2]}', "N lists of H lists of W numbers"),
+        ('{"images": [[[true]]]}', "N lists of H lists of W numbers"),
+        ('{"images": [[[1]], [1]]}', "lists of numbers"),
+        ('{"images": [[[1]], [[1, 2]]]}', "all of one size"),
+        ('{"images": [[[1]]], "alpha": 0.01}', "nothing but"),
+        ('{"images": [[[1]]]} {}', "lists of numbers"),
+        ('{"images": [[[1]]]} 3', "nothing but"),
+        ('{"images": [[[1],]]}', "lists of numbers"),
+        ('{"images": [[[1]]', "lists of numbers"),
+        ('{"images": [[[1', "lists of numbers"),
+        ('{"images": [[[' + "1" * 9000 + "]]]}", "lists of numbers"),
         ('{"images": [[[256]]]}', "from 0 to 255"),
         ('{"images": [[[NaN]]]}', "from 0 to 255"),
         ('{"images": [[["a"]]]}', "N lists"),
         ('{"images": [[[1e999]]]}', "from 0 to 255"),
-        ("[" * 100_000, "lists of numbers"),
+        ("[" * 100_000, "an object was expected"),
+        ('{"images": ' + "[" * 100_000, "lists of numbers"),
         ('{"images": ' + "[" * 80 + "]" * 80 + "}", "images"),
     ],
 )
@@ -206,7 +226,11 @@ def test_requests_that_are_none_are_refused_in_a_line(client, images):
     assert "'text/plain'" in refused(
         client.post("/score", content="a", headers={"content-type": "text/plain"}), 415
     )
+    none = b"--a--\r\n"
     assert "files: there are none" in refused(
+        client.post("/score", content=none, headers={"content-type": "multipart/form-data; boundary=a"}), 422
+    )
+    assert "file: parts named files were expected" in refused(
         client.post("/score", files=[("file", ("a.png", png(images[0])))]), 422
     )
     broken = client.post("/score", content=b"--", headers={"content-type": "multipart/form-data; boundary=a"})
@@ -216,8 +240,27 @@ def test_requests_that_are_none_are_refused_in_a_line(client, images):
     refused(no_boundary, 400)
     refused(client.get("/nope"), 404)
     refused(client.get("/score"), 405)
+    field = client.post("/score", data={"alpha": "0.01"}, files=[("files", ("a.png", png(images[0])))])
+    assert "alpha: parts named files were expected" in refused(field, 422)
     many = [("files", (f"{i}", b"")) for i in range(61)]
     refused(client.post("/score", files=many), 400)
+
+
+def test_a_form_that_is_cut_short_is_refused_wherever_it_is_cut(client, images):
+    head = b'--a\r\nContent-Disposition: form-data; name="files"; filename="%d.png"\r\n\r\n'
+    whole = b"".join(head % i + png(images[i]) + b"\r\n" for i in range(2)) + b"--a--\r\n"
+
+    def sent(body: bytes) -> httpx.Response:
+        return client.post(
+            "/score", content=body, headers={"content-type": "multipart/form-data; boundary=a"}
+        )
+
+    assert sent(whole).json()["n"] == 2
+    assert sent(whole + b"an epilogue").json()["n"] == 2
+    for length in (*range(10, len(whole) - 4, 40), *range(len(whole) - 14, len(whole) - 2)):
+        answer = sent(whole[:length])
+        assert answer.status_code in (400, 422)
+        refused(answer, answer.status_code)
 
 
 def test_what_can_be_read_is_judged_beside_what_cannot(client, images):
@@ -278,7 +321,7 @@ def test_a_page_says_what_can_be_asked_and_loads_nothing_from_elsewhere(client):
 
 def test_what_is_asked_for_with_nothing_is_the_default(client, images):
     plain = octets(client, npy(images[:3])).json()
-    nothing = dict.fromkeys(("run", "score", "calibration", "preprocess", "polarity"), "")
+    nothing = dict.fromkeys(("run", "score", "alpha", "calibration", "preprocess", "polarity"), "")
     assert octets(client, npy(images[:3]), **nothing).json() == plain
 
 
@@ -287,7 +330,7 @@ def listening(detectors: dict[str, Detector], limits: Limits) -> Iterator[int]:
     """A server in this process, and its port."""
     app = application(Served(detectors), hosts=LOOPBACK, limits=limits)
     with socket.create_server(("127.0.0.1", 0)) as there:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        server = make_server(app, limits, log_level="error")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [there]})
         thread.start()
         try:
@@ -297,12 +340,128 @@ def listening(detectors: dict[str, Detector], limits: Limits) -> Iterator[int]:
             thread.join()
 
 
-def begun(port: int, body: bytes, length: int) -> socket.socket:
+def heads(answer: bytes) -> tuple[bytes, dict[str, str]]:
+    """The first line of an answer, and the object that it holds."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head.partition(b"\r\n")[0], json.loads(body)
+
+
+def test_who_asks_for_nothing_makes_room_for_who_does(detectors, images):
+    body = npy(images[:3])
+    with listening(detectors, Limits(connections=4)) as port, contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(30)]
+        assert [rest(one) for one in idle[:20]] == [b""] * 20, "the first ones are closed"
+        for _ in range(3):
+            with begun(port, body, len(body)) as good:
+                assert rest(good).startswith(b"HTTP/1.1 200")
+
+
+def test_where_all_are_being_answered_one_more_is_refused(detectors, images):
+    body = npy(images[:3])
+    with listening(detectors, Limits(connections=3)) as port, contextlib.ExitStack() as stack:
+        others = [
+            stack.enter_context(begun(port, b"", len(body), "Expect: 100-continue\r\n")) for _ in range(3)
+        ]
+        for other in others:
+            assert other.recv(65536).startswith(b"HTTP/1.1 100")
+        with socket.create_connection(("127.0.0.1", port), 60) as one_more:
+            answer = rest(one_more)
+        line, said = heads(answer)
+        assert line == b"HTTP/1.1 503 Service Unavailable"
+        assert said == {"error": "3 connections are open; try again later"}
+        for other in others:
+            other.sendall(body)
+            assert rest(other).startswith(b"HTTP/1.1 200")
+
+
+def test_a_head_has_its_time_and_a_connection_that_says_nothing_too(detectors, images):
+    get = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with listening(detectors, Limits(seconds=1.5)) as port:
+        ends = []
+        for first in (b"", b"GET /health HT", get + b"GET /he"):
+            there = socket.create_connection(("127.0.0.1", port), 60)
+            there.sendall(first)
+            ends.append(there)
+        # A byte now and then does not help.
+        ends[1].settimeout(0.4)
+        answer = b""
+        while not answer:
+            ends[1].sendall(b"T")
+            with contextlib.suppress(TimeoutError):
+                answer = ends[1].recv(65536)
+        line, said = heads(answer)
+        assert line == b"HTTP/1.1 408 Request Timeout"
+        assert said == {"error": "no whole head of a request came in 1.5 seconds"}
+        assert rest(ends[0]) == b""
+        assert rest(ends[2]).count(b"HTTP/1.1 ") == 2
+        for there in ends:
+            there.close()
+
+
+def test_what_is_no_http_is_refused_as_all_else(detectors, capfd):
+    with listening(detectors, LIMITS) as port:
+        for sent in (
+            b"\x16\x03\x01\x02\x00\x01\x00",
+            b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            b"x" * 70_000,
+        ):
+            with socket.create_connection(("127.0.0.1", port), 60) as there:
+                there.sendall(sent + b"\r\n\r\n")
+                line, said = heads(there.recv(65536))
+            assert line == b"HTTP/1.1 400 Bad Request"
+            assert said == {"error": "this is no request of HTTP/1.1"}
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_who_does_not_take_answers_is_left(detectors, capfd):
+    with listening(detectors, Limits(seconds=1)) as port:
+        with socket.socket() as there:
+            there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            there.connect(("127.0.0.1", port))
+            there.settimeout(60)
+            there.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500)
+            time.sleep(2)
+            taken = b""
+            with contextlib.suppress(ConnectionResetError):
+                while more := there.recv(65536):
+                    taken += more
+        assert 0 < taken.count(b"HTTP/1.1 200") < 500
+        assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_head_is_get_without_a_body(detectors):
+    with listening(detectors, LIMITS) as port:
+        for path in ("/health", "/", "/metrics", "/openapi.json"):
+            answer = httpx.head(f"http://127.0.0.1:{port}{path}")
+            assert (answer.status_code, answer.content) == (200, b"")
+            assert int(answer.headers["content-length"]) > 0
+        assert httpx.head(f"http://127.0.0.1:{port}/score").status_code == 405
+
+
+def test_pages_end_when_their_time_is_up(images):
+    pages = [Image.fromarray(image) for image in images[:5]]
+    stream = io.BytesIO()
+    pages[0].save(stream, "tiff", save_all=True, append_images=pages[1:])
+    assert len(read_upload("a.tif", stream.getvalue(), Reading(), Limits()).names) == 5
+    with pytest.raises(RefusedError, match=r"^a\.tif: 1 page took 1e-09 seconds$") as refusal:
+        read_upload("a.tif", stream.getvalue(), Reading(), Limits(seconds=1e-9))
+    assert refusal.value.status == 408
+
+
+def test_a_fault_of_the_server_is_a_line_too(detectors, monkeypatch):
+    app = application(Served(detectors), hosts=["testserver"])
+    monkeypatch.setattr(Served, "told", lambda self: 1 / 0)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert "a fault of the server" in refused(client.get("/runs"), 500)
+
+
+def begun(port: int, body: bytes, length: int, more: str = "") -> socket.socket:
     """A connection on which some of an upload was sent."""
     there = socket.create_connection(("127.0.0.1", port), 60)
     head = (
         f"POST /score HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\n"
-        f"Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {length}\r\nConnection: close\r\n{more}\r\n"
     )
     there.sendall(head.encode() + body)
     return there
@@ -415,6 +574,24 @@ def test_a_request_has_its_time(detectors, images):
 # --- the command, in a process of its own ---
 
 
+def test_idle_connections_do_not_use_up_the_descriptors(small: Detector):
+    small.save("runs/small")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(128, most[1]), most[1]))
+    try:
+        process = started("small")
+        _, place = process.__enter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    with contextlib.ExitStack() as stack:
+        stack.push(process)
+        host, port = place.removeprefix("http://").split(":")
+        for _ in range(200):
+            stack.enter_context(socket.create_connection((host, int(port)), 60))
+        for _ in range(20):
+            assert httpx.get(f"{place}/health", timeout=60).status_code == 200
+
+
 @contextlib.contextmanager
 def started(*words: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """A server of a run, and where it is; it is killed at the end if it is still there."""
@@ -525,6 +702,31 @@ def test_what_would_take_long_to_parse_is_refused_before():
         with pytest.raises(RefusedError) as refusal:
             read_lists(body, Reading(), Limits())
         assert refusal.value.status == status
+
+
+def test_lists_are_parsed_as_json_is():
+    rng = np.random.default_rng(0)
+    for shape in ((1, 1, 1), (3, 28, 28), (2, 5, 9)):
+        array = rng.integers(0, 256, shape)
+        for indent in (None, 2, "\t"):
+            text = json.dumps({"images": array.tolist()}, indent=indent).encode()
+            np.testing.assert_array_equal(np.stack(parse_images(text.decode())), array)
+    (alone,) = parse_images(' {"images"\n:[[0.5, 2e1] , [3,4]]}\r\n')
+    np.testing.assert_array_equal(alone, [[0.5, 20], [3, 4]])
+
+
+def test_a_row_of_json_is_short_and_others_are_answered_between_rows():
+    with pytest.raises(ValueError, match="too long"):
+        parse_images('{"images": [[[' + "0," * 600_000 + "0]]]}")
+    body = json.dumps({"images": np.zeros((3000, 28, 28), int).tolist()}).encode()
+    turns: list[float] = []
+    reader = threading.Thread(target=read_lists, args=(body, Reading(), Limits()))
+    reader.start()
+    while reader.is_alive():
+        turns.append(time.monotonic())
+        time.sleep(0.001)
+    reader.join()
+    assert len(turns) > 10, "nobody else has a turn"
 
 
 def test_levels_of_json_that_are_parts_of_one_are_told(client, images):

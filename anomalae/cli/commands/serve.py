@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import signal
 import socket
 from pathlib import Path
@@ -17,8 +16,8 @@ from anomalae.text import listed
 
 # Addresses that stand for all of this machine's.
 EVERYWHERE = ("0.0.0.0", "::")
-# Connections that wait to be accepted.
-WAITING = 2048
+# `anomalae.images.pictures.MAX_PIXELS`, which would take Pillow to say.
+MOST_PIXELS = 89_478_485
 
 
 @click.command("serve")
@@ -49,7 +48,11 @@ WAITING = 2048
     "--max-images", type=click.IntRange(1, 10**6), default=10_000, show_default=True, help="Of a request."
 )
 @click.option(
-    "--max-pixels", type=click.IntRange(1, 10**9), default=50_000_000, show_default=True, help="Of a picture."
+    "--max-pixels",
+    type=click.IntRange(1, MOST_PIXELS),
+    default=50_000_000,
+    show_default=True,
+    help="Of a picture.",
 )
 @click.option(
     "--timeout",
@@ -94,9 +97,8 @@ def command(
     from anomalae.detectors.detector import Detector
 
     try:
-        import uvicorn
-
         from anomalae.server.app import Served, application
+        from anomalae.server.connections import make_server
         from anomalae.server.guards import LOOPBACK
         from anomalae.server.limits import Limits
     except ImportError as error:
@@ -116,19 +118,13 @@ def command(
             told = console.out_console()
             tables.say(f"serving {listed(detectors)} at {place}; Ctrl-C stops", told)
             if host not in LOOPBACK:
-                tables.say("other machines are answered too", told, style="yellow")
-        config = uvicorn.Config(
-            application(served, hosts=hosts, limits=limits),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            ws="none",
-            timeout_graceful_shutdown=math.ceil(timeout),
-        )
+                by = ", by any name: --allow-host NAME keeps it to one" if "*" in hosts else ""
+                tables.say(f"other machines are answered too{by}", told, style="yellow")
+        server = make_server(application(served, hosts=hosts, limits=limits), limits)
         # What uvicorn has stopped for it sends again when all is finished.
         signal.signal(signal.SIGTERM, lambda *_: None)
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            server.run(sockets=[listening])
     if not quiet:
         tables.say("stopped", console.out_console())
 
@@ -141,7 +137,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen(WAITING)
+        listening.listen()
     except OSError as error:
         if listening is not None:
             listening.close()
