@@ -362,6 +362,8 @@ def make_executor(options: dict[str, Any], jobs: int) -> Executor:
 
     scheduler = options["scheduler"]
     backend = options["backend"] or ("joblib" if scheduler is None else "dask")
+    if backend == "dask" and options["jobs"] is not None:
+        warn("--jobs is of processes of this machine; a cluster has as many as its workers")
     try:
         executor = make_executor(options["jobs"] or jobs, backend, scheduler)
     except ConfigError as error:

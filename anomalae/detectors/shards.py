@@ -101,6 +101,15 @@ def merge(
         return file.finish(head, fdr)
 
 
+def calibration_images(path: Path) -> int | None:
+    """Return how many images calibrated the scores of a shard's file; None where its record does not say.
+
+    Raises BundleError as `merge` does.
+    """
+    n = _record(path).get("n_calibration")
+    return n if isinstance(n, int) else None
+
+
 def listing_order(name: str, roots: Sequence[str]) -> tuple[int, tuple[tuple[int, str], ...]]:
     """Return by what the names of rows are ordered as the files were listed: files of a folder before its subfolders.
 

@@ -50,6 +50,15 @@ def shards(count: int, form: str = "csv", *more: str) -> list[Path]:
     return paths
 
 
+def test_merging_warns_of_few_calibration_images_as_scoring_does(folder):
+    (warning,) = (
+        line for line in run("score", "images", "--fdr", "0.001").stderr.splitlines() if "cannot flag" in line
+    )
+    merged = run("merge", *shards(2), "--output", "all.csv", "--fdr", "0.001")
+    assert warning in merged.stderr.splitlines()
+    assert "cannot flag" not in run("merge", *shards(2), "--output", "all.csv").stderr
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("more", [[], ["--fdr", "0.3"]])
 def test_together_they_are_what_a_single_call_writes(folder, form, more):

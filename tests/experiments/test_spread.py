@@ -80,7 +80,9 @@ def test_the_same_rows_though_a_worker_is_killed(cluster, tmp_path):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    assert run(*call, there, "--scheduler", cluster.scheduler_address).exit_code == 4
+    result = run(*call, there, "--scheduler", cluster.scheduler_address, "--jobs", "2")
+    assert result.exit_code == 4
+    assert "--jobs is of processes of this machine" in result.stderr
     killer.join()
     assert Path(there).read_bytes() == Path(here).read_bytes()
     rows = rows_of(there)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from anomalae.cli import console
 from anomalae.cli import options as common
 from anomalae.cli import tables
 from anomalae.cli.lines import tell
@@ -44,9 +45,14 @@ def command(shards: tuple[Path, ...], **options: Any) -> None:
       anomalae score scans/ --shard 2/2 --output 2.csv
       anomalae merge 1.csv 2.csv --output all.csv --fdr 0.01
     """
-    from anomalae.detectors.shards import merge
+    from anomalae.detectors.shards import calibration_images, merge
+    from anomalae.evaluation.conformal import fdr_warning
 
     common.end_on_signals()
+    n_calibration = None if options["fdr"] is None else calibration_images(shards[0])
+    warning = None if n_calibration is None else fdr_warning(n_calibration, options["fdr"])
+    if warning is not None:
+        console.warn(warning)
     form = tables.form_of(options["output"])
     with counting("merging", None, quiet=options["quiet"]) as done:
         summary = merge(shards, options["output"], form, options["fdr"], done)
