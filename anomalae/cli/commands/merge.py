@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from anomalae.cli import console
+from anomalae.cli import console, tables
 from anomalae.cli import options as common
-from anomalae.cli import tables
 from anomalae.cli.lines import tell
 from anomalae.cli.progress import counting
 from anomalae.text import plural
