@@ -13,6 +13,7 @@ import pytest
 
 from anomalae import Detector
 from anomalae.datasets.splits import FOLDS, fold_order, fold_slices, split_indices
+from anomalae.detectors.batches import to_tensor
 from anomalae.detectors.judging import Judge
 from anomalae.detectors.probe import read_probe
 from anomalae.detectors.verifying import verify
@@ -40,6 +41,12 @@ def weights(detector: Detector) -> list[np.ndarray]:
 
 
 RICH = {"views": ("settled", "pixels"), "neighbours": 2}
+
+
+@pytest.fixture(scope="module")
+def rich(zeros):
+    """Several members a fold."""
+    return Detector(**SMALL, **RICH, seed=3).fit(zeros)
 
 
 @pytest.mark.parametrize("more", [{}, pytest.param(RICH, marks=pytest.mark.slow)], ids=str)
@@ -138,6 +145,44 @@ def test_a_run_with_other_folds_is_refused(few, tmp_path, folds, message):
     path.write_text(json.dumps(config))
     with pytest.raises(BundleError, match=message):
         Detector.load(tmp_path / "few")
+
+
+@pytest.mark.parametrize("kind", ["few", "rich"])
+def test_images_above_equally_many_are_ordered_by_how_unusual_they_are_to_all_folds(kind, images, request):
+    detector = request.getfixturevalue(kind)
+    ensemble = detector._ensemble
+    for rule in ("mse", "nap"):
+        by_fold = np.split(members(detector, images, rule), FOLDS)
+        scores = [part.combine(rule, some) for part, some in zip(ensemble.parts, by_fold, strict=True)]
+        known = ensemble.calibration[rule]
+        # Errors are averaged as logarithms; the score of several members is an average of logarithms already.
+        if kind == "few":
+            scores, known = np.log(scores), np.log(known)
+        unusual = (np.mean(scores, 0) - known.mean()) / known.std()
+        fraction = detector.score(Canonical(images), rule) % 1
+        np.testing.assert_allclose(fraction, 0.5 + 0.5 * unusual / (1 + abs(unusual)), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["few", "rich"])
+def test_a_heatmap_is_the_mean_of_those_of_the_folds(kind, images, request):
+    detector, some = request.getfixturevalue(kind), images[:4]
+    terms = [part.terms("mse", to_tensor(some)) for part in detector._ensemble.parts]
+    found = detector.heatmap(Canonical(some), "mse")
+    np.testing.assert_allclose(found, np.mean(terms, 0), rtol=1e-9, atol=1e-12)
+
+
+def test_networks_alone_of_folds_that_have_neighbours_too_make_no_score(rich, images):
+    by_member = rich.score_members(images[:4], ("mse",))["mse"]
+    networks = {name: by_member[name] for name in rich.network_names}
+    with pytest.raises(ConfigError, match="scores of 10 members: folds need those of all 15"):
+        rich.combine({"mse": networks})
+
+
+def test_networks_that_are_alike_find_their_sizes_of_block_once(rich):
+    networks = rich._ensemble.networks
+    for place, network in enumerate(networks):
+        assert network.block_sizes is networks[place % 2].block_sizes
+    assert networks[0].block_sizes is not networks[1].block_sizes
 
 
 def test_members_are_named_by_fold_and_only_all_of_them_make_a_score(few, images):
