@@ -22,8 +22,8 @@ MIN_CALIBRATION = 40
 # There is a warning where a false discovery rate flags a larger share of the scored images than this, or none.
 HARDLY_EVER = 0.1
 # Scores are sums in single precision, and of one image differ with the batch, the threads, the processor: as seen by
-# 4e-6 of the distance between the quartiles of normal scores, likelihood ratios by 2e-4. Calibration scores closer than
-# SAME of that are one; a score is a tie with the nearest one within TIE.
+# 4e-6 of the distance between the quartiles of normal scores, likelihood ratios by 2e-4. Calibration scores no
+# farther apart than SAME of that are one; a score is a tie with the nearest one within TIE.
 SAME, TIE = 1e-5, 5e-4
 # Conformal p-values are fractions that often meet a limit exactly: this much of it is put down to rounding.
 ROUNDING = 1e-12
@@ -93,7 +93,7 @@ def raised(calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
     Scores of one image are not quite the same in a batch of another size, on another processor or in another runtime.
     So that a calibration image scored again gets the p-value that it had, scores are compared with these: half way to
     the next calibration score, but higher by no more than 5e-4 of the distance between the quartiles of the finite
-    ones. Those less than 1e-5 of it apart are raised like the highest of them. p-values are never smaller for it, and
+    ones. Those at most 1e-5 of it apart are raised like the highest of them. p-values are never smaller for it, and
     keep what they promise. Where the quartiles are equal none is raised, nor are 1, 2, ... n, which stand for
     the scores of folds: `cross_conformal.positions` are between them.
 

@@ -85,7 +85,7 @@ def detect_drift(
 
 
 def smoothed_ranks(
-    scores: npt.NDArray[np.float64], calibration: npt.NDArray[np.float64], seed: int = 0
+    scores: npt.NDArray[np.float64], calibration: npt.NDArray[np.float64], seed: int
 ) -> npt.NDArray[np.float64]:
     """Return the share of the calibration scores and of all scores before that are higher, float64 (N,) in [0, 1].
 

@@ -9,17 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalae.evaluation.checks import ordered_vector
-from anomalae.evaluation.conformal import (
-    check_alpha,
-    false_alarm_band,
-    smallest_alpha,
-    smallest_fdr,
-    threshold,
-)
+from anomalae.evaluation.conformal import false_alarm_band, smallest_alpha, smallest_fdr, threshold
 
 # At most so many pairs are compared exactly; beyond, the limit of large samples stands in.
 EXACT = 10**8
-# At a smaller p-value two sets of scores are said to differ.
+# At this p-value or a smaller one two sets of scores are said to differ.
 DIFFERS = 0.05
 
 
@@ -79,24 +73,22 @@ def compare_calibrations(own: npt.ArrayLike, before: npt.ArrayLike, alpha: float
     # This import is slow, and scoring does without it.
     from scipy.stats import ks_2samp
 
-    check_alpha(alpha)
     limit_before, limit = threshold(before, alpha), threshold(own, alpha)
     mine = ordered_vector("own", own)
     its = ordered_vector("before", before)
     flagged = 0 if limit_before is None else int((mine > limit_before).sum())
+    exact = mine.size * its.size <= EXACT
     with warnings.catch_warnings():
-        # Where numbers get too large for the exact way, SciPy says so and takes the other.
+        # Where the exact sum comes to 1 and a bit, SciPy says so and takes the other way, which gives 1 there too.
         warnings.simplefilter("ignore", RuntimeWarning)
-        exact = mine.size * its.size <= EXACT
         test = ks_2samp(mine, its, method="exact" if exact else "asymp")
-        p_value = float(test.pvalue)
     return TwoCalibrations(
         n=mine.size,
         n_before=its.size,
         alpha=float(alpha),
         n_flagged=flagged,
         band=false_alarm_band(its.size, mine.size, alpha),
-        p_value=min(1.0, p_value),
+        p_value=float(test.pvalue),
         median=float(np.median(mine)),
         median_before=float(np.median(its)),
         threshold=limit,

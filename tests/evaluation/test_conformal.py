@@ -23,6 +23,7 @@ from anomalae.evaluation.conformal import (
     p_values,
     raised,
     smallest_alpha,
+    smallest_fdr,
     threshold,
 )
 
@@ -89,6 +90,9 @@ def test_the_rank_is_exact_where_alpha_times_n_is_whole(percent):
     n = 99
     numbers = np.arange(1.0, n + 1)
     assert threshold(numbers, percent / 100) == raised(numbers)[n - percent]
+    # Times 100 the number next below is rounded up to `percent` too.
+    below = threshold(numbers, np.nextafter(percent / 100, 0))
+    assert below == (raised(numbers)[n - percent + 1] if percent > 1 else None)
 
 
 def test_threshold_by_hand():
@@ -116,6 +120,13 @@ def test_scores_apart_by_rounding_are_ties_whatever_their_scale():
     assert raised([2e-9, 1e-9, np.inf]).tolist() == pytest.approx([1.0005e-9, 2.0005e-9, np.inf], rel=1e-9)
     assert raised([-np.inf, np.inf]).tolist() == [-np.inf, np.inf]
     assert raised([-1.7e308, -1.7e308, 1.7e308, 1.7e308])[0] < -1.6e308
+
+
+def test_scores_that_are_just_so_far_apart_as_counts_as_one_are_raised_alike():
+    # The quartiles are 0 and 1.
+    below, above = 1e-5, np.nextafter(1e-5, 1)
+    assert len(set(raised([-1.0, 0.0, below, 1.0, 2.0]))) == 4
+    assert len(set(raised([-1.0, 0.0, above, 1.0, 2.0]))) == 5
 
 
 def test_p_values_leave_their_input_alone_and_take_any_real_dtype():
@@ -219,6 +230,13 @@ def test_fdr_warning_says_which_share_must_be_flagged(n, fdr):
         assert share - 0.05 <= 100 * least / images <= share + 0.05 + 100 / images
     else:
         assert warning is None
+
+
+def test_the_smallest_fdr_is_the_one_at_which_the_warning_ends():
+    for n in (12, 40, 99, 590):
+        assert fdr_warning(n, smallest_fdr(n) * 1.0001) is None
+        assert "flags at least 10.0% of the scored images" in fdr_warning(n, smallest_fdr(n) * 0.9999)
+    assert smallest_fdr(8) == 1.0
 
 
 def test_fdr_warning_refuses_what_is_no_share():

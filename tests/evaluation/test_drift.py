@@ -33,18 +33,18 @@ def test_ranks_are_those_counted_by_hand_with_ties_too(block, monkeypatch):
 
 def test_the_capital_is_that_of_the_game_played_by_hand():
     ranks = np.random.default_rng(1).random(50) ** 2
-    put_by, expected = 0.75 * module.RESERVE, []
-    stakes = dict.fromkeys(module.BETS, 0.75 * (1 - module.RESERVE) / len(module.BETS))
+    put_by, expected = 0.75 * 0.5, []
+    stakes = dict.fromkeys((-1, 0, 1), 0.75 * 0.5 / 3)
     for row, rank in enumerate(ranks):
-        joins = put_by / (row + module.PATIENCE)
+        joins = put_by / (row + 300)
         put_by -= joins
-        even = (module.JUMP * sum(stakes.values()) + joins) / len(stakes)
-        stakes = {bet: (1 - module.JUMP) * stake + even for bet, stake in stakes.items()}
+        even = (0.01 * sum(stakes.values()) + joins) / 3
+        stakes = {bet: 0.99 * stake + even for bet, stake in stakes.items()}
         stakes = {bet: stake * (1 + bet * (rank - 0.5)) for bet, stake in stakes.items()}
         expected.append(np.log(0.25 + put_by + sum(stakes.values())))
     np.testing.assert_allclose(log_capital(ranks), expected, atol=1e-12)
-    several = log_capital(np.stack([ranks, ranks[::-1]]))
-    np.testing.assert_array_equal(several[0], log_capital(ranks))
+    several = log_capital(np.stack([[ranks, ranks[::-1]]] * 3))
+    np.testing.assert_array_equal(several[2, 0], log_capital(ranks))
 
 
 def test_on_average_the_game_is_fair():
@@ -120,3 +120,9 @@ def test_what_cannot_be_is_refused():
         detect_drift([float("nan")], [1.0])
     assert detect_drift([], [1.0]).alarm is None
     assert detect_drift([], [1.0]).highest == 1
+    assert detect_drift([1.0], [1.0], odds=1.5).odds == 1.5
+
+
+def test_what_was_found_can_be_a_key():
+    first, second = (detect_drift([1.0, 2.0], [1.5]) for _ in range(2))
+    assert {first: "first", second: "second"}[second] == "second"

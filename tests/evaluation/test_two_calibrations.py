@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
 from anomalae.errors import ConfigError
 from anomalae.evaluation import compare_calibrations, false_alarm_band, threshold
@@ -55,6 +56,32 @@ def test_many_scores_are_compared_without_a_warning(n):
     rng = np.random.default_rng(3)
     assert not compare_calibrations(rng.normal(size=n), rng.normal(size=997), 0.05).differs
     assert compare_calibrations(rng.normal(size=n) + 0.3, rng.normal(size=997), 0.05).p_value < 1e-6
+
+
+def test_it_is_exact_up_to_a_hundred_million_pairs():
+    rng = np.random.default_rng(4)
+    own, before = rng.normal(size=10_001), rng.normal(size=10_000)
+    for n, method, other in ((10_000, "exact", "asymp"), (10_001, "asymp", "exact")):
+        found = compare_calibrations(own[:n], before, 0.05).p_value
+        assert found == ks_2samp(own[:n], before, method=method).pvalue
+        assert found != ks_2samp(own[:n], before, method=other).pvalue
+
+
+def test_what_meets_a_limit_exactly():
+    # A score at the threshold is not flagged; two sets whose test gives 0.05 differ.
+    assert compare_calibrations([2.0, 2.5], [1.0] * 18 + [2.0], 0.05).n_flagged == 1
+    lone = compare_calibrations([100.0], np.arange(39.0), 0.05)
+    assert (lone.p_value, lone.differs) == (0.05, True)
+
+
+@pytest.mark.parametrize("n", [83, 287, 437])
+def test_scores_that_could_not_be_more_alike_have_a_p_value_of_1(n):
+    """Of so many SciPy's exact sum is 1.0000000000000002, of which it warns."""
+    assert compare_calibrations(np.arange(n), np.arange(n) + 0.5, 0.05).p_value == 1
+
+
+def test_two_comparisons_of_the_same_scores_are_one():
+    assert len({compare_calibrations([1.0, 2.0], [1.5], 0.5) for _ in range(2)}) == 1
 
 
 def test_too_few_scores_flag_nothing():
