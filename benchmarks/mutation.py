@@ -96,6 +96,7 @@ TARGETS = {
         "tests/detectors/test_own_calibrations.py tests/cli/test_calibrate.py::test_they_are_listed_and_deleted",
     ),
     "locks": ("runs/locks.py", "tests/runs/test_folder.py tests/runs/test_hostile.py"),
+    "compiled": ("images/compiled.py", "tests/images/test_compiled.py"),
 }
 # They take longest, and look at other things than these.
 LEFT_OUT = (

@@ -178,11 +178,13 @@ def test_networks_alone_of_folds_that_have_neighbours_too_make_no_score(rich, im
         rich.combine({"mse": networks})
 
 
-def test_networks_that_are_alike_find_their_sizes_of_block_once(rich):
-    networks = rich._ensemble.networks
-    for place, network in enumerate(networks):
-        assert network.block_sizes is networks[place % 2].block_sizes
-    assert networks[0].block_sizes is not networks[1].block_sizes
+def test_networks_that_are_alike_find_their_sizes_of_block_once(rich, tmp_path):
+    rich.save(tmp_path / "rich")
+    for detector in (rich, Detector.load(tmp_path / "rich")):
+        networks = detector._ensemble.networks
+        for place, network in enumerate(networks):
+            assert network.block_sizes is networks[place % 2].block_sizes
+        assert networks[0].block_sizes is not networks[1].block_sizes
 
 
 def test_members_are_named_by_fold_and_only_all_of_them_make_a_score(few, images):
