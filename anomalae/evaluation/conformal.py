@@ -262,9 +262,7 @@ def _rank(n: int, alpha: float) -> int:
     """
     check_alpha(alpha)
     alpha = float(alpha)
-    k = math.floor(alpha * (n + 1))
-    while (k + 1) / (n + 1) <= alpha:
-        k += 1
+    k = math.floor(alpha * (n + 1)) + 1
     while k / (n + 1) > alpha:
         k -= 1
     return k

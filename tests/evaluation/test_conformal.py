@@ -256,6 +256,8 @@ def test_benjamini_hochberg_against_scipy(p, fdr):
 def test_benjamini_hochberg_by_hand():
     assert benjamini_hochberg([0.05, 0.5], 0.1).tolist() == [True, False]  # 0.05 meets 0.1 * 1 / 2
     assert benjamini_hochberg([0.06, 0.5], 0.1).tolist() == [False, False]
+    # One alone is judged as by alpha.
+    assert [benjamini_hochberg([p], 0.1).tolist() for p in (0.1, 0.11)] == [[True], [False]]
     # The second passes and takes the first with it, though 0.06 is above its own limit.
     assert benjamini_hochberg([0.1, 0.06], 0.1).tolist() == [True, True]
     # Here rounding puts the limit 0.3 * 3 / 9 below 0.1.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,8 @@ def test_what_cannot_be_is_refused():
     assert detect_drift([1.0], [1.0], odds=1.5).odds == 1.5
 
 
-def test_what_was_found_can_be_a_key():
+def test_what_was_found_stays_and_can_be_a_key():
     first, second = (detect_drift([1.0, 2.0], [1.5]) for _ in range(2))
     assert {first: "first", second: "second"}[second] == "second"
+    with pytest.raises(FrozenInstanceError):
+        first.alarm = 0
