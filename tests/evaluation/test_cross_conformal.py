@@ -112,3 +112,5 @@ def test_what_is_proved_is_twice_alpha_of_as_many_folds_as_images_and_a_little_m
     for folds in (1, 31):
         with pytest.raises(ConfigError, match="must be 2 to 30"):
             proved_rate(30, folds, 0.05)
+    with pytest.raises(ConfigError, match=r"alpha 1\.5: must be above 0"):
+        proved_rate(30, 5, 1.5)
