@@ -12,9 +12,12 @@ import pytest
 from anomalae import Detector
 from anomalae.cli.commands import train
 from anomalae.cli.setting_options import make_settings
+from anomalae.evaluation.conformal import p_values
 from anomalae.experiments.baselines.trials import versions
 from anomalae.experiments.command_lines import train_command
+from anomalae.experiments.run import Run
 from anomalae.settings import Settings
+from anomalae.text import short
 from tests.before import BEFORE, MACHINE, SCORED, compare, found_for, of_detector, read, split_of_digits
 from tests.cli import ok, parsed
 from tests.experiments.test_command_lines import parsed as parsed_command
@@ -90,6 +93,11 @@ def test_an_interrupted_training_of_before_goes_on(kept, split):
 
 
 def test_runs_of_before_are_listed_evaluated_and_reported(kept):
+    words = ("ae", "--runs-dir", kept / "runs", "--output", kept / "report", "--threads", "1", "--json")
+    threshold = Detector.load(kept / "runs" / "ae", **MACHINE).threshold()
+    assert parsed("report", *words)["runs"][0]["threshold"] == threshold
+    assert json.loads((kept / "report" / "metrics.json").read_text())["threshold"] == threshold
+    assert "pca (fair)" in (kept / "report" / "index.html").read_text()
     listed = {run["run"]: run for run in parsed("runs", "--runs-dir", kept / "runs", "--json")}
     assert set(listed) == {*EXPECTED, "interrupted"}
     assert {run["status"] for name, run in listed.items() if name != "interrupted"} == {"finished"}
@@ -99,8 +107,46 @@ def test_runs_of_before_are_listed_evaluated_and_reported(kept):
         assert compare(again, {k: before[k] for k in ("roc_auc", "score")}, RELATIVE) == []
         # Higher by what counts as a tie.
         assert 0 <= again["threshold"] - before["threshold"] < 1e-3 * abs(before["threshold"])
-    ok("report", "ae", "--runs-dir", kept / "runs", "--output", kept / "report", "--threads", "1", "--quiet")
-    assert "pca (fair)" in (kept / "report" / "index.html").read_text()
+
+
+def test_verdicts_of_before_are_shown_as_they_are_now(kept):
+    """A threshold that is shown is that by which `score` judges, though the run keeps that of then."""
+    at = ("--runs-dir", kept / "runs")
+    for name in EXPECTED:
+        before = json.loads((kept / "runs" / name / "evaluation.json").read_text())
+        detector = Detector.load(kept / "runs" / name, **MACHINE)
+        threshold = detector.threshold(before["alpha"])
+        assert threshold != before["threshold"]
+        shown = parsed("runs", name, *at, "--json")["evaluation"]
+        assert shown == {**before, "threshold": threshold}
+        evaluation = Run(kept / "runs" / name).kept_evaluation()
+        assert evaluation.threshold == threshold
+        np.testing.assert_array_equal(
+            evaluation.p_values, p_values(evaluation.scores, detector.calibration_scores())
+        )
+        assert json.loads((kept / "runs" / name / "evaluation.json").read_text()) == before
+        assert f"| {short(threshold)} |" in ok("card", name, *at, "--threads", "1").stdout
+
+
+def test_an_image_between_the_thresholds_of_then_and_now_is_judged_as_now(kept):
+    """Rates and flags go with the threshold, of which few images lie so near as to tell."""
+    folder = kept / "runs" / "ae"
+    document, table = (
+        json.loads((folder / "evaluation.json").read_text()),
+        (folder / "scores.csv").read_text(),
+    )
+    threshold = Detector.load(folder, **MACHINE).threshold(document["alpha"])
+    rows = [line.split(",") for line in table.splitlines()]
+    place = next(i for i, row in enumerate(rows) if row[2] == "0" and row[5] == "0")
+    # Flagged then.
+    rows[place][3], rows[place][5] = repr((document["threshold"] + threshold) / 2), "1"
+    (folder / "scores.csv").write_text("".join(",".join(row) + "\n" for row in rows))
+    flags = sum(row[2] == "0" and row[5] == "1" for row in rows) - 1
+    shown = parsed("runs", "ae", "--runs-dir", kept / "runs", "--json")["evaluation"]
+    assert shown["false_alarm_rate"] == flags / document["n_normal"] == document["false_alarm_rate"]
+    evaluation = Run(folder).kept_evaluation()
+    assert not evaluation.flagged[place - 1]
+    assert evaluation.p_values[place - 1] > document["alpha"]
 
 
 def test_baselines_kept_before_are_not_fitted_again(kept):

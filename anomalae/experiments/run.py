@@ -140,9 +140,13 @@ class Run:
         return self._dataset
 
     def kept_evaluation(self) -> Evaluation | None:
-        """Read the evaluation that the run keeps; None where it keeps none. BundleError for files that are broken."""
+        """Read the evaluation that the run keeps; None where it keeps none. BundleError for files that are broken.
+
+        Verdicts in it are those of this version, whichever wrote it: a score is flagged as `Detector.flags` would.
+        """
         if self._evaluation is None:
-            self._evaluation = results.read_evaluation(self.folder)
+            kept = results.read_evaluation(self.folder)
+            self._evaluation = None if kept is None else results.judged_today(self.folder, kept)
         return self._evaluation
 
     def evaluation(

@@ -15,7 +15,8 @@ def describe_run(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
     """Return what is known of a run as JSON-able values.
 
     folder: of a run, finished or not.
-    strictly: raise the error of a broken run instead of listing it.
+    strictly: raise the error of a broken run instead of listing it, and tell verdicts of an evaluation by an earlier
+        version as they are now, which takes the scores of all test images.
 
     Returns `run`, `path` and `status` (finished, training, interrupted or broken), and `error` of a broken one; of the
     others what `config.json` holds, the `history` of their epochs, the `evaluation` a finished run keeps, the names of
@@ -28,7 +29,8 @@ def describe_run(folder: Path, *, strictly: bool = False) -> dict[str, Any]:
             record = read_record(folder)
             evaluation = results.read_evaluation_document(folder)
             if evaluation is not None:
-                description["evaluation"] = evaluation
+                today = results.document_today(folder, evaluation) if strictly else evaluation
+                description["evaluation"] = today
             lines = read_history(folder)
             # Only where there are some, as most runs have none.
             if own := runs.calibration_names(folder):

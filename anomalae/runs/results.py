@@ -19,7 +19,9 @@ import numpy as np
 
 from anomalae import files, runs, text
 from anomalae.errors import AnomalaeError, BundleError
+from anomalae.evaluation import conformal
 from anomalae.evaluation.metrics import Evaluation, evaluate
+from anomalae.runs.record import read_record
 
 SCORES_HEADER = ["index", "label", "is_anomaly", "score", "p_value", "flagged"]
 # Name of the method that is the run itself, beside its baselines.
@@ -34,6 +36,8 @@ _NUMBERS = (
 )  # fmt: skip
 # What a list of runs shows of an evaluation.
 _SHOWN = ("roc_auc", "roc_auc_interval", "threshold", "alpha")
+# What of an evaluation depends on the threshold.
+_JUDGED = ("threshold", "false_alarm_rate", "detection_rate")
 _NUMBERS_SHOWN = (
     "roc_auc",
     "roc_auc_interval",
@@ -158,6 +162,57 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     if not same or [str(int(flag)) for flag in evaluation.flagged] != columns["flagged"]:
         raise BundleError(f"{table}: does not belong to {document.name} beside it; evaluate the run again")
     return evaluation
+
+
+def judged_today(folder: Path, evaluation: Evaluation) -> Evaluation:
+    """Return the evaluation that a run keeps with the verdicts that its scores get now.
+
+    folder: of the run.
+    evaluation: by its own score and calibration.
+
+    Returns it as it is unless it was made by an earlier version, whose thresholds were a little lower: calibration
+    scores were not `raised`. Raises BundleError where those cannot be read.
+    """
+    known = _calibration(folder)
+    if known is None or conformal.threshold(known, evaluation.alpha) == evaluation.threshold:
+        return evaluation
+    return evaluate(
+        evaluation.scores,
+        evaluation.is_anomaly,
+        evaluation.labels,
+        p_values=conformal.p_values(evaluation.scores, known),
+        alpha=evaluation.alpha,
+        threshold=conformal.threshold(known, evaluation.alpha),
+    )
+
+
+def document_today(folder: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """Return what `evaluation.json` of a run holds, as `read_evaluation_document` reads it, with verdicts of today.
+
+    folder: of the run.
+    document: what its file holds.
+
+    Returns and raises as `judged_today` does, and as `read_evaluation` where that file is of an earlier version.
+    """
+    known = _calibration(folder)
+    if known is None or conformal.threshold(known, document["alpha"]) == document["threshold"]:
+        return document
+    evaluation = read_evaluation(folder)
+    if evaluation is None:
+        return document
+    found = judged_today(folder, evaluation).to_dict()
+    return {**document, **{name: found[name] for name in _JUDGED if name in document}}
+
+
+def _calibration(folder: Path) -> np.ndarray | None:
+    """Return the scores that verdicts of a run are made by; None for ranks among those of folds, never raised."""
+    record, path = read_record(folder), folder / runs.CALIBRATION
+    if record.data.folds:
+        return None
+    scores = files.read_arrays(path)[0]
+    if record.settings.rule not in scores:
+        raise BundleError(f"{path}: array {record.settings.rule!r} is missing")
+    return scores[record.settings.rule]
 
 
 def _judged_by(kept: Any, path: Path) -> tuple[float, float | None]:
