@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -95,6 +95,31 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         raise
     except OSError as error:
         raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def replacing_all(paths: Iterable[Path]) -> Iterator[Callable[[Path, bytes], None]]:
+    """Open files that take the places of all these paths one right after another, once the block has written them.
+
+    paths: files that appear whole or not at all, none of them where anything fails before; what cannot be put there is
+        known at once, before the block computes what they hold.
+
+    Yields a function that writes the content of one of them.
+
+    Raises BundleError as `replacing` does.
+    """
+    with contextlib.ExitStack() as stack:
+        opened = {path: stack.enter_context(replacing(path)) for path in paths}
+
+        def write(path: Path, content: bytes) -> None:
+            try:
+                opened[path].write(content)
+                opened[path].flush()
+                os.fsync(opened[path].fileno())
+            except OSError as error:
+                raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+        yield write
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ class _Lazy(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Turn our own errors into one line and an exit status, and Ctrl-C too; click's own usage errors stay 2."""
         try:
-            with warnings_shown():
+            with warnings_shown(), _interrupts_kept():
                 return super().invoke(ctx)
         except AnomalaeError as error:
             tell(f"Error: {said(error)}")
@@ -94,6 +96,20 @@ class _Lazy(click.Group):
                 f"Error: {printable(str(error.filename or 'output'))}: {error.strerror or error}", err=True
             )
             sys.exit(1)
+
+
+@contextlib.contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Raise Ctrl-C for an error that came of it, as where it fell into an import that others then miss parts of."""
+    try:
+        yield
+    except Exception as error:
+        reason: BaseException | None = error
+        while reason is not None:
+            if isinstance(reason, KeyboardInterrupt):
+                raise reason from None
+            reason = reason.__cause__ or reason.__context__
+        raise
 
 
 @click.group(

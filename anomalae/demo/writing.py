@@ -73,7 +73,9 @@ def write_demo(
             f"{run or 'detector'}: takes pictures of 28 x 28 alone, as they are; a drawing is larger"
         )
 
-    def made() -> tuple[dict[str, bytes], Comparison]:
+    def made(check: Callable[[dict[str, bytes]], object]) -> tuple[dict[str, bytes], Comparison]:
+        """Return the parts that are of this detector; `check` is given them before the model is compared."""
+        decoder = {DECODER: exported_decoder(detector)} if detector.settings.kind.density else {}
         model, compared = exported(
             detector,
             images,
@@ -83,68 +85,82 @@ def write_demo(
             calibration=calibration,
             run=run,
             tolerance=tolerance,
+            on_made=lambda model: check({MODEL: model, **decoder}),
             on_scored=on_scored,
             into=str(path),
         )
-        parts = {MODEL: model}
-        if detector.settings.kind.density:
-            parts[DECODER] = exported_decoder(detector)
-        return parts, compared
+        return {MODEL: model, **decoder}, compared
 
     facts = _facts(detector, detector.check_rule(rule), alpha, calibration, run)
-    if not is_page(path):
-        return _write_folder(path, facts, made)
+    return _write_page(path, facts, made) if is_page(path) else _write_folder(path, facts, made)
+
+
+# Given what looks at the parts before the model is compared, it returns them and how far the verdicts differ.
+_Made = Callable[[Callable[[dict[str, bytes]], object]], tuple[dict[str, bytes], Comparison]]
+
+
+def _write_page(path: Path, facts: dict[str, Any], made: _Made) -> tuple[list[Path], Comparison]:
+    """Write the page as one file."""
     if path.is_dir():
         raise BundleError(f"{path}: is a folder")
     if path.exists() and not _is_ours(path):
         raise BundleError(f"{path}: exists already and is not of a demo")
-    with files.replacing(path) as file:
-        parts, compared = made()
+
+    def page(parts: dict[str, bytes]) -> bytes:
         page = whole_page(facts, {**parts, RUNTIME: shared(RUNTIME), LICENCES: shared(LICENCES)})
         if len(page) > MOST_BYTES:
             raise BundleError(
                 f"{path}: not written: the page would have {count(len(page))} bytes, at most {count(MOST_BYTES)} are "
                 "one file; a folder may have more"
             )
-        file.write(page)
+        return page
+
+    with files.replacing(path) as file:
+        parts, compared = made(page)
+        file.write(page(parts))
     return [path], compared
 
 
-def _write_folder(
-    folder: Path, facts: dict[str, Any], made: Callable[[], tuple[dict[str, bytes], Comparison]]
-) -> tuple[list[Path], Comparison]:
-    """Write the page and its parts, the page first: it marks the folder as ours."""
-    names = [PAGE, STYLE, SCRIPT, RUNTIME, LICENCES, MODEL, DECODER]
-    with _claimed(folder, names):
-        parts, compared = made()
-        content = {PAGE: thin_page(facts), **{name: shared(name) for name in names[1:5]}, **parts}
-        for name, part in content.items():
-            files.write_bytes(folder / name, part)
-        for name in names:
-            if name not in content:
-                (folder / name).unlink(missing_ok=True)
-    return [folder / name for name in content], compared
+def _write_folder(folder: Path, facts: dict[str, Any], made: _Made) -> tuple[list[Path], Comparison]:
+    """Write the page and its parts."""
+    decoder = [] if facts["latent_dim"] is None else [DECODER]
+    names = [PAGE, STYLE, SCRIPT, RUNTIME, LICENCES, MODEL, *decoder]
+    with _claimed(folder):
+        # The last takes its place first: the page marks the folder as ours.
+        with files.replacing_all(folder / name for name in reversed(names)) as write:
+            parts, compared = made(lambda parts: None)
+            fixed = {PAGE: thin_page(facts), **{name: shared(name) for name in names[1:5]}}
+            for name, part in {**fixed, **parts}.items():
+                write(folder / name, part)
+        if not decoder:
+            (folder / DECODER).unlink(missing_ok=True)
+    return [folder / name for name in names], compared
 
 
 @contextlib.contextmanager
-def _claimed(folder: Path, names: list[str]) -> Iterator[None]:
-    """Make the folder, or see that it holds a demo or none of the names; one that was made goes if all fails."""
-    is_new = not folder.exists()
+def _claimed(folder: Path) -> Iterator[None]:
+    """Make the folder, or see that it holds a demo or none of its files; what was made goes if all fails."""
+    names = (PAGE, STYLE, SCRIPT, RUNTIME, LICENCES, MODEL, DECODER)
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
     if (folder / runs.CONFIG).exists():
         raise BundleError(f"{folder}: is the folder of a run")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        taken = [] if _is_ours(folder / PAGE) else [name for name in names if (folder / name).exists()]
-    except OSError as error:
-        raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
-    if taken:
-        raise BundleError(f"{folder / taken[0]}: exists already and is not of a demo")
-    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            is_ours = _is_ours(folder / PAGE)
+        except OSError as error:
+            raise BundleError(f"{folder}: cannot be written: {error.strerror}") from None
+        for path in (folder / name for name in names):
+            if path.is_dir() or (path.exists() and not is_ours):
+                raise BundleError(f"{path}: exists already and is not of a demo")
         yield
     except BaseException:
-        if is_new:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        with contextlib.suppress(OSError):
+            if folder in new:
+                for name in names:
+                    (folder / name).unlink(missing_ok=True)
+            for place in new:
+                place.rmdir()
         raise
 
 

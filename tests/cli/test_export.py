@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ import pytest
 
 from anomalae import Detector
 from anomalae.detectors.export import OnnxDetector
-from anomalae.detectors.export.names import OPSET, TOLERANCE
+from anomalae.detectors.export.digests import digests
+from anomalae.detectors.export.names import METADATA, OPSET, TOLERANCE
 from anomalae.errors import BundleError, ConfigError, ImageError
 from anomalae.evaluation.conformal import p_values, raised
 from tests.cli import fails, ok, parsed, process, run
@@ -276,6 +278,7 @@ def test_verify_compares_it_with_its_run_on_images(place):
     )
     made, compared = parsed(*words, "--json")
     assert (made["sound"], compared["sound"], compared["n_images"]) == (True, True, 164)
+    assert made["state"] == "same"
     assert compared["score"] == json.loads((place / "document.json").read_text())["score"]
 
 
@@ -291,8 +294,75 @@ def test_verify_sees_a_model_that_scores_otherwise(place):
     result = run("verify", "other.onnx")
     assert result.exit_code == 1
     assert "does not score as when it was exported" in result.stdout
+    assert "SHA-256 is another" in result.stdout
     words = ("verify", "other.onnx", "--run", place / "runs" / "small", "--images", place / "images.npy")
     assert run(*words).exit_code == 1
+
+
+def told_otherwise(place: Path, **other: object) -> onnx.ModelProto:
+    """The model with other metadata."""
+    model = onnx.load(place / "model.onnx")
+    (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA)
+    entry.value = json.dumps({**json.loads(entry.value), **other})
+    return model
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"rule": "mse"},
+        {"run": "other"},
+        {"fingerprint": "0" * 64},
+        {"alpha": 0.2},
+        {"calibration": {"name": None, "n": 41}},
+        {"tolerance": 1e6},
+        {"prepared": {"preprocess": "auto", "polarity": "dark", "arrays": ""}},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_edited_metadata_are_seen(place, other):
+    onnx.save(told_otherwise(place, **other), "edited.onnx")
+    result = run("verify", "edited.onnx")
+    assert result.exit_code == 1
+    assert "was changed after it was exported: what it says of itself may be wrong" in result.stdout
+    assert not json.loads(run("verify", "edited.onnx", "--json").stdout)[0]["sound"]
+    line = fails(1, "score", place / "images.npy", "--run", "edited.onnx")
+    assert line == "Error: edited.onnx: was changed after it was exported: its SHA-256 is another"
+
+
+def test_what_was_not_changed_or_cannot_be_known_is_taken(place, judged):
+    model = onnx.load(place / "model.onnx")
+    # Its metadata in another order, as a map gives them.
+    entries = list(model.metadata_props)[::-1]
+    del model.metadata_props[:]
+    model.metadata_props.extend(entries)
+    assert OnnxDetector(model.SerializeToString()).state == "same"
+    model.metadata_props.add(key="more", value="of another tool")
+    with pytest.raises(BundleError, match="was changed"):
+        OnnxDetector(model.SerializeToString())
+    # As files from before there was a digest.
+    kept = [entry for entry in entries if entry.key == METADATA]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, "before.onnx")
+    assert parsed("verify", "before.onnx", "--json")[0]["state"] == "unknown"
+    assert "has no SHA-256 of itself" in ok("verify", "before.onnx").stdout
+    assert len(rows(place / "images.npy", "--run", "before.onnx")) == len(judged)
+
+
+def test_any_byte_that_changes_is_seen(place):
+    content = (place / "model.onnx").read_bytes()
+    found, kept = digests(content)
+    assert found == kept
+    rng = np.random.default_rng(0)
+    for place_of_it in (0, len(content) - 1, *rng.integers(len(content), size=50).tolist()):
+        changed = bytearray(content)
+        changed[place_of_it] ^= 1 << int(rng.integers(8))
+        try:
+            found, kept = digests(bytes(changed))
+        except ValueError:
+            continue
+        assert found != kept
 
 
 def test_verify_refuses_a_run_that_it_was_not_made_from(place, small, digits):
@@ -366,8 +436,12 @@ def test_a_place_that_cannot_be_written_is_one_line_at_once(place):
     words = ("--run", place / "runs" / "small", "--images", place / "images.npy")
     Path("file").touch()
     for path in ("missing/model.onnx", "file/model.onnx"):
-        line = fails(1, "export", path, *words)
-        assert line.startswith(f"Error: {path}: cannot be written: ")
+        for targets in ((path,), ("model.onnx", "--decoder", path)):
+            began = time.perf_counter()
+            line = fails(1, "export", *targets, *words)
+            assert line.startswith(f"Error: {path}: cannot be written: ")
+            # A graph takes seconds.
+            assert time.perf_counter() - began < 1
     assert [path.name for path in Path().iterdir()] == ["file"]
     Path("folder").mkdir()
     assert run("export", "folder", *words).exit_code == 2
@@ -387,5 +461,7 @@ def test_no_file_but_a_model_is_written_over(place, monkeypatch):
     assert "config.json: must end in .onnx; a run is named by --run" in fails(2, "export", config, *words)
     assert "small: must end in .onnx" in fails(2, "export", "small")
     assert "is the file of the model" in fails(2, "export", "a.onnx", "--decoder", "a.onnx", *words)
+    # That of no name, too.
+    assert "is the file of the model" in fails(2, "export", "--decoder", "runs/small/model.onnx", *words)
     assert config.read_bytes() == before
     assert not Path("a.onnx").exists()

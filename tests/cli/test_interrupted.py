@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cli import QUICK, ok
@@ -14,8 +16,11 @@ from tests.cli import QUICK, ok
 QUICKLY = ["--threads", "1"]
 
 
-def interrupted(*words: str, at: str, by: signal.Signals = signal.SIGINT) -> tuple[int, str]:
-    """Run a command, send the signal at its first line that begins so, and return its status and what it says then."""
+def interrupted(*words: str, at: str | float, by: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+    """Run a command, send the signal, and return its status and what it says then.
+
+    at: the beginning of the first line at which it is sent, or seconds after a hidden file was opened.
+    """
     # Where the tests run in the background SIGINT is ignored, and ignored it stays in what they start.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     command = [sys.executable, "-u", "-m", "anomalae", *words]
@@ -25,7 +30,13 @@ def interrupted(*words: str, at: str, by: signal.Signals = signal.SIGINT) -> tup
         signal.signal(signal.SIGINT, before)
     with process:
         assert process.stdout is not None
-        assert any(line.startswith(at) for line in process.stdout)
+        if isinstance(at, str):
+            assert any(line.startswith(at) for line in process.stdout)
+        else:
+            while not list(Path().rglob("*.part")):
+                assert process.poll() is None
+                time.sleep(0.01)
+            time.sleep(at)
         process.send_signal(by)
         rest = process.stdout.read()
     return process.returncode, rest
@@ -53,3 +64,36 @@ def test_benchmark_keeps_the_cells_it_has():
     assert status == 130
     assert rest.splitlines()[-1] == "Interrupted with 1 of 3 cells done; the same command goes on."
     assert len([*Path("reports/benchmark-digits-ae/cells").glob("normal-0_seed-0_*.json")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "by", "after"),
+    [
+        ("model.onnx", signal.SIGINT, 1.0),
+        ("new/site", signal.SIGTERM, 1.0),
+        *(
+            pytest.param(target, signal.SIGINT, after, marks=pytest.mark.slow)
+            for target in ("model.onnx", "demo.html", "new/site", "old")
+            for after in (0.0, 0.5, 1.5, 2.5, 3.5)
+        ),
+    ],
+)
+def test_export_and_demo_leave_what_was_there(target: str, by: signal.Signals, after: float, small, images):
+    """However long after the files were opened: as many of the longer ones come too late as there must."""
+    small.save("run")
+    np.save("images.npy", np.concatenate([images] * 40))
+    Path("old").mkdir()
+    for name in ("model.onnx", "decoder.onnx", "demo.html", "old/index.html", "old/model.onnx"):
+        Path(name).write_text("by anomalae demo")
+    before = there()
+    words = ["demo", target]
+    if target.endswith(".onnx"):
+        words = ["export", target, "--decoder", "decoder.onnx"]
+    status, said = interrupted(*words, "--run", "run", "--images", "images.npy", at=after, by=by)
+    assert (status, said.splitlines()[-1]) == (130, "Interrupted."), said
+    assert "Traceback" not in said
+    assert there() == before
+
+
+def there() -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in Path().rglob("*")}

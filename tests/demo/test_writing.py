@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +68,25 @@ def test_a_place_that_is_not_there(words):
 
 
 def test_a_calibration_that_is_not_there_leaves_no_folder(words):
-    line = fails(2, "demo", "site/", "--calibration", "mine", *words)
-    assert line.startswith("Error: calibration 'mine'")
-    assert not Path("site").exists()
+    for folder in ("site/", "new/places/site"):
+        line = fails(2, "demo", folder, "--calibration", "mine", *words)
+        assert line.startswith("Error: calibration 'mine'")
+    assert list(Path().iterdir()) == []
+
+
+def test_a_folder_that_takes_no_files_is_told_at_once(words):
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("no folder here that nobody can write into")
+    began = time.perf_counter()
+    line = fails(1, "demo", "/proc/self/task", *words)
+    assert line.startswith("Error: /proc/self/task/model.onnx: cannot be written: ")
+    assert time.perf_counter() - began < 1
+    # Nor where a folder stands in the way of a part.
+    Path("site/page.css").mkdir(parents=True)
+    Path("site/index.html").write_text("by anomalae demo")
+    line = fails(1, "demo", "site", *words)
+    assert line == "Error: site/page.css: exists already and is not of a demo"
+    assert sorted(path.name for path in Path("site").iterdir()) == ["index.html", "page.css"]
 
 
 def test_pictures_that_no_drawing_is(place, images):
@@ -101,10 +118,13 @@ def test_a_model_that_scores_otherwise_leaves_what_was_there(words, place):
 def test_a_page_that_is_too_large_is_not_written(digits):
     images = digits.test.images[:80]
     detector = Detector(hidden=(6000,), latent_dim=16, epochs=1).fit(images, conformal="split")
+    compared = []
     with pytest.raises(
         BundleError, match=rf"demo\.html: not written: the page would have .* at most {MOST_BYTES:,} are"
     ):
-        write_demo(detector, "demo.html", images[:5])
+        write_demo(detector, "demo.html", images[:5], on_scored=compared.append)
     assert not Path("demo.html").exists()
+    # Before it is compared, which takes longest.
+    assert compared == []
     write_demo(detector, "parts", images[:5])
     assert Path("parts/model.onnx").stat().st_size > 30_000_000

@@ -49,14 +49,12 @@ def command(path: Path | None, decoder: Path | None, **options: Any) -> None:
     for given in (path, decoder):
         if given is not None and given.suffix != ".onnx":
             raise click.UsageError(f"{given}: must end in .onnx; a run is named by --run")
-    if path is not None and decoder is not None and path.resolve() == decoder.resolve():
-        raise click.UsageError(f"--decoder {decoder}: is the file of the model")
     run, asked = opened(options)
     path = path or runs.own_file(run.folder, runs.MODEL)
+    if decoder is not None and path.resolve() == decoder.resolve():
+        raise click.UsageError(f"--decoder {decoder}: is the file of the model")
     with counting("comparing", len(asked["images"]), quiet=options["quiet"]) as done:
-        compared = onnx.export(run.detector, path, on_scored=done, **asked)
-    if decoder is not None:
-        onnx.export_decoder(run.detector, decoder)
+        compared = onnx.export(run.detector, path, decoder=decoder, on_scored=done, **asked)
     if options["as_json"]:
         size = path.stat().st_size
         click.echo(json.dumps({"run": run.name, "path": str(path), "bytes": size, **compared.to_dict()}))

@@ -40,8 +40,8 @@ def command(
 
     Files are compared with the hashes that the run keeps of them, and read; images that were made for it are scored,
     by default on the device and with the threads of the training. A RUN that is FILE.onnx, as `anomalae export` wrote
-    it, is run on such images too, and scores as when it was exported. The exit status is 1 where anything is wrong. The
-    hashes tell of faults, not of malice: whoever can change a file can change its hash.
+    it, is compared with the hash that it keeps of itself, and run on such images too. The exit status is 1 where
+    anything is wrong. The hashes tell of faults, not of malice: whoever can change a file can change its hash.
 
     \b
     Example:
@@ -102,7 +102,8 @@ def _compared(
     from anomalae.experiments.run import Run
     from anomalae.images.sources import Preparation, gather_images
 
-    model = OnnxDetector(name, threads=threads)
+    # Whether it was changed is told beside.
+    model = OnnxDetector(name, threads=threads, checked=False)
     opened = Run.open(run or model.name, runs_dir, device="cpu", threads=threads)
     detector = opened.detector
     if detector.fingerprint != model.fingerprint:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from anomalae.detectors.export.comparing import compare as compare
     from anomalae.detectors.export.engine import OnnxDetector as OnnxDetector
     from anomalae.detectors.export.writing import export as export
-    from anomalae.detectors.export.writing import export_decoder as export_decoder
     from anomalae.detectors.export.writing import exported as exported
     from anomalae.detectors.export.writing import exported_decoder as exported_decoder
 
@@ -20,7 +19,6 @@ _HOMES = {
     "OnnxDetector": "anomalae.detectors.export.engine",
     "compare": "anomalae.detectors.export.comparing",
     "export": "anomalae.detectors.export.writing",
-    "export_decoder": "anomalae.detectors.export.writing",
     "exported": "anomalae.detectors.export.writing",
     "exported_decoder": "anomalae.detectors.export.writing",
 }

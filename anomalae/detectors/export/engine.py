@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anomalae import runs
+from anomalae.detectors.export.digests import digests
 from anomalae.detectors.export.names import (
     ALPHA,
     CALIBRATION,
@@ -47,6 +48,8 @@ _TOLD: dict[str, type | tuple[type, ...]] = {
     "heatmap": dict,
     "prepared": dict,
 }
+# Whether a model is as it was exported.
+SAME, CHANGED, UNKNOWN = "same", "changed", "unknown"
 # Images that are judged at once; of a model with neighbours fewer, for each is set against many others at once.
 TOGETHER, TOGETHER_OF_NEIGHBOURS = 256, 16
 
@@ -73,22 +76,32 @@ class OnnxDetector:
     source: path of a model that `export` wrote, or its bytes.
     threads: CPU threads that it computes by, at least 1; None is one for dense networks alone, else as many as
         onnxruntime chooses.
+    checked: whether a model is refused that was changed since it was exported, by accident as a rule: see `state`.
 
     Images are given in any of the forms that `anomalae.Detector` takes; floats must be grey levels of uint8.
 
-    Raises BundleError for a file that is no such model, ConfigError where onnxruntime is not installed.
+    Attribute `state`: `same` where the model is as it was exported, by a SHA-256 of all of it that is in its metadata;
+    `changed` where it is not, and `unknown` where it has none, as those of before there was any.
+
+    Raises BundleError for a file that is no such model, and for one that was changed; ConfigError where onnxruntime is
+    not installed.
 
     >>> OnnxDetector("nothing.onnx")
     Traceback (most recent call last):
     anomalae.errors.BundleError: nothing.onnx: no such file
     """
 
-    def __init__(self, source: str | Path | bytes, *, threads: int | None = None) -> None:
+    def __init__(
+        self, source: str | Path | bytes, *, threads: int | None = None, checked: bool = True
+    ) -> None:
         self.path = Path("model.onnx") if isinstance(source, bytes) else Path(source)
         if not isinstance(source, bytes) and not self.path.is_file():
             raise BundleError(f"{self.path}: {'is a folder' if self.path.is_dir() else 'no such file'}")
         self.session = _session(source, self.path, threads)
         self.told = _told(self.session, self.path)
+        self.state = _state(source if isinstance(source, bytes) else self.path.read_bytes())
+        if checked and self.state == CHANGED:
+            raise BundleError(f"{self.path}: was changed after it was exported: its SHA-256 is another")
 
     def __repr__(self) -> str:
         return f"OnnxDetector({str(self.path)!r})"
@@ -335,6 +348,15 @@ def _session(source: str | Path | bytes, path: Path, threads: int | None) -> Inf
     except Exception as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise BundleError(f"{path}: is no ONNX model that onnxruntime can run: {line}") from None
+
+
+def _state(content: bytes) -> str:
+    """Return whether a model is as it was exported."""
+    try:
+        found, kept = digests(content)
+    except ValueError:
+        return CHANGED
+    return UNKNOWN if kept is None else SAME if found == kept else CHANGED
 
 
 def _told(session: InferenceSession, path: Path) -> Mapping[str, Any]:

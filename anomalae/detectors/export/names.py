@@ -33,6 +33,8 @@ OF_SOME = (NEAREST, FOLD_SCORES)
 CODES, DECODED = "codes", "decoded"
 # The key of the metadata that holds what is told of the model, as JSON.
 METADATA = "anomalae"
+# The key of the metadata that holds what `digests` found of the rest of the file.
+DIGEST = "anomalae_sha256"
 # Of these metadata.
 FORMAT_VERSION = 1
 # Standard deviations of the calibration scores by which a score of the model may differ from the detector's.

@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from anomalae.detectors.export.engine import OnnxDetector
+from anomalae.detectors.export.engine import CHANGED, SAME, UNKNOWN, OnnxDetector
 from anomalae.detectors.probe import made_images
 from anomalae.errors import BundleError
 from anomalae.text import plural
+
+_STATES = {
+    SAME: "as it was exported, by its SHA-256",
+    CHANGED: "its SHA-256 is another than when it was exported",
+    UNKNOWN: "has no SHA-256 of itself, as those of before there was any: no change of it is seen",
+}
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,7 @@ class ModelVerification:
 
     path: of the file.
     run: name of the run that it was made from.
+    state: whether it is as it was exported; see `OnnxDetector`.
     n_images: number of images.
     difference: the largest from the score that it had when it was exported, in standard deviations of the calibration
         scores.
@@ -28,14 +35,15 @@ class ModelVerification:
 
     path: Path
     run: str
+    state: str
     n_images: int
     difference: float
     tolerance: float
 
     @property
     def sound(self) -> bool:
-        """Whether it scores as when it was exported."""
-        return self.difference <= self.tolerance
+        """Whether it is as it was exported, as far as that is known, and scores as it did then."""
+        return self.state != CHANGED and self.difference <= self.tolerance
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
@@ -43,6 +51,7 @@ class ModelVerification:
             "model": str(self.path),
             "run": self.run,
             "sound": self.sound,
+            "state": self.state,
             "n_images": self.n_images,
             "largest_difference": self.difference,
             "tolerance": self.tolerance,
@@ -54,10 +63,16 @@ class ModelVerification:
             words = "the same bits as when it was exported"
         else:
             words = f"differ by up to {self.difference:.1e} standard deviations; tolerance {self.tolerance:g}"
+        verdict = "sound"
+        if self.difference > self.tolerance:
+            verdict = "does not score as when it was exported"
+        elif not self.sound:
+            verdict = "was changed after it was exported: what it says of itself may be wrong"
         return [
             ("model", f"{self.path}, of run {self.run or 'unknown'}"),
+            ("file", _STATES[self.state]),
             ("probe", f"{plural(self.n_images, 'image')}: {words}"),
-            ("verdict", "sound" if self.sound else "does not score as when it was exported"),
+            ("verdict", verdict),
         ]
 
 
@@ -69,7 +84,7 @@ def verify_model(path: str | Path, *, threads: int | None = None) -> ModelVerifi
 
     Raises BundleError for a file that is no such model, ConfigError where onnxruntime is not installed.
     """
-    model = OnnxDetector(path, threads=threads)
+    model = OnnxDetector(path, threads=threads, checked=False)
     images = made_images()
     # Not by the readers of pictures: these are canonical.
     scores = model.run((model.measured,), images)[0]
@@ -82,4 +97,4 @@ def verify_model(path: str | Path, *, threads: int | None = None) -> ModelVerifi
         raise BundleError(
             f"{model.path}: its metadata do not say how it scored when it was exported"
         ) from None
-    return ModelVerification(model.path, model.name, len(images), difference, tolerance)
+    return ModelVerification(model.path, model.name, model.state, len(images), difference, tolerance)

@@ -19,12 +19,14 @@ from anomalae import files
 from anomalae.arithmetic import PLAIN, computing
 from anomalae.detectors.detector import Detector
 from anomalae.detectors.export.comparing import Comparison, compare
+from anomalae.detectors.export.digests import digests
 from anomalae.detectors.export.engine import OnnxDetector
 from anomalae.detectors.export.graph import Decoder, Graph
 from anomalae.detectors.export.names import (
     ALPHA,
     CODES,
     DECODED,
+    DIGEST,
     FORMAT_VERSION,
     IMAGES,
     METADATA,
@@ -56,6 +58,7 @@ def export(
     calibration: str | None = None,
     run: str = "",
     tolerance: float = TOLERANCE,
+    decoder: str | Path | None = None,
     on_scored: Callable[[int], None] = lambda done: None,
 ) -> Comparison:
     """Write a detector as an ONNX model, if its verdicts are the detector's.
@@ -68,16 +71,24 @@ def export(
     calibration: name of one of the detector's calibrations; None is its own.
     run: name of the run, for the record.
     tolerance: standard deviations of the calibration scores by which a score may differ.
+    decoder: another file, for the decoder of the first network as a model: codes in, images in its view out; None
+        writes none. It is treated like the first, and neither is written alone.
     on_scored: called now and then with the number of images that are compared.
 
     Returns how far their verdicts differ, which the model's metadata tell too. Raises ConfigError for what `score`
     refuses, where ONNX's packages are not installed, and for parts of others that cannot be in a graph; BundleError
-    where the file cannot be written, and where a score differs by more than the tolerance.
+    where a file cannot be written, and where a score differs by more than the tolerance.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise BundleError(f"{path}: is a folder")
-    with files.replacing(path) as file:
+    path, beside = Path(path), None if decoder is None else Path(decoder)
+    paths = [path] if beside is None else [path, beside]
+    for target in paths:
+        if target.is_dir():
+            raise BundleError(f"{target}: is a folder")
+    if beside is not None and path.resolve() == beside.resolve():
+        raise ConfigError(f"decoder {beside}: is the file of the model", setting="decoder")
+    with files.replacing_all(paths) as write:
+        if beside is not None:
+            write(beside, exported_decoder(detector))
         model, compared = exported(
             detector,
             images,
@@ -90,7 +101,7 @@ def export(
             on_scored=on_scored,
             into=str(path),
         )
-        file.write(model)
+        write(path, model)
     return compared
 
 
@@ -104,11 +115,13 @@ def exported(
     calibration: str | None = None,
     run: str = "",
     tolerance: float = TOLERANCE,
+    on_made: Callable[[bytes], object] = lambda model: None,
     on_scored: Callable[[int], None] = lambda done: None,
     into: str = "model",
 ) -> tuple[bytes, Comparison]:
     """Return a detector as an ONNX model, the bytes of its file, and how far its verdicts differ from the detector's.
 
+    on_made: called with the model, almost as it will be, before it is compared, which takes longest.
     into: what the model is for, as an error names it.
 
     Other arguments and errors are those of `export`.
@@ -120,7 +133,9 @@ def exported(
     told = _described(detector, rule, alpha, calibration, run)
     model = make_model(detector, rule, alpha, calibration)
     _tell(model, told)
-    judging = OnnxDetector(model.SerializeToString(), threads=detector.threads_used)
+    content: bytes = model.SerializeToString()
+    on_made(content)
+    judging = OnnxDetector(content, threads=detector.threads_used)
     compared = compare(detector, judging, images, source, calibration=calibration, on_scored=on_scored)
     if not compared.relative <= tolerance:
         raise BundleError(
@@ -132,18 +147,11 @@ def exported(
     return model.SerializeToString(), compared
 
 
-def export_decoder(detector: Detector, path: str | Path) -> None:
-    """Write the decoder of a detector's first network as an ONNX model: codes in, images in its view out.
-
-    path: of the file; one that is there is replaced.
-
-    Raises what `export` does.
-    """
-    files.write_bytes(Path(path), exported_decoder(detector))
-
-
 def exported_decoder(detector: Detector) -> bytes:
-    """Return the bytes of the file that `export_decoder` writes."""
+    """Return the decoder of a detector's first network as an ONNX model, the bytes of its file; errors as of `export`.
+
+    Codes, float32 (N, latent_dim), go in; images of them in the network's view, (N, 28, 28), come out.
+    """
     check_packages()
     width = detector.settings.latent_dim
     model = _model(detector, Decoder(detector), (torch.zeros(TRACED, width),), (CODES,), (DECODED,))
@@ -274,9 +282,10 @@ def _described(
 
 
 def _tell(model: ModelProto, told: dict[str, Any]) -> None:
-    """Put metadata into a model, in place of those that are there."""
+    """Put metadata into a model, in place of those that are there, and the digest of all."""
     del model.metadata_props[:]
     model.metadata_props.add(key=METADATA, value=json.dumps(told))
+    model.metadata_props.add(key=DIGEST, value=digests(model.SerializeToString())[0])
 
 
 @contextlib.contextmanager
