@@ -6,7 +6,9 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,9 @@ COMMANDS = (
     "check",
     "completion",
 )
+
+# Seconds after which a Ctrl-C that was lost is sent again.
+AGAIN = 0.05
 
 click.Context.formatter_class = help_.HelpFormatter
 
@@ -100,7 +105,18 @@ class _Lazy(click.Group):
 
 @contextlib.contextmanager
 def _interrupts_kept() -> Iterator[None]:
-    """Raise Ctrl-C for an error that came of it, as where it fell into an import that others then miss parts of."""
+    """Let no Ctrl-C be lost: neither in an error that came of it, as within an import, nor in what cannot raise one."""
+    before, timers = sys.unraisablehook, list[threading.Timer]()
+
+    def unraisable(lost: Any) -> None:
+        # A callback of a weak reference or a `__del__`, out of which nothing comes: again, a moment later.
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            timers.append(threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGINT)))
+            timers[-1].start()
+        else:
+            before(lost)
+
+    sys.unraisablehook = unraisable
     try:
         yield
     except Exception as error:
@@ -110,6 +126,10 @@ def _interrupts_kept() -> Iterator[None]:
                 raise reason from None
             reason = reason.__cause__ or reason.__context__
         raise
+    finally:
+        sys.unraisablehook = before
+        for timer in timers:
+            timer.cancel()
 
 
 @click.group(
