@@ -6,6 +6,7 @@ import base64
 import math
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,3 +75,26 @@ def canvas(page: Any) -> bytes:
         "Runtime.evaluate", {"expression": "document.getElementById('canvas').toDataURL('image/png')"}
     )
     return base64.b64decode(found["result"]["value"].partition(",")[2])
+
+
+def drop(page: Any, *paths: Path) -> None:
+    """Drag files from outside over the canvas and let them fall, as the browser does for a person."""
+    box = page.locator("#canvas").bounding_box()
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path.resolve()) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        session.send("Input.dispatchDragEvent", {"type": kind, **at, "data": data})
+
+
+def paste(page: Any, png: bytes) -> None:
+    """Put a picture on the clipboard, and paste it by its keys. The page needs leave to write to the clipboard."""
+    page.evaluate(
+        """async (text) => {
+            const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+            const picture = new Blob([bytes], { type: "image/png" });
+            await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
+        }""",
+        base64.b64encode(png).decode(),
+    )
+    page.keyboard.press("Control+v")

@@ -32,6 +32,8 @@ await build({
   // The runtime's code is given to it: it looks for nothing.
   logOverride: { "empty-import-meta": "silent" },
 });
+// onnxruntime-web carries no licence: these are of onnxruntime's Python wheel of the same version, which is made of the same
+// sources. Nothing else from npm is in the script: what its bundle has of others the notices tell.
 const licences = readdirSync(at("web/licences/"))
   .sort()
   .map((name) => `${"=".repeat(80)}\n${name}\n${"=".repeat(80)}\n\n${readFileSync(at(`web/licences/${name}`), "utf8")}`);

@@ -15,7 +15,7 @@ const at = (name) => document.getElementById(name);
 const canvas = at("canvas");
 const pen = canvas.getContext("2d", { willReadFrequently: true });
 
-let strokes = []; // of { width, points: [[x, y], ...] }, or { picture } that was dropped
+let strokes = []; // of { width, points: [[x, y], ...] }, or one { file, picture, n }, the first of n files that were dropped
 let history = []; // earlier lists of strokes
 let stroke = null;
 let tool = "pen";
@@ -49,7 +49,8 @@ function paint() {
   pen.fillStyle = "#000";
   pen.fillRect(0, 0, SIDE, SIDE);
   for (const one of strokes) {
-    if (one.picture) {
+    if (one.file) {
+      if (!one.picture) continue;
       const { width, height } = one.picture;
       const scale = Math.min(SIDE / width, SIDE / height);
       pen.drawImage(one.picture, (SIDE - width * scale) / 2, (SIDE - height * scale) / 2, width * scale, height * scale);
@@ -75,7 +76,7 @@ function place(event) {
 }
 
 function near([x, y], one) {
-  if (one.picture) return false;
+  if (one.file) return false;
   const reach = one.width / 2 + 6;
   return one.points.some(([u, v], i) => {
     const [a, b] = one.points[Math.max(0, i - 1)];
@@ -93,7 +94,7 @@ function erase(point) {
 
 function begin(point) {
   stroke = { width: Number(at("width").value), points: [point] };
-  change([...strokes.filter((one) => !one.picture), stroke]);
+  change([...strokes.filter((one) => !one.file), stroke]);
 }
 
 canvas.addEventListener("pointerdown", (event) => {
@@ -193,25 +194,17 @@ document.addEventListener("keydown", (event) => {
 
 // --- pictures from elsewhere ---
 
-async function take(file) {
+async function take(files) {
+  const [file] = files;
+  if (!file) return;
   const refusal = engine.refusal(file);
   if (refusal) {
     problem(refusal);
     return;
   }
-  try {
-    const picture = await createImageBitmap(file);
-    history.push(strokes);
-    strokes = [{ picture, file }];
-    paint();
-    look();
-  } catch {
-    // What the browser cannot show a server may read, or say why it cannot.
-    history.push(strokes);
-    strokes = [];
-    paint();
-    ask(file);
-  }
+  // What the browser cannot show a server may read, or say why it cannot.
+  const picture = await createImageBitmap(file).catch(() => null);
+  change([{ file, picture, n: files.length }]);
 }
 const board = canvas.parentElement;
 for (const name of ["dragenter", "dragover"]) {
@@ -226,16 +219,13 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   board.classList.remove("over");
-  const file = event.dataTransfer?.files[0];
-  if (file) take(file);
+  take([...(event.dataTransfer?.files ?? [])]);
 });
 document.addEventListener("paste", (event) => {
-  const file = event.clipboardData?.files[0];
-  if (file) take(file);
+  take([...(event.clipboardData?.files ?? [])]);
 });
 at("file").addEventListener("change", (event) => {
-  const file = event.target.files[0];
-  if (file) take(file);
+  take([...event.target.files]);
   event.target.value = "";
 });
 
@@ -254,9 +244,9 @@ async function look() {
     nothing();
     return;
   }
-  const picture = strokes.find((one) => one.picture);
-  if (picture) {
-    await ask(picture.file);
+  const dropped = strokes.find((one) => one.file);
+  if (dropped) {
+    await ask(dropped.file, dropped);
     return;
   }
   paint();
@@ -265,18 +255,23 @@ async function look() {
   await answer;
 }
 
-async function ask(picture) {
+async function ask(picture, dropped = null) {
   busy(true);
-  const asked = strokes;
   if (!engine.isReady) say("One moment", "The model is being loaded.");
   try {
     const found = await engine.look(picture, { run: at("run").value, calibration: at("calibration").value });
-    if (strokes.length || asked.length === 0) show(found);
+    if (strokes.length) show(found, dropped ? firstOf(found.n_images, dropped.n) : "");
+    if (dropped && !dropped.picture) await put(found.canonical, dropped);
   } catch (error) {
+    if (dropped && !dropped.picture) {
+      strokes = strokes.filter((one) => one !== dropped);
+      paint();
+    }
     // What stands there is the verdict of another picture.
     nothing();
     say("No verdict", "");
-    problem(error.message);
+    // A server does not learn what a file is called.
+    problem(dropped ? error.message.replace(/^picture\b/, dropped.file.name) : error.message);
   }
   asking = false;
   if (again) {
@@ -284,6 +279,21 @@ async function ask(picture) {
     look();
   }
   busy(asking);
+}
+
+// Which of several images is judged, in words.
+function firstOf(images, files) {
+  const parts = [images > 1 ? `the first of ${images} images` : "", files > 1 ? `the first of ${files} files` : ""];
+  const words = parts.filter(Boolean).join(" in ");
+  return words && `${words[0].toUpperCase()}${words.slice(1)}. `;
+}
+
+// What the browser cannot show is shown as it is judged.
+async function put(address, dropped) {
+  const picture = Object.assign(new Image(), { src: address });
+  await picture.decode();
+  dropped.picture = picture;
+  paint();
 }
 
 function problem(words) {
@@ -326,14 +336,14 @@ function nothing() {
   document.body.dataset.state = "empty";
 }
 
-function show(found) {
+function show(found, before = "") {
   at("problem").hidden = true;
   const normal = runs.find((run) => run.run === at("run").value)?.normal.join(", ");
   const word = found.blank ? "No ink" : found.flagged ? "Does not belong" : "Belongs";
   const beyond = Math.round(found.p_value * (found.n_calibration + 1)) - 1;
   say(
     word,
-    `p = ${short(found.p_value)}: ${beyond} of ${found.n_calibration} normal images${normal ? ` (${normal})` : ""} score as high; ` +
+    `${before}p = ${short(found.p_value)}: ${beyond} of ${found.n_calibration} normal images${normal ? ` (${normal})` : ""} score as high; ` +
       `flagged at ${short(found.alpha)} or less. Score ${short(found.score)} by ${found.rule}.`,
     found.flagged ? "anomalous" : "normal",
   );

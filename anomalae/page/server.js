@@ -16,7 +16,7 @@ async function asked(address, type, body) {
 
 start({
   isReady: true,
-  footer: '<p>Nothing leaves this server, and nothing is kept. <a href="openapi.json">API</a></p>',
+  footer: '<p>Nothing leaves this server, and nothing is kept. For programs: <a href="docs">what can be asked</a>, <a href="openapi.json">OpenAPI</a>.</p>',
   refusal: () => "",
   runs: () => asked("runs"),
   async look(picture, { run, calibration }) {

@@ -270,7 +270,10 @@ def application(
         calibration: str = calibration_asked,
         polarity: str = polarity_asked,
     ) -> dict[str, Any]:
-        """Take one picture as it is, and tell its verdict and, as PNG in data URIs, what the run makes of it."""
+        """Take one picture as it is, and tell its verdict and, as PNG in data URIs, what the run makes of it.
+
+        Of a file that holds several it is the first; `n_images` says how many there are.
+        """
         _, detector, judge = served.judge(run, score, alpha, calibration)
         how = _how(detector, "", polarity)
         body = await request.body()
@@ -279,7 +282,7 @@ def application(
         uploaded = await run_in_threadpool(_read, reading, read_upload, "picture", body, how, limits)
         if uploaded.errors[0] is not None:
             raise RefusedError(422, uploaded.errors[0])
-        return await run_in_threadpool(looked, detector, judge, uploaded.images[0], batcher)
+        return await run_in_threadpool(looked, detector, judge, uploaded, batcher)
 
     @app.post(
         "/decode",

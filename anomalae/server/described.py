@@ -99,6 +99,7 @@ LOOKED = answer(
                 _NUMBER, description="Calibration scores, evenly from the least to the largest."
             ),
             "blank": {"type": "boolean"},
+            "n_images": {**_COUNT, "description": "Images in what was sent, of which the first is told."},
             "canonical": _PICTURE,
             "seen": _PICTURE,
             "reconstruction": _PICTURE,

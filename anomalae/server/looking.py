@@ -14,6 +14,7 @@ from anomalae.errors import ConfigError
 from anomalae.images.sources import Canonical
 from anomalae.server.batching import Batcher
 from anomalae.server.limits import RefusedError
+from anomalae.server.uploads import Uploaded
 from anomalae.settings import DEFAULT_ALPHA
 
 # Calibration scores that a page is told, evenly from the least to the largest.
@@ -22,12 +23,14 @@ TOLD = 201
 FARTHEST = 1e6
 
 
-def looked(detector: Detector, judge: Judge, image: np.ndarray, batcher: Batcher) -> dict[str, Any]:
-    """Return the verdict of a canonical image, uint8 (28, 28), and what leads to it, JSON-able.
+def looked(detector: Detector, judge: Judge, uploaded: Uploaded, batcher: Batcher) -> dict[str, Any]:
+    """Return the verdict of the first image that was uploaded, and what leads to it, JSON-able.
 
+    How many there were is told beside: what holds several shows only the first of them.
     Pictures are PNG of 28 x 28 in data URIs: the image as it was brought to canonical form, as the first network sees
     it, its reconstruction, the heatmap, and the nearest training images where the run keeps them.
     """
+    image = uploaded.images[0]
     one = Canonical(image[None])
     alpha = judge.alpha or DEFAULT_ALPHA
     score = float(batcher.score(detector, judge.rule, image[None])[0])
@@ -61,6 +64,7 @@ def looked(detector: Detector, judge: Judge, image: np.ndarray, batcher: Batcher
         "folds": detector.data.folds if judge.calibrated_by is None else 0,
         "calibration": calibration[places].tolist(),
         "blank": not image.any(),
+        "n_images": len(uploaded.names),
         **batcher.call(pictures),
     }
 

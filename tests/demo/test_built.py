@@ -43,4 +43,7 @@ def test_it_is_the_runtime_of_the_lock_file_and_small():
     assert gzip.decompress((BUILT / "ort.wasm.gz").read_bytes()).startswith(b"\0asm")
     # Of the 25 MB that a wheel may have.
     assert sum(path.stat().st_size for path in BUILT.iterdir()) < 6_000_000
+    # And its licences.
+    kept = sorted(path.name for path in (ROOT / "web" / "licences").iterdir())
+    assert kept == [f"onnxruntime-{version}-{what}.txt" for what in ("LICENSE", "ThirdPartyNotices")]
     assert "Copyright (c) Microsoft Corporation" in (BUILT / "licences.txt").read_text()

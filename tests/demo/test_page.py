@@ -26,7 +26,7 @@ from anomalae.demo import write_demo
 from anomalae.images.inputs import read_inputs
 from anomalae.images.lost import LostInkError, to_canonical
 from tests.cli import parsed
-from tests.drawing import BAR, CHROMIUM, THREE, arc, axe, browser, canvas, detectors, draw, settled
+from tests.drawing import BAR, CHROMIUM, THREE, arc, axe, browser, canvas, detectors, draw, drop, settled
 
 __all__ = ["browser", "detectors"]  # fixtures
 
@@ -165,7 +165,7 @@ def test_a_dropped_file_is_refused_in_a_line_and_the_drawing_stays(page, images)
     draw(page, THREE)
     before = settled(page)
     Image.fromarray(images[0]).save("digit.png")
-    page.set_input_files("#file", "digit.png")
+    drop(page, Path("digit.png"))
     page.wait_for_selector("body[data-state=problem]")
     assert page.inner_text("#problem") == (
         "digit.png: this page judges drawings alone; pictures are read by anomalae score and anomalae serve."

@@ -6,6 +6,7 @@ Skipped where no Chromium is installed. Screenshots go to the folder that ANOMAL
 from __future__ import annotations
 
 import base64
+import io
 import os
 import socket
 import threading
@@ -22,7 +23,7 @@ from anomalae.server.app import Served, application
 from anomalae.server.connections import make_server
 from anomalae.server.guards import LOOPBACK
 from anomalae.server.limits import Limits
-from tests.drawing import BAR, CHROMIUM, THREE, axe, browser, canvas, detectors, draw, settled
+from tests.drawing import BAR, CHROMIUM, THREE, axe, browser, canvas, detectors, draw, drop, paste, settled
 
 __all__ = ["browser", "detectors"]  # fixtures
 
@@ -131,6 +132,82 @@ def test_a_chosen_file_is_judged_and_a_bad_one_refused_in_a_line(page, images, d
     assert "not an image" in page.inner_text("#problem")
 
 
+def test_a_dropped_picture_is_judged_and_a_bad_one_refused_in_a_line(page, images, detectors):
+    from PIL import Image
+
+    draw(page, THREE)
+    drawn = settled(page)
+    before = page.get_attribute("body", "data-score")
+    Image.fromarray(images[0]).save("digit.png")
+    drop(page, Path("digit.png"))
+    page.wait_for_selector(f"body:not([data-score='{before}'])")
+    assert settled(page) == float(detectors["plain"].score(images[0])[0])
+    assert "first of" not in page.inner_text("#verdict")
+    assert page.locator(".board.over").count() == 0
+    Path("bad.png").write_bytes(b"bad")
+    drop(page, Path("bad.png"))
+    page.wait_for_selector("body[data-state=problem]:not([data-asking])")
+    assert page.inner_text("#problem") == "bad.png: not an image (PNG, JPEG, BMP, TIFF, WEBP, GIF, PPM)"
+    assert page.inner_text("#verdict").strip() == "No verdict"
+    assert page.is_visible("#empty")
+    # What was there before is had again.
+    page.keyboard.press("Control+z")
+    assert settled(page) == float(detectors["plain"].score(images[0])[0])
+    page.keyboard.press("Control+z")
+    page.wait_for_selector(f"body[data-score='{before}']")
+    assert settled(page) == drawn
+
+
+def test_a_picture_is_pasted(page, images, detectors, place):
+    from PIL import Image
+
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=place)
+    content = io.BytesIO()
+    Image.fromarray(images[1]).save(content, "PNG")
+    paste(page, content.getvalue())
+    assert settled(page) == float(detectors["plain"].score(images[1])[0])
+    # What is no picture changes nothing.
+    page.evaluate("navigator.clipboard.writeText('words')")
+    page.keyboard.press("Control+v")
+    assert settled(page) == float(detectors["plain"].score(images[1])[0])
+
+
+def test_of_several_images_the_first_is_judged_and_the_page_says_so(page, images, detectors):
+    from PIL import Image
+
+    np.save("ten.npy", images[:10])
+    pages = [Image.fromarray(image) for image in images[2:5]]
+    pages[0].save("pages.tiff", save_all=True, append_images=pages[1:])
+    pages[1].save("other.png")
+    pages[2].save("one.png")
+    for files, first, words in (
+        (["ten.npy"], 0, "The first of 10 images. p ="),
+        (["pages.tiff"], 2, "The first of 3 images. p ="),
+        (["other.png", "ten.npy"], 3, "The first of 2 files. p ="),
+        (["ten.npy", "one.png"], 0, "The first of 10 images in the first of 2 files. p ="),
+    ):
+        drop(page, *map(Path, files))
+        page.locator("#verdict .detail").filter(has_text=words).wait_for()
+        assert settled(page) == float(detectors["plain"].score(images[first])[0])
+        # It is seen, also where the browser cannot read it.
+        assert page.is_hidden("#empty")
+        Path("shown.png").write_bytes(canvas(page))
+        shown = np.asarray(Image.open("shown.png").convert("L").resize((28, 28), Image.Resampling.BOX))
+        assert np.corrcoef(shown.ravel(), images[first].ravel())[0, 1] > 0.9
+    # And judged anew by another run.
+    page.select_option("#run", "dense")
+    page.wait_for_selector("#latent:visible")
+    assert settled(page) == float(detectors["dense"].score(images[0])[0])
+    assert "The first of 10 images in the first of 2 files." in page.inner_text("#verdict")
+
+
+def test_the_page_leads_to_what_can_be_asked(page, place):
+    page.click("#footer a")
+    page.wait_for_load_state()
+    assert page.url == f"{place}docs"
+    assert page.inner_text("h1")
+
+
 @pytest.mark.parametrize(
     ("width", "height", "scheme"),
     [
@@ -193,8 +270,6 @@ def test_what_is_looked_at_is_what_the_library_makes(place, detectors, images):
     assert found["code"] is None
 
     def pixels(source: str) -> np.ndarray:
-        import io
-
         from PIL import Image
 
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))))
