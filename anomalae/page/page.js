@@ -312,7 +312,7 @@ const NAMES = [
 ];
 for (const [name, words, long] of NAMES) {
   const figure = document.createElement("figure");
-  figure.innerHTML = `<img id="picture-${name}" width="112" height="112" alt="${long}" hidden><figcaption>${words}</figcaption>`;
+  figure.innerHTML = `<img id="picture-${name}" width="112" height="112" alt="${long}"><figcaption>${words}</figcaption>`;
   at("pictures").append(figure);
 }
 
@@ -329,10 +329,7 @@ function say(word, detail, kind = "") {
 function nothing() {
   at("problem").hidden = true;
   say("Nothing drawn yet", "The verdict stands here.");
-  for (const [name] of NAMES) at(`picture-${name}`).hidden = true;
-  at("nearest").hidden = at("latent").hidden = true;
-  at("scale").replaceChildren();
-  at("scale-note").textContent = "";
+  for (const name of ["known", "pictures", "nearest", "latent"]) at(name).hidden = true;
   document.body.dataset.state = "empty";
 }
 
@@ -350,8 +347,8 @@ function show(found, before = "") {
   for (const [name] of NAMES) {
     const picture = at(`picture-${name}`);
     picture.src = found[name];
-    picture.hidden = false;
   }
+  at("known").hidden = at("pictures").hidden = false;
   at("picture-heatmap").title = found.heat_note;
   scale(found);
   at("nearest").hidden = !found.nearest.length;
