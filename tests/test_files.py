@@ -204,3 +204,38 @@ def test_a_long_name_is_cut_between_characters_and_can_be_written(tmp_path):
     # Of 201 bytes.
     assert files.file_name("三" * 67) == "三" * 66
     files.write_bytes(tmp_path / f"00017_{name}.png", b"1")
+
+
+def written(contents: dict[Path, bytes], *, broken: bool = False) -> None:
+    """Write several files that take their places together."""
+    with files.replacing_all(contents) as write:
+        for path, content in contents.items():
+            write(path, content)
+        if broken:
+            raise KeyboardInterrupt
+
+
+def test_several_files_take_their_places_together_or_not_at_all(tmp_path):
+    old, new, lacking = tmp_path / "old", tmp_path / "new", tmp_path / "no" / "where"
+    old.write_bytes(b"old")
+    with pytest.raises(BundleError, match=f"^{lacking}: cannot be written: No such file"):
+        written({old: b"other", lacking: b""})
+    with pytest.raises(KeyboardInterrupt):
+        written({old: b"other", new: b""}, broken=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"old": b"old"}
+    with files.replacing_all([old, new]) as write:
+        write(new, b"1")
+        write(old, b"2")
+        assert old.read_bytes() == b"old"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"old": b"2", "new": b"1"}
+
+
+def test_a_full_disk_names_the_one_of_several_that_has_no_room(tmp_path):
+    with small_disk(tmp_path / "disk"):
+        small, large = tmp_path / "disk" / "small", tmp_path / "disk" / "large"
+        small.write_bytes(b"old")
+        for contents in ({small: b"new", large: bytes(2 * ROOM)}, {large: bytes(2 * ROOM), small: b"new"}):
+            with pytest.raises(BundleError, match=f"^{large}: cannot be written: No space left"):
+                written(contents)
+            assert small.read_bytes() == b"old"
+            assert [path.name for path in (tmp_path / "disk").iterdir()] == ["small"]
