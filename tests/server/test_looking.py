@@ -1,4 +1,4 @@
-"""What `/look` and `/score` take for granted: what is left empty, and which of several images is looked at."""
+"""What `/look` takes for granted: what is left empty, and which of several images it is about."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ def client(small) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/look", "/score"])
-def test_what_is_empty_is_as_if_it_were_not_there(client, images, path):
+def test_what_is_empty_is_as_if_it_were_not_there(client, images):
     asked = {"content": npy(images[:2]), "headers": HEAD}
-    plain = client.post(path, **asked)
+    plain = client.post("/look", **asked)
     assert plain.status_code == 200
     for names in [[name] for name in EMPTY] + [EMPTY]:
-        assert client.post(path, **asked, params=dict.fromkeys(names, "")).json() == plain.json()
+        assert client.post("/look", **asked, params=dict.fromkeys(names, "")).json() == plain.json()
     # A rule that is named is another matter.
-    other = client.post(path, **asked, params={"score": "mse"}).json()
+    other = client.post("/look", **asked, params={"score": "mse"}).json()
     assert other != plain.json()
-    assert client.post(path, **asked, params={"score": "nonsense"}).status_code == 422
+    assert client.post("/look", **asked, params={"score": "nonsense"}).status_code == 422
 
 
 def test_the_first_of_several_images_is_looked_at_and_their_number_told(client, images):
