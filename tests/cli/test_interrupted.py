@@ -127,9 +127,9 @@ def test_ctrl_c_within_an_import_is_no_fault_of_what_is_imported():
     ],
 )
 def test_export_and_demo_leave_what_was_there(target: str, by: signal.Signals, after: float, small, images):
-    """However long after the files were opened: as many of the longer ones come too late as there must."""
+    """However long after the files were opened, for so many images are compared for long."""
     small.save("run")
-    np.save("images.npy", np.concatenate([images] * 40))
+    np.save("images.npy", np.concatenate([images] * 200))
     Path("old").mkdir()
     for name in ("model.onnx", "decoder.onnx", "demo.html", "old/index.html", "old/model.onnx"):
         Path(name).write_text("by anomalae demo")
