@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from importlib import resources
 from typing import Annotated, Any
 
@@ -14,10 +14,10 @@ from fastapi import Body, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import Field
-from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from anomalae.detectors.detector import Detector
@@ -48,8 +48,6 @@ PAGE = {
 }
 # Fields of a form that are no files: none are taken, and a few are needed to say so.
 MOST_FIELDS = 10
-# Bytes of the end of a form that surely hold its last boundary.
-LONGEST_END = 1000
 _NO_VERDICT = (None, None, None)
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -139,7 +137,7 @@ def application(
     limits, meters = limits or Limits(), Meters(PATHS)
     batcher = Batcher(lambda n: meters.batch.observe(n))
     # One upload is read at a time: what readers do about warnings is not for several threads.
-    reading = threading.Lock()
+    reading = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -231,7 +229,7 @@ def application(
             uploaded = await _files(request, how, limits, reading)
         elif kind == "application/json":
             body = await request.body()
-            uploaded = await run_in_threadpool(_read, reading, read_lists, body, how, limits)
+            uploaded = await _read(reading, read_lists, body, how, limits)
         elif kind in (
             "application/octet-stream",
             "application/x-npy",
@@ -240,7 +238,7 @@ def application(
             body = await request.body()
             if not body:
                 raise RefusedError(422, "the body is empty")
-            uploaded = await run_in_threadpool(_read, reading, read_upload, "upload", body, how, limits)
+            uploaded = await _read(reading, read_upload, "upload", body, how, limits)
         else:
             raise RefusedError(
                 415,
@@ -279,7 +277,7 @@ def application(
         body = await request.body()
         if not body:
             raise RefusedError(422, "the body is empty")
-        uploaded = await run_in_threadpool(_read, reading, read_upload, "picture", body, how, limits)
+        uploaded = await _read(reading, read_upload, "picture", body, how, limits)
         if uploaded.errors[0] is not None:
             raise RefusedError(422, uploaded.errors[0])
         return await run_in_threadpool(looked, detector, judge, uploaded, batcher)
@@ -357,52 +355,65 @@ def _how(detector: Detector, preprocess: str, polarity: str) -> Reading:
         raise RefusedError(422, str(error)) from None
 
 
-async def _files(request: Request, how: Reading, limits: Limits, reading: threading.Lock) -> Uploaded:
+async def _files(request: Request, how: Reading, limits: Limits, reading: asyncio.Lock) -> Uploaded:
     """Read the files of a form, in their order, one after another."""
     parts: list[Uploaded] = []
-    boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary", b"")
-    end = b""
-
-    async def receive() -> MutableMapping[str, Any]:
-        nonlocal end
-        message = await request.receive()
-        end = (end + message.get("body", b""))[-LONGEST_END:]
-        if not message.get("more_body") and b"--" + boundary + b"--" not in end:
-            raise RefusedError(422, "the form is cut short: its last boundary is missing")
-        return message
-
-    async with Request(request.scope, receive).form(max_files=limits.images, max_fields=MOST_FIELDS) as form:
+    form = await _form(request, limits)
+    try:
         other = [name for name in form if name != "files"]
         if other:
             raise RefusedError(
                 422, f"{printable(other[0])}: parts named files were expected, and nothing else"
             )
-        uploads = [value for value in form.getlist("files") if isinstance(value, UploadFile)]
+        given = form.getlist("files")
+        uploads = [value for value in given if isinstance(value, UploadFile)]
+        if len(uploads) < len(given):
+            raise RefusedError(422, "files: a part has no name of a file")
         if not uploads:
             raise RefusedError(422, "files: there are none; send each as a part named files")
         n = 0
         for upload in uploads:
             content = await upload.read()
             name = upload.filename or "upload"
-            parts.append(await run_in_threadpool(_read, reading, read_upload, name, content, how, limits))
+            parts.append(await _read(reading, read_upload, name, content, how, limits))
             n += len(parts[-1].names)
             if n > limits.images:
                 raise RefusedError(
                     413, f"more than {limits.images} images, the most that are taken in one request"
                 )
+    finally:
+        await form.close()
     return Uploaded.joined(parts)
 
 
-def _read(reading: threading.Lock, read: Callable[..., Uploaded], *given: Any) -> Uploaded:
-    limits: Limits = given[-1]
-    if not reading.acquire(timeout=limits.seconds):
-        raise RefusedError(
-            408, f"other uploads were being read for {limits.seconds:g} seconds; try again later"
-        )
+async def _form(request: Request, limits: Limits) -> FormData:
+    parser = _WholeForm(request.headers, request.stream(), max_files=limits.images, max_fields=MOST_FIELDS)
     try:
-        return read(*given)
-    finally:
-        reading.release()
+        return await parser.parse()
+    except MultiPartException as error:
+        raise RefusedError(400, error.message) from None
+
+
+class _WholeForm(MultiPartParser):
+    """A form that is refused where its last boundary is missing."""
+
+    is_whole = False
+
+    def on_end(self) -> None:
+        self.is_whole = True
+
+    async def parse(self) -> FormData:
+        form = await super().parse()
+        if not self.is_whole:
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise MultiPartException("the form is cut short: its last boundary is missing")
+        return form
+
+
+async def _read(reading: asyncio.Lock, read: Callable[..., Uploaded], *given: Any) -> Uploaded:
+    async with reading:
+        return await run_in_threadpool(read, *given)
 
 
 def _judged(

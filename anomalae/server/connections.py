@@ -20,6 +20,8 @@ from anomalae.server.limits import Limits, json_error
 
 # Connections that are accepted at a time, and that wait to be.
 BURST, QUEUE = 16, 2048
+# Bytes that the system takes of an answer before they are sent, so that it is seen whether they are.
+AHEAD = 2**18
 # Descriptors that are left to the process itself. Of the others half are for connections: an upload may take some, too.
 RESERVED = 64
 
@@ -36,6 +38,7 @@ def make_server(app: Guard, limits: Limits, *, log_level: str = "warning") -> uv
         uvicorn.Config(
             app,
             http=cast(Any, protocol),
+            loop="asyncio",
             backlog=BURST,
             log_level=log_level,
             access_log=False,
@@ -64,13 +67,14 @@ class _Server(uvicorn.Server):
         # The backlog is both of the system, which may be long, and what is accepted before any of it is looked at.
         for one in sockets or ():
             one.listen(QUEUE)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, AHEAD)
 
 
 class Connection(H11Protocol):
     """A connection that must ask for something soon, and makes room for others while it does not.
 
-    most: connections that may be open. One more takes the place of that which has asked for nothing for longest;
-        where all are being answered it is refused.
+    most: connections that may be open. One more takes the place of that which has asked for nothing for longest, of
+        those to which nothing is still to be sent if there are any; where all are being answered it is refused.
     seconds: from a connection's start, or the end of an answer, to the end of the next request's head; and for which
         it may take nothing of an answer.
     """
@@ -87,6 +91,11 @@ class Connection(H11Protocol):
         """Whether nothing that was asked for here is still to be answered."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def n_unsent(self) -> int:
+        """Bytes of answers that wait until they are taken."""
+        return self.transport.get_write_buffer_size()
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Make room for this connection, or refuse it."""
         super().connection_made(transport)
@@ -96,7 +105,7 @@ class Connection(H11Protocol):
             if not idle:
                 self._refuse(503, f"{self.most} connections are open; try again later")
                 return
-            min(idle, key=lambda one: one.since)._leave()
+            min(idle, key=lambda one: (one.n_unsent > 0, one.since))._leave()
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -127,9 +136,19 @@ class Connection(H11Protocol):
             self._in_time(what)
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """Close this connection, or let what is under way here end first."""
+        if self.conn.our_state is h11.ERROR:
+            self._leave()
+        else:
+            super().shutdown()
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, as everything is refused."""
         self._refuse(400, "this is no request of HTTP/1.1")
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing of one who would rather speak another protocol; he is answered in this one."""
 
     def _watch(self) -> None:
         if self.is_idle:
@@ -138,8 +157,18 @@ class Connection(H11Protocol):
             self._in_time("asked")
 
     def _by_then(self, what: str, otherwise: Callable[[], None]) -> None:
-        if what not in self._timers:
-            self._timers[what] = self.loop.call_later(self.seconds, otherwise)
+        if what in self._timers:
+            return
+        n_before = self.n_unsent
+
+        def late() -> None:
+            del self._timers[what]
+            if 0 < self.n_unsent < n_before:
+                self._by_then(what, otherwise)  # it is slow, but takes its answer
+            else:
+                otherwise()
+
+        self._timers[what] = self.loop.call_later(self.seconds, late)
 
     def _in_time(self, what: str) -> None:
         if what in self._timers:
@@ -156,6 +185,10 @@ class Connection(H11Protocol):
         self.transport.abort()
 
     def _refuse(self, status: int, why: str) -> None:
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            # An answer is under way, or was given: there is no place for another.
+            self._leave()
+            return
         body = json.dumps(json_error(why)).encode()
         headers = [
             (b"content-type", b"application/json"),
@@ -163,11 +196,14 @@ class Connection(H11Protocol):
             (b"connection", b"close"),
         ]
         reason = http.HTTPStatus(status).phrase.encode()
-        answer = (
-            h11.Response(status_code=status, headers=headers, reason=reason),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        )
-        self.transport.write(b"".join(self.conn.send(part) or b"" for part in answer))
+        head = h11.Response(status_code=status, headers=headers, reason=reason)
+        of_head = not self.is_idle and self.scope["method"] == "HEAD"
+        parts = (head, h11.Data(data=b"" if of_head else body), h11.EndOfMessage())
+        self.transport.write(b"".join(self.conn.send(part) or b"" for part in parts))
+        if not self.is_idle:
+            # What is done for it has nobody to be told to.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.transport.close()
+        self.given_up = not self.n_unsent
         self._by_then("left", self._leave)

@@ -61,13 +61,18 @@ class Guard:
         self.under_way += 1
         try:
             self._check(scope)
-            async with asyncio.timeout(self.limits.seconds):
-                await self.app(scope, body.receive, noted)
+            async with asyncio.timeout(self.limits.seconds) as limit:
+
+                async def in_time(message: MutableMapping[str, Any]) -> None:
+                    if message["type"] == "http.response.start":
+                        # How long the answer may wait to be taken is for the connection to say.
+                        limit.reschedule(None)
+                    await noted(message)
+
+                await self.app(scope, body.receive, in_time)
         except (RefusedError, TimeoutError) as error:
             if begun:
-                # The answer is not taken: the connection is left by `Connection`.
-                await body.until_left()
-                return
+                raise
             status = error.status if isinstance(error, RefusedError) else 408
             said = (
                 str(error)
@@ -131,11 +136,6 @@ class _Body:
             async with asyncio.timeout(LINGER):
                 while not self.ended:
                     await self._next()
-
-    async def until_left(self) -> None:
-        """Wait until nobody is there any more."""
-        while (await self._next())["type"] != "http.disconnect":
-            pass
 
     async def _next(self) -> MutableMapping[str, Any]:
         message = await self.from_outside()

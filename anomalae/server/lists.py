@@ -13,40 +13,41 @@ from anomalae.errors import AnomalaeError
 
 # Characters of one row; nothing else is done while a row is parsed.
 MOST_OF_A_ROW = 1_000_000
-_HEAD = re.compile(r'\s*\{\s*"images"\s*:\s*(?=\[)')
-_TAIL = re.compile(r"\s*\}\s*")
-_OPEN, _CLOSE, _NEXT = (re.compile(rf"\s*{sign}\s*") for sign in (r"\[", r"\]", ","))
-_ROW = json.JSONDecoder()
+_SPACE = r"[ \t\r\n]*"
+_HEAD = re.compile(rf'{_SPACE}\{{{_SPACE}"images"{_SPACE}:{_SPACE}(?=\[)')
+_TAIL = re.compile(rf"{_SPACE}\}}{_SPACE}")
+_OPEN, _CLOSE, _NEXT = (re.compile(rf"{_SPACE}{sign}{_SPACE}") for sign in (r"\[", r"\]", ","))
+# A list without lists, objects and texts in it.
+_ROW = re.compile(rf'\[[^\[\]{{}}"]{{0,{MOST_OF_A_ROW}}}\]')
 
 
 class NoListsError(AnomalaeError):
     """It is not `{"images": [...]}`."""
 
 
-def parse_images(text: str) -> list[np.ndarray]:
+def parse_images(text: str) -> Iterator[np.ndarray]:
     """Parse `{"images": [[[0, 255, ...], ...], ...]}`, or one image where one stands for the list.
 
-    Returns an array (H, W) an image, of whatever type its numbers have. Raises NoListsError for any other object,
+    Yields an array (H, W) an image, of whatever type its numbers have. Raises NoListsError for any other object,
     ValueError for what is no JSON, is nested otherwise, or has rows of several lengths in one image.
     """
     head = _HEAD.match(text)
     if head is None:
         raise NoListsError('an object was expected, as in {"images": [[[0, 255, ...], ...], ...]}')
     place = _Place(text, head.end())
-    images: list[np.ndarray] = []
-    alone: list[Any] = []
+    n, alone = 0, list[Any]()
     for _ in place.items():
         if place.nested():
-            images.append(np.array([place.row() for _ in place.items()]))
+            n += 1
+            yield np.array([place.row() for _ in place.items()])
         else:
             alone.append(place.row())
-    if alone and images:
-        raise ValueError("rows among images")
-    if alone:
-        images.append(np.array(alone))
     if not _TAIL.fullmatch(text, place.at):
         raise NoListsError('nothing but "images" was expected in the object')
-    return images
+    if alone and n:
+        raise ValueError("rows among images")
+    if alone:
+        yield np.array(alone)
 
 
 class _Place:
@@ -71,12 +72,12 @@ class _Place:
         return found is not None and self.text[found.end() : found.end() + 1] in ("[", "]")
 
     def row(self) -> Any:
-        """Take a row, or whatever stands there."""
-        end = self.text.find("]", self.at)
-        if (end if end >= 0 else len(self.text)) - self.at > MOST_OF_A_ROW:
-            raise ValueError("a row is too long")
-        row, self.at = _ROW.raw_decode(self.text, self.at)
-        return row
+        """Take a row."""
+        found = _ROW.match(self.text, self.at)
+        if found is None:
+            raise ValueError("no row, or one that is too long")
+        self.at = found.end()
+        return json.loads(found[0])
 
     def _found(self, what: re.Pattern[str]) -> bool:
         found = what.match(self.text, self.at)

@@ -119,10 +119,13 @@ def read_lists(body: bytes, how: Reading, limits: Limits) -> Uploaded:
         raise RefusedError(
             413, f"more than {count(most)} numbers or {count(MOST_LISTS)} lists; send an .npy array"
         )
+    images: list[np.ndarray] = []
     try:
-        images = parse_images(body.decode("utf-8-sig"))
+        for image in parse_images(body.decode("utf-8-sig")):
+            images.append(image)
+            _check_count(len(images), limits)
         array = np.stack(images) if images else _NO_IMAGES
-    except (ValueError, RecursionError):
+    except ValueError:
         raise RefusedError(422, "images: lists of numbers were expected, all of one size") from None
     except NoListsError as error:
         raise RefusedError(422, str(error)) from None

@@ -29,7 +29,7 @@ from anomalae.images.inputs import Reading
 from anomalae.server.app import Served, application
 from anomalae.server.batching import Batcher, ClosedError
 from anomalae.server.connections import make_server
-from anomalae.server.guards import LOOPBACK
+from anomalae.server.guards import LOOPBACK, Guard
 from anomalae.server.limits import Limits, RefusedError
 from anomalae.server.lists import parse_images
 from anomalae.server.uploads import read_lists, read_upload
@@ -196,7 +196,10 @@ def test_bad_files_are_refused_in_a_line(client, content, status, words):
         ('{"images": [[[1, 2], [3]]]}', "lists of numbers"),
         ('{"images": "no"}', "an object was expected"),
         ('{"images": null}', "an object was expected"),
-        ('{"images": [1, 2]}', "N lists of H lists of W numbers"),
+        ('{"images": [1, 2]}', "lists of numbers"),
+        ('{"images": [[[[1]]]]}', "lists of numbers"),
+        ('{"images": [[[1], "]"]]}', "lists of numbers"),
+        ('{"images":\x0b[[[1]]]}', "an object was expected"),
         ('{"images": [[[true]]]}', "N lists of H lists of W numbers"),
         ('{"images": [[[1]], [1]]}', "lists of numbers"),
         ('{"images": [[[1]], [[1, 2]]]}', "all of one size"),
@@ -209,7 +212,8 @@ def test_bad_files_are_refused_in_a_line(client, content, status, words):
         ('{"images": [[[' + "1" * 9000 + "]]]}", "lists of numbers"),
         ('{"images": [[[256]]]}', "from 0 to 255"),
         ('{"images": [[[NaN]]]}', "from 0 to 255"),
-        ('{"images": [[["a"]]]}', "N lists"),
+        ('{"images": [[["a"]]]}', "lists of numbers"),
+        ('{"images": [[[null]]]}', "N lists"),
         ('{"images": [[[1e999]]]}', "from 0 to 255"),
         ("[" * 100_000, "an object was expected"),
         ('{"images": ' + "[" * 100_000, "lists of numbers"),
@@ -256,7 +260,11 @@ def test_a_form_that_is_cut_short_is_refused_wherever_it_is_cut(client, images):
         )
 
     assert sent(whole).json()["n"] == 2
-    assert sent(whole + b"an epilogue").json()["n"] == 2
+    assert sent(whole + b"an epilogue" * 500).json()["n"] == 2
+    text = b'--a\r\nContent-Disposition: form-data; name="files"\r\n\r\nno file\r\n'
+    assert "files: a part has no name of a file" in refused(sent(text + whole), 422)
+    held = (head % 0) + b"--a--" + whole
+    refused(sent(held[:-10]), 400)
     for length in (*range(10, len(whole) - 4, 40), *range(len(whole) - 14, len(whole) - 2)):
         answer = sent(whole[:length])
         assert answer.status_code in (400, 422)
@@ -329,7 +337,13 @@ def test_what_is_asked_for_with_nothing_is_the_default(client, images):
 @contextlib.contextmanager
 def listening(detectors: dict[str, Detector], limits: Limits) -> Iterator[int]:
     """A server in this process, and its port."""
-    app = application(Served(detectors), hosts=LOOPBACK, limits=limits)
+    with running(application(Served(detectors), hosts=LOOPBACK, limits=limits), limits) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def running(app: Guard, limits: Limits) -> Iterator[int]:
+    """A server of an application, and its port."""
     with socket.create_server(("127.0.0.1", 0)) as there:
         server = make_server(app, limits, log_level="error")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [there]})
@@ -365,9 +379,11 @@ def test_where_all_are_being_answered_one_more_is_refused(detectors, images):
         ]
         for other in others:
             assert other.recv(65536).startswith(b"HTTP/1.1 100")
-        with socket.create_connection(("127.0.0.1", port), 60) as one_more:
-            answer = rest(one_more)
-        line, said = heads(answer)
+        # Several that come at once are all told.
+        more = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(12)]
+        answers = [rest(one) for one in more]
+        assert set(answers) == {answers[0]}
+        line, said = heads(answers[0])
         assert line == b"HTTP/1.1 503 Service Unavailable"
         assert said == {"error": "3 connections are open; try again later"}
         for other in others:
@@ -399,18 +415,60 @@ def test_a_head_has_its_time_and_a_connection_that_says_nothing_too(detectors, i
             there.close()
 
 
-def test_what_is_no_http_is_refused_as_all_else(detectors, capfd):
-    with listening(detectors, LIMITS) as port:
-        for sent in (
-            b"\x16\x03\x01\x02\x00\x01\x00",
-            b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-            b"x" * 70_000,
-        ):
-            with socket.create_connection(("127.0.0.1", port), 60) as there:
-                there.sendall(sent + b"\r\n\r\n")
-                line, said = heads(there.recv(65536))
-            assert line == b"HTTP/1.1 400 Bad Request"
-            assert said == {"error": "this is no request of HTTP/1.1"}
+NO_HTTP = (
+    b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    b"x" * 70_000,
+    b"POST /score HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+)
+
+
+@pytest.mark.parametrize("sent", NO_HTTP, ids=range(len(NO_HTTP)))
+def test_what_is_no_http_is_refused_as_all_else(detectors, capfd, sent):
+    with listening(detectors, LIMITS) as port, socket.create_connection(("127.0.0.1", port), 60) as there:
+        there.sendall(sent)
+        line, said = heads(there.recv(65536))
+        assert line == b"HTTP/1.1 400 Bad Request"
+        assert said == {"error": "this is no request of HTTP/1.1"}
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(("host", "pause"), [("localhost", 0.0), ("localhost", 0.3), ("evil.example", 0.3)])
+def test_a_body_that_breaks_beside_its_answer_ends_the_connection(detectors, capfd, method, host, pause):
+    head = f"{method} /health HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    with listening(detectors, LIMITS) as port, socket.create_connection(("127.0.0.1", port), 60) as there:
+        if pause:
+            there.sendall(head)
+            time.sleep(pause)
+            there.sendall(b"zz\r\n")
+        else:
+            there.sendall(head + b"zz\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert rest(there).count(b"HTTP/1.1 ") <= 1
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_byte_after_the_answer_keeps_no_connection_and_a_stop_ends_what_is_under_way(
+    detectors, images, capfd
+):
+    get = b"GET /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = npy(images[:3])
+    with listening(detectors, Limits(seconds=2)) as port, contextlib.ExitStack() as stack:
+        bad = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(3)]
+        for one in bad:
+            one.sendall(get)
+            taken = b""
+            while not taken.endswith(b"}"):
+                taken += one.recv(65536)
+            one.sendall(b"5")
+        for one in bad:
+            with contextlib.suppress(ConnectionResetError):
+                assert rest(one) == b""
+        good = stack.enter_context(begun(port, b"", len(body), "Expect: 100-continue\r\n"))
+        assert good.recv(65536).startswith(b"HTTP/1.1 100")
+        good.sendall(body)
+        assert rest(good).startswith(b"HTTP/1.1 200")
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -429,6 +487,39 @@ def test_who_does_not_take_answers_is_left(detectors, capfd):
         assert 0 < taken.count(b"HTTP/1.1 200") < 500
         assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
     assert capfd.readouterr().err == ""
+
+
+def answering(limits: Limits, size: int, seconds: float = 0) -> Guard:
+    """An application that answers with so many bytes, so long after it began to."""
+
+    async def answers(scope, receive, send):
+        if scope["type"] == "http":
+            await receive()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await asyncio.sleep(seconds)
+            await send({"type": "http.response.body", "body": bytes(size)})
+
+    return Guard(answers, hosts=LOOPBACK, limits=limits, on_answer=lambda path, status: None)
+
+
+def test_who_takes_an_answer_slowly_gets_all_of_it():
+    limits = Limits(seconds=1)
+    with running(answering(limits, 6_000_000), limits) as port, socket.socket() as there:
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        there.connect(("127.0.0.1", port))
+        there.settimeout(60)
+        there.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        n = 0
+        while taken := len(there.recv(2**15)):
+            n += taken
+            time.sleep(0.015)
+    assert n > 6_000_000
+
+
+def test_an_answer_that_was_begun_is_not_cut_by_the_time_of_its_request():
+    limits = Limits(seconds=0.2)
+    with running(answering(limits, 1000, seconds=0.5), limits) as port:
+        assert len(httpx.get(f"http://127.0.0.1:{port}/").content) == 1000
 
 
 def test_head_is_get_without_a_body(detectors):
@@ -711,14 +802,25 @@ def test_lists_are_parsed_as_json_is():
         array = rng.integers(0, 256, shape)
         for indent in (None, 2, "\t"):
             text = json.dumps({"images": array.tolist()}, indent=indent).encode()
-            np.testing.assert_array_equal(np.stack(parse_images(text.decode())), array)
+            np.testing.assert_array_equal(np.stack(list(parse_images(text.decode()))), array)
     (alone,) = parse_images(' {"images"\n:[[0.5, 2e1] , [3,4]]}\r\n')
     np.testing.assert_array_equal(alone, [[0.5, 20], [3, 4]])
 
 
 def test_a_row_of_json_is_short_and_others_are_answered_between_rows():
-    with pytest.raises(ValueError, match="too long"):
-        parse_images('{"images": [[[' + "0," * 600_000 + "0]]]}")
+    long = "0," * 600_000
+    for text in (
+        f"[[[{long}0]]]",
+        f"[[[[],{long}0]]]",
+        f"[{long}0]",
+        f"[[[0], {long}0]]",
+        "[" + '"a",' * 300_000,
+    ):
+        with pytest.raises(ValueError, match="no row, or one that is too long"):
+            list(parse_images(f'{{"images": {text}}}'))
+    many = b'{"images":[' + b"[]," * 900_000 + b"[]]}"
+    with pytest.raises(RefusedError, match="at most 10,000 are taken"):
+        read_lists(many, Reading(), Limits())
     body = json.dumps({"images": np.zeros((3000, 28, 28), int).tolist()}).encode()
     turns: list[float] = []
     reader = threading.Thread(target=read_lists, args=(body, Reading(), Limits()))
@@ -764,4 +866,6 @@ def test_who_leaves_while_sending_is_no_fault_of_the_server(detectors):
         sent.append(message)
 
     asyncio.run(app(scope, receive, send))
-    assert sent[0]["status"] == 499
+    scope["headers"][1] = (b"content-type", b"multipart/form-data; boundary=a")
+    asyncio.run(app(scope, receive, send))
+    assert [message["status"] for message in sent if "status" in message] == [499, 499]
