@@ -109,13 +109,17 @@ def replacing_all(paths: Iterable[Path]) -> Iterator[Callable[[Path, bytes], Non
     Raises BundleError as `replacing` does.
     """
     with contextlib.ExitStack() as stack:
-        opened = {path: stack.enter_context(replacing(path)) for path in paths}
+        # What is written is on the disk before the first takes its place.
+        opened = {path: stack.enter_context(replacing(path, durable=False)) for path in paths}
 
         def write(path: Path, content: bytes) -> None:
             try:
                 opened[path].write(content)
                 opened[path].flush()
-                os.fsync(opened[path].fileno())
+                if stat.S_ISREG(os.fstat(opened[path].fileno()).st_mode):
+                    os.fsync(opened[path].fileno())
+            except BrokenPipeError:
+                raise
             except OSError as error:
                 raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from None
 

@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,16 @@ def test_several_files_take_their_places_together_or_not_at_all(tmp_path):
         write(old, b"2")
         assert old.read_bytes() == b"old"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"old": b"2", "new": b"1"}
+
+
+def test_a_pipe_may_be_one_of_several(tmp_path):
+    pipe, beside, got = tmp_path / "pipe", tmp_path / "beside", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    written({pipe: b"into it", beside: b"2"})
+    reader.join()
+    assert (got, beside.read_bytes()) == ([b"into it"], b"2")
 
 
 def test_a_full_disk_names_the_one_of_several_that_has_no_room(tmp_path):

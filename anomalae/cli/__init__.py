@@ -50,7 +50,7 @@ COMMANDS = (
     "completion",
 )
 
-# Seconds after which a Ctrl-C that was lost is sent again.
+# Seconds after which a Ctrl-C that was lost is raised again.
 AGAIN = 0.05
 
 click.Context.formatter_class = help_.HelpFormatter
@@ -106,30 +106,40 @@ class _Lazy(click.Group):
 @contextlib.contextmanager
 def _interrupts_kept() -> Iterator[None]:
     """Let no Ctrl-C be lost: neither in an error that came of it, as within an import, nor in what cannot raise one."""
-    before, timers = sys.unraisablehook, list[threading.Timer]()
+    with _raised_again():
+        try:
+            yield
+        except Exception as error:
+            reason: BaseException | None = error
+            while reason is not None:
+                if isinstance(reason, KeyboardInterrupt):
+                    raise reason from None
+                reason = reason.__cause__ or reason.__context__
+            raise
+
+
+@contextlib.contextmanager
+def _raised_again() -> Iterator[None]:
+    """Raise an interrupt again that came in a `__del__` or a weak reference's callback: nothing gets out of these."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    hook, handler = sys.unraisablehook, signal.signal(signal.SIGALRM, signal.default_int_handler)
 
     def unraisable(lost: Any) -> None:
-        # A callback of a weak reference or a `__del__`, out of which nothing comes: again, a moment later.
         if issubclass(lost.exc_type, KeyboardInterrupt):
-            timers.append(threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGINT)))
-            timers[-1].start()
+            # Nothing is waited for here: another interrupt would be lost.
+            signal.setitimer(signal.ITIMER_REAL, AGAIN)
         else:
-            before(lost)
+            hook(lost)
 
     sys.unraisablehook = unraisable
     try:
         yield
-    except Exception as error:
-        reason: BaseException | None = error
-        while reason is not None:
-            if isinstance(reason, KeyboardInterrupt):
-                raise reason from None
-            reason = reason.__cause__ or reason.__context__
-        raise
     finally:
-        sys.unraisablehook = before
-        for timer in timers:
-            timer.cancel()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGALRM, handler)
 
 
 @click.group(

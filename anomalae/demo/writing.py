@@ -139,7 +139,7 @@ def _write_folder(folder: Path, facts: dict[str, Any], made: _Made) -> tuple[lis
 
 @contextlib.contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """Make the folder, or see that it holds a demo or none of its files; what was made goes if all fails."""
+    """Make the folder, or see that it holds a demo or none of its files; a new one that stays empty goes."""
     names = (PAGE, STYLE, SCRIPT, RUNTIME, LICENCES, MODEL, DECODER)
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     if (folder / runs.CONFIG).exists():
@@ -156,9 +156,6 @@ def _claimed(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         with contextlib.suppress(OSError):
-            if folder in new:
-                for name in names:
-                    (folder / name).unlink(missing_ok=True)
             for place in new:
                 place.rmdir()
         raise

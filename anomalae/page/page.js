@@ -271,7 +271,7 @@ async function ask(picture, dropped = null) {
     nothing();
     say("No verdict", "");
     // A server does not learn what a file is called.
-    problem(dropped ? error.message.replace(/^picture\b/, dropped.file.name) : error.message);
+    problem(dropped ? error.message.replace(/^picture\b/, () => dropped.file.name) : error.message);
   }
   asking = false;
   if (again) {

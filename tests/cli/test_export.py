@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.metadata
 import json
@@ -19,7 +20,7 @@ import pytest
 from anomalae import Detector
 from anomalae.detectors.export import OnnxDetector
 from anomalae.detectors.export.digests import digests
-from anomalae.detectors.export.names import METADATA, OPSET, TOLERANCE
+from anomalae.detectors.export.names import DIGEST, METADATA, OPSET, TOLERANCE
 from anomalae.errors import BundleError, ConfigError, ImageError
 from anomalae.evaluation.conformal import p_values, raised
 from tests.cli import fails, ok, parsed, process, run
@@ -340,10 +341,14 @@ def test_what_was_not_changed_or_cannot_be_known_is_taken(place, judged):
     model.metadata_props.add(key="more", value="of another tool")
     with pytest.raises(BundleError, match="was changed"):
         OnnxDetector(model.SerializeToString())
-    # As files from before there was a digest.
-    kept = [entry for entry in entries if entry.key == METADATA]
+    # Its digest is gone; then as files from before there was one.
+    (kept,) = (entry for entry in entries if entry.key == METADATA)
     del model.metadata_props[:]
-    model.metadata_props.extend(kept)
+    model.metadata_props.add(key=METADATA, value=kept.value)
+    assert OnnxDetector(model.SerializeToString(), checked=False).state == "changed"
+    told = json.loads(kept.value)
+    del told["digest"]
+    model.metadata_props[0].value = json.dumps(told)
     onnx.save(model, "before.onnx")
     assert parsed("verify", "before.onnx", "--json")[0]["state"] == "unknown"
     assert "has no SHA-256 of itself" in ok("verify", "before.onnx").stdout
@@ -363,6 +368,13 @@ def test_any_byte_that_changes_is_seen(place):
         except ValueError:
             continue
         assert found != kept
+    # The digest itself, its name among it.
+    start = content.index(DIGEST.encode())
+    for place_of_it in range(start, len(content)):
+        changed = bytearray(content)
+        changed[place_of_it] ^= 1
+        with contextlib.suppress(BundleError):
+            assert OnnxDetector(bytes(changed), checked=False).state == "changed"
 
 
 def test_verify_refuses_a_run_that_it_was_not_made_from(place, small, digits):
@@ -370,6 +382,11 @@ def test_verify_refuses_a_run_that_it_was_not_made_from(place, small, digits):
     Detector(hidden=(8,), latent_dim=2, epochs=1).fit(images).save("runs/ones")
     line = fails(1, "verify", place / "model.onnx", "--run", "ones", "--images", place / "images.npy")
     assert line == f"Error: {place}/model.onnx: was not made from runs/ones, but from another training"
+
+
+def test_a_model_that_is_not_there_is_no_run():
+    assert fails(1, "verify", "nope.onnx") == "Error: nope.onnx: no such file"
+    assert fails(1, "score", ".", "--run", "nope.onnx") == "Error: nope.onnx: no such file"
 
 
 # --- what is no model ---

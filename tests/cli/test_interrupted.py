@@ -97,6 +97,29 @@ def test_ctrl_c_is_not_lost_where_nothing_can_be_raised():
     kept(Lost)
 
 
+def test_a_stop_is_not_lost_where_ctrl_c_is_ignored():
+    class Stopped:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def work() -> None:
+        Stopped()
+        time.sleep(5)
+
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.default_int_handler),
+    }
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt), cli._interrupts_kept():
+            work()
+    finally:
+        for what, handler in before.items():
+            signal.signal(what, handler)
+    assert time.monotonic() - began < 2
+
+
 def test_ctrl_c_within_an_import_is_no_fault_of_what_is_imported():
     def imported() -> None:
         try:

@@ -56,6 +56,7 @@ def test_merging_warns_of_few_calibration_images_as_scoring_does(folder):
     )
     merged = run("merge", *shards(2), "--output", "all.csv", "--fdr", "0.001")
     assert warning in merged.stderr.splitlines()
+    assert "cannot flag" not in fails(1, "merge", "1.csv", "--output", "all.csv", "--fdr", "0.001")
     assert "cannot flag" not in run("merge", *shards(2), "--output", "all.csv").stderr
 
 

@@ -85,6 +85,16 @@ def test_names_from_anywhere_are_only_text(place: Path):
     assert header(card)["model-index"][0]["results"][0]["dataset"]["name"] == name
 
 
+def test_a_folder_of_ones_own_has_its_name_alone(place: Path):
+    report = run_report(place, pictures=False)
+    facts = dataclasses.replace(report.trained.facts, commands=("anomalae train --dataset /home/me/scans",))
+    trained = dataclasses.replace(report.trained, dataset="/home/me/scans", facts=facts)
+    card = model_card(dataclasses.replace(report, trained=trained))
+    assert "/home/me" not in card
+    assert "| command | `anomalae train --dataset scans` |" in card
+    assert header(card)["model-index"][0]["results"][0]["dataset"]["name"] == "scans"
+
+
 def test_of_normal_images_alone_it_says_that_there_is_no_roc_auc(place: Path):
     report = run_report(place, pictures=False)
     normal = ~report.evaluation.is_anomaly

@@ -48,13 +48,13 @@ def command(shards: tuple[Path, ...], **options: Any) -> None:
     from anomalae.evaluation.conformal import fdr_warning
 
     common.end_on_signals()
+    form = tables.form_of(options["output"])
+    with counting("merging", None, quiet=options["quiet"]) as done:
+        summary = merge(shards, options["output"], form, options["fdr"], done)
     n_calibration = None if options["fdr"] is None else calibration_images(shards[0])
     warning = None if n_calibration is None else fdr_warning(n_calibration, options["fdr"])
     if warning is not None:
         console.warn(warning)
-    form = tables.form_of(options["output"])
-    with counting("merging", None, quiet=options["quiet"]) as done:
-        summary = merge(shards, options["output"], form, options["fdr"], done)
     if options["as_json"]:
         click.echo(json.dumps({"n": summary.n, "n_flagged": summary.n_flagged, "n_failed": summary.n_failed}))
     if not options["quiet"]:

@@ -30,6 +30,7 @@ from anomalae.cli.sources import (
     with_flag,
 )
 from anomalae.detectors import judged_rows as rows
+from anomalae.settings import DEFAULT_ALPHA
 from anomalae.text import plural, printable
 
 if TYPE_CHECKING:
@@ -176,6 +177,8 @@ def command(**options: Any) -> None:
             calibration=options["calibration"],
         )
         n, alpha, fdr = len(judge.calibration), options["alpha"], options["fdr"]
+        if fdr is not None and alpha != DEFAULT_ALPHA:
+            console.warn(f"--alpha {alpha:g}: flags nothing beside --fdr")
         warning = calibration_warning(n, alpha) if fdr is None else fdr_warning(n, fdr)
         if warning:
             console.warn(warning)

@@ -15,6 +15,7 @@ from anomalae.detectors.export.digests import digests
 from anomalae.detectors.export.names import (
     ALPHA,
     CALIBRATION,
+    DIGESTED,
     FOLD_SCORES,
     FORMAT_VERSION,
     HEAT_LEVEL,
@@ -99,7 +100,7 @@ class OnnxDetector:
             raise BundleError(f"{self.path}: {'is a folder' if self.path.is_dir() else 'no such file'}")
         self.session = _session(source, self.path, threads)
         self.told = _told(self.session, self.path)
-        self.state = _state(source if isinstance(source, bytes) else self.path.read_bytes())
+        self.state = _state(source if isinstance(source, bytes) else self.path.read_bytes(), self.told)
         if checked and self.state == CHANGED:
             raise BundleError(f"{self.path}: was changed after it was exported: its SHA-256 is another")
 
@@ -317,8 +318,8 @@ def open_model(run: str | None, runs_dir: str | Path = "runs", *, threads: int |
 
 
 def is_model(name: str) -> bool:
-    """Whether a name is the path of an exported model, and not a run's."""
-    return name.lower().endswith(".onnx") and Path(name).is_file()
+    """Whether a name is the path of an exported model, there or not, and not a run's."""
+    return name.lower().endswith(".onnx") and not Path(name).is_dir()
 
 
 def _levels(images: np.ndarray) -> np.ndarray:
@@ -350,13 +351,15 @@ def _session(source: str | Path | bytes, path: Path, threads: int | None) -> Inf
         raise BundleError(f"{path}: is no ONNX model that onnxruntime can run: {line}") from None
 
 
-def _state(content: bytes) -> str:
+def _state(content: bytes, told: Mapping[str, Any]) -> str:
     """Return whether a model is as it was exported."""
     try:
         found, kept = digests(content)
     except ValueError:
         return CHANGED
-    return UNKNOWN if kept is None else SAME if found == kept else CHANGED
+    if kept is None:
+        return CHANGED if DIGESTED in told else UNKNOWN
+    return SAME if found == kept else CHANGED
 
 
 def _told(session: InferenceSession, path: Path) -> Mapping[str, Any]:

@@ -35,6 +35,8 @@ CODES, DECODED = "codes", "decoded"
 METADATA = "anomalae"
 # The key of the metadata that holds what `digests` found of the rest of the file.
 DIGEST = "anomalae_sha256"
+# What is told where there is such a digest, so that it is missed where it was lost.
+DIGESTED = "digest"
 # Of these metadata.
 FORMAT_VERSION = 1
 # Standard deviations of the calibration scores by which a score of the model may differ from the detector's.

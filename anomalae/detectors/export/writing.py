@@ -27,6 +27,7 @@ from anomalae.detectors.export.names import (
     CODES,
     DECODED,
     DIGEST,
+    DIGESTED,
     FORMAT_VERSION,
     IMAGES,
     METADATA,
@@ -284,7 +285,7 @@ def _described(
 def _tell(model: ModelProto, told: dict[str, Any]) -> None:
     """Put metadata into a model, in place of those that are there, and the digest of all."""
     del model.metadata_props[:]
-    model.metadata_props.add(key=METADATA, value=json.dumps(told))
+    model.metadata_props.add(key=METADATA, value=json.dumps({**told, DIGESTED: True}))
     model.metadata_props.add(key=DIGEST, value=digests(model.SerializeToString())[0])
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import re
 from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomalae import text
@@ -35,6 +37,7 @@ def model_card(report: RunReport) -> str:
 
     Returns Markdown (CommonMark with tables), whose header is YAML. Names from the data are escaped.
     """
+    report = _without_place(report)
     trained, evaluation = report.trained, report.evaluation
     n = trained.n_calibration if report.own is None else report.own.n
     template = resources.files("anomalae.reports.pages") / "templates" / f"{CARD}.j2"
@@ -55,6 +58,17 @@ def model_card(report: RunReport) -> str:
             version=__version__,
         )
     )
+
+
+def _without_place(report: RunReport) -> RunReport:
+    """Return a report in which a folder of one's own has its name alone: a card is for others."""
+    trained = report.trained
+    if not Path(trained.dataset).is_absolute():
+        return report
+    name = Path(trained.dataset).name
+    commands = tuple(command.replace(trained.dataset, name) for command in trained.facts.commands)
+    facts = dataclasses.replace(trained.facts, commands=commands)
+    return dataclasses.replace(report, trained=dataclasses.replace(trained, dataset=name, facts=facts))
 
 
 def _proved_rate(report: RunReport) -> float | None:
