@@ -93,7 +93,7 @@ def test_ctrl_c_is_not_lost_where_nothing_can_be_raised():
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         kept(work)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4, "it slept on"
     kept(Lost)
 
 
@@ -117,7 +117,7 @@ def test_a_stop_is_not_lost_where_ctrl_c_is_ignored():
     finally:
         for what, handler in before.items():
             signal.signal(what, handler)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4, "it slept on"
 
 
 def test_ctrl_c_within_an_import_is_no_fault_of_what_is_imported():
