@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from anomalae import Detector
 from tests.cli import QUICK, ok, parsed, run
@@ -42,6 +43,8 @@ def forked(work: Callable[[], object]) -> int:
     child = os.fork()
     if child == 0:
         os.setsid()
+        # Other threads are not forked: OpenMP's would be waited for without end, if tests of before had some.
+        torch.set_num_threads(1)
         status = 1
         with contextlib.suppress(BaseException):
             work()
