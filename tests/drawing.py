@@ -47,6 +47,16 @@ def arc(x: float, y: float, rx: float, ry: float, begin: float, end: float) -> l
 
 THREE = [arc(140, 95, 48, 42, -150, 85) + arc(140, 185, 56, 48, -85, 150)]
 BAR = [[(60, 40), (60, 240)]]
+# A phone and a desk, each by day and by night.
+ON_SCREENS = pytest.mark.parametrize(
+    ("width", "height", "scheme"),
+    [
+        (390, 844, "dark"),
+        (1280, 900, "light"),
+        pytest.param(390, 844, "light", marks=pytest.mark.slow),
+        pytest.param(1280, 900, "dark", marks=pytest.mark.slow),
+    ],
+)
 
 
 def draw(page: Any, strokes: list[list[tuple[float, float]]]) -> None:

@@ -26,7 +26,20 @@ from anomalae.demo import write_demo
 from anomalae.images.inputs import read_inputs
 from anomalae.images.lost import LostInkError, to_canonical
 from tests.cli import parsed
-from tests.drawing import BAR, CHROMIUM, THREE, arc, axe, browser, canvas, detectors, draw, drop, settled
+from tests.drawing import (
+    BAR,
+    CHROMIUM,
+    ON_SCREENS,
+    THREE,
+    arc,
+    axe,
+    browser,
+    canvas,
+    detectors,
+    draw,
+    drop,
+    settled,
+)
 
 __all__ = ["browser", "detectors"]  # fixtures
 
@@ -312,15 +325,7 @@ def test_100_drawings_by_the_mouse_have_the_library_s_canonical_image_and_verdic
 # --- for everybody ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "scheme"),
-    [
-        (390, 844, "dark"),
-        (1280, 900, "light"),
-        pytest.param(390, 844, "light", marks=pytest.mark.slow),
-        pytest.param(1280, 900, "dark", marks=pytest.mark.slow),
-    ],
-)
+@ON_SCREENS
 def test_it_fits_and_is_for_everybody(browser, place, width, height, scheme):
     size = {"width": width, "height": height}
     file = (place / "demo.html").as_uri()

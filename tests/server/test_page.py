@@ -23,7 +23,20 @@ from anomalae.server.app import Served, application
 from anomalae.server.connections import make_server
 from anomalae.server.guards import LOOPBACK
 from anomalae.server.limits import Limits
-from tests.drawing import BAR, CHROMIUM, THREE, axe, browser, canvas, detectors, draw, drop, paste, settled
+from tests.drawing import (
+    BAR,
+    CHROMIUM,
+    ON_SCREENS,
+    THREE,
+    axe,
+    browser,
+    canvas,
+    detectors,
+    draw,
+    drop,
+    paste,
+    settled,
+)
 
 __all__ = ["browser", "detectors"]  # fixtures
 
@@ -208,15 +221,7 @@ def test_the_page_leads_to_what_can_be_asked(page, place):
     assert page.inner_text("h1")
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "scheme"),
-    [
-        (390, 844, "dark"),
-        (1280, 900, "light"),
-        pytest.param(390, 844, "light", marks=pytest.mark.slow),
-        pytest.param(1280, 900, "dark", marks=pytest.mark.slow),
-    ],
-)
+@ON_SCREENS
 def test_it_fits_and_is_for_everybody(browser, place, width, height, scheme):
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, bypass_csp=True

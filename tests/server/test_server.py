@@ -25,6 +25,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from anomalae import Detector
+from anomalae.cli.commands import serve
+from anomalae.images import pictures
 from anomalae.images.inputs import Reading
 from anomalae.server.app import Served, application
 from anomalae.server.batching import Batcher, ClosedError
@@ -664,6 +666,10 @@ def test_a_request_has_its_time(detectors, images):
 
 
 # --- the command, in a process of its own ---
+
+
+def test_the_most_pixels_that_can_be_asked_for_are_those_that_are_read():
+    assert serve.MOST_PIXELS == pictures.MAX_PIXELS
 
 
 def test_idle_connections_do_not_use_up_the_descriptors(small: Detector):
